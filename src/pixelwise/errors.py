@@ -1,0 +1,141 @@
+"""Everything that can go wrong for a user, as one tree of exceptions.
+
+    PixelwiseError                     exit 7   our own mistake, when nothing below fits
+    |-- UsageError (ValueError)        exit 2   wrong usage; nothing was written
+    |-- DataError (ValueError)         exit 3   images, labels, splits, layouts
+    |-- ModelError (ValueError)        exit 4   model file missing, invalid, incompatible, unsafe
+    |-- ResourceError (RuntimeError)   exit 5   disk, memory, lock, port, extra, device
+    |-- NumericalError (ArithmeticError)  exit 6   NaN, collapse
+    `-- Stopped                        exit 130 / 143   interrupted, after saving
+
+Each error carries a code of ``CODES`` (the registry; ``docs/errors.md`` explains every entry and a
+test walks it), one sentence that names place, value and expectation, and a hint that can be pasted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+CODES: dict[str, str] = {
+    "U001": "a name is not known",
+    "U002": "options contradict each other or are out of range",
+    "U003": "an output would overwrite something that is not ours",
+    "U004": "a setting differs from the run that is to be continued",
+    "D010": "a path does not exist",
+    "D011": "the layout of a data folder is not recognised",
+    "D012": "a label value names no class",
+    "D013": "image and label map differ in size",
+    "D014": "an EXIF orientation is ambiguous",
+    "D015": "an image mode or file format is not supported",
+    "D016": "a label map holds colours instead of class indices",
+    "D017": "a label map was stored with lossy compression",
+    "D018": "the number of channels is not the expected one",
+    "D020": "a file cannot be read as an image",
+    "D022": "an image has more pixels than the limit",
+    "D030": "two files share one stem",
+    "D031": "an image or a label map has no partner",
+    "D032": "a split is empty or missing",
+    "D033": "the same picture is in two splits",
+    "D034": "a list or description file of a data set is malformed",
+    "D035": "several problems were found in a data set",
+    "M001": "a model file is missing",
+    "M002": "a model file is damaged or not of the format it claims",
+    "M010": "a file could run code when loaded and is refused",
+    "M011": "a file is in a format that is recognised but not read",
+    "M020": "weights are not finite",
+    "M030": "a file was written by a newer version",
+    "M040": "weights, net or classes do not fit each other",
+    "R001": "no space left on the device",
+    "R002": "a place cannot be written",
+    "R003": "not enough memory",
+    "R007": "another process holds the run folder",
+    "R008": "an optional package is not installed",
+    "R009": "a device is not available",
+    "N001": "the loss or a gradient is not finite",
+    "N002": "the net has collapsed to one class",
+    "N003": "scores are not finite",
+    "B001": "an error inside pixelwise",
+    "S001": "interrupted; the state was saved",
+}
+
+
+class PixelwiseError(Exception):
+    """The root; ``str(error)`` is one sentence without a final period.
+
+    Args:
+        code: key of ``CODES``.
+        message: place, value, expectation.
+        hint: what to do, pasteable where possible.
+    """
+
+    exit_code: ClassVar[int] = 7
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        assert code in CODES, f"unregistered error code {code}"
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+    def as_dict(self) -> dict[str, str]:
+        """The error as plain data, for ``--json`` and ``failures.jsonl``."""
+        return {"code": self.code, "error": str(self), "hint": self.hint}
+
+
+class UsageError(PixelwiseError, ValueError):
+    """Wrong usage; nothing was written."""
+
+    exit_code = 2
+
+
+class DataError(PixelwiseError, ValueError):
+    """Bad or missing data; ``problems`` holds every finding when there are several."""
+
+    exit_code = 3
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", problems: Sequence[DataError] = ()
+    ) -> None:
+        super().__init__(code, message, hint)
+        self.problems = tuple(problems)
+
+
+class ModelError(PixelwiseError, ValueError):
+    """A model file is missing, invalid, incompatible or unsafe."""
+
+    exit_code = 4
+
+
+class ResourceError(PixelwiseError, RuntimeError):
+    """Disk, memory, lock, port, missing extra or device."""
+
+    exit_code = 5
+
+
+class NumericalError(PixelwiseError, ArithmeticError):
+    """NaN, infinity or a collapsed net."""
+
+    exit_code = 6
+
+
+class Stopped(PixelwiseError):
+    """A signal ended the work after everything was saved; exit 128 + signal number."""
+
+    def __init__(self, signal_number: int, message: str, hint: str = "") -> None:
+        super().__init__("S001", message, hint)
+        self.signal_number = signal_number
+
+    @property
+    def exit_status(self) -> int:
+        """130 for SIGINT, 143 for SIGTERM."""
+        return 128 + self.signal_number
+
+
+def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> UsageError:
+    """A ``UsageError`` that lists the known names, the most similar first."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f"; did you mean {', '.join(f'`{c}`' for c in close)}?" if close else ""
+    listed = ", ".join(sorted(known)[:40]) + (", ..." if len(known) > 40 else "")
+    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or f"known: {listed}")
