@@ -1,0 +1,1 @@
+"""Pictures and label maps from disk: layouts, checks, transforms, the embedded scenes."""

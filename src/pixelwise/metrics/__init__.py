@@ -1,0 +1,1 @@
+"""Confusion counts and what is read off them."""

@@ -1,0 +1,1 @@
+"""Recipe, steps, state and the loop."""
