@@ -82,4 +82,6 @@ def _write_error(path: Path, cause: OSError) -> ResourceError:
         hint = "free some space and run the same command again; finished files are kept"
         return ResourceError("R001", f"{path}: no space left on the device", hint)
     reason = cause.strerror or str(cause)
-    return ResourceError("R002", f"{path}: cannot be written ({reason})", "choose another -o folder")
+    return ResourceError(
+        "R002", f"{path}: cannot be written ({reason})", "choose another -o folder"
+    )

@@ -1,0 +1,148 @@
+"""NETS: the one place where a name becomes a net."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pixelwise.errors import UsageError, unknown_name
+from pixelwise.nets import googlenet, mobilenet, resnet
+from pixelwise.nets.alexnet import alexnet, alexnet_classifier
+from pixelwise.nets.fcn import fcn
+from pixelwise.nets.net import Net
+from pixelwise.nets.tiny import tiny
+from pixelwise.nets.trunk import Geometry, TrunkFunction
+from pixelwise.nets.vgg16 import vgg16, vgg16_classifier
+
+if TYPE_CHECKING:
+    from pixelwise.nets.module import Network
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A net of the catalogue."""
+
+    make: Callable[..., Net]
+    """(classes, channels, width, ...) -> Net, all by keyword."""
+    about: str
+    """One line for the listing."""
+    preprocess: str
+    """Name of the preprocessing that its published weights expect: caffe, imagenet or plain."""
+    task: str = "segmentation"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A trunk and the heads that are built on it."""
+
+    trunk: TrunkFunction
+    geometries: tuple[Geometry, ...]
+    preprocess: str
+    about: str
+
+
+FAMILIES: dict[str, Family] = {
+    "alexnet": Family(alexnet, ("caffe", "tight"), "caffe", "AlexNet (CaffeNet), 2012"),
+    "vgg16": Family(vgg16, ("caffe", "tight"), "caffe", "VGG16, the paper's best trunk"),
+    "googlenet": Family(googlenet.googlenet, ("caffe", "tight"), "caffe", "GoogLeNet (BVLC)"),
+    "resnet18": Family(resnet.resnet18, ("tight",), "imagenet", "ResNet-18, batch norm"),
+    "resnet50": Family(resnet.resnet50, ("tight",), "imagenet", "ResNet-50, batch norm"),
+    "mobilenetv2": Family(mobilenet.mobilenetv2, ("tight",), "imagenet", "MobileNetV2, small"),
+    "tiny": Family(tiny, ("tight",), "plain", "narrow, batch norm, learns from scratch"),
+}
+STRIDES = (32, 16, 8, 4)
+
+
+def _segmenters() -> dict[str, Entry]:
+    """fcn{32,16,8,4}s on every trunk, in every geometry that the trunk has."""
+    found = {}
+    for trunk, family in FAMILIES.items():
+        for geometry in family.geometries:
+            suffix = "-tight" if geometry == "tight" and len(family.geometries) > 1 else ""
+            for stride in STRIDES:
+                make = partial(fcn, family.trunk, stride, geometry=geometry)
+                about = f"stride {stride} on {family.about}"
+                found[f"fcn{stride}s-{trunk}{suffix}"] = Entry(make, about, family.preprocess)
+    return found
+
+
+def _classifier(write: Callable[[Net, int, float], str], about: str, preprocess: str) -> Entry:
+    def make(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> Net:
+        net = Net()
+        net.data(channels)
+        write(net, classes, width)
+        return net
+
+    return Entry(make, f"convolutionalised classifier: {about}", preprocess, "classification")
+
+
+NETS: dict[str, Entry] = _segmenters() | {
+    "fcn8s-vgg16-atonce": Entry(
+        partial(fcn, vgg16, 8, at_once=True), "stride 8, all streams trained together", "caffe"
+    ),
+    "alexnet": _classifier(alexnet_classifier, "AlexNet (CaffeNet)", "caffe"),
+    "vgg16": _classifier(vgg16_classifier, "VGG16", "caffe"),
+    "googlenet": _classifier(googlenet.googlenet_classifier, "GoogLeNet (BVLC)", "caffe"),
+    "resnet18": _classifier(
+        partial(resnet.resnet_classifier, plan=resnet.RESNET18), "ResNet-18", "imagenet"
+    ),
+    "resnet50": _classifier(
+        partial(resnet.resnet_classifier, plan=resnet.RESNET50), "ResNet-50", "imagenet"
+    ),
+    "mobilenetv2": _classifier(mobilenet.mobilenetv2_classifier, "MobileNetV2", "imagenet"),
+}
+
+
+def nets() -> tuple[str, ...]:
+    """Names of the catalogue."""
+    return tuple(NETS)
+
+
+def entry(name: str) -> Entry:
+    """The entry called ``name``.
+
+    Raises:
+        UsageError: no such net; similar names are listed.
+    """
+    if name not in NETS:
+        raise unknown_name("net", name, nets(), "`pixelwise nets` lists the catalogue")
+    return NETS[name]
+
+
+def spec(name: str, **options: Any) -> Net:
+    """The net ``name`` as data.
+
+    Args:
+        name: a name of the catalogue.
+        options: ``classes``, ``channels``, ``width``; for segmentation nets also ``learned``.
+
+    Raises:
+        UsageError: unknown name, unknown option, or a value out of range.
+    """
+    make = entry(name).make
+    for option in ("classes", "channels"):
+        value = options.get(option, 1)
+        if not isinstance(value, int) or value < 1:
+            raise UsageError(
+                "U002", f"{option} is {value!r}, expected a whole number of at least 1"
+            )
+    if not 0 < options.get("width", 1.0) <= 8:
+        raise UsageError("U002", f"width is {options['width']}, expected a factor in (0, 8]")
+    try:
+        return make(**options)
+    except TypeError as error:
+        if "unexpected keyword" in str(error):
+            raise UsageError("U002", f"{name} has no such option: {error}") from error
+        raise
+
+
+def build(name: str, **options: Any) -> Network:
+    """The net ``name`` as a ``torch.nn.Module`` with parameters named after the layers.
+
+    Takes what ``spec`` takes.
+    """
+    from pixelwise.nets.module import Network
+
+    return Network(spec(name, **options))

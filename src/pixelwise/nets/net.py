@@ -1,0 +1,219 @@
+"""A net written down: layers in order, and all that follows from them.
+
+``Net`` is the builder in which the functions of the catalogue write (``net.conv(...)``,
+``net.pool(...)``), each method returning the new layer's name. What follows (channels, sizes,
+views, parameters) is kept beside it, and a net whose maps do not align refuses to be written.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from pixelwise import geometry
+from pixelwise.errors import UsageError
+from pixelwise.nets import spec
+from pixelwise.nets.spec import Edge, Init, Layer, View
+
+
+@dataclass
+class Net:
+    """Named layers with their channels and views; the last layer is the output.
+
+    Attributes:
+        layers: name to record, in order of execution.
+        channels: name to number of channels.
+        views: name to what a cell sees of the input.
+        top: the layer whose stride and receptive field the paper's table gives: the last one
+            before any upsampling (``score_fr``; the classifier of a classification net).
+    """
+
+    layers: dict[str, Layer] = field(default_factory=dict)
+    channels: dict[str, int] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    top: str = ""
+
+    # -- the vocabulary a net is written in ---------------------------------------------------
+    def add(self, layer: Layer) -> str:
+        """Append a record whose inputs exist; derives its channels and view."""
+        if layer.name in self.layers:
+            raise UsageError("U002", f"layer {layer.name} is already in the net")
+        missing = [name for name in layer.inputs if name not in self.layers]
+        if missing:
+            raise UsageError(
+                "U002", f"layer {layer.name} reads {missing}, which come later or never"
+            )
+        given = tuple(self.views[name] for name in layer.inputs)
+        view = layer.view(given) if given else View()
+        self.channels[layer.name] = layer.channels(self.given_channels(layer))
+        self.views[layer.name] = view
+        self.layers[layer.name] = layer
+        return layer.name
+
+    def given_channels(self, layer: Layer) -> tuple[int, ...]:
+        """Channels of a layer's inputs."""
+        return tuple(self.channels[name] for name in layer.inputs)
+
+    def data(self, channels: int, name: str = "data") -> str:
+        """The picture."""
+        return self.add(spec.Input(name, (), channels))
+
+    def conv(
+        self,
+        name: str,
+        src: str,
+        width: int,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        pad: int = 0,
+        groups: int = 1,
+        bias: bool = True,
+        init: Init = "he",
+    ) -> str:
+        """A convolution without activation."""
+        layer = spec.Conv(name, (src,), width, kernel, stride, pad, groups, 1, bias, init)
+        return self.add(layer)
+
+    def conv_relu(
+        self,
+        name: str,
+        src: str,
+        width: int,
+        *,
+        relu: str,
+        kernel: int = 3,
+        stride: int = 1,
+        pad: int = 1,
+        groups: int = 1,
+    ) -> str:
+        """A convolution and its ReLU; returns the ReLU's name."""
+        x = self.conv(name, src, width, kernel=kernel, stride=stride, pad=pad, groups=groups)
+        return self.add(spec.Relu(relu, (x,)))
+
+    def max_pool(
+        self,
+        name: str,
+        src: str,
+        kernel: int = 2,
+        stride: int = 2,
+        pad: int = 0,
+        *,
+        ceil: bool = True,
+    ) -> str:
+        """Max pooling."""
+        return self.add(spec.MaxPool(name, (src,), kernel, stride, pad, ceil))
+
+    def score(self, name: str, src: str, classes: int) -> str:
+        """A 1x1 scoring layer, zero at the start (paper, section 4.3)."""
+        return self.conv(name, src, classes, init="zero")
+
+    def upsample(
+        self, name: str, src: str, by: int, *, like: str, learned: bool = False, edge: Edge = "fade"
+    ) -> str:
+        """Bilinear upsampling by ``by``, with the kernel that can be aligned with ``like``.
+
+        The usual kernel is 2 * by; where the trunk's grid asks for the other parity (AlexNet,
+        GoogLeNet, ResNet) it is 2 * by - 1 (fact sheet 1.6: parity is forced by alignment).
+        """
+        for kernel in (2 * by, 2 * by - 1):
+            view = self.views[src].through_deconv(kernel, by, 0)
+            offset = geometry.relative_offset(view.map, self.views[like].map)
+            if offset.denominator == 1:
+                return self.add(spec.Deconv(name, (src,), kernel, by, learned, edge))
+        raise UsageError("U002", f"{name}: no bilinear kernel aligns {src} with {like}")
+
+    def crop(self, name: str, src: str, *, like: str) -> str:
+        """Cut ``src`` to the frame of ``like``; the offset is computed, never typed."""
+        offset = geometry.crop_offset(self.views[src].map, self.views[like].map)
+        return self.add(spec.Crop(name, (src, like), offset))
+
+    def sum(self, name: str, *sources: str) -> str:
+        """Elementwise sum."""
+        return self.add(spec.Sum(name, sources))
+
+    # -- what follows -------------------------------------------------------------------------
+    @property
+    def input(self) -> str:
+        """Name of the first layer, the picture."""
+        return next(iter(self.layers))
+
+    @property
+    def output(self) -> str:
+        """Name of the last layer."""
+        return next(reversed(self.layers))
+
+    def sizes(self, length: int) -> dict[str, int]:
+        """Length of every map along one axis for an input of ``length`` pixels.
+
+        Raises:
+            UsageError: a layer's output would be empty; names the layer.
+        """
+        found: dict[str, int] = {}
+        for layer in self.layers.values():
+            given = tuple(found[name] for name in layer.inputs)
+            size = layer.size(given) if given else length
+            if size < 1:
+                raise UsageError(
+                    "U002",
+                    f"{layer.name} has no output for an input of {length} px",
+                    "use a larger picture, or the geometry with padding",
+                )
+            found[layer.name] = size
+        return found
+
+    def crops(self) -> dict[str, int]:
+        """Crop layer to offset."""
+        return {n: r.offset for n, r in self.layers.items() if isinstance(r, spec.Crop)}
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """ "<layer>.<array>" to shape, for everything that can be trained."""
+        return {
+            f"{name}.{array}": shape
+            for name, layer in self.layers.items()
+            for array, shape in layer.parameters(self.given_channels(layer)).items()
+        }
+
+    def parameters(self, *, upsampling: bool = False) -> int:
+        """Number of parameters; as the paper counts them, without the upsampling layers.
+
+        With ``upsampling`` the kernels of the deconvolutions are counted as Caffe stores them
+        (dense, classes x classes x k x k), whether they are fixed or learned.
+        """
+        total = 0
+        for layer in self.layers.values():
+            if isinstance(layer, spec.Deconv):
+                k = self.channels[layer.name]
+                total += k * k * layer.kernel**2 if upsampling else 0
+            else:
+                shapes = layer.parameters(self.given_channels(layer)).values()
+                total += sum(math.prod(shape) for shape in shapes)
+        return total
+
+    def macs(self, height: int, width: int) -> dict[str, int]:
+        """Multiply-adds of every layer for one picture."""
+        rows, columns = self.sizes(height), self.sizes(width)
+        return {
+            name: layer.macs(self.given_channels(layer), rows[name] * columns[name])
+            for name, layer in self.layers.items()
+        }
+
+    @property
+    def stride(self) -> Fraction:
+        """Input pixels between two cells of the top layer."""
+        return self.views[self.top].map.scale
+
+    @property
+    def receptive_field(self) -> float:
+        """Input pixels that a cell of the top layer sees, along one axis."""
+        return self.views[self.top].field
+
+    @property
+    def depth(self) -> int:
+        """Convolutions on the longest path to the top layer: the paper's count of layers."""
+        depth: dict[str, int] = {}
+        for name, layer in self.layers.items():
+            below = max((depth[source] for source in layer.inputs), default=0)
+            depth[name] = below + isinstance(layer, spec.Conv)
+        return depth[self.top]
