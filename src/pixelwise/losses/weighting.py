@@ -1,0 +1,47 @@
+"""Class weights from pixel counts; the paper found them unnecessary, rare things may differ."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import unknown_name
+
+Scheme = Literal["none", "median", "enet", "sqrt"]
+
+
+def class_weights(
+    pixels: NDArray[np.int64], scheme: Scheme, *, in_images: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """A factor for each class; 0 for classes that never occur.
+
+    Args:
+        pixels: (K,) pixels of each class over the training split.
+        scheme: ``none``: 1; ``median``: median frequency / frequency (Eigen and Fergus 2015: a
+            class's frequency counts only images that contain it); ``enet``: 1 / ln(1.02 + share)
+            (Paszke et al. 2016, section 5.2); ``sqrt``: 1 / sqrt(share), mildest of the three.
+        in_images: (K,) pixels of all images in which the class occurs; needed for ``median``.
+
+    Returns:
+        (K,) weights scaled so that the average pixel weighs 1: the loss keeps its size.
+    """
+    if scheme not in get_args(Scheme):
+        raise unknown_name("class weighting", scheme, get_args(Scheme))
+    present = pixels > 0
+    share = pixels / max(1, pixels.sum())
+    weights: NDArray[np.float64] = present.astype(np.float64)
+    match scheme:
+        case "median":
+            within = pixels if in_images is None else in_images
+            frequency = np.divide(pixels, within, out=np.ones_like(share), where=present)
+            weights[present] = np.median(frequency[present]) / frequency[present]
+        case "enet":
+            weights[present] = 1 / np.log(1.02 + share[present])
+        case "sqrt":
+            weights[present] = 1 / np.sqrt(share[present])
+        case "none":
+            return weights.astype(np.float32)
+    scaled: NDArray[np.float64] = weights / max(float((weights * share).sum()), 1e-12)
+    return scaled.astype(np.float32)

@@ -1,0 +1,152 @@
+"""Parameter groups, optimizers, schedules, and the guard on rate and reduction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixelwise.errors import UsageError
+from pixelwise.training.recipe import Optim, Recipe, Schedule
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that share a rate and a decay."""
+
+    rate: float
+    """Factor on the base learning rate."""
+    decay: float
+    names: tuple[str, ...]
+
+
+def groups(net: nn.Module, recipe: Recipe) -> tuple[Group, ...]:
+    """Which parameters are trained, at which rate; what is in no group is frozen.
+
+    Biases learn at ``bias_rate`` and neither they nor batch norm decay (fact sheet, 1.3).
+    """
+    found: dict[tuple[float, float], list[str]] = {}
+    for name, parameter in net.named_parameters():
+        layer, array = name.rsplit(".", 1)
+        rate = layer_rate(layer, recipe.optim.rates)
+        if recipe.freeze == "trunk" and not layer.startswith(("score", "upscore")):
+            rate = 0.0
+        if array == "bias":
+            rate *= recipe.optim.bias_rate
+        decay = recipe.optim.weight_decay if array == "weight" and parameter.ndim > 1 else 0.0
+        if rate > 0:
+            found.setdefault((rate, decay), []).append(name)
+    if not found:
+        raise UsageError("U002", "nothing is left to train: every layer has rate 0")
+    return tuple(Group(rate, decay, tuple(names)) for (rate, decay), names in found.items())
+
+
+def layer_rate(layer: str, rates: Mapping[str, float]) -> float:
+    """The factor for a layer: the longest name or ``prefix*`` that fits, else 1."""
+    best, factor = -1, 1.0
+    for pattern, rate in rates.items():
+        prefix = pattern.rstrip("*")
+        fits = layer.startswith(prefix) if pattern.endswith("*") else layer == pattern
+        if fits and len(prefix) > best:
+            best, factor = len(prefix), rate
+    return factor
+
+
+def optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum or AdamW over ``groups``; frozen parameters stop asking for gradients."""
+    parameters = dict(net.named_parameters())
+    plan = groups(net, recipe)
+    trained = {name for group in plan for name in group.names}
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
+    o = recipe.optim
+    arguments: list[dict[str, Any]] = [
+        {
+            "params": [parameters[n] for n in g.names],
+            "lr": o.lr * g.rate,
+            "rate": g.rate,
+            "weight_decay": g.decay,
+        }
+        for g in plan
+    ]
+    if o.name == "sgd":
+        return torch.optim.SGD(arguments, lr=o.lr, momentum=o.momentum)
+    return torch.optim.AdamW(arguments, lr=o.lr, betas=(o.momentum, 0.999))
+
+
+def learning_rate(optim: Optim, schedule: Schedule, step: int, progress: float) -> float:
+    """The base rate at a step; ``progress`` in [0, 1] is how much of the run is done."""
+    progress = min(max(progress, 0.0), 1.0)
+    factor = 1.0
+    match schedule.name:
+        case "poly":
+            factor = (1 - progress) ** schedule.power
+        case "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * progress))
+        case "step":
+            factor = schedule.factor ** sum(progress >= at for at in schedule.steps)
+    if step < schedule.warmup:
+        factor *= max(1e-3, (step + 1) / schedule.warmup)
+    return optim.lr * factor
+
+
+def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share of the base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["rate"]
+
+
+@dataclass(frozen=True)
+class RateCheck:
+    """Learning rate and reduction as one setting."""
+
+    per_pixel: float
+    """How far one pixel's gradient moves the weights in the end: lr * share / (1 - momentum)."""
+    normalised: float
+    """The same for a whole batch under a mean loss: comparable between regimes."""
+    sane: bool
+
+
+# The released regimes lie between 1.9e-7 (FCN-8s heavy: 1e-14, 187,500 px, momentum 0.99) and 1e-2
+# (AlexNet light: 1e-3 / (1 - 0.9)); a summed loss with a mean's rate lands far above, and a
+# normalised loss with a sum's rate below (fact sheet 2.2, traps 4).
+SANE_SGD = (5e-8, 10.0)
+SANE_ADAMW = (1e-7, 0.1)
+
+
+def check_rate(recipe: Recipe, pixels: int) -> RateCheck:
+    """What the learning rate means for a batch of ``pixels`` that count.
+
+    AdamW divides the gradient by its own size, so for it the reduction does not matter.
+    """
+    o = recipe.optim
+    if o.name == "adamw":
+        low, high = SANE_ADAMW
+        return RateCheck(o.lr / pixels, o.lr, low <= o.lr <= high)
+    low, high = SANE_SGD
+    per_pixel = o.lr / (1 - o.momentum) / (pixels if recipe.loss.reduction == "mean" else 1)
+    return RateCheck(per_pixel, per_pixel * pixels, low <= per_pixel * pixels <= high)
+
+
+def refuse_absurd_rate(recipe: Recipe, pixels: int) -> RateCheck:
+    """``check_rate``, refusing a pair that cannot train.
+
+    Raises:
+        UsageError: the rate does not fit the reduction; the hint names a rate that would.
+    """
+    check = check_rate(recipe, pixels)
+    if check.sane or recipe.force:
+        return check
+    o, reduction = recipe.optim, recipe.loss.reduction
+    usual = 3e-4 if o.name == "adamw" else 1e-3 if reduction == "mean" else 1e-4 / pixels
+    end = "nothing would be learned" if check.normalised < 1e-3 else "the loss would explode"
+    raise UsageError(
+        "U002",
+        f"optim.lr {o.lr:g} with loss.reduction {reduction}, momentum {o.momentum:g} and "
+        f"{pixels:,} px per step acts like a rate of {check.normalised:.3g} on a mean loss: {end}",
+        f"--set optim.lr={usual:.1g}, or --set force=true",
+    )

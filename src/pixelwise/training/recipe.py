@@ -1,0 +1,193 @@
+"""All that decides a training run, as frozen data that refuses contradictions at once.
+
+A run folder keeps the exact recipe it ran (``recipe.yaml``), and that file is itself a recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pixelwise.errors import UsageError
+from pixelwise.losses.weighting import Scheme
+
+
+@dataclass(frozen=True)
+class Optim:
+    """The optimizer."""
+
+    name: Literal["sgd", "adamw"] = "adamw"
+    """sgd is the paper's."""
+    lr: float = 3e-4
+    """Learning rate of weights; with ``loss.reduction: sum`` it is a rate per pixel."""
+    momentum: float = 0.9
+    """Of SGD, and the first beta of AdamW; 0.99 in the heavy regime of the released nets."""
+    weight_decay: float = 5e-4
+    """Of weights; biases and batch norm have none."""
+    bias_rate: float = 2.0
+    """Factor on the learning rate of biases (all released VGG nets)."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Layer name, or prefix ending in *, to a factor on its rate; 0 freezes; the longest wins."""
+    clip: float = 0.0
+    """Largest norm of the whole gradient; 0 leaves it alone."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the learning rate moves from the run's start (progress 0) to its end (progress 1)."""
+
+    name: Literal["fixed", "poly", "step", "cosine"] = "poly"
+    """fixed is the paper's."""
+    power: float = 0.9
+    """Of poly: (1 - progress) ** power."""
+    steps: tuple[float, ...] = (0.6, 0.85)
+    """Of step: where in the run the rate is multiplied by ``factor``."""
+    factor: float = 0.1
+    """Of step."""
+    warmup: int = 0
+    """First iterations over which the rate grows linearly from a thousandth."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised."""
+
+    reduction: Literal["mean", "sum"] = "mean"
+    """mean over pixels, or the released nets' unnormalised sum."""
+    class_weights: Scheme = "none"
+    """From the training split's pixel counts."""
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training sample; labels move along, and what is not known is void."""
+
+    mirror: bool = True
+    """Left and right exchanged for half of the samples."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the random size factor (log-uniform)."""
+    jitter: int = 0
+    """Largest random shift in pixels (the paper tried 32)."""
+    brightness: float = 0.0
+    """Largest relative change."""
+    contrast: float = 0.0
+    """Largest relative change."""
+    saturation: float = 0.0
+    """Largest relative change."""
+    hue: float = 0.0
+    """Largest turn of the colour circle, in turns."""
+    rare: float = 0.0
+    """Probability that a crop is centred on a pixel of a rare class."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run."""
+
+    data: str = ""
+    """Data folder, any layout that ``pixelwise data inspect`` recognises."""
+    net: str = "fcn8s-tiny"
+    """Name in the catalogue (``pixelwise nets``)."""
+    weights: str = ""
+    """File or run to start from; empty: random weights."""
+    train_split: str = "train"
+    """Trained on."""
+    val_split: str = "val"
+    """Evaluated on while training; empty: none."""
+    seed: int = 0
+    """Decides initial weights, order, augmentation and dropout."""
+    iterations: int = 0
+    """Length in optimizer steps; give one of iterations, epochs, minutes."""
+    epochs: float = 0.0
+    """Length in passes over the training split."""
+    minutes: float = 0.0
+    """Length in time; the schedule follows the clock, so the run is not repeatable bit for bit."""
+    batch: int = 4
+    """Pictures per forward pass and device."""
+    accumulate: int = 1
+    """Forward passes per optimizer step."""
+    crop: tuple[int, int] | None = None
+    """Height and width cut from each training picture; none: whole pictures."""
+    augment: Augmentation = Augmentation()
+    """Random changes."""
+    optim: Optim = Optim()
+    """The optimizer."""
+    schedule: Schedule = Schedule()
+    """The learning rate over time."""
+    loss: Loss = Loss()
+    """What is minimised."""
+    ema: float = 0.0
+    """Decay of the moving average of the weights that is evaluated and kept; 0: none."""
+    freeze: Literal["none", "trunk"] = "none"
+    """trunk trains the score layers alone (the paper's FCN-32s-fixed)."""
+    frozen_bn: bool = False
+    """Batch norm keeps its stored statistics (small batches, pretrained trunks)."""
+    learned: Literal["none", "inner", "all"] = "none"
+    """Upsampling layers that are trained."""
+    width: float = 1.0
+    """Factor on the net's channels."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16 is autocast: weights and optimizer stay in float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    devices: int = 1
+    """Processes, each on its own device (or share of the cores); the batch is per device."""
+    threads: int = 0
+    """CPU threads of torch; 0: as many as torch takes."""
+    workers: int = 1
+    """Threads that read and augment samples ahead of the net."""
+    cache: float = 2.0
+    """GiB of decoded pictures to keep in memory."""
+    validate_every: int = 0
+    """Iterations between evaluations; 0: ten over the run."""
+    save_every: int = 0
+    """Iterations between saved states; 0: every two minutes."""
+    patience: int = 0
+    """Evaluations without a better mean IU before the run stops early; 0: never."""
+    force: bool = False
+    """Accept a learning rate that does not fit the loss's reduction."""
+
+    def __post_init__(self) -> None:
+        problems = _problems(self)
+        if problems:
+            raise UsageError("U002", "; ".join(problems), "change it with --set key=value")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """A copy with other fields."""
+        return dataclasses.replace(self, **changes)
+
+
+def _problems(r: Recipe) -> list[str]:
+    """Every contradiction in a recipe, one clause each."""
+    found = []
+
+    def must(true: bool, text: str) -> None:
+        if not true:
+            found.append(text)
+
+    lengths = [n for n in ("iterations", "epochs", "minutes") if getattr(r, n)]
+    must(len(lengths) <= 1, f"give one of iterations, epochs, minutes, not {' and '.join(lengths)}")
+    for name in ("iterations", "epochs", "minutes", "validate_every", "save_every", "patience"):
+        must(getattr(r, name) >= 0, f"{name} is {getattr(r, name)}, expected at least 0")
+    for name in ("batch", "accumulate", "devices"):
+        must(getattr(r, name) >= 1, f"{name} is {getattr(r, name)}, expected at least 1")
+    must(0 <= r.ema < 1, f"ema is {r.ema}, expected 0 or a decay below 1")
+    must(r.optim.lr > 0, f"optim.lr is {r.optim.lr}, expected more than 0")
+    must(0 <= r.optim.momentum < 1, f"optim.momentum is {r.optim.momentum}, expected [0, 1)")
+    must(r.crop is None or min(r.crop) >= 1, f"crop is {r.crop}, expected HxW of at least 1x1")
+    low, high = r.augment.scale
+    must(0 < low <= high, f"augment.scale is {low}, {high}, expected 0 < low <= high")
+    must(
+        r.batch == 1 or r.crop is not None or r.augment.scale == (1.0, 1.0),
+        "augment.scale with a batch of several pictures needs crop=HxW (sizes would differ)",
+    )
+    must(0 <= r.augment.rare <= 1, f"augment.rare is {r.augment.rare}, expected a probability")
+    must(r.augment.rare == 0 or r.crop is not None, "augment.rare needs crop=HxW")
+    must(not r.patience or bool(r.val_split), "patience needs a val_split")
+    must(
+        r.freeze == "none" or bool(r.weights),
+        "freeze: trunk needs weights (a random trunk is noise)",
+    )
+    return found

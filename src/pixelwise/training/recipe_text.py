@@ -1,0 +1,151 @@
+"""Recipes as text: YAML files, nested plain data, ``--set key=value``; typed by the fields."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from pixelwise.errors import UsageError, unknown_name
+from pixelwise.files import atomic_write
+from pixelwise.training.recipe import Recipe
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """Plain nested data, ready for YAML or JSON."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [plain(v) for v in value]
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return value
+
+    return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
+
+
+def from_dict(values: Mapping[str, Any]) -> Recipe:
+    """The recipe in nested plain data.
+
+    Raises:
+        UsageError: an unknown name (similar ones are listed), a wrong type, a contradiction.
+    """
+    made: Recipe = _build(Recipe, values, "")
+    return made
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe in a YAML file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError("U002", f"{path} is not a readable recipe: {reason}") from error
+    if not isinstance(values, dict):
+        raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines")
+    return from_dict(values)
+
+
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """The recipe as a YAML file that ``read_recipe`` reads back equal."""
+    atomic_write(path, yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True))
+
+
+def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """A recipe with ``key=value`` settings carried out, each typed by the field it changes."""
+    values = as_dict(recipe)
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageError(
+                "U002", f"--set {setting}: expected key=value", "e.g. --set optim.lr=1e-4"
+            )
+        *path, last = key.strip().split(".")
+        place, kind = values, Recipe
+        for part in path:
+            kind = _field_type(kind, part, key)
+            place = place.setdefault(part, {})
+        if dataclasses.is_dataclass(kind):
+            expected = _field_type(kind, last, key)
+            place[last] = _parse(text.strip(), expected, key)
+        else:  # a mapping such as optim.rates: its keys are free
+            place[last] = _parse(text.strip(), float, key)
+    return from_dict(values)
+
+
+def _field_type(kind: Any, name: str, key: str) -> Any:
+    hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+    if name not in hints:
+        raise unknown_name("recipe setting", key, _all_keys(Recipe))
+    return hints[name]
+
+
+def _all_keys(kind: Any, prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, hint in get_type_hints(kind).items():
+        nested = dataclasses.is_dataclass(hint)
+        keys += _all_keys(hint, f"{prefix}{name}.") if nested else [prefix + name]
+    return keys
+
+
+def _build(kind: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise UsageError("U002", f"{prefix.rstrip('.')} is {values!r}, expected nested settings")
+    hints = get_type_hints(kind)
+    made = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise unknown_name("recipe setting", f"{prefix}{name}", _all_keys(Recipe))
+        hint = hints[name]
+        nested = dataclasses.is_dataclass(hint)
+        made[name] = (
+            _build(hint, value, f"{prefix}{name}.")
+            if nested
+            else _coerce(value, hint, f"{prefix}{name}")
+        )
+    return kind(**made)
+
+
+def _parse(text: str, hint: Any, key: str) -> Any:
+    """Text from the command line to what YAML would hold, e.g. 320x400 for a pair."""
+    if text.lower() in ("none", "null") and type(None) in get_args(hint):
+        return None
+    if tuple in (get_origin(hint), *(get_origin(a) for a in get_args(hint))):
+        parts = text.strip("()[]").replace("x", ",").split(",")
+        return [_coerce(p.strip(), float, key) for p in parts if p.strip()]
+    return text
+
+
+def _coerce(value: Any, hint: Any, key: str) -> Any:
+    """``value`` as the type a field has; numbers may come as text (YAML reads 1e-4 as text)."""
+    options = get_args(hint)
+    origin = get_origin(hint)
+    try:
+        if origin is Literal:
+            if value not in options:
+                raise UsageError(
+                    "U002", f"{key} is {value!r}, expected one of {', '.join(options)}"
+                )
+            return value
+        if type(None) in options:
+            return None if value is None else _coerce(value, options[0], key)
+        if origin is tuple:
+            items = [_coerce(v, options[0], key) for v in value]
+            if Ellipsis not in options and len(items) != len(options):
+                raise ValueError
+            return tuple(items)
+        if origin is not None and origin is not Union:  # a mapping
+            return {str(k): float(v) for k, v in dict(value).items()}
+        if hint is bool:
+            return {"true": True, "false": False}[str(value).lower()]
+        if hint is int and float(value) != int(float(value)):
+            raise ValueError
+        return hint(float(value)) if hint is int else hint(value)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UsageError):
+            raise
+        wanted = getattr(hint, "__name__", str(hint))
+        raise UsageError("U002", f"{key} is {value!r}, expected {wanted}") from error
