@@ -1,0 +1,129 @@
+"""The one path from a picture to labels; evaluation, commands and services all use it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pixelwise.data.preprocess import Preprocess
+from pixelwise.errors import DataError, NumericalError, ResourceError
+from pixelwise.nets.module import Network
+
+Precision = Literal["fp32", "bf16"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one.
+
+    Raises:
+        ResourceError: R009 the device is asked for by name and absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("R009", "device cuda: no CUDA device is available", "--device cpu")
+    return torch.device(name)
+
+
+class Predictor:
+    """A net with its preprocessing, ready for pictures.
+
+    Args:
+        net: put into evaluation while it predicts, and back after.
+        preprocess: what the net was trained with.
+        precision: fp32, or bf16 autocast when asked for.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        preprocess: Preprocess,
+        *,
+        precision: Precision = "fp32",
+        device: torch.device | None = None,
+    ) -> None:
+        self.net, self.preprocess, self.precision = net, preprocess, precision
+        self.device = device or torch.device("cpu")
+        net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the pictures that the net takes."""
+        return self.net.net.channels[self.net.net.input]
+
+    def scores(self, image: NDArray[np.uint8]) -> Tensor:
+        """Scores before softmax.
+
+        Args:
+            image: (H, W, C) uint8.
+
+        Returns:
+            (K, H, W) float32; (K, h, w) coarse probabilities for a classification net.
+
+        Raises:
+            DataError: D018 another number of channels than the net takes.
+            NumericalError: N003 a score is not finite.
+        """
+        if image.ndim != 3 or image.shape[2] != self.channels:
+            raise DataError(
+                "D018",
+                f"the picture has shape {image.shape}, the net takes (H, W, {self.channels})",
+                "use a model trained on pictures of this kind",
+            )
+        x = torch.from_numpy(self.preprocess(image))[None].to(self.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with self._ready():
+            scores: Tensor = self.net(x)[0].float()
+        if not torch.isfinite(scores).all():
+            raise NumericalError(
+                "N003",
+                "the net gives scores that are not finite",
+                "the weights are damaged or training diverged; take an earlier checkpoint",
+            )
+        return scores
+
+    def labels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The best class of every pixel.
+
+        Args:
+            image: (H, W, C) uint8.
+
+        Returns:
+            (H, W) uint8; uint16 for nets of more than 255 classes.
+        """
+        return best_class(self.scores(image))
+
+    @contextmanager
+    def _ready(self) -> Iterator[None]:
+        """Evaluation mode, no gradients, the precision asked for; training mode comes back."""
+        training = [m for m in self.net.modules() if m.training]
+        self.net.eval()
+        half: Any = nullcontext()
+        if self.precision == "bf16":
+            half = torch.autocast(self.device.type, dtype=torch.bfloat16)
+        try:
+            with torch.inference_mode(), half:
+                yield
+        finally:
+            for module in training:
+                module.training = True
+
+
+def best_class(scores: Tensor) -> NDArray[np.uint8]:
+    """The class with the highest score at each pixel, the first of equals.
+
+    Args:
+        scores: (K, H, W).
+
+    Returns:
+        (H, W) uint8, or uint16 where K is more than 255.
+    """
+    labels = scores.argmax(dim=0).cpu().numpy()
+    small: NDArray[np.uint8] = labels.astype(np.uint8 if scores.shape[0] <= 255 else np.uint16)
+    return small

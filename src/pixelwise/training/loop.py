@@ -1,0 +1,348 @@
+"""Training, readable in one sitting: set up, fit, finish.
+
+Lightning Fabric places the net, casts, and distributes; the loop is ours. Everything random is a
+function of (seed, step), so that a run continued from its saved state ends with the same weights
+as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import NumericalError, ResourceError, Stopped, UsageError
+from pixelwise.training import signals
+from pixelwise.training.journal import Journal
+from pixelwise.training.optim import learning_rate, set_rate
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.recipe_text import read_recipe, write_recipe
+from pixelwise.training.setup import Setup, prepare
+from pixelwise.training.state import Progress, generations, load_state, save_state
+from pixelwise.training.validate import Validation, validate
+
+SAVE_SECONDS = 120.0
+VALIDATIONS = 10
+LOG_EVERY = 10
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a watcher of the run is told every few steps."""
+
+    step: int
+    total: int | None
+    """Steps in all; None when the run is measured in minutes."""
+    done: float
+    """Share of the run that is done, in [0, 1]."""
+    loss: float
+    images_per_second: float
+    seconds_left: float
+    note: str = ""
+
+
+Watch = Callable[[Tick], None]
+
+
+def train(
+    recipe: Recipe, run: Path | str, *, resume: bool = False, watch: Watch | None = None
+) -> Path:
+    """Carry out a recipe; everything ends up in the run folder.
+
+    Args:
+        recipe: what to do; when resuming it must be the run's own.
+        run: folder for recipe, journal, weights, states, evaluation and report.
+        resume: go on from the newest whole state.
+        watch: called every few steps and after each evaluation.
+
+    Returns:
+        The checkpoint of the best weights (of the last ones without a validation split).
+
+    Raises:
+        UsageError: contradictions, a folder in use, a changed recipe.
+        DataError: anything wrong with the data, before the first step.
+        NumericalError: a loss that is not finite (N001), a collapsed net (N002).
+        Stopped: a signal came; the state was saved.
+    """
+    import torch
+
+    run = Path(run)
+    recipe = _check_run(recipe, run, resume=resume)
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    fabric = _fabric(recipe)
+    with signals.caught() as caught, run_lock(run, fabric):
+        setup = prepare(recipe, run, fabric)
+        journal = Journal(run if fabric.global_rank == 0 else None)
+        return _Run(setup, run, journal, watch, caught).go(resume=resume)
+
+
+def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
+    """Refuse to mix two runs in a folder; a resumed run must be the one that was begun."""
+    known = run / "recipe.yaml"
+    if resume and known.exists():
+        begun = read_recipe(known)
+        changed = [
+            f"{name} {getattr(begun, name)!r} -> {getattr(recipe, name)!r}"
+            for name in Recipe.__dataclass_fields__
+            if getattr(begun, name) != getattr(recipe, name)
+        ]
+        if changed:
+            raise UsageError(
+                "U004",
+                f"{run} was begun with other settings: {', '.join(changed)}",
+                f"pixelwise train {known} -o {run} --resume",
+            )
+        return begun
+    if generations(run) or (run / "weights").exists():
+        raise UsageError(
+            "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
+        )
+    return recipe
+
+
+def _fabric(recipe: Recipe) -> Any:
+    from lightning_fabric import Fabric
+
+    from pixelwise.inference.predictor import resolve_device
+
+    device = resolve_device(recipe.device)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=recipe.devices,
+        strategy="ddp" if recipe.devices > 1 else "auto",
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric
+
+
+class run_lock:
+    """Holds ``RUN/.lock`` so that two trainers never share a folder (other ranks pass)."""
+
+    def __init__(self, run: Path, fabric: Any) -> None:
+        self.path = run / ".lock" if fabric.global_rank == 0 else None
+
+    def __enter__(self) -> None:
+        if self.path is None:
+            return
+        import fcntl
+        import os
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("a+")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ResourceError(
+                "R002",
+                f"{self.path.parent}: cannot be written ({reason})",
+                "choose another -o folder",
+            ) from error
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.file.seek(0)
+            holder = self.file.read().strip() or "another process"
+            raise ResourceError(
+                "R007",
+                f"{self.path.parent} is in use by {holder}",
+                "wait for it, or choose another -o",
+            ) from error
+        self.file.truncate(0)
+        self.file.write(f"process {os.getpid()} on {os.uname().nodename}")
+        self.file.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self.path is not None:
+            self.file.close()
+            self.path.unlink(missing_ok=True)
+
+
+class _Run:
+    """A run under way."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        run: Path,
+        journal: Journal,
+        watch: Watch | None,
+        caught: signals.Caught,
+    ) -> None:
+        self.setup, self.run, self.journal = setup, run, journal
+        self.watch, self.caught = watch or (lambda tick: None), caught
+        self.recipe, self.total = setup.recipe, setup.iterations
+        self.progress = Progress()
+        self.began = self.saved_at = time.monotonic()
+        self.before = 0.0
+        self.last: Validation | None = None
+        self._tick = Tick(0, setup.iterations, 0.0, 0.0, 0.0, 0.0)
+
+    # -- the whole ----------------------------------------------------------------------------
+    def go(self, *, resume: bool) -> Path:
+        """From the first step (or the saved one) to the report."""
+        s = self.setup
+        if resume and generations(self.run):
+            self.progress = load_state(self.run, s.net, s.optimizer, s.stepper.average)
+            self.before = self.progress.seconds
+            self.journal.rewind(self.progress.step)
+            self.journal.write("resume", step=self.progress.step)
+        else:
+            self._start()
+        with s.feed:
+            self.fit()
+        return self.finish()
+
+    def fit(self) -> None:
+        """Step after step until the length is reached, patience ends, or a signal comes."""
+        window: list[float] = []
+        rate_began, rate_images = time.monotonic(), 0
+        while not self.over():
+            step, share = self.progress.step, self.share()
+            lr = learning_rate(self.recipe.optim, self.recipe.schedule, step, share)
+            set_rate(self.setup.optimizer, lr)
+            loss = self._step(step)
+            window.append(loss)
+            self.progress = replace(self.progress, step=step + 1, seconds=self.seconds())
+            rate_images += self.setup.images_per_step
+            if (step + 1) % LOG_EVERY == 0 or self.over():
+                rate = rate_images / max(time.monotonic() - rate_began, 1e-9)
+                mean = sum(window) / len(window)
+                self._log(mean, lr, rate)
+                window.clear()
+                rate_began, rate_images = time.monotonic(), 0
+            if self._due():
+                self.validate()
+                rate_began, rate_images = time.monotonic(), 0
+            if self._save_due():
+                self.save()
+            if self.caught.signal:
+                self._stop(self.caught.signal)
+
+    def _step(self, step: int) -> float:
+        feed = self.setup.feed
+        batches = [feed.batch(step, micro) for micro in range(self.recipe.accumulate)]
+        try:
+            return self.setup.stepper.run(step, batches)
+        except NumericalError as error:
+            self.journal.write("end", step=step, reason=str(error))
+            raise
+
+    def finish(self) -> Path:
+        """Last evaluation and save, evaluation of the best weights, report."""
+        if self.setup.validation and (self.last is None or self.last.step != self.progress.step):
+            self.validate()
+        self.save()
+        self.setup.write_weights("last", self.progress)
+        self.journal.write("end", step=self.progress.step, seconds=self.seconds(), reason="done")
+        best = self.run / "weights" / ("best" if self.setup.validation else "last")
+        path = best.with_suffix(".safetensors")
+        if self.setup.fabric.global_rank == 0:
+            self.setup.report(path)
+        self.setup.fabric.barrier()
+        self._refuse_collapse()
+        return path
+
+    # -- the parts ----------------------------------------------------------------------------
+    def _start(self) -> None:
+        s = self.setup
+        if s.fabric.global_rank == 0:
+            write_recipe(self.run / "recipe.yaml", self.recipe)
+        self.journal.write("start", step=0, **s.facts)
+        for text in s.warnings:
+            self.journal.write("warning", step=0, text=text)
+            log.warning("%s", text)
+
+    def validate(self) -> None:
+        """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
+        found = self.last = validate(self.setup, self.progress.step)
+        best = found.mean_iu > self.progress.best
+        self.progress = replace(
+            self.progress,
+            best=max(found.mean_iu, self.progress.best),
+            best_step=found.step if best else self.progress.best_step,
+            stale=0 if best else self.progress.stale + 1,
+            validations=self.progress.validations + 1,
+        )
+        self.journal.write("validate", seconds=self.seconds(), best=best, **found.as_dict())
+        if found.diagnosis:
+            self.journal.write("warning", step=found.step, text=found.diagnosis)
+            log.warning("%s", found.diagnosis)
+        if best:
+            self.setup.write_weights("best", self.progress, found)
+        self.watch(replace(self._tick, note=found.summary()))
+
+    def save(self) -> None:
+        """A state to resume from, and the last weights."""
+        self.saved_at = time.monotonic()
+        s = self.setup
+        self.progress = replace(self.progress, seconds=self.seconds())
+        if s.fabric.global_rank == 0:
+            save_state(self.run, self.progress, s.net, s.optimizer, s.stepper.average, s.header)
+        self.journal.write("save", step=self.progress.step)
+
+    def _stop(self, number: int) -> None:
+        self.save()
+        self.setup.write_weights("last", self.progress)
+        self.journal.write("end", step=self.progress.step, reason=f"signal {number}")
+        command = f"pixelwise train {self.run / 'recipe.yaml'} -o {self.run} --resume"
+        raise Stopped(number, f"stopped at step {self.progress.step}; the state is saved", command)
+
+    def _refuse_collapse(self) -> None:
+        if self.last and self.last.collapsed:
+            raise NumericalError(
+                "N002", self.last.diagnosis, "the weights are kept in the run folder"
+            )
+
+    # -- time ---------------------------------------------------------------------------------
+    def seconds(self) -> float:
+        """Training time so far, over all sittings."""
+        return self.before + time.monotonic() - self.began
+
+    def share(self) -> float:
+        """How much of the run is done."""
+        if self.total:
+            return self.progress.step / self.total
+        return min(1.0, self.seconds() / (60 * self.recipe.minutes))
+
+    def over(self) -> bool:
+        """Length reached, or no better for ``patience`` evaluations."""
+        patience = self.recipe.patience
+        return self.share() >= 1 or bool(patience and self.progress.stale >= patience)
+
+    def _due(self) -> bool:
+        if not self.setup.validation:
+            return False
+        every = self.recipe.validate_every
+        if every:
+            return self.progress.step % every == 0
+        return self.share() * VALIDATIONS >= self.progress.validations + 1
+
+    def _save_due(self) -> bool:
+        if self.recipe.save_every:
+            return self.progress.step % self.recipe.save_every == 0
+        return time.monotonic() - self.saved_at > SAVE_SECONDS
+
+    def _log(self, loss: float, lr: float, rate: float) -> None:
+        epoch = self.progress.step * self.setup.images_per_step / len(self.setup.feed.items)
+        self.journal.write(
+            "step",
+            step=self.progress.step,
+            epoch=round(epoch, 3),
+            loss=loss,
+            lr=lr,
+            images_per_second=round(rate, 3),
+            seconds=round(self.seconds(), 2),
+        )
+        share = self.share()
+        left = 60 * self.recipe.minutes - self.seconds()
+        if self.total:
+            left = (self.total - self.progress.step) * self.setup.images_per_step / rate
+        self._tick = Tick(self.progress.step, self.total, share, loss, rate, max(left, 0.0))
+        self.watch(self._tick)

@@ -1,0 +1,119 @@
+"""The state of a run on disk: enough to go on bit for bit, in one checked file per generation."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import ModelError
+from pixelwise.files import remove_leftovers
+from pixelwise.training.step import Average
+from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
+
+GENERATIONS = 2  # a damaged newest file leaves one to fall back to
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    seconds: float = 0.0
+    """Training time so far, over all sittings."""
+    best: float = -1.0
+    """Best mean IU on the validation split."""
+    best_step: int = 0
+    stale: int = 0
+    """Evaluations since the best one."""
+    validations: int = 0
+
+
+def save_state(
+    run: Path,
+    progress: Progress,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    header: Header,
+) -> Path:
+    """Write a generation and drop those before the last ``GENERATIONS``."""
+    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
+    tensors |= {f"ema.{k}": v for k, v in (average.tensors if average else {}).items()}
+    for name, parameter in net.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optim.{name}.{key}"] = value
+    data = {**header.data, "progress": dataclasses.asdict(progress)}
+    header = dataclasses.replace(header, step=progress.step, data=data)
+    folder = run / "state"
+    path = save_checkpoint(folder / f"step-{progress.step:09d}.safetensors", tensors, header)
+    for old in generations(run)[:-GENERATIONS]:
+        old.unlink(missing_ok=True)
+    remove_leftovers(folder)
+    return path
+
+
+def generations(run: Path) -> list[Path]:
+    """State files, oldest first, by the step in the name (clocks may lie)."""
+    return sorted((run / "state").glob("step-*.safetensors"))
+
+
+def load_state(
+    run: Path, net: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+) -> Progress:
+    """Put the newest whole generation into net, optimizer and average.
+
+    Raises:
+        ModelError: M001 nothing to continue; M002 no generation is whole, naming each with why.
+    """
+    found = generations(run)
+    if not found:
+        raise ModelError("M001", f"{run}: no saved state to continue", "start it without --resume")
+    failures = []
+    for path in reversed(found):
+        try:
+            header, tensors = load_checkpoint(path)
+        except ModelError as error:
+            failures.append(str(error))
+            log.warning("%s; falling back to the state before it", error)
+            continue
+        _restore(tensors, net, optimizer, average)
+        return Progress(**header.data["progress"])
+    raise ModelError("M002", f"{run}: no state is whole: {'; '.join(failures)}", "start anew")
+
+
+def _restore(
+    tensors: dict[str, Tensor],
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+) -> None:
+    net.load_state_dict(_part(tensors, "net."))
+    if average:
+        stored = _part(tensors, "ema.")
+        for name, tensor in average.tensors.items():
+            tensor.copy_(stored[name])
+    moments = _part(tensors, "optim.")
+    for name, parameter in net.named_parameters():
+        mine: dict[str, Any] = {
+            key.removeprefix(f"{name}."): value
+            for key, value in moments.items()
+            if key.startswith(f"{name}.") and "." not in key.removeprefix(f"{name}.")
+        }
+        if mine:
+            optimizer.state[parameter] = {
+                k: v.clone() if v.ndim == 0 else v.to(parameter.device) for k, v in mine.items()
+            }
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

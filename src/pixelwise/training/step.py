@@ -1,0 +1,132 @@
+"""One optimizer step: forward, loss, backward, update, moving average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import NumericalError
+from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
+from pixelwise.nets.module import Network
+from pixelwise.training.feed import Batch
+from pixelwise.training.recipe import Recipe
+
+
+class Average:
+    """The moving average of a net's weights (and the latest of its other buffers)."""
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {k: v.detach().clone() for k, v in net.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, net: nn.Module, step: int) -> None:
+        """Move towards the net; early on faster, so that the start is forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in net.state_dict().items():
+            mine = self.tensors[name]
+            if value.is_floating_point():
+                mine.lerp_(value.to(mine.dtype), 1 - decay)
+            else:
+                mine.copy_(value)
+
+
+class Stepper:
+    """Holds what a step needs; ``run`` does one.
+
+    Args:
+        fabric: a ``lightning_fabric.Fabric`` (device, precision, distribution).
+        net: the plain net; ``wrapped`` is what Fabric made of it.
+        class_weights: (K,) or None.
+    """
+
+    def __init__(
+        self,
+        fabric: Any,
+        net: Network,
+        wrapped: Any,
+        optimizer: Any,
+        recipe: Recipe,
+        class_weights: Tensor | None,
+    ) -> None:
+        self.fabric, self.net, self.wrapped, self.optimizer = fabric, net, wrapped, optimizer
+        self.recipe, self.class_weights = recipe, class_weights
+        self.average = Average(net, recipe.ema) if recipe.ema else None
+
+    def run(self, step: int, batches: Sequence[Batch]) -> float:
+        """Carry out step number ``step`` on its micro-batches.
+
+        Returns:
+            The loss per counted pixel, averaged over micro-batches, whatever the reduction.
+
+        Raises:
+            NumericalError: N001, before any weight has changed.
+        """
+        self.train_mode()
+        self.optimizer.zero_grad(set_to_none=True)
+        mean = self.recipe.loss.reduction == "mean"
+        device = self.fabric.device
+        moved = [(x.to(device), y.to(device)) for x, y in batches]
+        # One divisor for the whole step: accumulation equals one large batch.
+        weights = [pixel_weight(y, self.class_weights).item() for _, y in moved]
+        total_weight = max(sum(weights), 1e-12)
+        total = 0.0
+        with seeded(self.recipe.seed, step, self.fabric.global_rank, device):
+            for i, (x, y) in enumerate(moved):
+                last = i == len(moved) - 1
+                hold = nullcontext() if last else self.fabric.no_backward_sync(self.wrapped)
+                with hold:
+                    scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
+                    loss = cross_entropy(
+                        scores, y, reduction="sum", class_weights=self.class_weights
+                    )
+                    self.fabric.backward(loss / total_weight if mean else loss)
+                total += loss.item()
+        self._check(total, step)
+        self.optimizer.step()
+        if self.average:
+            self.average.update(self.net, step)
+        return total / total_weight
+
+    def train_mode(self) -> None:
+        """Training behaviour, with batch norm left in evaluation where the recipe freezes it."""
+        self.wrapped.train()
+        if self.recipe.frozen_bn or self.recipe.freeze == "trunk":
+            for module in self.net.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+
+    def _check(self, loss: float, step: int) -> None:
+        clip = self.recipe.optim.clip
+        trained = [p for p in self.net.parameters() if p.grad is not None]
+        gradients = [p.grad for p in trained if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients).item() if gradients else 0.0
+        if not (_finite(loss) and _finite(norm)):
+            lr = self.optimizer.param_groups[0]["lr"]
+            what = "loss" if not _finite(loss) else "gradient"
+            raise NumericalError(
+                "N001",
+                f"step {step + 1}: the {what} is not finite (loss {loss:g}, gradient norm {norm:g}, "
+                f"lr {lr:g}, loss.reduction {self.recipe.loss.reduction})",
+                "lower the rate: --set optim.lr=..., add --set schedule.warmup=100 or "
+                "--set optim.clip=1; the last saved state is finite",
+            )
+        if clip and norm > clip:
+            torch.nn.utils.clip_grads_with_norm_(trained, clip, torch.tensor(norm))
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0
+
+
+@contextmanager
+def seeded(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
+    """Dropout drawn from (seed, step, rank) alone, so that a resumed run draws the same."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed((seed * 1_000_003 + step) * 4099 + rank)
+        yield
