@@ -140,11 +140,12 @@ class WireReader:
         return count
 
     def text(self, field: Field) -> str:
-        """A string; bytes that are no UTF-8 are kept visible as backslash escapes."""
+        """A string; bytes that cannot be shown are kept visible as backslash escapes."""
         self.expect(field, BYTES)
         if field.end - field.start > MAX_TEXT:
             raise self.fail(field.at, f"a name of more than {MAX_TEXT} bytes")
-        return bytes(self.data[field.start : field.end]).decode("utf-8", "backslashreplace")
+        text = bytes(self.data[field.start : field.end]).decode("utf-8", "backslashreplace")
+        return text if text.isprintable() else text.encode("unicode_escape").decode()
 
     def integers(self, field: Field, limit: int) -> list[int]:
         """Signed integers, packed or single; more than ``limit`` are refused."""
