@@ -1,0 +1,100 @@
+"""``pixelwise weights``: foreign weight files in, and a look inside any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from pixelwise.cli.console import emit_json, say, table
+
+if TYPE_CHECKING:
+    from pixelwise.weights.importing import Imported
+
+app = typer.Typer(no_args_is_help=True, help="Import weight files, or look inside one.")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help=".caffemodel, .safetensors, .pt or .pth")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="checkpoint to write")],
+    net: Annotated[str, typer.Option(help="net to put them into; see `pixelwise nets`")] = "",
+    classes: Annotated[int | None, typer.Option(min=1, help="classes, if not the file's")] = None,
+    class_names: Annotated[Path | None, typer.Option(help="text file, one name per line")] = None,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """Read a weight file and write a checkpoint; print what was copied, reshaped, dropped, missing.
+
+    Without --net the blobs are stored under the file's own layer names.
+    """
+    from pixelwise.weights.importing import import_weights, read_class_names
+
+    names = read_class_names(class_names) if class_names else ()
+    done = import_weights(file, out, net=net, classes=classes, class_names=names)
+    if json:
+        emit_json(done.as_dict())
+    else:
+        _print_import(done)
+    say(f"wrote {done.out}")
+
+
+@app.command("show")
+def show_file(
+    file: Annotated[Path, typer.Argument(help="a weight file of any kind")],
+    expect_sha256: Annotated[str, typer.Option(help="fail unless the file has it")] = "",
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """List the tensors of a weight file, its checksum and, for Caffe files, every byte's use."""
+    from pixelwise.weights.show import show
+
+    shown = show(file, expect_sha256=expect_sha256)
+    if json:
+        emit_json(shown)
+    else:
+        _print_show(shown)
+
+
+def _print_import(done: Imported) -> None:
+    plan, name = done.transplant, done.foreign.name or done.foreign.kind
+    if plan is None:
+        tensors = done.foreign.tensors.items()
+        rows: list[tuple[object, ...]] = [(k, _shape(t.shape), t.numel()) for k, t in tensors]
+        _table(name, ("stored", "shape", "numbers"), rows)
+    else:
+        rows = [
+            (r.action, r.source or "-", _shape(r.source_shape), r.target or "-", r.reason)
+            for r in plan.rows
+        ]
+        _table(f"{name} into {done.header.net}", ("action", "file", "shape", "net", "why"), rows)
+        counts = plan.as_dict()["counts"]
+        _table("", tuple(counts), [tuple(counts.values())])
+    for note in (*done.foreign.notes, *(plan.notes if plan else ())):
+        say(note)
+
+
+def _print_show(shown: dict[str, Any]) -> None:
+    rows = [
+        (t["name"], t.get("type", ""), _shape(t["shape"]), t["dtype"], t["n"], t["min"], t["max"])
+        for t in shown["tensors"]
+    ]
+    columns = ("tensor", "layer type", "shape", "type", "numbers", "min", "max")
+    _table(f"{shown['kind']} {shown['name']}".strip(), columns, rows)
+    facts: list[tuple[object, ...]] = [(k, shown[k]) for k in ("bytes", "parameters", "sha256")]
+    facts += [(f"bytes in {k}", v) for k, v in shown.get("accounting", {}).items()]
+    facts += [(f"header: {k}", str(v)[:90]) for k, v in shown.get("header", {}).items() if v]
+    _table("", ("fact", "value"), facts)
+    for note in shown["notes"]:
+        say(note)
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table whose texts come from a file: brackets in them are no markup."""
+    plain = [[escape(v) if isinstance(v, str) else v for v in row] for row in rows]
+    table(escape(title), columns, plain)
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return "x".join(str(d) for d in shape) or "-"

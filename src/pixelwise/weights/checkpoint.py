@@ -1,0 +1,239 @@
+"""A net's weights with all that is needed to use them: one safetensors file with a JSON header.
+
+The header says which net it is, its options, classes, colours and preprocessing; a SHA-256 over
+header, tensor names, shapes and numbers finds every flipped bit. Files are written whole or not at
+all, with the mode that the umask gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from pixelwise.errors import ModelError
+from pixelwise.files import atomic_write
+from pixelwise.weights import safe
+from pixelwise.weights.sniff import expect
+
+VERSION = 1
+KEY = "pixelwise"
+"""The entry of the safetensors metadata that holds the header."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says about itself."""
+
+    net: str
+    """Name in ``nets.catalog``; empty for loose blobs that belong to no net of ours."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of ``catalog.build`` beside the name: classes, channels, width, ..."""
+    classes: tuple[str, ...] = ()
+    palette: tuple[tuple[int, int, int], ...] = ()
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    """``Preprocess.as_dict()``."""
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    step: int = 0
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Fingerprint and path of the training data."""
+    made_by: str = ""
+    version: int = VERSION
+    sha256: str = ""
+    """Over header and tensors; filled in by ``save_checkpoint``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return dataclasses.asdict(self)
+
+
+def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Header) -> Path:
+    """Write ``tensors`` and ``header`` atomically; readers see the old file or the new one.
+
+    Raises:
+        ModelError: M020 a number is not finite, and nothing was written.
+        ResourceError: R001 no space, R002 not writable; what stood at ``path`` stands still.
+    """
+    path = Path(path)
+    for name, tensor in tensors.items():
+        safe.check_finite(name, tensor, str(path))
+    header = dataclasses.replace(header, version=VERSION, made_by=header.made_by or _made_by())
+    digest = _digest(header, safe.table_of(tensors))
+    safe.hash_data(tensors, digest)
+    sealed = dataclasses.replace(header, sha256=digest.hexdigest())
+    metadata = {"format": "pt", KEY: json.dumps(sealed.as_dict(), ensure_ascii=False)}
+    return atomic_write(path, lambda f: safe.write(f, tensors, metadata))
+
+
+def read_header(path: Path | str) -> Header:
+    """The header alone; cheap, and no tensor is read (so the checksum is not verified)."""
+    path = Path(path)
+    expect(path, "safetensors")
+    with path.open("rb") as f:
+        return _header(safe.read_table(f, path), path)
+
+
+def load_checkpoint(
+    path: Path | str, *, net: torch.nn.Module | Mapping[str, Tensor] | None = None
+) -> tuple[Header, dict[str, Tensor]]:
+    """Header and tensors, verified; with ``net`` names, shapes and types must be exactly its own.
+
+    Args:
+        path: a file of ``save_checkpoint``.
+        net: the module the tensors are for, or its state dict (meta tensors do). It is compared
+            with the table before anything is allocated.
+
+    Raises:
+        ModelError: M001 missing, M002 damaged or not a checkpoint, M020 not finite, M030 newer,
+            M040 not the tensors of ``net``.
+    """
+    path = Path(path)
+    expect(path, "safetensors")
+    with path.open("rb") as f:
+        table = safe.read_table(f, path)
+        header = _header(table, path)
+        if net is not None:
+            _check_fit(table, net.state_dict() if isinstance(net, torch.nn.Module) else net, path)
+        tensors = _verified(f, path, table, header)
+    for name, tensor in tensors.items():
+        safe.check_finite(name, tensor, str(path))
+    return header, tensors
+
+
+def _verified(f: BinaryIO, path: Path, table: safe.Table, header: Header) -> dict[str, Tensor]:
+    stored = {
+        e.name: {
+            "dtype": next(code for code, dtype in safe.DTYPES.items() if dtype == e.dtype),
+            "shape": list(e.shape),
+            "data_offsets": [e.begin, e.end],
+        }
+        for e in table.entries
+    }
+    digest = _digest(header, stored)
+    tensors = dict(safe.read_data(f, path, table, digest))
+    found, told = digest.hexdigest(), header.sha256
+    if found != told:
+        raise ModelError(
+            "M002",
+            f"{path}: the checksum is {found[:12]}..., expected {told[:12]}...",
+            "the file was changed or damaged after it was written; take another copy",
+        )
+    return tensors
+
+
+def _digest(header: Header, table: Mapping[str, Any]) -> Any:
+    told = dataclasses.replace(header, sha256="").as_dict()
+    text = json.dumps([told, table], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+
+
+def _made_by() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("pixelwise")
+    except PackageNotFoundError:  # run from a source tree
+        own = "source tree"
+    return f"pixelwise {own}, torch {torch.__version__}"
+
+
+def _check_fit(table: safe.Table, wanted: Mapping[str, Tensor], path: Path) -> None:
+    problems = []
+    found = {e.name: e for e in table.entries}
+    problems += [f"`{name}` is missing" for name in wanted if name not in found]
+    problems += [f"`{name}` is not known to the net" for name in found if name not in wanted]
+    for name, entry in found.items():
+        target = wanted.get(name)
+        if target is None:
+            continue
+        if entry.shape != tuple(target.shape):
+            problems.append(f"`{name}` is {list(entry.shape)}, expected {list(target.shape)}")
+        elif entry.dtype != target.dtype:
+            problems.append(f"`{name}` is {entry.dtype}, expected {target.dtype}")
+    if problems:
+        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
+        raise ModelError(
+            "M040",
+            f"{path}: not the tensors of this net: {'; '.join(problems[:5])}{more}",
+            f"pixelwise weights show {path}",
+        )
+
+
+def _header(table: safe.Table, path: Path) -> Header:
+    if KEY not in table.metadata:
+        raise ModelError(
+            "M002",
+            f"{path}: a safetensors file without a pixelwise header",
+            f"pixelwise weights import {path} -o OUT.safetensors --net NAME",
+        )
+    try:
+        told = json.loads(table.metadata[KEY])
+    except (ValueError, RecursionError) as error:
+        raise ModelError("M002", f"{path}: the header is no JSON ({error})") from error
+    if not isinstance(told, dict):
+        raise ModelError("M002", f"{path}: the header is no JSON object")
+    version = told.get("version")
+    if type(version) is int and version > VERSION:
+        made_by = str(told.get("made_by", "unknown"))[:80]
+        raise ModelError(
+            "M030",
+            f"{path}: written in format {version} ({made_by}), read up to {VERSION}",
+            "pip install --upgrade pixelwise",
+        )
+    return _checked(told, path)
+
+
+def _is_palette(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(c, list) and len(c) == 3 and all(type(v) is int and 0 <= v <= 255 for v in c)
+        for c in value
+    )
+
+
+def _is_strings(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(v, str) for v in value)
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_map(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+_CHECKS: Mapping[str, Callable[[object], bool]] = {
+    "net": _is_text,
+    "options": _is_map,
+    "classes": _is_strings,
+    "palette": _is_palette,
+    "preprocess": _is_map,
+    "scores": _is_map,
+    "step": _is_whole,
+    "data": _is_map,
+    "made_by": _is_text,
+    "version": _is_whole,
+    "sha256": _is_text,
+}
+
+
+def _checked(told: Mapping[str, Any], path: Path) -> Header:
+    for name, valid in _CHECKS.items():
+        if name not in told or not valid(told[name]):
+            value = repr(told.get(name, "nothing"))[:80]
+            raise ModelError("M002", f"{path}: the header says {value} for `{name}`")
+    kept = {name: told[name] for name in _CHECKS}
+    kept["classes"] = tuple(kept["classes"])
+    kept["palette"] = tuple((r, g, b) for r, g, b in kept["palette"])
+    return Header(**kept)

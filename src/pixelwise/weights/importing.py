@@ -1,0 +1,185 @@
+"""Foreign weights made into a checkpoint: read, planned, carried out, written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelwise.errors import ModelError, UsageError
+from pixelwise.nets import catalog
+from pixelwise.nets.module import Network
+from pixelwise.weights import torchvision
+from pixelwise.weights.checkpoint import Header, save_checkpoint
+from pixelwise.weights.load import Foreign, read_weights
+from pixelwise.weights.surgery import Row, Transplant, carry_out, light_names, plan, score_layers
+
+MAX_NAMES_FILE = 4 << 20
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import did."""
+
+    out: Path
+    foreign: Foreign
+    header: Header
+    transplant: Transplant | None = None
+    """None when the blobs were stored under the file's own names."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return {
+            "out": str(self.out),
+            "kind": self.foreign.kind,
+            "name": self.foreign.name,
+            "parameters": self.foreign.parameters,
+            "notes": list(self.foreign.notes),
+            "net": self.header.net,
+            "options": dict(self.header.options),
+            "transplant": self.transplant.as_dict() if self.transplant else None,
+        }
+
+
+def import_weights(
+    path: Path | str,
+    out: Path | str,
+    *,
+    net: str = "",
+    classes: int | None = None,
+    class_names: Sequence[str] = (),
+) -> Imported:
+    """Read the weight file ``path`` and write the checkpoint ``out``.
+
+    Args:
+        path: anything ``read_weights`` reads.
+        out: the checkpoint to write.
+        net: a name of the catalogue; without it the blobs are stored under the file's own names.
+        classes: of the net; by default as many as the file's score layer has.
+        class_names: one name per class.
+
+    Raises:
+        ModelError: what ``read_weights`` raises; M040 the file does not fit the net.
+        UsageError: unknown net, or as many names as classes are not given.
+    """
+    foreign = read_weights(path)
+    if not net:
+        header = Header("", classes=tuple(class_names), preprocess=_preprocess(foreign, ""))
+        return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)
+    options = _options(foreign, net, classes, class_names)
+    with torch.device("meta"):  # a file that does not fit is refused before memory is taken
+        transplant = _plan(foreign, catalog.build(net, **options))
+    _refuse_misfits(transplant, foreign, net, Path(path), options)
+    module = _fresh(net, options)
+    carry_out(transplant, foreign.tensors, module)
+    names = tuple(class_names) or tuple(f"class {i}" for i in range(options["classes"]))
+    header = Header(net, options, names, preprocess=_preprocess(foreign, net))
+    return Imported(save_checkpoint(out, module.state_dict(), header), foreign, header, transplant)
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """One class name per line; quotes and leading WordNet ids (``n02123045``) are taken off.
+
+    Raises:
+        UsageError: no such file, no text, or no names in it.
+    """
+    if not path.is_file() or path.stat().st_size > MAX_NAMES_FILE:
+        raise UsageError("U002", f"{path}: expected a text file with one class name per line")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UsageError("U002", f"{path}: class names are no UTF-8 text ({error})") from error
+    names = [re.sub(r"^n\d{8}\s+", "", line.strip().strip("'\"")) for line in lines]
+    names = [name for name in names if name]
+    if not names:
+        raise UsageError("U002", f"{path}: no class names in it")
+    return tuple(names)
+
+
+def _plan(foreign: Foreign, module: Network) -> Transplant:
+    return plan(foreign.tensors, module, names=_names(foreign, module))
+
+
+def _names(foreign: Foreign, module: Network) -> Mapping[str, str]:
+    trunk = torchvision.recognise(foreign.tensors)
+    if trunk:
+        return torchvision.names_for(trunk, foreign.tensors)
+    return light_names(foreign.tensors, module)
+
+
+def _options(
+    foreign: Foreign, net: str, classes: int | None, class_names: Sequence[str]
+) -> dict[str, Any]:
+    """The arguments of ``catalog.build``: as many classes as given, named, or found in the file."""
+    with torch.device("meta"):
+        module = catalog.build(net)
+    names = _names(foreign, module)
+    scores = {f"{layer}.weight" for layer in score_layers(module)}
+    top = f"{module.net.top}.weight"
+    found = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
+    stored = found.get(top) or next((found[s] for s in sorted(scores) if s in found), None)
+    count = classes or len(class_names) or stored or module.net.channels[module.net.top]
+    if class_names and len(class_names) != count:
+        raise UsageError("U002", f"{len(class_names)} class names for {count} classes")
+    options = dict(foreign.header.options) if _own(foreign, net) and foreign.header else {}
+    return options | {"classes": count}
+
+
+def _own(foreign: Foreign, net: str) -> bool:
+    return foreign.header is not None and foreign.header.net == net
+
+
+def _fresh(net: str, options: Mapping[str, Any]) -> Network:
+    """The net with initial values that are the same at every import."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return catalog.build(net, **options)
+
+
+def _refuse_misfits(
+    transplant: Transplant, foreign: Foreign, net: str, path: Path, options: Mapping[str, Any]
+) -> None:
+    trunk = torchvision.recognise(foreign.tensors)
+    told = f"torchvision's {trunk}" if trunk else foreign.name or foreign.kind
+    if not transplant.copied and not transplant.reshaped:
+        raise ModelError(
+            "M040",
+            f"{path}: no tensor of this file ({told}) fits {net}",
+            f"pixelwise weights show {path}; pixelwise nets",
+        )
+    with torch.device("meta"):
+        scores = score_layers(catalog.build(net, **options))
+    wrong = [r for r in transplant.mismatched if r.target.rpartition(".")[0] not in scores]
+    if wrong:
+        listed = "; ".join(_told(row) for row in wrong[:5])
+        more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ModelError(
+            "M040",
+            f"{path}: {told} does not fit {net}: {listed}{more}",
+            f"pixelwise weights show {path}",
+        )
+
+
+def _told(row: Row) -> str:
+    return f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
+
+
+def _preprocess(foreign: Foreign, net: str) -> dict[str, Any]:
+    """What the weights were trained with: the file's origin decides, then the catalogue."""
+    from pixelwise.data.preprocess import CAFFE, IMAGENET
+
+    if foreign.header is not None:
+        return dict(foreign.header.preprocess)
+    if foreign.kind == "caffe":
+        return dict(CAFFE.as_dict())
+    if torchvision.recognise(foreign.tensors) or (
+        net and catalog.entry(net).preprocess == "imagenet"
+    ):
+        return dict(IMAGENET.as_dict())
+    if net and catalog.entry(net).preprocess == "caffe":
+        return dict(CAFFE.as_dict())
+    return {}

@@ -1,0 +1,102 @@
+"""What a weight file is, by its first bytes: a suffix is a wish, the bytes are the fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from pixelwise.errors import ModelError
+
+Kind = Literal["caffe", "safetensors", "torch-zip", "torch-legacy"]
+
+# torch.save's three leading records before version 1.6: magic number, then protocol 1001.
+TORCH_LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")
+
+_REFUSED: tuple[tuple[bytes, str, str], ...] = (
+    (b"\x89HDF\r\n\x1a\n", "M011", "an HDF5 file (Keras, or Caffe's .caffemodel.h5)"),
+    (b"\x93NUMPY", "M011", "a single NumPy array"),
+    (b"\x1f\x8b", "M011", "a gzip file"),
+    (b"BZh", "M011", "a bzip2 file"),
+    (b"\xfd7zXZ\x00", "M011", "an xz file"),
+    (b"Rar!", "M011", "a RAR archive"),
+    (b"7z\xbc\xaf\x27\x1c", "M011", "a 7z archive"),
+    (b"GGUF", "M011", "a GGUF file"),
+    (b"MATLAB 5.0 MAT-file", "M011", "a MATLAB file"),
+    (b"<", "M011", "an HTML or XML page, probably a failed download"),
+    (b"version https://git-lfs", "M011", "a Git LFS pointer; the weights were not fetched"),
+    (b"\x89PNG", "M011", "a PNG picture"),
+    (b"\xff\xd8\xff", "M011", "a JPEG picture"),
+)
+_HINTS = {
+    "M010": "ask its author for safetensors, which cannot hold code",
+    "M011": "readable: .caffemodel, .safetensors, and torch state dicts (.pt, .pth)",
+}
+
+
+def refuse(path: Path, code: str, what: str, hint: str = "") -> ModelError:
+    """The error for a file that is recognised and not read."""
+    verb = "is refused" if code == "M010" else "is not read"
+    return ModelError(code, f"{path}: {what} {verb}", hint or _HINTS[code])
+
+
+def sniff(path: Path) -> Kind:
+    """The kind of the file at ``path``.
+
+    Raises:
+        ModelError: M001 not there, M002 empty or unknown, M010 code-capable, M011 known but
+            not read; the last two name the format.
+    """
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise ModelError("M001", f"{path}: {what}; expected a weight file", "check the path")
+    with path.open("rb") as f:
+        head = f.read(512)
+    if not head:
+        raise ModelError("M002", f"{path}: empty file", "fetch it again")
+    # First, because its leading length may look like any other format's magic number.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
+        return "safetensors"
+    for magic, code, what in _REFUSED:
+        if head.startswith(magic):
+            raise refuse(path, code, what)
+    return _kind(path, head)
+
+
+def _kind(path: Path, head: bytes) -> Kind:
+    if head.startswith(b"PK\x03\x04"):
+        return "torch-zip"
+    if head.startswith(TORCH_LEGACY):
+        return "torch-legacy"
+    if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
+        raise refuse(path, "M010", "a stream of Python objects, which can run code when opened,")
+    if head[257:262] == b"ustar":
+        raise refuse(path, "M011", "a tar archive")
+    if path.suffix == ".onnx":
+        raise refuse(path, "M011", "an ONNX file", "use it as MODEL of predict or evaluate")
+    # NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
+    if head[0] in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x42) or head.startswith(b"\xa2\x06"):
+        return "caffe"
+    raise _unknown(path, head)
+
+
+def _unknown(path: Path, head: bytes) -> ModelError:
+    if path.suffix == ".net":
+        return refuse(path, "M011", "a Deep Compression file (codebooks without layer names)")
+    if path.suffix == ".prototxt" or (head.isascii() and b"\0" not in head):
+        return refuse(path, "M011", "a text file", "the weights are in the .caffemodel beside it")
+    first = head[:8].hex(" ")
+    return ModelError(
+        "M002", f"{path}: no known weight format (begins with {first})", _HINTS["M011"]
+    )
+
+
+def expect(path: Path, kind: Kind) -> None:
+    """Refuse ``path`` unless it looks like ``kind``."""
+    assert kind in get_args(Kind)
+    found = sniff(path)
+    if found != kind:
+        raise ModelError(
+            "M002",
+            f"{path}: looks like a {found} file, expected {kind}",
+            f"pixelwise weights show {path}",
+        )

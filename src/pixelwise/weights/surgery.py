@@ -1,0 +1,267 @@
+"""Net surgery: which tensor of a file goes where in a net, first as a list, then carried out.
+
+The rule of the FCN release (surgery.py ``transplant``): match by layer name, copy flat memory where
+the element counts agree, so a fully connected layer becomes a convolution without any permutation.
+What the release does silently is a row with a reason here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pixelwise.errors import ModelError
+from pixelwise.nets import spec
+from pixelwise.nets.module import Network
+from pixelwise.nets.upsampling import bilinear_kernel
+
+Action = Literal["copied", "reshaped", "dropped", "missing", "mismatched"]
+
+# The light FCN-8s of 2014 (longjon's branch) to the released names (fact sheet 10.4).
+LIGHT_NAMES = {
+    "score": "score_fr",
+    "score2": "upscore2",
+    "score-pool4": "score_pool4",
+    "score4": "upscore_pool4",
+    "score-pool3": "score_pool3",
+    "bigscore": "upscore8",
+}
+_LIGHT_MARKS = ("score-pool4", "score-pool3", "bigscore")
+_BATCHES_SEEN = "num_batches_tracked"  # torch's counter; no other framework stores one
+
+
+@dataclass(frozen=True)
+class Row:
+    """What becomes of one tensor."""
+
+    action: Action
+    target: str
+    """Name in the net; empty for a tensor that is dropped."""
+    source: str
+    """Name in the file; empty for a tensor that is missing."""
+    target_shape: tuple[int, ...] = ()
+    source_shape: tuple[int, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """The plan; nothing has been touched yet."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    def of(self, action: Action) -> tuple[Row, ...]:
+        """The rows with one action."""
+        return tuple(row for row in self.rows if row.action == action)
+
+    @property
+    def copied(self) -> tuple[Row, ...]:
+        """Same name, same shape."""
+        return self.of("copied")
+
+    @property
+    def reshaped(self) -> tuple[Row, ...]:
+        """Same name and numbers, another shape: fully connected to convolution."""
+        return self.of("reshaped")
+
+    @property
+    def dropped(self) -> tuple[Row, ...]:
+        """In the file only."""
+        return self.of("dropped")
+
+    @property
+    def missing(self) -> tuple[Row, ...]:
+        """In the net only; keeps its initial value."""
+        return self.of("missing")
+
+    @property
+    def mismatched(self) -> tuple[Row, ...]:
+        """Same name, shapes that cannot be one another; keeps its initial value."""
+        return self.of("mismatched")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "counts": {a: len(self.of(a)) for a in Action.__args__},  # type: ignore[attr-defined]
+            "rows": [asdict(row) for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+
+def plan(
+    tensors: Mapping[str, Tensor],
+    target: Network,
+    *,
+    suffix: str = "",
+    names: Mapping[str, str] | None = None,
+) -> Transplant:
+    """Decide for every tensor of a file and every tensor of a net.
+
+    Args:
+        tensors: by ``<layer>.<parameter>``.
+        target: the net, on any device (meta will do).
+        suffix: put behind every layer name of the file: the streams of a late fusion
+            (``conv1_1`` to ``conv1_1color``).
+        names: the file's names to ours, for files that have other ones (torchvision).
+
+    Raises:
+        ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
+            for one place.
+    """
+    names = names if names is not None else light_names(tensors, target)
+    placed = {name: _suffixed(names.get(name, name), suffix) for name in tensors}
+    _check_streams(set(placed.values()), target)
+    state = target.state_dict()
+    rows, taken = list[Row](), dict[str, str]()
+    for source, name in placed.items():
+        if name in taken:
+            raise ModelError("M040", f"`{taken[name]}` and `{source}` both belong to `{name}`")
+        taken[name] = source
+        rows.append(_row(source, name, tensors[source], state.get(name), target))
+    for name, tensor in state.items():
+        if name not in taken and not name.endswith(_BATCHES_SEEN):
+            reason = _left_alone(name, target)
+            rows.append(Row("missing", name, "", tuple(tensor.shape), (), reason))
+    return Transplant(tuple(rows), _notes(rows, names, tensors, target))
+
+
+def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Network) -> None:
+    """Copy what the plan says into ``target``; dtype and device stay the net's own."""
+    state = target.state_dict()
+    with torch.no_grad():
+        for row in (*transplant.copied, *transplant.reshaped):
+            state[row.target].copy_(tensors[row.source].reshape(row.target_shape))
+
+
+def score_layers(target: Network) -> frozenset[str]:
+    """The layers that give scores: those that start at zero, and a classifier's last."""
+    zero = {
+        n for n, r in target.net.layers.items() if isinstance(r, spec.Conv) and r.init == "zero"
+    }
+    return frozenset(zero | {target.net.top})
+
+
+def light_names(tensors: Mapping[str, Tensor], target: Network) -> dict[str, str]:
+    """The name table for weights of the light 2014 nets; empty for any others."""
+    layers = {name.rpartition(".")[0] for name in tensors}
+    if not layers.intersection(_LIGHT_MARKS):
+        return {}
+    ups = [n for n, r in target.net.layers.items() if isinstance(r, spec.Deconv)]
+    table = LIGHT_NAMES | ({"bigscore": ups[-1]} if ups else {})
+    return {
+        name: f"{table[layer]}.{parameter}"
+        for name in tensors
+        for layer, _, parameter in [name.rpartition(".")]
+        if layer in table
+    }
+
+
+def _suffixed(name: str, suffix: str) -> str:
+    layer, dot, parameter = name.rpartition(".")
+    return f"{layer}{suffix}{dot}{parameter}"
+
+
+def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, target: Network) -> Row:
+    layer, _, parameter = name.rpartition(".")
+    shape = tuple(tensor.shape)
+    if there is None:
+        record = target.net.layers.get(layer)
+        if isinstance(record, spec.Deconv) and parameter == "weight":
+            return Row("dropped", "", source, (), shape, _compare_kernel(tensor, record))
+        reason = f"{layer} has no {parameter}" if record else "no layer of this name"
+        return Row("dropped", "", source, (), shape, reason)
+    want = tuple(there.shape)
+    if shape == want:
+        return Row("copied", name, source, want, shape)
+    if _same_memory(shape, want):
+        return Row("reshaped", name, source, want, shape, "fully connected to convolution")
+    return Row("mismatched", name, source, want, shape, _why(layer, shape, want, target))
+
+
+def _same_memory(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
+    """Whether flat memory means the same: (O, I) as (O, C, k, k), or axes of length 1."""
+    if math.prod(have) != math.prod(want):
+        return False
+    squeezed = [d for d in have if d != 1], [d for d in want if d != 1]
+    return squeezed[0] == squeezed[1] or (len(have) == 2 and have[:1] == want[:1])
+
+
+def _why(layer: str, have: tuple[int, ...], want: tuple[int, ...], target: Network) -> str:
+    if layer in score_layers(target) and have[:1] != want[:1]:
+        return f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
+    return f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
+
+
+def _compare_kernel(tensor: Tensor, record: spec.Deconv) -> str:
+    """Say whether a stored deconvolution is the fixed bilinear one that the net computes."""
+    k = record.kernel
+    if tensor.ndim != 4 or tensor.shape[-2:] != (k, k):
+        return f"fixed bilinear here, with another kernel ({k}x{k})"
+    classes = tensor.shape[0]
+    if tensor.shape[1] == 1:  # one group per class stores the diagonal alone
+        ideal = bilinear_kernel(k, 1).expand(classes, 1, k, k)
+    elif tensor.shape[1] == classes:
+        ideal = bilinear_kernel(k, classes)
+    else:
+        return f"fixed bilinear here, stored with {classes} to {tensor.shape[1]} channels"
+    off = (tensor.double() - ideal).abs().max().item() if tensor.numel() else 0.0
+    if off <= 1e-6:
+        return "checked: it is the fixed bilinear kernel that the net computes"
+    return f"NOT the fixed bilinear kernel of this net (off by {off:.3g}); build it with `learned`"
+
+
+def _left_alone(name: str, target: Network) -> str:
+    layer = name.rpartition(".")[0]
+    record = target.net.layers.get(layer)
+    if isinstance(record, spec.Scale):
+        return f"fixed factor {record.value:g}"
+    if isinstance(record, spec.Deconv):
+        return "starts as the bilinear kernel"
+    if layer in score_layers(target):
+        return "score layer, starts anew"
+    return "keeps its initial value"
+
+
+def _check_streams(given: set[str], target: Network) -> None:
+    """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
+    layers = {name.rpartition(".")[0] for name in given}
+    scales = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale)}
+    stored = {n for n in layers if n.startswith("scale_pool")}
+    skips = {n for n in layers if n.startswith("score_pool")}
+    if stored and not scales:
+        found = ", ".join(sorted(stored))
+        raise ModelError(
+            "M040",
+            f"these are at-once weights ({found}), and the net has no such factors",
+            "--net fcn8s-vgg16-atonce",
+        )
+    if scales and skips and not stored:
+        raise ModelError(
+            "M040",
+            f"these are weights of a staged net (no {', '.join(sorted(scales))}), "
+            "and the net was trained at once",
+            "--net fcn8s-vgg16",
+        )
+
+
+def _notes(
+    rows: list[Row], names: Mapping[str, str], tensors: Mapping[str, Tensor], target: Network
+) -> tuple[str, ...]:
+    notes = []
+    if {n.rpartition(".")[0] for n in tensors}.intersection(_LIGHT_MARKS) and names:
+        notes.append("names of the light 2014 nets were translated")
+    scores = score_layers(target)
+    anew = [r.target for r in rows if r.action == "mismatched" and _layer(r.target) in scores]
+    if anew:
+        notes.append(f"other classes: {', '.join(anew)} start anew, the rest is kept")
+    return tuple(notes)
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
