@@ -20,11 +20,11 @@ _HOMES = {
     "build": "pixelwise.nets.catalog",
     "confusion": "pixelwise.metrics.confusion",
     "load": "pixelwise.model",
-    "nets": "pixelwise.nets.catalog",
     "open_dataset": "pixelwise.data.layouts",
-    "scores": "pixelwise.metrics.scores",
-    "train": "pixelwise.training.loop",
     "Recipe": "pixelwise.training.recipe",
+    "scores": "pixelwise.metrics.scores",
+    "spec": "pixelwise.nets.catalog",
+    "train": "pixelwise.training.loop",
 }
 
 __all__ = [*sorted(_HOMES), "__version__"]  # noqa: PLE0604 - the names are strings

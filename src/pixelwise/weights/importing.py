@@ -68,16 +68,17 @@ def import_weights(
     """
     foreign = read_weights(path)
     if not net:
-        header = Header("", classes=tuple(class_names), preprocess=_preprocess(foreign, ""))
+        header = Header("", classes=tuple(class_names), preprocess=preprocess_of(foreign, ""))
         return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)
     options = _options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
-        transplant = _plan(foreign, catalog.build(net, **options))
-    _refuse_misfits(transplant, foreign, net, Path(path), options)
+        shape_only = catalog.build(net, **options)
+    transplant = _plan(foreign, shape_only)
+    _refuse_misfits(transplant, foreign, shape_only, Path(path))
     module = _fresh(net, options)
     carry_out(transplant, foreign.tensors, module)
     names = tuple(class_names) or tuple(f"class {i}" for i in range(options["classes"]))
-    header = Header(net, options, names, preprocess=_preprocess(foreign, net))
+    header = Header(net, options, names, preprocess=preprocess_of(foreign, net))
     return Imported(save_checkpoint(out, module.state_dict(), header), foreign, header, transplant)
 
 
@@ -98,6 +99,21 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     if not names:
         raise UsageError("U002", f"{path}: no class names in it")
     return tuple(names)
+
+
+def start_from(path: Path | str, module: Network) -> tuple[Foreign, Transplant]:
+    """Put what fits of a weight file into a net that is to be trained.
+
+    Score layers of another number of classes keep their own initial values; the plan says so.
+
+    Raises:
+        ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
+    """
+    foreign = read_weights(path)
+    transplant = _plan(foreign, module)
+    _refuse_misfits(transplant, foreign, module, Path(path))
+    carry_out(transplant, foreign.tensors, module)
+    return foreign, transplant
 
 
 def _plan(foreign: Foreign, module: Network) -> Transplant:
@@ -141,25 +157,24 @@ def _fresh(net: str, options: Mapping[str, Any]) -> Network:
 
 
 def _refuse_misfits(
-    transplant: Transplant, foreign: Foreign, net: str, path: Path, options: Mapping[str, Any]
+    transplant: Transplant, foreign: Foreign, module: Network, path: Path
 ) -> None:
     trunk = torchvision.recognise(foreign.tensors)
     told = f"torchvision's {trunk}" if trunk else foreign.name or foreign.kind
     if not transplant.copied and not transplant.reshaped:
         raise ModelError(
             "M040",
-            f"{path}: no tensor of this file ({told}) fits {net}",
+            f"{path}: no tensor of this file ({told}) fits the net",
             f"pixelwise weights show {path}; pixelwise nets",
         )
-    with torch.device("meta"):
-        scores = score_layers(catalog.build(net, **options))
+    scores = score_layers(module)
     wrong = [r for r in transplant.mismatched if r.target.rpartition(".")[0] not in scores]
     if wrong:
         listed = "; ".join(_told(row) for row in wrong[:5])
         more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise ModelError(
             "M040",
-            f"{path}: {told} does not fit {net}: {listed}{more}",
+            f"{path}: {told} does not fit the net: {listed}{more}",
             f"pixelwise weights show {path}",
         )
 
@@ -168,7 +183,7 @@ def _told(row: Row) -> str:
     return f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
 
 
-def _preprocess(foreign: Foreign, net: str) -> dict[str, Any]:
+def preprocess_of(foreign: Foreign, net: str) -> dict[str, Any]:
     """What the weights were trained with: the file's origin decides, then the catalogue."""
     from pixelwise.data.preprocess import CAFFE, IMAGENET
 
