@@ -43,7 +43,13 @@ class Tick:
     loss: float
     images_per_second: float
     seconds_left: float
-    note: str = ""
+    validation: Validation | None = None
+    """Where an evaluation was just made."""
+
+    @property
+    def note(self) -> str:
+        """What is worth a line of its own."""
+        return self.validation.summary() if self.validation else ""
 
 
 Watch = Callable[[Tick], None]
@@ -276,7 +282,7 @@ class _Run:
             log.warning("%s", found.diagnosis)
         if best:
             self.setup.write_weights("best", self.progress, found)
-        self.watch(replace(self._tick, note=found.summary()))
+        self.watch(replace(self._tick, step=found.step, validation=found))
 
     def save(self) -> None:
         """A state to resume from, and the last weights."""

@@ -1,0 +1,25 @@
+"""``pixelwise doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.console import emit_json, table
+
+
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """Show the environment, the devices, and what each missing extra would add."""
+    from pixelwise.workflows.doctor import examine
+
+    found = examine()
+    if json:
+        emit_json(found)
+        return
+    table("environment", ("what", "value"), [(k, v) for k, v in found["environment"].items()])
+    table("devices", ("device", "what"), [(d["name"], d["about"]) for d in found["devices"]])
+    extras = [(e["name"], e["version"] or "missing", e["enables"]) for e in found["extras"]]
+    table("packages", ("package", "version", "for"), extras)

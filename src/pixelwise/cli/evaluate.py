@@ -1,0 +1,40 @@
+"""``pixelwise evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.console import emit_json, progress, say
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="data folder")],
+    split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
+    protocol: Annotated[str, typer.Option(help="names of protocols, or all")] = "paper",
+    save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """Score a model on a split: the paper's four metrics, per class, and other protocols by name."""
+    from pixelwise import model as models
+    from pixelwise.cli.running import choose_precision, use_threads
+    from pixelwise.cli.scores import show
+    from pixelwise.data.layouts import open_dataset
+    from pixelwise.evaluation.on_dataset import evaluate_model
+
+    use_threads(threads)
+    loaded = models.load(model, device=device, precision=choose_precision(precision))
+    dataset = open_dataset(data)
+    with progress(f"evaluating {split}", len(dataset.items(split))) as advance:
+        found = evaluate_model(loaded, dataset, split, keep=save, watch=advance)
+    if json:
+        emit_json({"model": str(loaded.path), "data": str(data), "split": split, **found.as_dict()})
+    else:
+        show(found, protocol)
+        say(f"{found.seconds_per_image:.3f} s per picture")

@@ -1,0 +1,81 @@
+"""``pixelwise train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixelwise.cli.console import say
+
+if TYPE_CHECKING:
+    from pixelwise.training.loop import Watch
+    from pixelwise.training.recipe import Recipe
+
+
+def train(
+    source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="data folder or YAML recipe")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="run folder")],
+    net: Annotated[str, typer.Option(help="net; see `pixelwise nets`")] = "",
+    weights: Annotated[str, typer.Option(help="weights or run to start from")] = "",
+    epochs: Annotated[float, typer.Option(help="length in passes over the data")] = 0,
+    iterations: Annotated[int, typer.Option(help="length in optimizer steps")] = 0,
+    minutes: Annotated[float, typer.Option(help="length in time")] = 0,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a recipe field")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on where the run stopped")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="also write RUN/tensorboard (extra)")
+    ] = False,
+) -> None:
+    """Train a net; --resume goes on bit for bit.
+
+    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html.
+    """
+    named = {
+        "net": net, "weights": weights, "epochs": epochs, "iterations": iterations,
+        "minutes": minutes, "precision": precision, "device": device, "threads": threads,
+    }
+    given = [f"{key}={value}" for key, value in named.items() if value]
+    recipe = _recipe(source, out, given + (settings or []), resume=resume)
+    from pixelwise.training.loop import train as carry_out
+    from pixelwise.training.watching import tensorboard_watch, watching
+
+    _introduce(recipe)
+    with watching() as watch:
+        both: Watch = tensorboard_watch(out, watch) if tensorboard else watch
+        best = carry_out(recipe, out, resume=resume, watch=both)
+    say(f"weights: {best}\nreport:  {out / 'report.html'}")
+
+
+def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
+    """The recipe that is meant: a YAML file, the run's own when resuming, or a data folder's."""
+    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.recipe_text import read_recipe, with_settings
+
+    known = out / "recipe.yaml"
+    if source.endswith((".yaml", ".yml")):
+        base = read_recipe(Path(source))
+    elif resume and known.exists():
+        base = read_recipe(known)
+    else:
+        base = Recipe(data=str(Path(source)))
+    lengths = {"epochs", "iterations", "minutes"}
+    if lengths & {s.partition("=")[0] for s in settings}:  # a new length replaces the old one
+        base = base.replace(epochs=0.0, iterations=0, minutes=0.0)
+    return with_settings(base, settings)
+
+
+def _introduce(recipe: Recipe) -> None:
+    o = recipe.optim
+    say(
+        f"{recipe.net} on {recipe.data} ({recipe.train_split}), "
+        + (f"starting from {recipe.weights}" if recipe.weights else "from random weights")
+        + f"; {o.name} lr {o.lr:g}, loss {recipe.loss.reduction}, batch "
+        f"{recipe.batch}x{recipe.accumulate}, {recipe.precision}"
+    )

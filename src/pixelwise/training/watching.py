@@ -1,0 +1,77 @@
+"""Progress of a run for people: a bar with loss, pictures per second and time left; TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from pixelwise.errors import ResourceError
+from pixelwise.training.loop import Tick, Watch
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """A progress bar on stderr; plain lines at evaluations when stderr is no terminal."""
+    console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+    root = logging.getLogger("pixelwise")
+    root.addHandler(handler)
+    try:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("training", total=1.0, text="")
+
+            def watch(tick: Tick) -> None:
+                bar.update(task, completed=tick.done, text=line(tick))
+                if tick.note:
+                    console.print(tick.note, markup=False)
+
+            yield watch
+    finally:
+        root.removeHandler(handler)
+
+
+def line(tick: Tick) -> str:
+    """Step, loss, speed and time left."""
+    steps = f"{tick.step}/{tick.total}" if tick.total else f"{tick.step}"
+    minutes, seconds = divmod(round(tick.seconds_left), 60)
+    return (
+        f"step {steps}  loss {tick.loss:.4f}  {tick.images_per_second:.1f} images/s  "
+        f"{minutes}:{seconds:02d} left"
+    )
+
+
+def tensorboard_watch(run: Path, watch: Watch) -> Watch:
+    """``watch``, with loss and speed also written for TensorBoard.
+
+    Raises:
+        ResourceError: R008 the extra is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ResourceError(
+            "R008", "TensorBoard is not installed", 'pip install "pixelwise[tensorboard]"'
+        ) from error
+    writer = SummaryWriter(str(run / "tensorboard"))
+
+    def both(tick: Tick) -> None:
+        writer.add_scalar("loss", tick.loss, tick.step)
+        writer.add_scalar("images_per_second", tick.images_per_second, tick.step)
+        if tick.validation is not None:
+            for name, value in tick.validation.scores.as_dict().items():
+                writer.add_scalar(f"validation/{name}", value, tick.step)
+        writer.flush()
+        watch(tick)
+
+    return both
