@@ -85,9 +85,7 @@ def _mean_iu(hits: Floats, truth: Floats, guess: Floats) -> Floats:
     """(D, K) sums to (D,) scores by the paper's rule."""
     seen = truth > 0
     iu = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=seen)
-    return np.divide(
-        iu.sum(1), seen.sum(1), out=np.full(len(hits), np.nan), where=seen.any(axis=1)
-    )
+    return np.divide(iu.sum(1), seen.sum(1), out=np.full(len(hits), np.nan), where=seen.any(axis=1))
 
 
 def _pixel_accuracy(hits: Floats, truth: Floats, guess: Floats) -> Floats:  # noqa: ARG001

@@ -65,7 +65,9 @@ def test_strided_readonly_and_fortran_inputs_count_alike() -> None:
     expected = slow_count(truth[::2, ::-3], guess[::2, ::-3], 4)
     truth.setflags(write=False)
     assert np.array_equal(confusion(truth[::2, ::-3], guess[::2, ::-3], 4), expected)
-    assert np.array_equal(confusion(np.asfortranarray(truth), guess, 4), slow_count(truth, guess, 4))
+    assert np.array_equal(
+        confusion(np.asfortranarray(truth), guess, 4), slow_count(truth, guess, 4)
+    )
     assert np.array_equal(confusion(truth.T, guess.T, 4), slow_count(truth, guess, 4))
 
 
