@@ -16,7 +16,7 @@ from pixelwise.metrics.scores import scores
 #   image b: class 0 has 8 px (all right), class 1 has 4 px (1 right, 3 given to class 0)
 A = [[4, 0, 2, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 B = [[8, 0, 0, 0], [3, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-# over the set: class 0: hits 12, truth 14, guess 15, IU 12/17; class 1: hits 3, truth 6, guess 3, IU 1/2
+# the set: class 0 hits 12, truth 14, guess 15: IU 12/17; class 1 hits 3, truth 6, guess 3: IU 1/2
 IU0, IU1 = 12 / 17, 1 / 2
 BY_HAND = {
     "paper": (IU0 + IU1) / 2,
