@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,14 +86,17 @@ def _mean_iu(hits: Floats, truth: Floats, guess: Floats) -> Floats:
     """(D, K) sums to (D,) scores by the paper's rule."""
     seen = truth > 0
     iu = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=seen)
-    return np.divide(
-        iu.sum(1), seen.sum(1), out=np.full(len(hits), np.nan), where=seen.any(axis=1)
-    )
+    return _share(iu.sum(1), seen.sum(1))
 
 
 def _pixel_accuracy(hits: Floats, truth: Floats, guess: Floats) -> Floats:  # noqa: ARG001
-    total = truth.sum(1)
-    return np.divide(hits.sum(1), total, out=np.full(len(hits), np.nan), where=total > 0)
+    return _share(hits.sum(1), truth.sum(1))
+
+
+def _share(part: Floats, whole: npt.NDArray[Any]) -> Floats:
+    """``part / whole``; NaN for 0/0."""
+    share: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return share
 
 
 _STATISTICS = {"mean_iu": _mean_iu, "pixel_accuracy": _pixel_accuracy}

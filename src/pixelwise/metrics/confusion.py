@@ -28,7 +28,7 @@ def confusion(truth: npt.ArrayLike, guess: npt.ArrayLike, num_classes: int) -> C
     Args:
         truth: label map of any shape and integer type; 255 is void and is not counted. Strided and
             read-only arrays are fine; uint8 is the fast path.
-        guess: label map of the same shape; 0..K-1 wherever the truth is not void, anything elsewhere.
+        guess: label map of the same shape; 0..K-1 where the truth is not void, anything elsewhere.
         num_classes: K.
 
     Returns:
@@ -107,27 +107,34 @@ def _label_map(values: npt.ArrayLike, role: str) -> Labels:
 
 
 def _strange(values: Labels, num_classes: int) -> npt.NDArray[np.bool_]:
-    return (values < 0) | (values >= num_classes) | (values == VOID)
+    strange: npt.NDArray[np.bool_] = (values < 0) | (values >= num_classes) | (values == VOID)
+    return strange
+
+
+def strange_values(values: Labels, num_classes: int) -> str:
+    """Values that name no class, the commonest first, as `9 on 3 px, 7 on 2 px`; empty if none.
+
+    Args:
+        values: whole numbers at counted pixels.
+        num_classes: K; 255 names no class whatever K is.
+    """
+    found, pixels = np.unique(values[_strange(values, num_classes)], return_counts=True)
+    order = np.argsort(-pixels, kind="stable")[:5]
+    listed = ", ".join(f"{found[i]} on {pixels[i]} px" for i in order)
+    return listed + (f" and {found.size - 5} more values" if found.size > 5 else "")
 
 
 def _refuse(truth: Labels, guess: Labels, num_classes: int) -> None:
-    """Raise D012 about the values on counted pixels that name no class, the commonest first."""
-    counted = truth != VOID
-    for role, values in (("truth", truth[counted]), ("guess", guess[counted])):
-        strange = values[_strange(values, num_classes)]
-        if not strange.size:
-            continue
-        found, pixels = np.unique(strange, return_counts=True)
-        order = np.argsort(-pixels, kind="stable")[:5]
-        listed = ", ".join(f"{found[i]} on {pixels[i]} px" for i in order)
-        more = f" and {found.size - 5} more values" if found.size > 5 else ""
-        expected = f"expected 0..{num_classes - 1}" + (f", or {VOID}" * (role == "truth"))
-        hints = {
-            "truth": "map the raw values to classes first; `pixelwise data inspect` shows them",
-            "guess": f"void ({VOID}) is no class to predict; check the number of classes",
-        }
-        message = f"the {role} has values that name no class: {listed}{more} ({expected})"
-        raise DataError("D012", message, hints[role])
+    """Raise D012 about the values on counted pixels that name no class."""
+    counted, classes = truth != VOID, f"expected 0..{num_classes - 1}"
+    if listed := strange_values(truth[counted], num_classes):
+        message = f"the truth has values that name no class: {listed} ({classes}, or {VOID})"
+        hint = "map the raw values to classes first; `pixelwise data inspect` shows them"
+        raise DataError("D012", message, hint)
+    if listed := strange_values(guess[counted], num_classes):
+        message = f"the guess has values that name no class: {listed} ({classes})"
+        hint = f"void ({VOID}) is no class to predict; check the number of classes"
+        raise DataError("D012", message, hint)
     raise AssertionError("counts are incomplete although every value names a class")
 
 

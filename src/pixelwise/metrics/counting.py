@@ -1,4 +1,4 @@
-"""The hot loop of confusion counting, plain Python here; ``confusion.py`` compiles it with numba."""
+"""The hot loop of confusion counting, in plain Python; ``confusion.py`` compiles it by numba."""
 
 from __future__ import annotations
 

@@ -129,7 +129,8 @@ def _why_nothing(protocol: Protocol, tally: Tallies) -> str:
 def _iu(hits: Ints, truth: Ints, guess: Ints, nothing: float) -> Floats:
     """Intersection over union; ``nothing`` stands for 0/0, a class neither there nor predicted."""
     union = truth + guess - hits
-    return np.divide(hits, union, out=np.full(union.shape, nothing), where=union > 0)
+    iu: Floats = np.divide(hits, union, out=np.full(union.shape, nothing), where=union > 0)
+    return iu
 
 
 def _mean(values: Floats) -> float:

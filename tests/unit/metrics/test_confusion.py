@@ -65,7 +65,9 @@ def test_strided_readonly_and_fortran_inputs_count_alike() -> None:
     expected = slow_count(truth[::2, ::-3], guess[::2, ::-3], 4)
     truth.setflags(write=False)
     assert np.array_equal(confusion(truth[::2, ::-3], guess[::2, ::-3], 4), expected)
-    assert np.array_equal(confusion(np.asfortranarray(truth), guess, 4), slow_count(truth, guess, 4))
+    assert np.array_equal(
+        confusion(np.asfortranarray(truth), guess, 4), slow_count(truth, guess, 4)
+    )
     assert np.array_equal(confusion(truth.T, guess.T, 4), slow_count(truth, guess, 4))
 
 
@@ -106,7 +108,7 @@ def test_guess_beyond_the_classes_is_refused_commonest_first(dtype: type) -> Non
 @pytest.mark.parametrize("num_classes", [3, 253])
 def test_truth_beyond_the_classes_is_refused_not_dropped(dtype: type, num_classes: int) -> None:
     truth = np.array([0, 1, 254, 255], dtype)
-    with pytest.raises(DataError, match="the truth .* 254 on 1 px") as caught:
+    with pytest.raises(DataError, match=r"the truth .* 254 on 1 px") as caught:
         confusion(truth, np.zeros(4, dtype), num_classes)
     assert caught.value.code == "D012"
 
@@ -120,7 +122,7 @@ def test_void_and_strange_truth_that_cancel_in_number_are_told_apart() -> None:
 def test_negative_values_are_refused() -> None:
     with pytest.raises(DataError, match="-1 on 1 px"):
         confusion(np.array([0, -1]), np.array([0, 0]), 2)
-    with pytest.raises(DataError, match="the guess has .* -1 on 1 px"):
+    with pytest.raises(DataError, match=r"the guess has .* -1 on 1 px"):
         confusion(np.array([0, 1]), np.array([0, -1]), 2)
 
 

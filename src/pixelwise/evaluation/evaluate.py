@@ -1,0 +1,173 @@
+"""From pairs of label maps to everything that is said about them, by one path.
+
+A model's guesses and foreign label maps are scored by the same function. Integer counts per image
+are kept, so that any protocol and any interval can be computed later without the masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.errors import DataError, UsageError
+from pixelwise.metrics.bootstrap import Interval, bootstrap
+from pixelwise.metrics.confusion import Counts, confusion
+from pixelwise.metrics.protocols import ProtocolRow, protocol_rows, tallies
+from pixelwise.metrics.scores import ClassRow, Scores, per_class, scores
+
+_DRAWS = 1000  # bootstrap draws; the ends of the interval then move by about a tenth of its width
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Truth and guess of one image."""
+
+    name: str
+    truth: npt.NDArray[Any]
+    """(H, W) whole numbers; 255 is void."""
+    guess: npt.NDArray[Any]
+    """(H, W) whole numbers below K."""
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """One image's own scores; None where it has no pixel that counts."""
+
+    name: str
+    mean_iu: float | None
+    """By the paper's rule, over the classes in this image's truth."""
+    pixel_accuracy: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Counts of every image, and what is read off them."""
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    """Image names, in the order of ``image_counts``."""
+    image_counts: npt.NDArray[np.integer[Any]]
+    """(N, K, K) int32 (int64 for images of more than 2**31 pixels); rows truth, columns guess."""
+    seconds_per_image: float | None = None
+    """Mean time of prediction, when a model made the guesses."""
+
+    @cached_property
+    def counts(self) -> Counts:
+        """(K, K) int64 over the whole set."""
+        total: Counts = self.image_counts.sum(axis=0, dtype=np.int64)
+        return total
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The paper's four numbers."""
+        return scores(self.counts)
+
+    @cached_property
+    def per_class(self) -> tuple[ClassRow, ...]:
+        """One row per class, with the reason for each gap."""
+        return per_class(self.counts, self.classes)
+
+    @cached_property
+    def protocol_rows(self) -> tuple[ProtocolRow, ...]:
+        """Every named protocol's answer."""
+        return protocol_rows(self.image_counts)
+
+    @cached_property
+    def protocols(self) -> dict[str, float | None]:
+        """Every named protocol's score, by name."""
+        return {row.name: row.value for row in self.protocol_rows}
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """95 % bootstrap intervals over images, by statistic; empty without a counted pixel."""
+        if not self.counts.any():
+            return {}
+        return {
+            statistic: bootstrap(self.image_counts, statistic=statistic, draws=_DRAWS, level=_LEVEL)
+            for statistic in ("mean_iu", "pixel_accuracy")
+        }
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval of ``mean_iu``."""
+        return self.intervals.get("mean_iu")
+
+    @cached_property
+    def per_image(self) -> tuple[ImageRow, ...]:
+        """Each image's own mean IU and pixel accuracy, in order."""
+        tally = tallies(self.image_counts)
+        seen = tally.truth > 0
+        union = tally.truth + tally.guess - tally.hits
+        iu = np.divide(tally.hits, union, out=np.zeros(union.shape), where=seen)
+        return tuple(
+            _image_row(name, float(iu[i].sum()), int(seen[i].sum()), tally.hits[i], tally.truth[i])
+            for i, name in enumerate(self.names)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON: fractions and whole numbers, None for what cannot be said."""
+        rows = self.protocol_rows
+        return {
+            **self.scores.as_dict(),
+            "images": len(self.names),
+            "seconds_per_image": self.seconds_per_image,
+            "classes": list(self.classes),
+            "per_class": [asdict(row) for row in self.per_class],
+            "protocols": self.protocols,
+            "protocol_reasons": {row.name: row.reason for row in rows if row.reason},
+            "intervals": {
+                "level": _LEVEL,
+                "draws": _DRAWS,
+                "over": "images",
+                **{name: [found.low, found.high] for name, found in self.intervals.items()},
+            },
+            "confusion": self.counts.tolist(),
+            "per_image": [asdict(row) for row in self.per_image],
+        }
+
+
+def evaluate(
+    pairs: Iterable[Pair],
+    classes: Sequence[str],
+    *,
+    seconds_per_image: float | None = None,
+) -> Evaluation:
+    """Score label maps against the truth; nothing is dropped and nothing averaged per image.
+
+    Args:
+        pairs: truth and guess of each image, made one after the other; none is kept.
+        classes: K class names.
+        seconds_per_image: kept beside the scores.
+
+    Raises:
+        DataError: an image's sizes differ or its labels name no class; the message begins with
+            the image's name.
+    """
+    names, counts, k = [], [], len(classes)
+    for pair in pairs:
+        try:
+            found = confusion(pair.truth, pair.guess, k)
+        except DataError as error:
+            raise DataError(error.code, f"{pair.name}: {error}", error.hint) from None
+        names.append(pair.name)
+        counts.append(_narrow(found))
+    if not names:
+        raise UsageError("U002", "no image was given to score (expected one or more)")
+    return Evaluation(tuple(classes), tuple(names), np.stack(counts), seconds_per_image)
+
+
+def _narrow(counts: Counts) -> npt.NDArray[np.integer[Any]]:
+    """int32 where it fits: 500 images of 150 classes then take 45 MB."""
+    return counts.astype(np.int32) if counts.max(initial=0) < 2**31 else counts
+
+
+def _image_row(name: str, iu_sum: float, seen: int, hits: Counts, truth: Counts) -> ImageRow:
+    if not seen:
+        return ImageRow(name, None, None)
+    return ImageRow(name, iu_sum / seen, float(hits.sum() / truth.sum()))

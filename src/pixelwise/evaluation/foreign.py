@@ -1,0 +1,203 @@
+"""Score label maps that any tool wrote: two folders, matched file by file, all or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from pixelwise.errors import DataError, UsageError
+from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
+from pixelwise.labels import VOID
+from pixelwise.metrics.confusion import strange_values
+
+# What may hold a label map; JPEG is among them so that it is refused by name, not overlooked.
+SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jpg", ".jpeg"})
+
+Labels = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A guess and its truth on disk."""
+
+    name: str
+    guess: Path
+    truth: Path
+
+
+def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tuple[Match, ...]:
+    """Pair the label maps of two folders by file stem; every gap is an error, all are listed.
+
+    Args:
+        guesses: folder of guessed label maps.
+        truth: folder of true label maps, or a data set in the canonical layout.
+        stems: score these only; by default every label map of both folders.
+
+    Raises:
+        DataError: missing guesses, extra files, two files of one stem (D035 with ``problems``).
+    """
+    problems: list[DataError] = []
+    guessed, true = _maps(guesses, problems), _maps(_truth_folder(truth), problems)
+    wanted = sorted({*guessed, *true} if stems is None else set(stems))
+    for stem in wanted:
+        if stem not in guessed:
+            problems.append(DataError("D031", f"{stem}: no guess in {guesses}"))
+        if stem not in true:
+            problems.append(DataError("D031", f"{stem}: no truth in {truth}"))
+    if not wanted:
+        problems.append(DataError("D010", f"{truth}: no label map was found in it"))
+    _raise_all(problems, f"{guesses} does not match {truth}")
+    return tuple(Match(stem, guessed[stem], true[stem]) for stem in wanted)
+
+
+def score_folders(
+    guesses: Path,
+    truth: Path,
+    *,
+    classes: Sequence[str] | int | None = None,
+    stems: Sequence[str] | None = None,
+    advance: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """The evaluation of a folder of foreign label maps, or one error that lists all problems.
+
+    Args:
+        guesses: folder of guessed label maps.
+        truth: folder of true label maps, or a data set in the canonical layout.
+        classes: names, or how many; by default ``dataset.json`` beside the truth, else one more
+            than the largest value in either folder (void aside).
+        stems: score these only.
+        advance: called after each file pair that was read.
+    """
+    matches = match(guesses, truth, stems)
+    names = class_names(matches, truth, classes)
+    problems: list[DataError] = []
+    pairs = _read_pairs(matches, len(names), problems, advance)
+    try:
+        found = evaluate(pairs, names)
+    except UsageError:  # no pair was left to count
+        assert problems
+    _raise_all(problems, f"{guesses} cannot be scored against {truth}")
+    return found
+
+
+def class_names(
+    matches: Sequence[Match], truth: Path, classes: Sequence[str] | int | None
+) -> tuple[str, ...]:
+    """Class names as given, as ``dataset.json`` says, or numbers up to the largest value found."""
+    if isinstance(classes, int):
+        return tuple(str(i) for i in range(classes))
+    if classes is not None:
+        return tuple(classes)
+    for place in (truth / "dataset.json", truth.parent / "dataset.json"):
+        if place.is_file():
+            return _described(place)
+    return tuple(str(i) for i in range(_largest(matches) + 1))
+
+
+def _described(path: Path) -> tuple[str, ...]:
+    try:
+        return tuple(str(name) for name in json.loads(path.read_text(encoding="utf-8"))["classes"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"{path}: has no list `classes` ({error!r})"
+        raise DataError("D034", message, "give --classes N") from error
+
+
+def _truth_folder(truth: Path) -> Path:
+    inner = truth / "labels"
+    return inner if inner.is_dir() else truth
+
+
+def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError("D010", f"{folder}: no such folder (expected a folder of label maps)")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            message = f"{folder}: {found[path.stem].name} and {path.name} share one stem"
+            problems.append(DataError("D030", message, "keep one of the two"))
+        found[path.stem] = path
+    return found
+
+
+def _read_pairs(
+    matches: Sequence[Match],
+    num_classes: int,
+    problems: list[DataError],
+    advance: Callable[[], object],
+) -> Iterator[Pair]:
+    """Pairs that can be counted; what cannot is added to ``problems`` and the rest still read."""
+    for pair in matches:
+        try:
+            guess, truth = _read(pair.guess), _read(pair.truth)
+            _check(pair, guess, truth, num_classes)
+        except DataError as error:
+            problems.append(error)
+        else:
+            yield Pair(pair.name, truth, guess)
+        advance()
+
+
+def _check(pair: Match, guess: Labels, truth: Labels, num_classes: int) -> None:
+    if guess.shape != truth.shape:
+        sizes = f"{_size(guess)}, but {pair.truth} is {_size(truth)}"
+        raise DataError("D013", f"{pair.guess}: {sizes} (expected one size)")
+    counted = truth != VOID
+    _check_values(pair.truth, truth[counted], num_classes, "or 255 for void")
+    _check_values(pair.guess, guess[counted], num_classes, "void is no class to predict")
+
+
+def _check_values(path: Path, values: Labels, num_classes: int, note: str) -> None:
+    if listed := strange_values(values, num_classes):
+        expected = f"expected 0..{num_classes - 1}; {note}"
+        message = f"{path}: values that name no class: {listed} ({expected})"
+        raise DataError("D012", message, "give the right --classes N, or map the values first")
+
+
+def _largest(matches: Sequence[Match]) -> int:
+    """The largest class index in any file; unreadable files are told of later, all at once."""
+    largest = 0
+    for path in (path for pair in matches for path in (pair.truth, pair.guess)):
+        try:
+            values = _read(path)
+        except DataError:
+            continue
+        largest = max(largest, int(values[values != VOID].max(initial=0)))
+    return largest
+
+
+def _read(path: Path) -> Labels:
+    from pixelwise.images import read_labels
+
+    labels: Labels = read_labels(path)
+    return labels
+
+
+def _size(labels: Labels) -> str:
+    return f"{labels.shape[1]}x{labels.shape[0]}"
+
+
+def _raise_all(problems: Sequence[DataError], summary: str) -> None:
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise problems[0]
+    hint = "nothing was scored: a mean over fewer images would not be comparable"
+    message = f"{len(problems)} problems: {summary}"
+    raise DataError("D035", message, hint, problems=problems)
+
+
+def read_list(path: Path) -> tuple[str, ...]:
+    """Names from a text file, one a line; a folder or a suffix of a label map is cut off."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError("D034", f"{path}: cannot be read as a list of names ({error})") from error
+    names = [Path(line.strip()) for line in lines if line.strip()]
+    return tuple(n.stem if n.suffix.lower() in SUFFIXES else n.name for n in names)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from pixelwise.cli.score import score
+from pixelwise.errors import DataError, UsageError
+
+app = typer.Typer()
+app.command()(score)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[str, str]:
+    for folder, values in (("truth", [[0, 0, 1, 255]]), ("guesses", [[0, 1, 1, 0]])):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.array(values, np.uint8)).save(tmp_path / folder / "a.png")
+    return str(tmp_path / "guesses"), str(tmp_path / "truth")
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_json_is_the_only_thing_on_stdout(folders: tuple[str, str]) -> None:
+    result = call(*folders, "--json", "--classes", "3", "--protocol", "paper,smp-macro")
+    assert result.exit_code == 0
+    found = json.loads(result.stdout)
+    assert found["mean_iu"] == pytest.approx(1 / 2)
+    assert found["protocols"] == {"paper": 0.5, "smp-macro": pytest.approx((1 / 2 + 1 / 2 + 1) / 3)}
+
+
+def test_tables_show_scores_classes_and_reasons(folders: tuple[str, str]) -> None:
+    result = call(*folders, "--classes", "3", "--protocol", "all")
+    assert result.exit_code == 0
+    assert "mean iu" in result.stdout
+    assert "0.6667" in result.stdout  # pixel accuracy 2/3
+    assert "not in this truth; never predicted" in result.stdout
+    assert "0/0 of class 2" in result.stdout  # why torchvision has no number
+    assert "leaves out 1 class" in result.stderr
+
+
+def test_problems_propagate_with_their_exit_code(folders: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "guesses" / "a.png").unlink()
+    error = call(*folders).exception
+    assert isinstance(error, DataError)
+    assert error.exit_code == 3
+
+
+def test_an_unknown_protocol_is_refused_before_any_file_is_read() -> None:
+    error = call("nowhere", "nowhere", "--protocol", "papre").exception
+    assert isinstance(error, UsageError)
+    assert "`paper`" in str(error)
