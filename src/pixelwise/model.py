@@ -85,9 +85,7 @@ class Model:
         return save_checkpoint(path, self.predictor.net.state_dict(), self.header)
 
 
-def load(
-    path: Path | str, *, device: str = "auto", precision: Precision = "fp32"
-) -> Model:
+def load(path: Path | str, *, device: str = "auto", precision: Precision = "fp32") -> Model:
     """A model from a run folder or a checkpoint.
 
     Args:
@@ -104,7 +102,8 @@ def load(
     header = read_header(path)
     if not header.net:
         raise ModelError(
-            "M040", f"{path} holds loose blobs of no net in the catalogue",
+            "M040",
+            f"{path} holds loose blobs of no net in the catalogue",
             "pixelwise weights import FILE --net NAME -o OUT.safetensors",
         )
     with torch.device("meta"):

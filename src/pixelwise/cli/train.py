@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def train(
-    source: Annotated[str, typer.Argument(metavar="DATA|RECIPE", help="data folder or YAML recipe")],
+    source: Annotated[
+        str, typer.Argument(metavar="DATA|RECIPE", help="data folder or YAML recipe")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="run folder")],
     net: Annotated[str, typer.Option(help="net; see `pixelwise nets`")] = "",
     weights: Annotated[str, typer.Option(help="weights or run to start from")] = "",
@@ -38,8 +40,14 @@ def train(
     RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html.
     """
     named = {
-        "net": net, "weights": weights, "epochs": epochs, "iterations": iterations,
-        "minutes": minutes, "precision": precision, "device": device, "threads": threads,
+        "net": net,
+        "weights": weights,
+        "epochs": epochs,
+        "iterations": iterations,
+        "minutes": minutes,
+        "precision": precision,
+        "device": device,
+        "threads": threads,
     }
     given = [f"{key}={value}" for key, value in named.items() if value]
     recipe = _recipe(source, out, given + (settings or []), resume=resume)

@@ -14,7 +14,11 @@ from pixelwise.model import Model
 
 
 def evaluate_model(
-    model: Model, dataset: DataSet, split: str, *, keep: Path | None = None,
+    model: Model,
+    dataset: DataSet,
+    split: str,
+    *,
+    keep: Path | None = None,
     watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """Predict every picture of a split and compare it with its truth.
@@ -60,9 +64,7 @@ def check_classes(model: Model, dataset: DataSet) -> None:
     if mine == theirs:
         return
     differences = [
-        f"{i}: `{a}` / `{b}`"
-        for i, (a, b) in enumerate(zip(mine, theirs, strict=False))
-        if a != b
+        f"{i}: `{a}` / `{b}`" for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b
     ]
     what = "; ".join(differences[:5]) or f"{len(mine)} and {len(theirs)} classes"
     raise ModelError(

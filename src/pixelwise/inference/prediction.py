@@ -45,9 +45,7 @@ class Prediction:
         palette = np.asarray(self.palette, np.uint8)
         covered = labels.overlay(self.image, self.labels, palette)
         present = [int(i) for i in np.unique(self.labels)]
-        return images.draw_legend(
-            covered, [self.classes[i] for i in present], palette[present]
-        )
+        return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
 
     @property
     def mask(self) -> Image:

@@ -60,9 +60,7 @@ class Setup:
         """Training pictures per optimizer step, over all devices."""
         return self.recipe.batch * self.recipe.accumulate * int(self.fabric.world_size)
 
-    def write_weights(
-        self, name: str, progress: Progress, found: Validation | None = None
-    ) -> None:
+    def write_weights(self, name: str, progress: Progress, found: Validation | None = None) -> None:
         """``RUN/weights/<name>.safetensors``: the averaged weights where there are some."""
         if self.fabric.global_rank != 0:
             return
@@ -103,28 +101,58 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
     )
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
     feed = Feed(
-        items, read, recipe, preprocess, rare=_rare(counted),
-        rank=fabric.global_rank, world=fabric.world_size,
+        items,
+        read,
+        recipe,
+        preprocess,
+        rare=_rare(counted),
+        rank=fabric.global_rank,
+        world=fabric.world_size,
     )
-    options = {"classes": len(dataset.classes), "channels": dataset.image_channels,
-               "width": recipe.width, "learned": recipe.learned}
+    options = {
+        "classes": len(dataset.classes),
+        "channels": dataset.image_channels,
+        "width": recipe.width,
+        "learned": recipe.learned,
+    }
     header = Header(
-        net=recipe.net, options=options, classes=dataset.classes, palette=dataset.palette,
+        net=recipe.net,
+        options=options,
+        classes=dataset.classes,
+        palette=dataset.palette,
         preprocess=preprocess.as_dict(),
         data={"path": recipe.data, "fingerprint": dataset.fingerprint()},
     )
     facts = {
-        "net": recipe.net, "recipe": as_dict(recipe), "classes": list(dataset.classes),
+        "net": recipe.net,
+        "recipe": as_dict(recipe),
+        "classes": list(dataset.classes),
         "parameters": sum(p.numel() for p in net.parameters()),
         "trained": sum(p.numel() for p in net.parameters() if p.requires_grad),
-        "device": str(fabric.device), "images": len(items), "validation_images": len(held),
-        "rate_per_pixel": check.per_pixel, "rate_on_mean_loss": check.normalised,
+        "device": str(fabric.device),
+        "images": len(items),
+        "validation_images": len(held),
+        "rate_per_pixel": check.per_pixel,
+        "rate_on_mean_loss": check.normalised,
         "weights": notes,
     }
     per_step = recipe.batch * recipe.accumulate * fabric.world_size
     return Setup(
-        recipe, run, fabric, dataset, net, stepper, made, feed, read, tuple(held), preprocess,
-        header, _iterations(recipe, len(items), per_step), facts, _absent(counted, dataset, recipe),
+        recipe,
+        run,
+        fabric,
+        dataset,
+        net,
+        stepper,
+        made,
+        feed,
+        read,
+        tuple(held),
+        preprocess,
+        header,
+        _iterations(recipe, len(items), per_step),
+        facts,
+        _absent(counted, dataset, recipe),
     )
 
 
@@ -135,8 +163,11 @@ def _net(
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = catalog.build(
-            recipe.net, classes=len(dataset.classes), channels=dataset.image_channels,
-            width=recipe.width, learned=recipe.learned,
+            recipe.net,
+            classes=len(dataset.classes),
+            channels=dataset.image_channels,
+            width=recipe.width,
+            learned=recipe.learned,
         )
     if not recipe.weights:
         return net, _fresh_preprocess(recipe.net, dataset, counted), {}

@@ -21,7 +21,9 @@ def watching() -> Iterator[Watch]:
     """A progress bar on stderr; plain lines at evaluations when stderr is no terminal."""
     console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
         TextColumn("{task.fields[text]}"),
     )
     handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)

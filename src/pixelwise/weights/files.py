@@ -22,6 +22,7 @@ def weight_file(path: Path) -> Path:
         if candidate.is_file():
             return candidate
     raise ModelError(
-        "M001", f"{path} is not a run folder: it has no weights/best.safetensors or weights/last",
+        "M001",
+        f"{path} is not a run folder: it has no weights/best.safetensors or weights/last",
         "train one with `pixelwise train DATA -o RUN`",
     )

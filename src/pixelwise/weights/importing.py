@@ -156,9 +156,7 @@ def _fresh(net: str, options: Mapping[str, Any]) -> Network:
         return catalog.build(net, **options)
 
 
-def _refuse_misfits(
-    transplant: Transplant, foreign: Foreign, module: Network, path: Path
-) -> None:
+def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, path: Path) -> None:
     trunk = torchvision.recognise(foreign.tensors)
     told = f"torchvision's {trunk}" if trunk else foreign.name or foreign.kind
     if not transplant.copied and not transplant.reshaped:

@@ -25,7 +25,10 @@ from pixelwise.model import Model
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 KINDS = {
-    "labels": ".png", "overlay": "_overlay.jpg", "scores": "_scores.npz", "heatmaps": "_heat",
+    "labels": ".png",
+    "overlay": "_overlay.jpg",
+    "scores": "_scores.npz",
+    "heatmaps": "_heat",
 }
 """What can be saved, and the end of its file name."""
 MANIFEST = "manifest.json"
@@ -123,7 +126,11 @@ def _part(jobs: list[Job], shard: str) -> tuple[Job, ...]:
 
 
 def carry_out(
-    plan: Plan, model: Model, *, heat: Sequence[str] = (), force: bool = False,
+    plan: Plan,
+    model: Model,
+    *,
+    heat: Sequence[str] = (),
+    force: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> Done:
     """Predict what is not there yet.
@@ -166,7 +173,8 @@ def _claim(out: Path, model: Model, *, force: bool) -> None:
         known = json.loads(manifest.read_text(encoding="utf-8"))
         if {k: known.get(k) for k in identity} != identity:
             raise UsageError(
-                "U003", f"the outputs in {out} were made by another model ({known.get('model')})",
+                "U003",
+                f"the outputs in {out} were made by another model ({known.get('model')})",
                 "choose another -o, or --force to make them anew",
             )
     facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
@@ -195,9 +203,7 @@ def _one(job: Job, plan: Plan, model: Model, heat: Sequence[str], done: Done) ->
     done.results.append({"path": str(job.source), "sha256": digest, "areas": found.areas()})
 
 
-def _write(
-    kind: str, path: Path, found: Prediction, model: Model, heat: Sequence[str]
-) -> None:
+def _write(kind: str, path: Path, found: Prediction, model: Model, heat: Sequence[str]) -> None:
     match kind:
         case "labels":
             text = {"model": model.header.sha256, "net": model.header.net}

@@ -1,0 +1,74 @@
+"""CamVid as SegNet's authors published it: train/ trainannot/ val/ valannot/ test/ testannot/.
+
+Frames of 480x360 from four drives, labels 0..10 and 11 for void. The lists (``train.txt``, ...)
+hold paths like /SegNet/CamVid/train/X.png; only the name counts, the suffix is the file's own.
+
+The published val split is one window of a few seconds inside a training drive, which says little.
+So splits of our own, by sequence, stand beside the given ones:
+
+- ``fit`` / ``held``: for choosing a recipe. Held are the drive 0006R0 and the second half of
+  0001TP, as the test set is an unseen drive and the second half of 0001TP; fit is what is left.
+- ``most`` / ``heads``: for a final training. Heads are the first 8 % of each training sequence;
+  most is train without them and without the frame after them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.data import splits
+from pixelwise.data.classes import numbered
+from pixelwise.data.layouts import DataSet
+from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
+from pixelwise.data.sample import Item
+from pixelwise.errors import DataError
+from pixelwise.labels import CAMVID_CLASSES, CAMVID_PALETTE, VOID
+
+VOID_VALUE = 11
+PARTS = ("train", "val", "test")
+
+
+def recognise(root: Path) -> bool:
+    """Folders train/ and trainannot/."""
+    return (root / "train").is_dir() and (root / "trainannot").is_dir()
+
+
+def open_layout(root: Path, seed: int) -> DataSet:
+    """The data set; ``seed`` is not needed, the splits are given."""
+    del seed
+    problems: list[DataError] = []
+    found: dict[str, tuple[Item, ...]] = {}
+    for part in PARTS:
+        if not (root / part).is_dir():
+            continue
+        items = {
+            i.name: Item(i.name, i.image, i.labels, sequence(i.name))
+            for i in partners(root / part, root / f"{part}annot", problems)
+        }
+        listing = root / f"{part}.txt"
+        if listing.is_file():
+            names = [Path(line.split()[0]).stem for line in read_list(listing, problems)]
+            found[part] = listed_items(names, items, listing, problems)
+        else:
+            found[part] = tuple(items.values())
+    given = without_empty(root, found, problems)
+    raise_all(root, problems)
+    class_map = numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
+    evidence = "folders train/ and trainannot/, as in SegNet's CamVid"
+    return DataSet(root, "camvid", evidence, class_map, given | own_splits(given["train"]))
+
+
+def sequence(name: str) -> str:
+    """The drive a frame belongs to: 0001TP_006690 and Seq05VD_f00000 name theirs first."""
+    return name.partition("_")[0]
+
+
+def own_splits(train: tuple[Item, ...]) -> dict[str, tuple[Item, ...]]:
+    """``fit``, ``held``, ``most``, ``heads``; those that would be empty are left out."""
+    dusk = sorted(i.name for i in train if i.group == "0001TP")
+    late = set(dusk[len(dusk) // 2 :])
+    held = tuple(i for i in train if i.group == "0006R0" or i.name in late)
+    fit = tuple(i for i in train if i not in held)
+    most, heads = splits.heads(train, 0.08, gap=1)
+    own = {"fit": fit, "held": held, "most": most, "heads": heads}
+    return {name: items for name, items in own.items() if items}

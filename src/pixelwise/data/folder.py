@@ -1,0 +1,84 @@
+"""A folder of pictures beside a folder of masks, in the common names, with or without splits.
+
+``images/ + labels/`` (or masks, annotations, ...), partners by stem; flat with ``splits/*.txt``, or
+with subfolders by split (``images/train/``, ``labels/train/``). Without splits one is made by seed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.data import splits
+from pixelwise.data.classes import ClassMap, described, found_in
+from pixelwise.data.layouts import DataSet
+from pixelwise.data.listing import (
+    listed_items,
+    partners,
+    pictures,
+    raise_all,
+    read_list,
+    without_empty,
+)
+from pixelwise.data.sample import Item
+from pixelwise.errors import DataError
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "JPEGImages")
+LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "gt")
+ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+
+
+def recognise(root: Path) -> bool:
+    """A folder with a name of ``IMAGE_FOLDERS`` and one of ``LABEL_FOLDERS``."""
+    return _pair(root) is not None
+
+
+def _pair(root: Path) -> tuple[Path, Path] | None:
+    left = next((root / n for n in IMAGE_FOLDERS if (root / n).is_dir()), None)
+    right = next((root / n for n in LABEL_FOLDERS if (root / n).is_dir()), None)
+    return (left, right) if left and right else None
+
+
+def open_layout(root: Path, seed: int) -> DataSet:
+    """The data set, its classes described beside it or concluded from the label maps."""
+    pair = _pair(root)
+    assert pair is not None, "recognise said so"
+    problems: list[DataError] = []
+    found, notes = _splits(root, *pair, seed, problems)
+    given = without_empty(root, found, problems)
+    raise_all(root, problems)
+    class_map, concluded = _classes(root, given)
+    evidence = f"folders {pair[0].name}/ and {pair[1].name}/"
+    return DataSet(root, "folder", evidence, class_map, given, notes + concluded)
+
+
+def _splits(
+    root: Path, images: Path, labels: Path, seed: int, problems: list[DataError]
+) -> tuple[dict[str, tuple[Item, ...]], tuple[str, ...]]:
+    parts = sorted(p for p in images.iterdir() if p.is_dir() and (labels / p.name).is_dir())
+    if parts and not pictures(images):
+        found = {}
+        for part in parts:
+            name = ALIASES.get(part.name, part.name)
+            found[name] = tuple(partners(part, labels / part.name, problems))
+        return found, ()
+    pairs = partners(images, labels, problems)
+    if not pairs and not problems:
+        problems.append(DataError("D032", f"{images} holds no picture", "add pictures"))
+    lists = sorted((root / "splits").glob("*.txt"))
+    if lists:
+        items = {item.name: item for item in pairs}
+        named = {p: [Path(n).stem for n in read_list(p, problems)] for p in lists}
+        return {p.stem: listed_items(n, items, p, problems) for p, n in named.items()}, ()
+    train, val = splits.by_seed(pairs, seed)
+    if not val:
+        return {"train": train}, ("one picture alone: no val split",)
+    return {"train": train, "val": val}, (f"no splits: train and val were split by seed {seed}",)
+
+
+def _classes(root: Path, given: dict[str, tuple[Item, ...]]) -> tuple[ClassMap, tuple[str, ...]]:
+    told = described(root)
+    if told is not None:
+        return told, ()
+    paths = [item.labels for items in given.values() for item in items]
+    class_map, note = found_in(paths, root)
+    return class_map, (note,)

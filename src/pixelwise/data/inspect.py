@@ -1,0 +1,154 @@
+"""Every file of a data set read once, and everything that training would stumble over listed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.layouts import DataSet
+from pixelwise.data.listing import raise_all
+from pixelwise.data.sample import Item
+from pixelwise.errors import DataError
+from pixelwise.labels import VOID
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found."""
+
+    dataset: DataSet
+    counts: dict[str, NDArray[np.int64]]
+    """Split to (K,) pixels by class."""
+    images_with: dict[str, NDArray[np.int64]]
+    """Split to (K,) pictures in which the class occurs."""
+    sizes: Counter[str]
+    """WIDTHxHEIGHT to pictures."""
+    problems: tuple[DataError, ...]
+    """Training refuses while there is one."""
+    warnings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        d = self.dataset
+        return {
+            "root": str(d.root),
+            "layout": d.layout,
+            "evidence": d.evidence,
+            "notes": list(d.notes),
+            "classes": [
+                {
+                    "name": name,
+                    "colour": list(d.palette[i]),
+                    "pixels": {s: int(c[i]) for s, c in self.counts.items()},
+                    "images": {s: int(c[i]) for s, c in self.images_with.items()},
+                }
+                for i, name in enumerate(d.classes)
+            ],
+            "splits": {s: len(items) for s, items in d.splits.items()},
+            "sizes": dict(self.sizes),
+            "problems": [p.as_dict() for p in self.problems],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One item, read."""
+
+    size: str = ""
+    counts: NDArray[np.int64] | None = None
+    digest: str = ""
+    problem: DataError | None = None
+
+
+def inspect(
+    dataset: DataSet, splits: Sequence[str] = (), *, watch: Callable[[], object] = lambda: None
+) -> Inspection:
+    """Read every item of the splits (of all, by default).
+
+    Args:
+        dataset: of ``open_dataset``, which has checked the listing.
+        splits: names.
+        watch: called after each item.
+    """
+    chosen = {s: dataset.items(s) for s in (splits or dataset.splits)}
+    items = {item.name: item for members in chosen.values() for item in members}
+    k = len(dataset.classes)
+
+    def look(item: Item) -> _Seen:
+        try:
+            sample = dataset.read(item)
+        except DataError as error:
+            return _Seen(problem=error)
+        finally:
+            watch()
+        height, width = sample.labels.shape
+        counts = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
+        digest = hashlib.sha256(sample.image.tobytes()).hexdigest()
+        return _Seen(f"{width}x{height}", counts, digest)
+
+    with ThreadPoolExecutor(2) as pool:
+        seen = dict(zip(items, pool.map(look, items.values()), strict=True))
+    problems = [s.problem for s in seen.values() if s.problem]
+    problems += _leaks(chosen, seen)
+    zero = np.zeros((1, k), np.int64)
+    tables = {
+        split: np.vstack(
+            [zero, *(c[:k] for i in members if (c := seen[i.name].counts) is not None)]
+        )
+        for split, members in chosen.items()
+    }
+    counts = {s: t.sum(0) for s, t in tables.items()}
+    within = {s: (t > 0).sum(0) for s, t in tables.items()}
+    sizes = Counter(s.size for s in seen.values() if s.size)
+    warnings = _warnings(dataset, counts, seen)
+    return Inspection(dataset, counts, within, sizes, tuple(problems), tuple(warnings))
+
+
+def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[DataError]:
+    """Two files with the same pixels, one trained on and one tested on."""
+    where: dict[str, dict[str, Item]] = defaultdict(dict)
+    for split in ("train", "val", "test"):
+        for item in chosen.get(split, ()):
+            if seen[item.name].digest:
+                where[seen[item.name].digest].setdefault(split, item)
+    return [
+        DataError(
+            "D033",
+            " and ".join(f"{item.image} ({split})" for split, item in found.items())
+            + " hold the same picture",
+            "keep it in one split only: scores on pictures that were trained on say nothing",
+        )
+        for found in where.values()
+        if len(found) > 1
+    ]
+
+
+def _warnings(
+    dataset: DataSet, counts: dict[str, NDArray[np.int64]], seen: dict[str, _Seen]
+) -> list[str]:
+    found = [
+        f"no pixel of `{dataset.classes[i]}` in split {split}"
+        for split, table in counts.items()
+        for i in np.flatnonzero(table == 0)
+    ]
+    empty = [name for name, s in seen.items() if s.counts is not None and not s.counts[:VOID].any()]
+    if empty:
+        found.append(f"{len(empty)} label maps are void everywhere: {', '.join(empty[:5])}")
+    return found
+
+
+def refuse_problems(dataset: DataSet, splits: Sequence[str]) -> None:
+    """Read the splits and raise all that is wrong with them, before anything is trained.
+
+    Raises:
+        DataError: the problem, or a D035 with all of them.
+    """
+    raise_all(dataset.root, inspect(dataset, splits).problems)

@@ -1,0 +1,124 @@
+"""Finding pictures and their partners in folders and list files; every problem is collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pixelwise.data.sample import Item
+from pixelwise.errors import DataError
+
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+
+
+def pictures(folder: Path) -> list[Path]:
+    """Files of a folder (not of its subfolders) with a picture's suffix, by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:
+    """Stem to file; two files of one stem (also but for case) are a problem."""
+    found: dict[str, Path] = {}
+    folded: dict[str, Path] = {}
+    for path in paths:
+        twin = folded.setdefault(path.stem.lower(), path)
+        if twin is not path:
+            problems.append(
+                DataError(
+                    "D030",
+                    f"{twin} and {path} share the stem `{path.stem}`",
+                    "rename or remove one of them",
+                )
+            )
+            continue
+        found[path.stem] = path
+    return found
+
+
+def partners(
+    images: Path, labels: Path, problems: list[DataError], *, label_end: str = ""
+) -> list[Item]:
+    """Items for the pictures of one folder that have a label map of the same stem in another.
+
+    Args:
+        images: folder of pictures.
+        labels: folder of label maps.
+        problems: gets a D031 for each picture or label map without a partner.
+        label_end: what label stems have in addition.
+    """
+    left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
+    right = {s.removesuffix(label_end) if label_end else s: p for s, p in right.items()}
+    bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
+    problems += [_alone(left[s], f"label map {labels / s}.png") for s in bare]
+    problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
+    return [Item(s, left[s], right[s]) for s in sorted(left.keys() & right.keys())]
+
+
+def _alone(path: Path, wanted: str) -> DataError:
+    return DataError(
+        "D031", f"{path} has no partner, expected a {wanted}", "add it, or move it away"
+    )
+
+
+def read_list(path: Path, problems: list[DataError]) -> list[str]:
+    """The names in a list file, without suffixes; entries that leave the data set are a problem."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(DataError("D034", f"{path}: not a readable list of names ({error})"))
+        return []
+    names = [line.strip() for line in lines if line.strip()]
+    outside = [n for n in names if ".." in Path(n).parts]
+    problems += [
+        DataError("D034", f"{path}: `{name}` leads out of the data set", "use plain names")
+        for name in outside
+    ]
+    return [n for n in names if n not in outside]
+
+
+def listed_items(
+    names: Sequence[str], items: Mapping[str, Item], source: Path, problems: list[DataError]
+) -> tuple[Item, ...]:
+    """The items a list names; unknown and repeated names are problems."""
+    found: dict[str, Item] = {}
+    for name in names:
+        if name in found:
+            problems.append(DataError("D034", f"{source}: `{name}` is listed twice"))
+        elif name in items:
+            found[name] = items[name]
+        else:
+            problems.append(
+                DataError(
+                    "D031",
+                    f"{source}: `{name}` has no picture with a label map",
+                    "remove the line, or add the files",
+                )
+            )
+    return tuple(found.values())
+
+
+def raise_all(root: Path, problems: Sequence[DataError]) -> None:
+    """Nothing if there is no problem; one as it is; several as one D035 that holds them all."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise DataError(
+            "D035",
+            f"{root}: {len(problems)} problems",
+            f"pixelwise data inspect {root}",
+            problems=sorted(problems, key=str),
+        )
+
+
+def without_empty(
+    root: Path, splits: Mapping[str, Sequence[Item]], problems: list[DataError]
+) -> dict[str, tuple[Item, ...]]:
+    """The splits; an empty one is a problem."""
+    for name, items in splits.items():
+        if not items:
+            problems.append(
+                DataError("D032", f"{root}: split `{name}` is empty", "add pictures or remove it")
+            )
+    return {name: tuple(items) for name, items in splits.items()}

@@ -1,0 +1,32 @@
+"""An item is where a picture and its labels are; a sample is what they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Item:
+    """A picture of a data set, and its label map."""
+
+    name: str
+    """Unique in the data set; outputs are named after it."""
+    image: Path
+    labels: Path
+    group: str = ""
+    """What must not be torn apart by a split: a sequence, a scene, a patient."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture and its labels in memory."""
+
+    name: str
+    image: NDArray[np.uint8]
+    """(H, W, C)."""
+    labels: NDArray[np.uint8]
+    """(H, W) class ids, 255 void."""

@@ -1,0 +1,54 @@
+"""Splits that are made: by seed, by group, by windows of time. Deterministic in names and seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from pixelwise.data.sample import Item
+
+
+def by_seed(
+    items: Sequence[Item], seed: int = 0, *, held: float = 0.2
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Items to train on and items held out; groups stay whole where there is more than one.
+
+    The order in which groups (else items) are held out depends on the seed and their names alone.
+    """
+    groups = {item.group or item.name for item in items}
+    by_group = len(groups) > 1
+    keys = sorted(
+        {_key(i, by_group) for i in items},
+        key=lambda key: hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest(),
+    )
+    count = min(max(1, round(held * len(keys))), len(keys) - 1) if len(keys) > 1 else 0
+    chosen = set(keys[:count])
+    fit = tuple(i for i in items if _key(i, by_group) not in chosen)
+    return fit, tuple(i for i in items if _key(i, by_group) in chosen)
+
+
+def _key(item: Item, by_group: bool) -> str:
+    return item.group if by_group and item.group else item.name
+
+
+def heads(
+    items: Sequence[Item], share: float, *, gap: int = 0
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The first ``share`` of every group held out, in order of name; frames of one sequence.
+
+    Args:
+        items: of sequences; names sort by time.
+        share: of each group to hold out, at least one item.
+        gap: items after the held ones that are in neither part: neighbours look alike.
+
+    Returns:
+        What is trained on, and what is held out.
+    """
+    fit: list[Item] = []
+    held: list[Item] = []
+    for group in sorted({i.group for i in items}):
+        members = sorted((i for i in items if i.group == group), key=lambda i: i.name)
+        count = max(1, round(share * len(members)))
+        held += members[:count]
+        fit += members[count + gap :]
+    return tuple(fit), tuple(held)

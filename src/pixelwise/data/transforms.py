@@ -1,0 +1,194 @@
+"""Random changes of a training sample, picture and labels together, and batches of samples.
+
+What is not known after a change is void in the labels and the mean pixel in the picture. Every
+sample has a generator of its own, so the number of reading threads changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.preprocess import Preprocess
+from pixelwise.data.sample import Sample
+from pixelwise.images import resize
+from pixelwise.labels import VOID
+
+Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Which changes, and how far."""
+
+    mirror: bool = False
+    """Left and right exchanged for half of the samples."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the size factor, log-uniform."""
+    crop: tuple[int, int] | None = None
+    """Height and width of what is cut out; smaller pictures are padded to it."""
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    """Largest relative change of each, drawn uniformly."""
+    hue: float = 0.0
+    """Largest turn of the colour circle, in turns."""
+    jitter: int = 0
+    """Largest shift in pixels, each way."""
+    rare: float = 0.0
+    """Probability that the crop is centred on a pixel of a rare class, where there is one."""
+
+
+def apply(
+    sample: Sample,
+    augment: Augment,
+    rng: np.random.Generator,
+    *,
+    rare_classes: Sequence[int] = (),
+    fill: Array | None = None,
+) -> Sample:
+    """A changed copy of a sample.
+
+    Args:
+        sample: picture (H, W, C) uint8 and labels (H, W) uint8.
+        augment: what to do.
+        rng: the sample's own generator.
+        rare_classes: ids for ``augment.rare``.
+        fill: (C,) uint8, for where the picture is not known; default mid grey.
+
+    Returns:
+        A sample of exactly ``augment.crop``'s size, or without a crop of the scaled size.
+    """
+    image, labels = sample.image, sample.labels
+    pixel = np.full(image.shape[2], 128, np.uint8) if fill is None else fill
+    factor = math.exp(rng.uniform(math.log(augment.scale[0]), math.log(augment.scale[1])))
+    height, width = (max(1, round(n * factor)) for n in labels.shape)
+    size = augment.crop or (height, width)
+    anchor = _anchor(labels, rare_classes, rng) if rng.random() < augment.rare else None
+    top = _start(height, size[0], rng, None if anchor is None else anchor[0] * factor)
+    left = _start(width, size[1], rng, None if anchor is None else anchor[1] * factor)
+    if augment.jitter:
+        top += int(rng.integers(-augment.jitter, augment.jitter + 1))
+        left += int(rng.integers(-augment.jitter, augment.jitter + 1))
+    image, labels = _window(image, labels, factor, (top, left, *size), pixel)
+    if augment.mirror and rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    image = _colours(image, augment, rng)
+    return Sample(sample.name, np.ascontiguousarray(image), np.ascontiguousarray(labels))
+
+
+def _anchor(
+    labels: Array, classes: Sequence[int], rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """A random pixel of a random rare class that occurs."""
+    present = [c for c in classes if (labels == c).any()]
+    if not present:
+        return None
+    rows, columns = np.nonzero(labels == present[int(rng.integers(len(present)))])
+    i = int(rng.integers(len(rows)))
+    return int(rows[i]), int(columns[i])
+
+
+def _start(have: int, want: int, rng: np.random.Generator, anchor: float | None) -> int:
+    """Where a window of ``want`` begins on an axis of ``have``; negative where it is padded."""
+    free = have - want
+    if anchor is not None and free > 0:
+        shift = rng.uniform(-0.25, 0.25) * want  # not always in the very middle
+        return int(np.clip(round(anchor - want / 2 + shift), 0, free))
+    return int(rng.integers(0, free + 1)) if free >= 0 else -int(rng.integers(0, -free + 1))
+
+
+def _window(
+    image: Array, labels: Array, factor: float, window: tuple[int, int, int, int], pixel: Array
+) -> tuple[Array, Array]:
+    """A window (top, left, height, width) of the scaled sample; only that part is ever scaled."""
+    top, left, height, width = window
+    full = tuple(max(1, round(n * factor)) for n in labels.shape)
+    y0, x0 = max(0, top), max(0, left)
+    y1, x1 = min(full[0], top + height), min(full[1], left + width)
+    if y1 <= y0 or x1 <= x0:  # jitter may push a small picture out of the window
+        return (
+            np.broadcast_to(pixel, (height, width, len(pixel))).copy(),
+            np.full((height, width), VOID, np.uint8),
+        )
+    part_image, part_labels = image[y0:y1, x0:x1], labels[y0:y1, x0:x1]
+    if full != labels.shape:
+        sy, sx = labels.shape[0] / full[0], labels.shape[1] / full[1]
+        box, size = (x0 * sx, y0 * sy, x1 * sx, y1 * sy), (y1 - y0, x1 - x0)
+        part_image = _resize_channels(image, size, box)
+        part_labels = resize(labels, size, method="nearest", box=box)
+    if (y1 - y0, x1 - x0) == (height, width):
+        return part_image, part_labels
+    out = np.empty((height, width, image.shape[2]), np.uint8)
+    out[:] = pixel
+    known = np.full((height, width), VOID, np.uint8)
+    place = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    out[place], known[place] = part_image, part_labels
+    return out, known
+
+
+def _resize_channels(image: Array, size: tuple[int, int], box: tuple[float, ...]) -> Array:
+    """Bilinear, for any number of channels."""
+    given: Any = box
+    if image.shape[2] == 3:
+        return resize(image, size, box=given)
+    planes = [resize(image[..., c], size, box=given) for c in range(image.shape[2])]
+    return np.stack(planes, axis=2)
+
+
+def _colours(image: Array, augment: Augment, rng: np.random.Generator) -> Array:
+    """Brightness, contrast and saturation in one pass; hue as a rotation about the grey axis."""
+    a = augment
+    draws = rng.uniform(-1, 1, 4)
+    if not (a.brightness or a.contrast or a.saturation or a.hue):
+        return image
+    bright, contrast = 1 + draws[0] * a.brightness, 1 + draws[1] * a.contrast
+    channels = image.shape[2]
+    matrix: NDArray[np.floating[Any]] = np.eye(channels)
+    if channels == 3:
+        matrix = _saturation(1 + draws[2] * a.saturation) @ _hue(draws[3] * a.hue)
+    middle = float(image[::4, ::4].mean())
+    matrix = (matrix * (bright * contrast)).astype(np.float32)
+    offset = np.float32(bright * middle * (1 - contrast))
+    mixed = image.reshape(-1, channels).astype(np.float32) @ matrix.T + offset
+    changed: Array = np.clip(mixed, 0, 255).astype(np.uint8).reshape(image.shape)
+    return changed
+
+
+def _saturation(factor: float) -> NDArray[np.float64]:
+    """Towards (or away from) the luma of ITU-R BT.601."""
+    luma = np.tile([0.299, 0.587, 0.114], (3, 1))
+    mixed: NDArray[np.float64] = luma + (np.eye(3) - luma) * factor
+    return mixed
+
+
+def _hue(turns: float) -> NDArray[np.float64]:
+    """Rotation about the grey axis (Rodrigues)."""
+    angle, n = 2 * math.pi * turns, 1 / math.sqrt(3)
+    cross = n * np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    turned: NDArray[np.float64] = (
+        np.eye(3) * math.cos(angle) + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
+    )
+    return turned
+
+
+def collate(samples: Sequence[Sample], preprocess: Preprocess) -> tuple[NDArray[np.float32], Array]:
+    """A batch; smaller samples are padded at the right and below with the mean and void.
+
+    Returns:
+        (N, C, H, W) float32 and (N, H, W) uint8.
+    """
+    height = max(s.labels.shape[0] for s in samples)
+    width = max(s.labels.shape[1] for s in samples)
+    images = np.zeros((len(samples), samples[0].image.shape[2], height, width), np.float32)
+    labels = np.full((len(samples), height, width), VOID, np.uint8)
+    for i, sample in enumerate(samples):
+        h, w = sample.labels.shape
+        images[i, :, :h, :w] = preprocess(sample.image)
+        labels[i, :h, :w] = sample.labels
+    return images, labels

@@ -1,0 +1,335 @@
+"""Pictures and label maps from and to files: the only module that knows Pillow.
+
+What a picture may be, and what becomes of it:
+
+=================  ==========================================================================
+1, L               grey, repeated to RGB
+I;16 (16-bit grey) divided by 257 and rounded, repeated to RGB; ``read_raw`` keeps the 16 bits
+LA, RGBA, PA, La   composed over white
+P                  its colours (of a label map: its indices, see ``read_labels``)
+RGB                as it is (Pillow gives 16-bit RGB PNG as 8-bit, its high byte)
+CMYK, YCbCr, LAB   converted by Pillow
+HSV, F, I          refused by name: their range is not known
+=================  ==========================================================================
+
+Pictures are turned as their EXIF orientation says. Formats are an allow-list, and the number of
+pixels is checked from the header, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from pixelwise.errors import DataError
+from pixelwise.files import atomic_write
+from pixelwise.labels import Labels, full_palette
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_PIXELS = 64_000_000
+"""Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
+LOSSY = ("JPEG",)
+ORIENTATION = 0x0112  # EXIF tag
+
+Exif = Literal["apply", "ignore"]
+Array = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself before it is decoded."""
+
+    width: int
+    height: int
+    mode: str
+    format: str
+    orientation: int
+    """EXIF, 1 to 8; 5 to 8 exchange width and height."""
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) after the turn that EXIF asks for."""
+        turned = self.orientation >= 5
+        return (self.width, self.height) if turned else (self.height, self.width)
+
+
+def image_header(path: Path) -> Header:
+    """Size, mode, format and orientation; nothing is decoded."""
+    with _opened(path, MAX_PIXELS) as image:
+        return Header(*image.size, image.mode, image.format or "", _orientation(image))
+
+
+def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, exif: Exif = "apply") -> Array:
+    """A picture as RGB.
+
+    Args:
+        path: the file.
+        max_pixels: refuse more than this.
+        exif: turn the picture as its orientation says, or leave it as stored.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        DataError: D010 no such file, D015 mode or format not supported, D020 unreadable, D022 too
+            many pixels.
+    """
+    with _opened(path, max_pixels) as image:
+        image.load()
+        return _rgb(ImageOps.exif_transpose(image) if exif == "apply" else image, path)
+
+
+def _rgb(image: Image.Image, path: Path) -> Array:
+    mode = image.mode
+    if mode.startswith("I;16"):
+        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if mode in ("F", "I", "HSV"):
+        raise DataError(
+            "D015",
+            f"{path}: pictures of mode {mode} have no known range",
+            "convert it to 8-bit RGB",
+        )
+    if mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, layered)
+    return np.array(image.convert("RGB"))
+
+
+def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """The numbers in a file, untouched: depth, label maps of more than 255 classes.
+
+    Returns:
+        (H, W) or (H, W, C), uint8 or uint16.
+    """
+    with _opened(path, max_pixels) as image:
+        image.load()
+        if image.mode == "I":  # Pillow's name for some 16-bit PNG and TIFF
+            values = np.asarray(image)
+            if values.min() < 0 or values.max() > 65535:
+                raise DataError("D015", f"{path}: values beyond 16 bits are not supported")
+            return values.astype(np.uint16)
+        if image.mode.startswith("I;16"):
+            return np.asarray(image).astype(np.uint16)
+        if image.mode == "1":
+            return np.asarray(image).astype(np.uint8)
+        if image.mode not in ("L", "P", "RGB", "RGBA", "LA"):
+            raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers")
+        return np.array(image)
+
+
+def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Labels:
+    """The class ids of a label map; palette indices are kept, never converted.
+
+    Returns:
+        (H, W) uint8, or uint16 for a 16-bit file.
+
+    Raises:
+        DataError: D016 colours instead of indices, D017 lossy compression, and ``read_raw``'s.
+    """
+    header = image_header(path)
+    if header.format in LOSSY:
+        raise DataError(
+            "D017",
+            f"{path}: a label map in {header.format}, which changes values at every edge; "
+            "expected PNG, BMP, TIFF or GIF",
+            "export the labels again, as PNG",
+        )
+    values = read_raw(path, max_pixels=max_pixels)
+    if values.ndim == 2:
+        return values
+    if values.shape[2] <= 2 or _is_grey(values):
+        return values[..., 0].copy()
+    raise DataError(
+        "D016",
+        f"{path}: a label map in colours ({header.mode}), expected one class index per pixel; "
+        f"its commonest colours are {_commonest(values)}",
+        'describe them in classes.json: {"colours": {"128,0,0": "name", ...}}',
+    )
+
+
+def _is_grey(values: NDArray[Any]) -> bool:
+    """Equal channels: indices that were saved as RGB."""
+    return bool((values[..., :1] == values[..., :3]).all())
+
+
+def _commonest(values: NDArray[Any], count: int = 5) -> str:
+    flat = values[..., :3].reshape(-1, 3)[:: max(1, values.shape[0] * values.shape[1] // 100_000)]
+    found = Counter(map(tuple, flat.tolist())).most_common(count)
+    return ", ".join("({},{},{})".format(*c) for c, _ in found)
+
+
+def read_colours(path: Path, *, max_pixels: int = MAX_PIXELS) -> Array:
+    """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour."""
+    header = image_header(path)
+    if header.format in LOSSY:
+        raise DataError("D017", f"{path}: a colour mask in {header.format}", "export it as PNG")
+    with _opened(path, max_pixels) as image:
+        return np.array(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The file, opened by an allowed decoder, its size checked; every decoder fault is a D020."""
+    if not path.is_file():
+        raise DataError("D010", f"{path}: no such file", "check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.filterwarnings("ignore", category=UserWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                width, height = image.size
+                if width * height > max_pixels:
+                    raise DataError(
+                        "D022",
+                        f"{path}: {width}x{height} = {width * height / 1e6:.1f} MP, "
+                        f"the limit is {max_pixels / 1e6:.0f} MP",
+                        "cut or shrink the picture",
+                    )
+                yield image
+    except DataError:
+        raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise DataError("D022", f"{path}: {error}", "cut or shrink the picture") from error
+    except Exception as error:
+        reason = (
+            "not a picture, or of a format that is not read"
+            if isinstance(error, UnidentifiedImageError)
+            else str(error) or type(error).__name__
+        )
+        raise DataError(
+            "D020", f"{path}: cannot be read ({reason})", f"known formats: {', '.join(FORMATS)}"
+        ) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    found = image.getexif().get(ORIENTATION, 1)
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
+
+
+# -- writing ---------------------------------------------------------------------------------
+def write_labels(
+    path: Path, labels: Labels, palette: Array, *, text: Mapping[str, str] | None = None
+) -> Path:
+    """A label map as a palette PNG, which opens in colour everywhere; 16-bit grey if it must be.
+
+    Args:
+        path: ends in .png.
+        labels: (H, W) uint8, or uint16 when there are more than 255 classes.
+        palette: (K, 3) uint8.
+        text: kept in the file as PNG text (which model made it, for instance).
+    """
+    info = PngInfo()
+    for key, value in (text or {}).items():
+        info.add_text(key, value)
+    if labels.dtype == np.uint16:
+        image = Image.fromarray(labels)
+    else:
+        image = Image.fromarray(labels, mode="L")
+        image.putpalette(full_palette(palette).tobytes())
+    return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=info))
+
+
+def write_raw(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
+    """(H, W) numbers as a grey PNG of 8 or 16 bits."""
+    image = Image.fromarray(values)
+    return atomic_write(path, lambda f: image.save(f, "PNG"))
+
+
+def write_image(path: Path, rgb: Array) -> Path:
+    """(H, W, 3) uint8 as PNG or JPEG, by the suffix."""
+    image = Image.fromarray(rgb)
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return atomic_write(path, lambda f: image.save(f, "JPEG", quality=92, subsampling=0))
+    return atomic_write(path, lambda f: image.save(f, "PNG"))
+
+
+def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
+    """(H, W, 3) uint8 as the bytes of a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, kind, quality=88)
+    return buffer.getvalue()
+
+
+def encode_png(array: Array) -> bytes:
+    """(H, W, 3) or (H, W) uint8 as the bytes of a PNG."""
+    return encode(array, "PNG")
+
+
+# -- in memory -------------------------------------------------------------------------------
+def to_image(array: Array) -> Image.Image:
+    """(H, W, 3) uint8 as a PIL image."""
+    return Image.fromarray(array)
+
+
+def from_image(image: Any) -> Array:
+    """A PIL image (or what numpy makes of another object) as (H, W, 3) uint8."""
+    if isinstance(image, Image.Image):
+        return _rgb(ImageOps.exif_transpose(image), Path("the picture"))
+    array = np.asarray(image)
+    if array.dtype != np.uint8 or array.ndim != 3:
+        raise DataError(
+            "D015",
+            f"a picture of type {array.dtype} and shape {array.shape} was given",
+            "expected (H, W, 3) uint8, a PIL image, or a path",
+        )
+    return array
+
+
+def resize(
+    image: NDArray[Any],
+    size: tuple[int, int],
+    *,
+    method: Literal["bilinear", "nearest"] = "bilinear",
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[Any]:
+    """An image of another size; bilinear is antialiased when it shrinks.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        size: (height, width).
+        method: bilinear for pictures, nearest for labels.
+        box: (left, top, right, bottom) in pixels of ``image``: the part that is to fill the size.
+    """
+    kind = Image.Resampling.BILINEAR if method == "bilinear" else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), kind, box=box))
+
+
+def draw_legend(image: Array, names: Sequence[str], palette: Array) -> Array:
+    """The picture with a panel of colour swatches and class names at its right.
+
+    Args:
+        image: (H, W, 3) uint8.
+        names: of the classes to show.
+        palette: (len(names), 3) uint8.
+
+    Returns:
+        (H', W', 3) uint8, at least as high as the picture.
+    """
+    height, width = image.shape[:2]
+    size = int(np.clip(height / 24, 11, 32))
+    font = ImageFont.load_default(size)
+    line = round(size * 1.5)
+    swatch = size
+    text_width = max((font.getlength(name) for name in names), default=0)
+    panel = round(text_width + swatch + 3 * size / 2) if names else 0
+    full = Image.new("RGB", (width + panel, max(height, line * len(names) + size)), "white")
+    full.paste(Image.fromarray(image))
+    draw = ImageDraw.Draw(full)
+    for i, (name, rgb) in enumerate(zip(names, palette.tolist(), strict=True)):
+        x, y = width + size // 2, size // 2 + i * line
+        draw.rectangle((x, y, x + swatch, y + swatch), tuple(rgb), outline=(90, 90, 90))
+        draw.text((x + swatch + size // 2, y + swatch / 2), name, "black", font, anchor="lm")
+    return np.asarray(full)

@@ -1,0 +1,156 @@
+"""Label maps as numbers and as colours: void, class lists, palettes, overlays. No files here."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from numpy.typing import NDArray
+
+VOID = 255
+"""Not labelled: left out of losses and scores, never predicted."""
+
+VOC_CLASSES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
+"""PASCAL VOC, fact sheet 3.2."""
+
+CAMVID_CLASSES = (
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+)
+"""CamVid as SegNet's authors grouped it; their label 11 is void."""
+
+CAMVID_PALETTE = (
+    (128, 128, 128),
+    (128, 0, 0),
+    (192, 192, 128),
+    (128, 64, 128),
+    (60, 40, 222),
+    (128, 128, 0),
+    (192, 128, 128),
+    (64, 64, 128),
+    (64, 0, 128),
+    (64, 64, 0),
+    (0, 128, 192),
+)
+"""SegNet's colours, in the order of ``CAMVID_CLASSES``."""
+
+Labels = NDArray[np.uint8] | NDArray[np.uint16]
+Image = NDArray[np.uint8]
+
+
+def voc_palette(length: int = 256) -> Image:
+    """The VOC colours: the bits of a label are dealt to R, G, B in turn, from the highest bit down.
+
+    Returns:
+        (length, 3) uint8; entry 255 is (224, 224, 192), the colour of void.
+    """
+    index = np.arange(length)
+    colours = np.zeros((length, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            taken = (index >> (3 * bit + channel)) & 1
+            colours[:, channel] |= (taken << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def distinct_palette(length: int) -> Image:
+    """Well separated colours for classes that came without: golden-ratio hues, three tones.
+
+    Returns:
+        (length, 3) uint8, the same for every call.
+    """
+    tones = ((0.62, 0.90), (0.80, 0.65), (0.42, 0.98))
+    colours = [
+        colorsys.hsv_to_rgb((0.58 + i * 0.61803398875) % 1.0, *tones[i % 3]) for i in range(length)
+    ]
+    return (np.array(colours).reshape(length, 3) * 255).round().astype(np.uint8)
+
+
+def full_palette(palette: Image) -> Image:
+    """A palette of 256 entries: the classes' colours, black, and void's pale yellow at the end.
+
+    Args:
+        palette: (K, 3) uint8, K at most 256.
+    """
+    full = np.zeros((256, 3), np.uint8)
+    full[VOID] = (224, 224, 192)
+    full[: len(palette)] = palette
+    return full
+
+
+def colour(labels: Labels, palette: Image) -> Image:
+    """Label ids as colours.
+
+    Args:
+        labels: (H, W) uint8 or uint16.
+        palette: (K, 3) uint8; void and ids beyond it take ``full_palette``'s colours.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    table = full_palette(palette) if len(palette) <= 256 else palette
+    return table[np.minimum(labels, len(table) - 1)]
+
+
+def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.5) -> Image:
+    """A picture under its labels' colours; void shows the picture alone.
+
+    Args:
+        image: (H, W, 3) uint8.
+        labels: (H, W).
+        palette: (K, 3) uint8.
+        opacity: of the colours, in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    share = np.where(labels[..., None] == VOID, 0.0, opacity).astype(np.float32)
+    mixed = image * (1 - share) + colour(labels, palette) * share
+    rounded: Image = mixed.round().astype(np.uint8)
+    return rounded
+
+
+def heat_colours(level: NDArray[np.float32]) -> Image:
+    """Blue, cyan, yellow, red for 0 to 1 (the look of the paper's figure 2).
+
+    Args:
+        level: (H, W) in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    x = np.clip(level, 0, 1)[..., None] * 4
+    centres = np.array([3.0, 2.0, 1.0], np.float32)  # where red, green and blue are fullest
+    ramps: Image = (255 * np.clip(1.5 - np.abs(x - centres), 0, 1)).round().astype(np.uint8)
+    return ramps
