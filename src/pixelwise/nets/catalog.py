@@ -63,7 +63,7 @@ def _segmenters() -> dict[str, Entry]:
             suffix = "-tight" if geometry == "tight" and len(family.geometries) > 1 else ""
             for stride in STRIDES:
                 make = partial(fcn, family.trunk, stride, geometry=geometry)
-                about = f"stride {stride} on {family.about}"
+                about = f"stride {stride} on {family.about}" + (suffix and ", no wasted border")
                 found[f"fcn{stride}s-{trunk}{suffix}"] = Entry(make, about, family.preprocess)
     return found
 
