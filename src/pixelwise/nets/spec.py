@@ -273,8 +273,7 @@ class _Join(Layer):
     def view(self, given: tuple[View, ...]) -> View:
         if len({v.map for v in given}) != 1:
             maps = ", ".join(
-                f"{n}: {v.map.scale}x{v.map.shift:+}"
-                for n, v in zip(self.inputs, given, strict=True)
+                f"{name}: {view.map}" for name, view in zip(self.inputs, given, strict=True)
             )
             raise UsageError(
                 "U002", f"{self.name} joins maps that are not aligned ({maps})", "crop one of them"
