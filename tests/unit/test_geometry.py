@@ -131,11 +131,12 @@ def test_pool_size_is_torchs(kernel: int, stride: int, pad: int, ceil: bool) -> 
 
 
 def test_pool_drops_the_window_that_would_start_in_the_far_pad() -> None:
-    # Caffe pooling_layer.cpp: ceil((4 + 2 - 2) / 2) + 1 = 3, without pad; the third starts at 4 >= 4
+    # Caffe pooling_layer.cpp: ceil((5 + 2 - 2) / 2) + 1 = 4, but window 3 would start at 6 >= 5 + 1
     assert pool_size(5, 2, 2, 1) == 3
+    # ceil((4 + 2 - 2) / 2) + 1 = 3: window 2 starts at 4 < 4 + 1, it stays
     assert pool_size(4, 2, 2, 1) == 3
-    assert pool_size(4, 3, 2, 1) == 3
-    assert pool_size(3, 2, 2, 1) == 2  # ceil(3 / 2) + 1 = 3, but window 2 would start at 4 >= 3 + 1
+    # without padding nothing is dropped: ceil((5 - 2) / 2) + 1 = 3
+    assert pool_size(5, 2, 2) == 3
 
 
 @pytest.mark.parametrize(("kernel", "stride", "pad"), [(4, 2, 0), (63, 32, 0), (4, 2, 1)])

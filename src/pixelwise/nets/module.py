@@ -238,9 +238,9 @@ class CropLike(nn.Module):
         self.offset = offset
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
-        """(N, K, H, W) and (.., h, w) to (N, K, h, w)."""
-        o, (h, w) = self.offset, like.shape[-2:]
-        return x[..., o : o + h, o : o + w]
+        """(N, K, H, W) and (.., h, w) to (N, K, h, w); narrow, unlike a slice, never gives less."""
+        h, w = like.shape[-2:]
+        return x.narrow(-2, self.offset, h).narrow(-1, self.offset, w)
 
 
 class WeightedSum(nn.Module):
@@ -251,7 +251,9 @@ class WeightedSum(nn.Module):
         self.coefficients = coefficients
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Maps of one shape to their sum."""
+        """Maps of one shape to their sum; a map of one cell is not spread over the others."""
+        if any(x.shape != maps[0].shape for x in maps):
+            raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
         terms = (x if c == 1 else c * x for c, x in zip(self.coefficients, maps, strict=True))
         total = next(terms)
         for term in terms:
