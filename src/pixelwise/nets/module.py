@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.errors import unknown_name
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
 from pixelwise.nets.upsampling import bilinear_kernel, phases, upsample
@@ -45,10 +46,14 @@ class Network(nn.Module):
         return self._run(x, {self.net.output})[self.net.output]
 
     def activations(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The maps of the named layers; the walk ends at the last of them."""
-        unknown = [name for name in names if name not in self.net.layers]
-        if unknown:
-            raise KeyError(f"no layers {unknown}; see `net.layers`")
+        """The maps of the named layers; the walk ends at the last of them.
+
+        Raises:
+            UsageError: no such layer; similar names are listed.
+        """
+        for name in names:
+            if name not in self.net.layers:
+                raise unknown_name("layer", name, tuple(self.net.layers))
         return self._run(x, set(names))
 
     def _run(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
