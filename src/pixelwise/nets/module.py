@@ -108,12 +108,9 @@ def _(layer: spec.Conv, given: tuple[int, ...]) -> nn.Module:
 
 @make.register
 def _(layer: spec.Deconv, given: tuple[int, ...]) -> nn.Module:
-    if not layer.learned:
-        return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
-    deconv = nn.ConvTranspose2d(given[0], given[0], layer.kernel, layer.stride, bias=False)
-    with torch.no_grad():
-        deconv.weight.copy_(bilinear_kernel(layer.kernel, given[0]))
-    return deconv
+    if layer.learned:
+        return LearnedUpsampling(given[0], layer.kernel, layer.stride, layer.edge)
+    return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
 
 
 @make.register
@@ -199,6 +196,23 @@ class FixedUpsampling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k), in float32 or wider."""
         return upsample(x, self.weights, self.kernel, self.edge)
+
+
+class LearnedUpsampling(nn.Module):
+    """A dense deconvolution that starts as the bilinear one, with the same treatment of the rim."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, edge: spec.Edge) -> None:
+        super().__init__()
+        self.stride, self.edge = stride, edge
+        self.weight = nn.Parameter(bilinear_kernel(kernel, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k)."""
+        s = self.stride
+        if self.edge == "fade":
+            return F.conv_transpose2d(x, self.weight, stride=s)
+        held = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.conv_transpose2d(held, self.weight, stride=s)[..., s:-s, s:-s]
 
 
 class FixedScale(nn.Module):

@@ -124,8 +124,8 @@ class Conv(Layer):
 class Deconv(Layer):
     """Upsampling by a bilinear kernel: fixed (per channel) or learned from it (dense, as in Caffe).
 
-    ``edge``: a fixed kernel lets the scores ``fade`` towards the rim, where only one cell
-    contributes (all released nets, fact sheet 1.8), or ``hold``s the outermost cells.
+    ``edge``: the scores ``fade`` towards the rim, where only one cell contributes (all released
+    nets, fact sheet 1.8), or the outermost cells ``hold``, as if they went on.
     """
 
     kernel: int = 4
