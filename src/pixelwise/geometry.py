@@ -24,6 +24,9 @@ class CoordMap:
     scale: Fraction = Fraction(1)
     shift: Fraction = Fraction(0)
 
+    def __str__(self) -> str:
+        return f"{self.scale}x{'-' if self.shift < 0 else '+'}{abs(self.shift)}"
+
     def then(self, later: CoordMap) -> CoordMap:
         """The map of this step followed by ``later``."""
         return CoordMap(self.scale * later.scale, self.scale * later.shift + self.shift)

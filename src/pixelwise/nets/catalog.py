@@ -63,7 +63,7 @@ def _segmenters() -> dict[str, Entry]:
             suffix = "-tight" if geometry == "tight" and len(family.geometries) > 1 else ""
             for stride in STRIDES:
                 make = partial(fcn, family.trunk, stride, geometry=geometry)
-                about = f"stride {stride} on {family.about}"
+                about = f"stride {stride} on {family.about}" + (suffix and ", no wasted border")
                 found[f"fcn{stride}s-{trunk}{suffix}"] = Entry(make, about, family.preprocess)
     return found
 
@@ -121,21 +121,25 @@ def spec(name: str, **options: Any) -> Net:
     Raises:
         UsageError: unknown name, unknown option, or a value out of range.
     """
-    make = entry(name).make
-    for option in ("classes", "channels"):
-        value = options.get(option, 1)
-        if not isinstance(value, int) or value < 1:
+    found = entry(name)
+    known = (
+        "classes",
+        "channels",
+        "width",
+        *(("learned",) if found.task == "segmentation" else ()),
+    )
+    for option, value in options.items():
+        if option not in known:
+            raise UsageError(
+                "U002", f"{name} has no option {option}", f"options: {', '.join(known)}"
+            )
+        if option in ("classes", "channels") and (not isinstance(value, int) or value < 1):
             raise UsageError(
                 "U002", f"{option} is {value!r}, expected a whole number of at least 1"
             )
-    if not 0 < options.get("width", 1.0) <= 8:
-        raise UsageError("U002", f"width is {options['width']}, expected a factor in (0, 8]")
-    try:
-        return make(**options)
-    except TypeError as error:
-        if "unexpected keyword" in str(error):
-            raise UsageError("U002", f"{name} has no such option: {error}") from error
-        raise
+        if option == "width" and not 0 < value <= 8:
+            raise UsageError("U002", f"width is {value}, expected a factor in (0, 8]")
+    return found.make(**options)
 
 
 def build(name: str, **options: Any) -> Network:

@@ -7,8 +7,9 @@ upsampling brings the picture's size back. Every offset is derived from the trun
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
+from pixelwise.errors import UsageError
 from pixelwise.geometry import relative_offset
 from pixelwise.nets.net import Net
 from pixelwise.nets.spec import Edge, Scale
@@ -43,7 +44,14 @@ def fcn(
         learned: which upsampling layers are trained: none (the releases), inner (the paper: all
             but the last), all.
         at_once: scale the skips by fixed factors, for training all streams together.
+
+    Raises:
+        UsageError: an unknown value of ``learned``.
     """
+    if learned not in get_args(Learned):
+        raise UsageError(
+            "U002", f"learned is {learned!r}, expected one of {', '.join(get_args(Learned))}"
+        )
     net = Net()
     net.data(channels)
     trunk = trunk_of(net, width, geometry)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.errors import unknown_name
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
 from pixelwise.nets.upsampling import bilinear_kernel, phases, upsample
@@ -45,10 +46,14 @@ class Network(nn.Module):
         return self._run(x, {self.net.output})[self.net.output]
 
     def activations(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The maps of the named layers; the walk ends at the last of them."""
-        unknown = [name for name in names if name not in self.net.layers]
-        if unknown:
-            raise KeyError(f"no layers {unknown}; see `net.layers`")
+        """The maps of the named layers; the walk ends at the last of them.
+
+        Raises:
+            UsageError: no such layer; similar names are listed.
+        """
+        for name in names:
+            if name not in self.net.layers:
+                raise unknown_name("layer", name, tuple(self.net.layers))
         return self._run(x, set(names))
 
     def _run(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
@@ -103,12 +108,9 @@ def _(layer: spec.Conv, given: tuple[int, ...]) -> nn.Module:
 
 @make.register
 def _(layer: spec.Deconv, given: tuple[int, ...]) -> nn.Module:
-    if not layer.learned:
-        return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
-    deconv = nn.ConvTranspose2d(given[0], given[0], layer.kernel, layer.stride, bias=False)
-    with torch.no_grad():
-        deconv.weight.copy_(bilinear_kernel(layer.kernel, given[0]))
-    return deconv
+    if layer.learned:
+        return LearnedUpsampling(given[0], layer.kernel, layer.stride, layer.edge)
+    return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
 
 
 @make.register
@@ -196,6 +198,23 @@ class FixedUpsampling(nn.Module):
         return upsample(x, self.weights, self.kernel, self.edge)
 
 
+class LearnedUpsampling(nn.Module):
+    """A dense deconvolution that starts as the bilinear one, with the same treatment of the rim."""
+
+    def __init__(self, channels: int, kernel: int, stride: int, edge: spec.Edge) -> None:
+        super().__init__()
+        self.stride, self.edge = stride, edge
+        self.weight = nn.Parameter(bilinear_kernel(kernel, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k)."""
+        s = self.stride
+        if self.edge == "fade":
+            return F.conv_transpose2d(x, self.weight, stride=s)
+        held = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.conv_transpose2d(held, self.weight, stride=s)[..., s:-s, s:-s]
+
+
 class FixedScale(nn.Module):
     """A factor per channel that is stored but not trained (Caffe's Scale with lr_mult 0)."""
 
@@ -238,9 +257,9 @@ class CropLike(nn.Module):
         self.offset = offset
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
-        """(N, K, H, W) and (.., h, w) to (N, K, h, w)."""
-        o, (h, w) = self.offset, like.shape[-2:]
-        return x[..., o : o + h, o : o + w]
+        """(N, K, H, W) and (.., h, w) to (N, K, h, w); narrow, unlike a slice, never gives less."""
+        h, w = like.shape[-2:]
+        return x.narrow(-2, self.offset, h).narrow(-1, self.offset, w)
 
 
 class WeightedSum(nn.Module):
@@ -251,7 +270,9 @@ class WeightedSum(nn.Module):
         self.coefficients = coefficients
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Maps of one shape to their sum."""
+        """Maps of one shape to their sum; a map of one cell is not spread over the others."""
+        if any(x.shape != maps[0].shape for x in maps):
+            raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
         terms = (x if c == 1 else c * x for c, x in zip(self.coefficients, maps, strict=True))
         total = next(terms)
         for term in terms:

@@ -25,7 +25,8 @@ class View:
     """What one cell of a map sees of the net's input, along one axis.
 
     ``map`` leads from the cell's index to the input coordinate of its centre; ``field`` is the
-    receptive field in pixels, infinite after a global operation. The stride is ``map.scale``.
+    receptive field in pixels around that centre, infinite after a global operation. The stride is
+    ``map.scale``.
     """
 
     map: CoordMap = CoordMap()  # noqa: RUF009 - it is frozen
@@ -38,10 +39,14 @@ class View:
         return View(self.map.then(step), self.field + _whole(reach))
 
     def through_deconv(self, kernel: int, stride: int, pad: int) -> View:
-        """After a deconvolution, where a cell mixes at most ceil(k / s) neighbours."""
-        neighbours = -(kernel // -stride) - 1
-        step = geometry.deconv_map(kernel, stride, pad)
-        return View(self.map.then(step), self.field + _whole(neighbours * self.map.scale))
+        """After a deconvolution: r + (k - 1) * j, with the j after it.
+
+        A cell reaches (k - 1) / 2 outputs to either side, so an output sees that far at most, and
+        depending on its phase further to one side than to the other. The field is the length that,
+        centred on the output, holds all of it: what a tile must carry around it.
+        """
+        step = self.map.then(geometry.deconv_map(kernel, stride, pad))
+        return View(step, self.field + _whole((kernel - 1) * step.scale))
 
 
 def _whole(value: Fraction) -> float:
@@ -124,8 +129,8 @@ class Conv(Layer):
 class Deconv(Layer):
     """Upsampling by a bilinear kernel: fixed (per channel) or learned from it (dense, as in Caffe).
 
-    ``edge``: a fixed kernel lets the scores ``fade`` towards the rim, where only one cell
-    contributes (all released nets, fact sheet 1.8), or ``hold``s the outermost cells.
+    ``edge``: the scores ``fade`` towards the rim, where only one cell contributes (all released
+    nets, fact sheet 1.8), or the outermost cells ``hold``, as if they went on.
     """
 
     kernel: int = 4
@@ -273,8 +278,7 @@ class _Join(Layer):
     def view(self, given: tuple[View, ...]) -> View:
         if len({v.map for v in given}) != 1:
             maps = ", ".join(
-                f"{n}: {v.map.scale}x{v.map.shift:+}"
-                for n, v in zip(self.inputs, given, strict=True)
+                f"{name}: {view.map}" for name, view in zip(self.inputs, given, strict=True)
             )
             raise UsageError(
                 "U002", f"{self.name} joins maps that are not aligned ({maps})", "crop one of them"

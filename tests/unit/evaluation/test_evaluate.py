@@ -98,6 +98,11 @@ def test_intervals_are_the_bootstrap_of_the_counts(both: Evaluation) -> None:
     assert (low, high) == (pytest.approx(2 / 3), pytest.approx(3 / 4))
 
 
+def test_time_is_added_without_changing_the_counts(both: Evaluation) -> None:
+    timed = both.timed(0.5)
+    assert timed.as_dict() == {**both.as_dict(), "seconds_per_image": 0.5}
+
+
 def test_a_set_of_void_alone_says_null_everywhere() -> None:
     void = Pair("void", label_map([255]), label_map([0]))
     found = json.loads(json.dumps(evaluate([void], CLASSES).as_dict(), allow_nan=False))

@@ -1,0 +1,155 @@
+"""``pixelwise nets``: the catalogue, or one net explained layer by layer."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixelwise.cli.console import emit_json, stdout, table
+from pixelwise.errors import UsageError
+
+if TYPE_CHECKING:
+    from pixelwise.nets.table import Row, Table
+
+# They change no size and have no parameters; the JSON lists them, the printed table does not.
+_QUIET = ("Relu", "Dropout")
+
+_OFFSETS = (
+    "An offset is the row and column of the larger map that lies on row 0, column 0 of the other.",
+    "Kernels, strides and pads alone decide it: every layer maps a coordinate to scale * x + shift,"
+    " and paths that meet must agree.",
+    "One too many or too few shifts every prediction by a pixel or a cell: no error, only a lower"
+    " score.",
+)
+
+
+def nets(
+    name: Annotated[str | None, typer.Argument(help="Net to explain; none lists all.")] = None,
+    size: Annotated[str, typer.Option(help="Picture, as HxW.")] = "500x500",
+    classes: Annotated[int | None, typer.Option(help="Classes (21; classifiers 1000).")] = None,
+    channels: Annotated[int, typer.Option(help="Channels of the picture.")] = 3,
+    width: Annotated[float, typer.Option(help="Factor on the trunk's channels.")] = 1.0,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
+    from pixelwise.nets.catalog import entry, spec
+    from pixelwise.nets.table import table as explain
+
+    options: dict[str, Any] = {"channels": channels, "width": width}
+    if classes is not None:
+        options["classes"] = classes
+    if name is None:
+        _list(options, as_json=as_json)
+        return
+    height, across = parse_size(size)
+    found = explain(spec(name, **options), height, across)
+    if as_json:
+        emit_json(found.as_dict())
+    else:
+        _show(f"{name} at {height}x{across}: {entry(name).about}", found)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``HxW`` to two numbers.
+
+    Raises:
+        UsageError: another form, or a length of zero.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip().lower())
+    if match is None:
+        raise UsageError("U002", f"size is `{text}`, expected height x width", "--size 375x500")
+    return int(match[1]), int(match[2])
+
+
+def _list(options: dict[str, Any], *, as_json: bool) -> None:
+    from pixelwise.nets.catalog import NETS, spec
+
+    found = {name: spec(name, **options) for name in NETS}
+    rows = [
+        (name, NETS[name].about, net.parameters(), int(net.stride), net.receptive_field)
+        for name, net in found.items()
+    ]
+    if as_json:
+        keys = ("name", "about", "parameters", "stride", "receptive_field")
+        emit_json([dict(zip(keys, row, strict=True)) for row in rows])
+        return
+    fields = _right([_field(row[-1]) for row in rows])
+    cells = [(*row[:-1], field) for row, field in zip(rows, fields, strict=True)]
+    columns = ("net", "what it is", "parameters", "max stride", "field")
+    table(f"{len(rows)} nets; `pixelwise nets NAME` explains one", columns, cells)
+
+
+def _show(title: str, found: Table) -> None:
+    shown = [row for row in found.rows if row.kind not in _QUIET]
+    macs = _right([_short(row.macs) if row.macs else "" for row in shown])
+    parameters = _right([f"{row.parameters:,}" if row.parameters else "" for row in shown])
+    fields = _right([_field(row.receptive_field) for row in shown])
+    cells = [
+        (r.name, r.kind, _window(r), f"{r.channels}x{r.height}x{r.width}", f, r.total_stride, p, m)
+        for r, f, p, m in zip(shown, fields, parameters, macs, strict=True)
+    ]
+    columns = ("layer", "kind", "window", "output", "field", "stride", "parameters", "mult-adds")
+    table(title, columns, cells)
+    for line in _summary(found):
+        stdout().print(line, markup=False, soft_wrap=True)
+
+
+def _summary(found: Table) -> list[str]:
+    height, width = found.output_size
+    memory = found.memory
+    seen = (
+        "the whole picture" if math.isinf(found.receptive_field) else f"{found.receptive_field} px"
+    )
+    also = ""
+    if found.parameters_with_upsampling != found.parameters:
+        also = (
+            f" ({found.parameters_with_upsampling:,} with upsampling kernels as Caffe stores them)"
+        )
+    lines = [
+        "ReLU and dropout layers are left out above; --json lists them.",
+        "",
+        f"output         {found.rows[-1].channels}x{height}x{width}",
+        f"parameters     {found.parameters:,}{also}",
+        f"field          {seen}, max stride {found.stride:g}",
+        f"depth          {found.conv_layers} convolutional layers",
+        f"multiply-adds  {_short(found.macs)}",
+        f"memory         weights {_mebibytes(memory.weights)}, maps {_mebibytes(memory.maps)} "
+        f"at {memory.peak_layer} (one picture, float32)",
+    ]
+    if found.crops:
+        offsets = ", ".join(f"{name} {offset}" for name, offset in found.crops.items())
+        lines += [f"crop offsets   {offsets}", "", *_OFFSETS]
+    return lines
+
+
+def _window(row: Row) -> str:
+    if row.offset is not None:
+        return f"offset {row.offset}"
+    if row.kernel is None:
+        return ""
+    marks = (("s", row.stride, 1), ("p", row.pad, 0), ("d", row.dilation, 1), ("g", row.groups, 1))
+    said = [f"{letter}{value}" for letter, value, usual in marks if value not in (None, usual)]
+    return " ".join([f"{row.kernel}x{row.kernel}", *said])
+
+
+def _field(value: float) -> str:
+    return "all" if math.isinf(value) else f"{value:g}"
+
+
+def _short(count: int) -> str:
+    for factor, letter in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= factor:
+            return f"{count / factor:.2f} {letter}"
+    return str(count)
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
+def _right(texts: list[str]) -> list[str]:
+    width = max(len(text) for text in texts)
+    return [text.rjust(width) for text in texts]

@@ -1,0 +1,88 @@
+"""The catalogue: its names, what it refuses, and that it needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from pixelwise.errors import UsageError
+from pixelwise.nets.catalog import NETS, build, entry, nets, spec
+
+TRUNKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", "tiny")
+
+
+def test_every_stride_on_every_trunk() -> None:
+    expected = {f"fcn{s}s-{t}" for s in (32, 16, 8, 4) for t in TRUNKS}
+    expected |= {f"fcn{s}s-{t}-tight" for s in (32, 16, 8, 4) for t in TRUNKS[:3]}
+    expected |= {"fcn8s-vgg16-atonce", *TRUNKS[:-1]}
+    assert set(nets()) == expected
+
+
+def test_every_entry_says_what_it_is_and_no_two_say_the_same() -> None:
+    abouts = [e.about for e in NETS.values()]
+    assert all(abouts)
+    assert len(set(abouts)) == len(abouts)
+    assert {e.preprocess for e in NETS.values()} == {"caffe", "imagenet", "plain"}
+
+
+def test_unknown_net_lists_similar_names() -> None:
+    with pytest.raises(UsageError, match="`fcn8s-vgg`; did you mean `fcn8s-vgg16`") as caught:
+        entry("fcn8s-vgg")
+    assert caught.value.code == "U001"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"classes": 0}, "classes is 0"),
+        ({"classes": 2.5}, "classes is 2.5"),
+        ({"channels": -1}, "channels is -1"),
+        ({"width": 0}, "width is 0"),
+        ({"width": 9}, "width is 9"),
+        ({"depth": 3}, "depth"),
+        ({"stride": 4}, "stride"),
+        ({"geometry": "published"}, "geometry"),
+        ({"learned": "some"}, "learned is 'some'"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        spec("fcn8s-vgg16", **options)
+
+
+def test_classifiers_have_no_learned_upsampling() -> None:
+    with pytest.raises(UsageError, match="learned"):
+        spec("googlenet", learned="all")
+
+
+def test_any_number_of_classes_and_channels() -> None:
+    net = spec("fcn8s-googlenet", classes=3, channels=7)
+    assert net.channels["score"] == 3
+    assert net.parameter_shapes()["conv1/7x7_s2.weight"] == (64, 7, 7, 7)
+
+
+def test_width_narrows_the_trunk_and_not_the_scores() -> None:
+    narrow = spec("fcn8s-vgg16", width=1 / 16)
+    assert narrow.channels["conv1_1"] == 4
+    assert narrow.channels["fc7"] == 256
+    assert narrow.channels["score"] == 21
+    assert narrow.crops() == spec("fcn8s-vgg16").crops()
+
+
+def test_a_built_net_has_the_parameters_of_its_spec() -> None:
+    for name in ("fcn8s-alexnet", "fcn8s-mobilenetv2", "fcn16s-resnet50", "googlenet"):
+        network = build(name, width=1 / 16, classes=5)
+        shapes = {n: tuple(p.shape) for n, p in network.named_parameters()}
+        assert shapes == network.net.parameter_shapes()
+
+
+def test_specs_and_the_command_need_no_torch() -> None:
+    code = (
+        "import sys; from pixelwise.cli.nets import nets; nets('fcn8s-vgg16', size='9x9');"
+        "nets(); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr
