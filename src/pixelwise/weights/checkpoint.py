@@ -68,7 +68,7 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
     digest = _digest(header, safe.table_of(tensors))
     safe.hash_data(tensors, digest)
     sealed = dataclasses.replace(header, sha256=digest.hexdigest())
-    metadata = {"format": "pt", KEY: json.dumps(sealed.as_dict(), ensure_ascii=False)}
+    metadata = {KEY: json.dumps(sealed.as_dict(), ensure_ascii=False)}
     return atomic_write(path, lambda f: safe.write(f, tensors, metadata))
 
 

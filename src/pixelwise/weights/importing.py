@@ -77,8 +77,8 @@ def import_weights(
     _refuse_misfits(transplant, foreign, shape_only, Path(path))
     module = _fresh(net, options)
     carry_out(transplant, foreign.tensors, module)
-    names = tuple(class_names) or tuple(f"class {i}" for i in range(options["classes"]))
-    header = Header(net, options, names, preprocess=preprocess_of(foreign, net))
+    names, palette = _named_classes(foreign, class_names, options["classes"])
+    header = Header(net, options, names, palette, preprocess_of(foreign, net))
     return Imported(save_checkpoint(out, module.state_dict(), header), foreign, header, transplant)
 
 
@@ -143,6 +143,16 @@ def _options(
         raise UsageError("U002", f"{len(class_names)} class names for {count} classes")
     options = dict(foreign.header.options) if _own(foreign, net) and foreign.header else {}
     return options | {"classes": count}
+
+
+def _named_classes(
+    foreign: Foreign, class_names: Sequence[str], count: int
+) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
+    """Names and colours: as given, else those of our own checkpoint, else numbers."""
+    told = foreign.header
+    if told is not None and len(told.classes) == count:
+        return tuple(class_names) or told.classes, told.palette
+    return tuple(class_names) or tuple(f"class {i}" for i in range(count)), ()
 
 
 def _own(foreign: Foreign, net: str) -> bool:

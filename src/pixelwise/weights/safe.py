@@ -122,7 +122,8 @@ def hash_data(tensors: Mapping[str, Tensor], digest: Any) -> None:
 def write(f: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write the container into the open file ``f``."""
     table = {"__metadata__": dict(metadata)} if metadata else {}
-    text = json.dumps(table | table_of(tensors), separators=(",", ":")).encode()
+    table |= table_of(tensors)
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     f.write(len(text).to_bytes(8, "little"))
     f.write(text)

@@ -185,11 +185,17 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, target: N
 
 
 def _same_memory(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
-    """Whether flat memory means the same: (O, I) as (O, C, k, k), or axes of length 1."""
+    """Whether flat memory means the same: (O, I) as (O, C, k, k), or leading axes of length 1."""
     if math.prod(have) != math.prod(want):
         return False
-    squeezed = [d for d in have if d != 1], [d for d in want if d != 1]
-    return squeezed[0] == squeezed[1] or (len(have) == 2 and have[:1] == want[:1])
+    have, want = _without_leading_ones(have), _without_leading_ones(want)
+    return have == want or (len(have) == 2 and have[0] == want[0])
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    while shape[:1] == (1,):
+        shape = shape[1:]
+    return shape
 
 
 def _why(layer: str, have: tuple[int, ...], want: tuple[int, ...], target: Network) -> str:

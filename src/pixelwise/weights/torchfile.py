@@ -130,7 +130,7 @@ def _load(f: _Metered, path: Path) -> object:
         return torch.load(f, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
     # Hostile bytes leave torch as nearly any exception; its own text advises what must not be done.
     except Exception as error:  # noqa: BLE001
-        text = str(error)
+        text = str(error) or "cut off"
         named = re.search(r"(?:GLOBAL|class|function) ([\w.]+)", text)
         if "Unsupported" in text or ("Weights only load failed" in text and "GLOBAL" in text):
             what = f"a file with Python objects beyond tensors ({named[1] if named else 'code'})"

@@ -1,0 +1,170 @@
+"""The tables against the keys and shapes that torchvision's models have.
+
+The expected keys are written here a second time, from torchvision's source (models/resnet.py,
+mobilenetv2.py, vgg.py) and not from our tables: counts are those of ``len(state_dict())``.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from pixelwise.nets.catalog import build
+from pixelwise.weights.surgery import carry_out, plan
+from pixelwise.weights.torchvision import LAYERS, names_for, recognise
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def norm(name: str, channels: int) -> Shapes:
+    names = ("weight", "bias", "running_mean", "running_var")
+    return {f"{name}.{n}": (channels,) for n in names} | {f"{name}.num_batches_tracked": ()}
+
+
+def resnet(blocks: list[int], expansion: int) -> Shapes:
+    found = {"conv1.weight": (64, 3, 7, 7)} | norm("bn1", 64)
+    channels = 64
+    for stage, count in enumerate(blocks):
+        width = 64 * 2**stage
+        for i in range(count):
+            at = f"layer{stage + 1}.{i}"
+            out = width * expansion
+            if expansion == 1:
+                kernels = [(width, channels, 3, 3), (width, width, 3, 3)]
+            else:
+                kernels = [(width, channels, 1, 1), (width, width, 3, 3), (out, width, 1, 1)]
+            for j, kernel in enumerate(kernels, 1):
+                found |= {f"{at}.conv{j}.weight": kernel} | norm(f"{at}.bn{j}", kernel[0])
+            if i == 0 and (stage > 0 or channels != out):
+                found |= {f"{at}.downsample.0.weight": (out, channels, 1, 1)}
+                found |= norm(f"{at}.downsample.1", out)
+            channels = out
+    return found | {"fc.weight": (1000, channels), "fc.bias": (1000,)}
+
+
+def mobilenetv2() -> Shapes:
+    found = {"features.0.0.weight": (32, 3, 3, 3)} | norm("features.0.1", 32)
+    settings = [
+        (1, 16, 1),
+        (6, 24, 2),
+        (6, 32, 3),
+        (6, 64, 4),
+        (6, 96, 3),
+        (6, 160, 3),
+        (6, 320, 1),
+    ]
+    channels, i = 32, 0
+    for expansion, out, repeats in settings:
+        for _ in range(repeats):
+            i += 1
+            at, hidden, j = f"features.{i}.conv", channels * expansion, 0
+            if expansion != 1:
+                found |= {f"{at}.0.0.weight": (hidden, channels, 1, 1)} | norm(f"{at}.0.1", hidden)
+                j = 1
+            found |= {f"{at}.{j}.0.weight": (hidden, 1, 3, 3)} | norm(f"{at}.{j}.1", hidden)
+            found |= {f"{at}.{j + 1}.weight": (out, hidden, 1, 1)} | norm(f"{at}.{j + 2}", out)
+            channels = out
+    found |= {"features.18.0.weight": (1280, 320, 1, 1)} | norm("features.18.1", 1280)
+    return found | {"classifier.1.weight": (1000, 1280), "classifier.1.bias": (1000,)}
+
+
+def vgg16() -> Shapes:
+    found, channels, at = Shapes(), 3, 0
+    for out in [64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0]:
+        if out == 0:  # a pool takes one place, a convolution and its ReLU two
+            at += 1
+            continue
+        found |= {f"features.{at}.weight": (out, channels, 3, 3), f"features.{at}.bias": (out,)}
+        channels, at = out, at + 2
+    for at, (out, into) in {0: (4096, 25088), 3: (4096, 4096), 6: (1000, 4096)}.items():
+        found |= {f"classifier.{at}.weight": (out, into), f"classifier.{at}.bias": (out,)}
+    return found
+
+
+MODELS = {
+    "resnet18": (resnet([2, 2, 2, 2], 1), 122, 11_689_512),
+    "resnet50": (resnet([3, 4, 6, 3], 4), 320, 25_557_032),
+    "mobilenetv2": (mobilenetv2(), 314, 3_504_872),
+    "vgg16": (vgg16(), 32, 138_357_544),
+}
+PARTS = pytest.mark.parametrize("trunk", MODELS)
+
+
+def states(shapes: Shapes) -> dict[str, torch.Tensor]:
+    return {k: torch.empty(s, device="meta") for k, s in shapes.items()}
+
+
+@PARTS
+def test_the_expected_keys_have_the_published_counts(trunk: str) -> None:
+    shapes, keys, parameters = MODELS[trunk]
+    assert len(shapes) == keys
+    learned = [s for k, s in shapes.items() if not k.endswith(("_mean", "_var", "_tracked"))]
+    assert sum(torch.Size(s).numel() for s in learned) == parameters
+
+
+@PARTS
+def test_every_key_has_one_place_in_the_classifier_and_every_place_a_key(trunk: str) -> None:
+    shapes = MODELS[trunk][0]
+    assert recognise(shapes) == trunk
+    names = names_for(trunk, shapes)
+    with torch.device("meta"):
+        net = build(trunk)
+    assert set(names) == set(shapes)
+    assert sorted(names.values()) == sorted(net.state_dict())
+    transplant = plan(states(shapes), net, names=names)
+    assert not transplant.dropped + transplant.missing + transplant.mismatched
+    assert all(len(r.source_shape) == 2 for r in transplant.reshaped)
+
+
+@PARTS
+def test_an_fcn_takes_all_but_the_classifier(trunk: str) -> None:
+    shapes = MODELS[trunk][0]
+    with torch.device("meta"):
+        net = build(f"fcn8s-{trunk}")
+    transplant = plan(states(shapes), net, names=names_for(trunk, shapes))
+    assert len(transplant.dropped) == 2  # weight and bias of the classifier
+    assert all(r.reason == "score layer, starts anew" for r in transplant.missing)
+    assert len(transplant.missing) == 6
+    assert not transplant.mismatched
+
+
+def test_strangers_are_not_recognised() -> None:
+    shapes = MODELS["resnet50"][0]
+    headless = {k: v for k, v in shapes.items() if not k.startswith("fc.")}
+    assert recognise(headless) == "resnet50"
+    assert recognise(resnet([3, 4, 23, 3], 4)) == ""  # ResNet-101
+    assert recognise(resnet([3, 4, 6, 3], 1)) == ""  # ResNet-34
+    assert recognise({"conv1.weight": ()}) == ""
+    assert recognise({}) == ""
+
+
+def test_a_narrow_resnet_computes_what_the_same_weights_compute_by_hand() -> None:
+    """Names alone could be permuted without notice; one block worked out by hand is not."""
+    torch.manual_seed(0)
+    net = build("resnet18", width=1 / 16, classes=3).eval()
+    theirs = {ours: name for name, ours in names_for("resnet18", MODELS["resnet18"][0]).items()}
+    state = {theirs[k]: torch.rand_like(v.float()) for k, v in net.state_dict().items()}
+    carry_out(plan(state, net, names=names_for("resnet18", state)), state, net)
+    x = torch.rand(1, 4, 6, 6)
+    f = torch.nn.functional
+
+    def bn(x: torch.Tensor, at: str) -> torch.Tensor:
+        named = (state[f"layer2.0.{at}.{n}"] for n in ("running_mean", "running_var"))
+        weight, bias = state[f"layer2.0.{at}.weight"], state[f"layer2.0.{at}.bias"]
+        return f.batch_norm(x, *named, weight, bias)
+
+    y = bn(f.conv2d(x, state["layer2.0.conv1.weight"], stride=2, padding=1), "bn1").relu()
+    y = bn(f.conv2d(y, state["layer2.0.conv2.weight"], padding=1), "bn2")
+    y = y + bn(f.conv2d(x, state["layer2.0.downsample.0.weight"], stride=2), "downsample.1")
+    with torch.inference_mode():
+        maps = {"res2b_relu": x}
+        for name in list(net.net.layers)[list(net.net.layers).index("res2b_relu") + 1 :]:
+            record = net.net.layers[name]
+            maps[name] = net.get_submodule(name)(*(maps[s] for s in record.inputs))
+            if name == "res3a_relu":
+                break
+    assert torch.allclose(maps["res3a_relu"], y.relu(), atol=1e-5)
+
+
+def test_the_tables_cover_the_catalogues_trunks() -> None:
+    assert set(LAYERS) == {"resnet18", "resnet50", "mobilenetv2", "vgg16"}
