@@ -1,4 +1,4 @@
-"""The ``pixelwise`` command: its subcommands, and the one place where an error becomes an exit code."""
+"""The ``pixelwise`` command: its subcommands, and where an error becomes an exit code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import tempfile
 import traceback
 from pathlib import Path
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from pixelwise import __version__
 from pixelwise.cli import (
@@ -26,7 +26,7 @@ from pixelwise.cli import (
     weights,
 )
 from pixelwise.cli.console import say
-from pixelwise.errors import DataError, PixelwiseError, Stopped
+from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError
 
 SHOWN = 20  # problems of one error that are printed; --json has all of them
 
@@ -72,14 +72,12 @@ def run(arguments: list[str]) -> int:
         130 / 143 interrupted after saving (``docs/errors.md``).
     """
     try:
-        outcome = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
+        outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except TyperException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "pixelwise")
+        return _told(UsageError("U002", error.format_message().rstrip("."), f"{command} --help"))
+    except (KeyboardInterrupt, typer.Abort):
         say("interrupted")
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
@@ -94,7 +92,7 @@ def run(arguments: list[str]) -> int:
         return _bug(error)
 
 
-def _told(error: PixelwiseError, *, as_json: bool) -> int:
+def _told(error: PixelwiseError, *, as_json: bool = False) -> int:
     code = error.exit_status if isinstance(error, Stopped) else error.exit_code
     problems = error.problems if isinstance(error, DataError) else ()
     if as_json:

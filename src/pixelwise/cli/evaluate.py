@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.scores import show
 
 
 def evaluate(
@@ -21,20 +22,23 @@ def evaluate(
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
-    """Score a model on a split: the paper's four metrics, per class, and other protocols by name."""
+    """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
     from pixelwise import model as models
     from pixelwise.cli.running import choose_precision, use_threads
-    from pixelwise.cli.scores import show
     from pixelwise.data.layouts import open_dataset
     from pixelwise.evaluation.on_dataset import evaluate_model
+    from pixelwise.metrics.protocols import choose
 
+    names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     use_threads(threads)
     loaded = models.load(model, device=device, precision=choose_precision(precision))
     dataset = open_dataset(data)
     with progress(f"evaluating {split}", len(dataset.items(split))) as advance:
         found = evaluate_model(loaded, dataset, split, keep=save, watch=advance)
     if json:
-        emit_json({"model": str(loaded.path), "data": str(data), "split": split, **found.as_dict()})
+        chosen = {"protocols": {name: found.protocols[name] for name in names}}
+        facts = {"model": str(loaded.path), "data": str(data), "split": split}
+        emit_json({**facts, **found.as_dict(), **chosen})
     else:
-        show(found, protocol)
+        show(found, names)
         say(f"{found.seconds_per_image:.3f} s per picture")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say, table
-
-if TYPE_CHECKING:
-    from pixelwise.evaluation.evaluate import Evaluation
+from pixelwise.cli.console import emit_json, progress
+from pixelwise.cli.scores import show
 
 
 def score(
@@ -43,32 +41,3 @@ def score(
         emit_json({**found.as_dict(), "protocols": {n: found.protocols[n] for n in names}})
     else:
         show(found, names)
-
-
-def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
-    """Print the four numbers, the classes and the chosen protocols as tables."""
-    shown = [(key.replace("_", " "), value) for key, value in found.scores.as_dict().items()]
-    intervals = {key.replace("_", " "): value for key, value in found.intervals.items()}
-    rows = [(key, value, _spread(intervals.get(key))) for key, value in shown]
-    table(f"{len(found.names)} images", ("score", "value", "95 % interval over images"), rows)
-    columns = ("class", "IU", "accuracy", "truth px", "guess px", "note")
-    table(
-        "classes",
-        columns,
-        [
-            (row.name, row.iu, row.accuracy, row.truth_pixels, row.guess_pixels, row.reason)
-            for row in found.per_class
-        ],
-    )
-    if names != ("paper",):
-        chosen = [row for row in found.protocol_rows if row.name in names]
-        rows_of = [(row.name, row.value, row.reason or row.meaning) for row in chosen]
-        table("mean IU by protocol", ("protocol", "value", "rule"), rows_of)
-    if absent := [row.name for row in found.per_class if row.reason]:
-        word = "class" if len(absent) == 1 else "classes"
-        say(f"mean IU leaves out {len(absent)} {word} without truth: {', '.join(absent)}")
-
-
-def _spread(interval: object) -> str:
-    low, high = getattr(interval, "low", None), getattr(interval, "high", None)
-    return "" if low is None else f"{low:.4f} to {high:.4f}"

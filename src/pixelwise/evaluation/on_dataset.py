@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.data.layouts import DataSet
 from pixelwise.errors import ModelError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
@@ -36,6 +38,7 @@ def evaluate_model(
     """
     check_classes(model, dataset)
     items = dataset.items(split)
+    palette = np.asarray(dataset.palette, np.uint8)
     spent = 0.0
 
     def pairs() -> Iterator[Pair]:
@@ -46,7 +49,7 @@ def evaluate_model(
             guess = model.predictor.labels(sample.image)
             spent += time.perf_counter() - began
             if keep:
-                write_labels(keep / f"{item.name}.png", guess, dataset.palette)
+                write_labels(keep / f"{item.name}.png", guess, palette)
             yield Pair(item.name, sample.labels, guess)
             watch()
 

@@ -138,7 +138,9 @@ def _card(shown: Shown, names: Sequence[str], palette: Colours) -> Markup:
         tag("span", f"pixel accuracy {percent(shown.pixel_accuracy)}"),
         tag("span", said(shown, names), class_="said"),
     )
-    return tag("figure", caption, tag("div", [_panel(*p, shown.name) for p in panels]), class_="row")
+    return tag(
+        "figure", caption, tag("div", [_panel(*p, shown.name) for p in panels]), class_="row"
+    )
 
 
 def _panel(word: str, source: str, name: str) -> Markup:

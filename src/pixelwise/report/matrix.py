@@ -76,7 +76,9 @@ def heat_map(counts: Counts, names: Sequence[str]) -> Markup:
     return tag(
         "svg",
         tag("title", "Confusion matrix"),
-        tag("text", "truth \u2193  taken for \u2192", x=left - 8, y=top - 8, class_="tick end label"),
+        tag(
+            "text", "truth \u2193  taken for \u2192", x=left - 8, y=top - 8, class_="tick end label"
+        ),
         [_names(i, labels[i], names[i], left, top) for i in range(k)],
         [tag("rect", x=left, y=top, width=k * CELL, height=k * CELL, class_="frame")],
         [

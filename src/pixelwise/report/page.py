@@ -40,7 +40,9 @@ def head(run: Run, title: str) -> Markup:
     ]
     return tag(
         "header",
-        tag("p", tag("i", [tag("b") for _ in range(9)], class_="logo"), "pixelwise", class_="brand"),
+        tag(
+            "p", tag("i", [tag("b") for _ in range(9)], class_="logo"), "pixelwise", class_="brand"
+        ),
         tag("h1", title),
         tag("p", [tag("span", fact) for fact in facts], class_="facts"),
         tag("nav", links) if run.scores and run.events else None,

@@ -172,7 +172,9 @@ def _curve(line: Line, x: _Scale, y: _Scale) -> Markup:
 def _hover(line: Line, x: _Scale, y: _Scale, axes: Axes) -> list[Markup]:
     stride = max(1, len(line.x) // 60)
     chosen = list(zip(line.x, line.y, strict=True))[::stride]
-    told = [(a, b, f"{line.name} {axes.y_text(b)} at {_plain(a)} {axes.x_label}") for a, b in chosen]
+    told = [
+        (a, b, f"{line.name} {axes.y_text(b)} at {_plain(a)} {axes.x_label}") for a, b in chosen
+    ]
     return [
         tag("circle", tag("title", word), cx=x(a), cy=y(_inside(b, y)), r=5, class_="hover")
         for a, b, word in told

@@ -1,4 +1,4 @@
-"""After the last step: the kept weights evaluated picture by picture, and the page about the run."""
+"""After the last step: the kept weights evaluated, and the page about the run."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.layouts import DataSet
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item, Sample
 from pixelwise.data.transforms import Augment, apply, collate

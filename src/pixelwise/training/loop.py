@@ -55,6 +55,10 @@ class Tick:
 Watch = Callable[[Tick], None]
 
 
+def _unwatched(tick: Tick) -> None:
+    """Nobody looks."""
+
+
 def train(
     recipe: Recipe, run: Path | str, *, resume: bool = False, watch: Watch | None = None
 ) -> Path:
@@ -182,7 +186,7 @@ class _Run:
         caught: signals.Caught,
     ) -> None:
         self.setup, self.run, self.journal = setup, run, journal
-        self.watch, self.caught = watch or (lambda tick: None), caught
+        self.watch, self.caught = watch or _unwatched, caught
         self.recipe, self.total = setup.recipe, setup.iterations
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()

@@ -188,7 +188,7 @@ def _fresh_preprocess(net: str, dataset: DataSet, counted: Statistics) -> Prepro
         return preprocessing.CAFFE
     if dataset.image_channels == 3 and kind == "imagenet":
         return preprocessing.IMAGENET
-    return preprocessing.standard(counted.mean, counted.std)
+    return preprocessing.standard(counted.mean.tolist(), counted.std.tolist())
 
 
 def _class_weights(counted: Statistics, recipe: Recipe) -> Tensor | None:
@@ -229,7 +229,7 @@ def _absent(counted: Statistics, dataset: DataSet, recipe: Recipe) -> tuple[str,
     listed = ", ".join(f"`{n}`" for n in names)
     return (
         f"no pixel of {listed} in split {recipe.train_split}: the net cannot learn them, and they "
-        "will be scored 0 where the truth has them (add pictures, or drop them from the class list)",
+        "are scored 0 where the truth has them (add pictures, or drop them from the class list)",
     )
 
 

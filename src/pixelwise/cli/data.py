@@ -1,0 +1,5 @@
+"""placeholder until the data commands land."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,34 @@
+"""``pixelwise demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.console import emit_json, say, table
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(help="training time")] = 2.5,
+    images: Annotated[int, typer.Option(help="scenes to make")] = 200,
+    seed: Annotated[int, typer.Option(help="of scenes and training")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+) -> None:
+    """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
+    from pixelwise.training.watching import watching
+    from pixelwise.workflows.demo import run
+
+    with watching() as watch:
+        found = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
+    if json:
+        emit_json(found.as_dict())
+        return
+    rows = [
+        (name.replace("_", " "), found.untrained[name], found.trained[name])
+        for name in found.trained
+    ]
+    table("scores on scenes never seen", ("score", "untrained net", "after training"), rows)
+    say(f"report:  {found.report}\npicture: {found.picture}\nmodel:   {found.run}")

@@ -1,0 +1,142 @@
+"""The main job on the embedded data: make scenes, train, evaluate, predict, report."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelwise import images, labels, model
+from pixelwise.data.layouts import DataSet, open_dataset
+from pixelwise.data.scenes import make_scenes
+from pixelwise.errors import UsageError
+from pixelwise.evaluation.on_dataset import evaluate_model
+from pixelwise.files import write_json
+from pixelwise.inference.predictor import Predictor
+from pixelwise.nets import catalog
+from pixelwise.training.loop import Watch, train
+from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
+
+SIZE = (96, 128)
+SHOWN = 6
+"""Test scenes in the picture."""
+MARK = "demo.json"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found and made."""
+
+    untrained: dict[str, float | None]
+    """Scores on the test split before training (random trunk, random scores)."""
+    trained: dict[str, float | None]
+    """After it."""
+    report: str
+    picture: str
+    run: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def recipe(data: Path, *, minutes: float, seed: int) -> Recipe:
+    """How the demo trains: a narrow net with batch norm, from random weights."""
+    return Recipe(
+        data=str(data),
+        net="fcn8s-tiny",
+        seed=seed,
+        minutes=minutes,
+        batch=8,
+        augment=Augmentation(mirror=True, brightness=0.15, contrast=0.15),
+        optim=Optim("adamw", lr=4e-3, weight_decay=1e-3),
+        schedule=Schedule("cosine", warmup=20),
+        loss=Loss(class_weights="sqrt"),
+        ema=0.98,
+    )
+
+
+def run(
+    out: Path,
+    *,
+    minutes: float,
+    images: int,
+    seed: int,
+    watch: Watch,
+    say: Callable[[str], None],
+) -> Demo:
+    """Do it all; what an earlier demo left in ``out`` is replaced.
+
+    Raises:
+        UsageError: U003 ``out`` holds something that is not a demo.
+    """
+    _clear(out)
+    say(f"making {images} scenes of {SIZE[1]}x{SIZE[0]} in {out / 'scenes'}")
+    data = make_scenes(out / "scenes", count=images, size=SIZE, seed=seed)
+    dataset = open_dataset(data)
+    plan = recipe(data, minutes=minutes, seed=seed)
+    untrained = _untrained(dataset, plan)
+    say(f"training {plan.net} for {minutes:g} minutes from random weights")
+    best = train(plan, out / "run", watch=watch)
+    trained = model.load(best)
+    found = evaluate_model(trained, dataset, "test", keep=out / "predictions")
+    picture = _picture(trained, dataset, out)
+    report = shutil.copyfile(out / "run" / "report.html", out / "report.html")
+    done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / "run"))
+    write_json(out / MARK, done.as_dict())
+    return done
+
+
+def _clear(out: Path) -> None:
+    """Remove an earlier demo, and nothing else."""
+    if not out.exists() or not any(out.iterdir()):
+        out.mkdir(parents=True, exist_ok=True)
+    elif (out / MARK).exists():
+        shutil.rmtree(out)
+        out.mkdir()
+    else:
+        raise UsageError("U003", f"{out} is not empty and holds no demo", "choose another -o")
+    write_json(out / MARK, {"state": "begun"})
+
+
+def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
+    """The same net with random weights everywhere: what chance gives."""
+    options = {"classes": len(dataset.classes)}
+    with torch.random.fork_rng():
+        torch.manual_seed(plan.seed)
+        net = catalog.build(plan.net, **options)
+        torch.nn.init.normal_(net.get_parameter("score_fr.weight"))  # zero scores are all class 0
+    from pixelwise.data.preprocess import standard
+    from pixelwise.weights.checkpoint import Header
+
+    header = Header(plan.net, options, dataset.classes, dataset.palette)
+    random = model.Model(
+        Predictor(net, standard((128.0,) * 3, (64.0,) * 3)), header, Path("untrained")
+    )
+    return evaluate_model(random, dataset, "test").scores.as_dict()
+
+
+def _picture(trained: model.Model, dataset: DataSet, out: Path) -> Path:
+    """Test scenes, what the net makes of them, and the truth, in three columns with a legend."""
+    palette = np.asarray(dataset.palette, np.uint8)
+    rows, present = [], set[int]()
+    items = dataset.items("test")
+    for item in items[:: max(1, len(items) // SHOWN)][:SHOWN]:
+        sample = dataset.read(item)
+        guess = trained.predictor.labels(sample.image)
+        present |= set(np.unique(guess).tolist())
+        parts = [sample.image, labels.colour(guess, palette), labels.colour(sample.labels, palette)]
+        big = [images.resize(p, (2 * SIZE[0], 2 * SIZE[1]), method="nearest") for p in parts]
+        rows.append(
+            np.hstack([np.pad(p, ((4, 4), (4, 4), (0, 0)), constant_values=255) for p in big])
+        )
+    half = len(rows) // 2
+    sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half : 2 * half])])
+    shown = sorted(present)
+    legend = images.draw_legend(sheet, [dataset.classes[i] for i in shown], palette[shown])
+    return images.write_image(out / "picture.png", legend)
