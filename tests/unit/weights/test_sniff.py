@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pixelwise.errors import ModelError
+from pixelwise.weights.sniff import TORCH_LEGACY, sniff
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x0a\x05LeNet", "caffe"),
+        (b"\x12\x05.....", "caffe"),
+        (b"\xa2\x06\x05.....", "caffe"),
+        (b"PK\x03\x04......", "torch-zip"),
+        (TORCH_LEGACY + b"\x80\x02M\xe9\x03.", "torch-legacy"),
+        (b"\x02\0\0\0\0\0\0\0{}", "safetensors"),
+        # The leading length is a number like any other: here it looks like HTML, like objects.
+        (b"\x3c\0\0\0\0\0\0\0{" + b" " * 60, "safetensors"),
+        (b"\x80\x02\0\0\0\0\0\0{" + b" " * 700, "safetensors"),
+    ],
+)
+def test_the_bytes_decide(tmp_path: Path, content: bytes, kind: str) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(content)
+    assert sniff(path) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "text"),
+    [
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "M011", "HDF5"),
+        ("a.caffemodel", b"<!DOCTYPE html><html>", "M011", "failed download"),
+        ("a.pt", b"version https://git-lfs.github.com/spec/v1\n", "M011", "Git LFS"),
+        ("a.onnx", b"\x08\x07\x12\x07pytorch", "M011", "ONNX"),
+        ("a.npy", b"\x93NUMPY\x01\x00", "M011", "NumPy"),
+        ("a.tar", bytes(257) + b"ustar\x00", "M011", "tar archive"),
+        ("a.prototxt", b"name: 'x'", "M011", "text file"),
+        ("a.pkl", b"\x80\x04\x95.....", "M010", "Python objects"),
+        ("a.joblib", b"\x80\x03c......", "M010", "can run code"),
+        ("a.pt", b"", "M002", "empty"),
+        ("a.pt", b"\xf1\xf2\xf3", "M002", r"begins with f1 f2 f3"),
+    ],
+)
+def test_what_is_not_read_is_named(
+    tmp_path: Path, name: str, content: bytes, code: str, text: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=text) as caught:
+        sniff(path)
+    assert caught.value.code == code
+    assert caught.value.hint
+    assert name in str(caught.value)
+
+
+def test_a_folder_is_no_weight_file(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a folder"):
+        sniff(tmp_path)
