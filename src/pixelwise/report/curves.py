@@ -77,7 +77,9 @@ def _loss(
     held = [e for e in checks if _finite(e.get("loss"))]
     if held:
         others = [float(e["loss"]) for e in held]
-        lines.append(Line("validation loss", [where(e) for e in held], others, "second", hover=True))
+        lines.append(
+            Line("validation loss", [where(e) for e in held], others, "second", hover=True)
+        )
     top = sorted(raw)[int(0.98 * (len(raw) - 1))]
     high = _above(max([*even, top, *(line.y[-1] for line in lines[2:])]))
     figure = plot("Loss", lines, Axes(unit, lambda v: f"{v:.3g}", (min(0.0, *raw), high)))
@@ -86,12 +88,12 @@ def _loss(
     return _figure("Loss", f"{even[-1]:.3g} at the end", figure, names)
 
 
-def _validation(
-    checks: Sequence[Event], where: Callable[[Event], float], unit: str
-) -> Markup:
+def _validation(checks: Sequence[Event], where: Callable[[Event], float], unit: str) -> Markup:
     x, iu = [where(e) for e in checks], [float(e["mean_iu"]) for e in checks]
     lines, names = [], [("main", "mean IU")]
-    exact = [(where(e), float(e["pixel_accuracy"])) for e in checks if _finite(e.get("pixel_accuracy"))]
+    exact = [
+        (where(e), float(e["pixel_accuracy"])) for e in checks if _finite(e.get("pixel_accuracy"))
+    ]
     if exact:
         a, b = zip(*exact, strict=True)
         lines.append(Line("pixel accuracy", a, b, "second", hover=True))

@@ -30,7 +30,9 @@ def headline(scores: Scores) -> Markup:
     return tag("div", cards, class_="cards")
 
 
-def classes(scores: Scores, colours: Colours, histories: Sequence[Sequence[float | None]]) -> Markup:
+def classes(
+    scores: Scores, colours: Colours, histories: Sequence[Sequence[float | None]]
+) -> Markup:
     """The section of classes: bars, pixels, the curve over training, the reason for each gap."""
     rows = scores.get("per_class") or []
     total = sum(row["truth_pixels"] for row in rows) or 1
@@ -173,7 +175,9 @@ def _groups(values: Mapping[str, Any]) -> list[Markup | None]:
 def _block(title: str, values: Mapping[str, Any]) -> Markup | None:
     if not values:
         return None
-    rows = [tag("div", tag("dt", k.replace("_", " ")), tag("dd", _value(v))) for k, v in values.items()]
+    rows = [
+        tag("div", tag("dt", k.replace("_", " ")), tag("dd", _value(v))) for k, v in values.items()
+    ]
     return tag("div", tag("h3", title), tag("dl", rows), class_="block")
 
 
@@ -187,7 +191,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {_value(v)}" for k, v in value.items()) or "none"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return " x ".join(_value(v) for v in value)
+        return ", ".join(_value(v) for v in value) or "none"
     return str(value)
 
 
