@@ -110,7 +110,7 @@ def test_sizes_values_and_unreadable_files_are_listed_together(
     put(truth / "d.png", [[0]])
     (guesses / "d.png").write_bytes(b"no picture")
     put(truth / "e.png", [[0]])
-    Image.new("RGB", (1, 1)).save(guesses / "e.png")
+    Image.new("RGB", (1, 1), "teal").save(guesses / "e.png")
     put(truth / "f.png", [[5]])
     put(guesses / "f.png", [[0]])
     with pytest.raises(DataError, match="6 problems") as caught:
