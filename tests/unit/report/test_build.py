@@ -107,7 +107,7 @@ def test_worst_image_comes_first_and_void_is_left_out(run: Path) -> None:
     words = read(run).words
     assert words.index("Worst images") < words.index(" bad ") < words.index("Best images")
     assert words.index("Best images") < words.rindex(" good ")
-    assert "image of void" not in build(run).read_text()
+    assert 'image of void"' not in build(run).read_text()
 
 
 def test_every_shown_image_has_four_panels(run: Path) -> None:
