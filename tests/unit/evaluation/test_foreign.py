@@ -138,7 +138,17 @@ def test_when_no_pair_is_sound_the_reason_is_told(tmp_path: Path) -> None:
     put(tmp_path / "truth" / "a.png", [[0]])
     put(tmp_path / "guesses" / "a.png", [[0, 0]])
     with pytest.raises(DataError, match="expected one size"):
+        score_folders(tmp_path / "guesses", tmp_path / "truth", classes=2)
+
+
+def test_masks_of_0_and_255_are_not_scored_as_one_class_and_void(tmp_path: Path) -> None:
+    put(tmp_path / "truth" / "a.png", [[0, 255]])
+    put(tmp_path / "guesses" / "a.png", [[0, 255]])
+    with pytest.raises(DataError, match="no class but 0 occurs") as caught:
         score_folders(tmp_path / "guesses", tmp_path / "truth")
+    assert "0 and 1" in caught.value.hint
+    one = score_folders(tmp_path / "guesses", tmp_path / "truth", classes=1)
+    assert one.scores.pixel_accuracy == 1
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:
