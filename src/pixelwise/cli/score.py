@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress
+from pixelwise.cli.console import emit_json, progress, say
 from pixelwise.cli.scores import show
 
 
@@ -39,5 +39,7 @@ def score(
         found = score_folders(guesses, truth, classes=classes, stems=wanted, advance=advance)
     if json:
         emit_json({**found.as_dict(), "protocols": {n: found.protocols[n] for n in names}})
-    else:
-        show(found, names)
+        return
+    show(found, names)
+    if classes is None and found.classes == tuple(map(str, range(len(found.classes)))):
+        say(f"{len(found.classes)} classes, from the largest value found; --classes N is safer")

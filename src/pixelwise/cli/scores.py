@@ -8,13 +8,15 @@ from pixelwise.cli.console import say, table
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
+    from pixelwise.metrics.bootstrap import Interval
 
 
 def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
     """Print the four numbers, the classes and the chosen protocols as tables."""
-    shown = [(key.replace("_", " "), value) for key, value in found.scores.as_dict().items()]
-    intervals = {key.replace("_", " "): value for key, value in found.intervals.items()}
-    rows = [(key, value, _spread(intervals.get(key))) for key, value in shown]
+    rows = [
+        (key.replace("_", " ").replace("iu", "IU"), value, _spread(found.intervals.get(key)))
+        for key, value in found.scores.as_dict().items()
+    ]
     table(f"{len(found.names)} images", ("score", "value", "95 % interval over images"), rows)
     columns = ("class", "IU", "accuracy", "truth px", "guess px", "note")
     table(
@@ -28,12 +30,11 @@ def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
     if names != ("paper",):
         chosen = [row for row in found.protocol_rows if row.name in names]
         rows_of = [(row.name, row.value, row.reason or row.meaning) for row in chosen]
-        table("mean IU by protocol", ("protocol", "value", "rule"), rows_of)
+        table("protocols", ("protocol", "value", "rule"), rows_of)
     if absent := [row.name for row in found.per_class if row.reason]:
         word = "class" if len(absent) == 1 else "classes"
         say(f"mean IU leaves out {len(absent)} {word} without truth: {', '.join(absent)}")
 
 
-def _spread(interval: object) -> str:
-    low, high = getattr(interval, "low", None), getattr(interval, "high", None)
-    return "" if low is None else f"{low:.4f} to {high:.4f}"
+def _spread(interval: Interval | None) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""

@@ -96,7 +96,12 @@ def class_names(
     for place in (truth / "dataset.json", truth.parent / "dataset.json"):
         if place.is_file():
             return _described(place)
-    return tuple(str(i) for i in range(_largest(matches) + 1))
+    largest = _largest(matches)
+    if not largest:
+        message = f"{truth}: no class but 0 occurs beside void (255), so the score would be 1"
+        hint = "map masks of 0 and 255 to 0 and 1 first, or say --classes 1 if that is meant"
+        raise DataError("D012", message, hint)
+    return tuple(str(i) for i in range(largest + 1))
 
 
 def _described(path: Path) -> tuple[str, ...]:

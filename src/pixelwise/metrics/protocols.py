@@ -273,7 +273,7 @@ _RULES = (
     Protocol(
         "per-image",
         "per image the mean IU over the classes in its truth, then the mean over images",
-        "Csurka et al., What is a good evaluation measure for semantic segmentation, BMVC 2013",
+        "after Csurka et al., What is a good evaluation measure for semantic segmentation?, 2013",
         _per_image,
     ),
     Protocol(

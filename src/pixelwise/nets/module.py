@@ -139,8 +139,7 @@ def _(layer: spec.Relu, given: tuple[int, ...]) -> nn.Module:
 
 @make.register
 def _(layer: spec.Lrn, given: tuple[int, ...]) -> nn.Module:
-    del given
-    return AcrossChannelNorm(layer)
+    return AcrossChannelNorm(layer, given[0])
 
 
 @make.register
@@ -230,20 +229,25 @@ class FixedScale(nn.Module):
 
 
 class AcrossChannelNorm(nn.Module):
-    """Caffe's LRN; five shifted sums are several times faster on a CPU than torch's 3-D pooling."""
+    """Caffe's LRN; the sum over neighbouring channels is a 1x1 convolution with a band of ones.
 
-    def __init__(self, layer: spec.Lrn) -> None:
+    That is a small matrix product, keeps the memory layout, and is several times faster forward and
+    backward than torch's 3-D pooling or shifted sums.
+    """
+
+    band: Tensor
+
+    def __init__(self, layer: spec.Lrn, channels: int) -> None:
         super().__init__()
         self.layer = layer
+        index = torch.arange(channels)
+        near = (index[:, None] - index).abs() <= layer.window // 2
+        self.register_buffer("band", near.float()[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w), normalised over ``window`` neighbouring channels."""
-        n, channels = self.layer.window, x.shape[1]
-        squares = F.pad(x.square(), (0, 0, 0, 0, n // 2, n // 2))
-        total = squares[:, :channels]
-        for i in range(1, n):
-            total = total + squares[:, i : i + channels]
-        base = self.layer.k + self.layer.alpha / n * total
+        total = F.conv2d(x.square(), self.band)
+        base = total.to(x.dtype) * (self.layer.alpha / self.layer.window) + self.layer.k
         if self.layer.beta == 0.75:  # two square roots instead of a power
             return x / (base.sqrt() * base.sqrt().sqrt())
         return x / base**self.layer.beta

@@ -13,7 +13,6 @@ import yaml
 
 from pixelwise.data.layouts import DataSet, open_dataset
 from pixelwise.errors import DataError, PixelwiseError, UsageError
-from pixelwise.evaluation.store import read_scores
 from pixelwise.files import atomic_write
 from pixelwise.labels import distinct_palette
 from pixelwise.report.curves import class_histories, curves
@@ -152,10 +151,14 @@ def _journal(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 def _json(path: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        return read_scores(path)
-    except DataError as error:
-        notes.append(f"no scores: {error}" if error.code != "D010" else "not evaluated yet")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        notes.append("not evaluated yet: evaluation/scores.json is missing")
         return {}
+    except (OSError, ValueError) as error:
+        notes.append(f"{path.name} cannot be read: {error}")
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def _dataset(values: Mapping[str, Any], notes: list[str]) -> DataSet | None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelwise import images
-from pixelwise.data.layouts import DataSet
 from pixelwise.errors import PixelwiseError
 from pixelwise.labels import VOID, colour
 from pixelwise.metrics.confusion import confusion
 from pixelwise.report.html import Markup, percent, tag
 from pixelwise.report.matrix import confusions
+
+if TYPE_CHECKING:
+    from pixelwise.data.layouts import DataSet
 
 Rgb = npt.NDArray[np.uint8]
 Labels = npt.NDArray[Any]
@@ -160,9 +161,7 @@ def _three(image: Rgb) -> Rgb:
 
 
 def _jpeg(image: Rgb) -> str:
-    buffer = io.BytesIO()
-    images.to_image(image).save(buffer, "JPEG", quality=82)
-    return _inline("jpeg", buffer.getvalue())
+    return _inline("jpeg", images.encode(image, "JPEG"))
 
 
 def _png(image: Rgb) -> str:

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Iterable
 
+_SPACES = "\n\t\u202f"  # the last one stands between thousands
 _EMPTY = frozenset({"img", "input", "meta", "circle", "line", "path", "rect", "polyline"})
 
 
@@ -15,7 +16,7 @@ class Markup(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: object, **attributes: str | float | None) -> Markup:
+def tag(name: str, /, *children: object, **attributes: str | float | None) -> Markup:
     """One element.
 
     Args:
@@ -52,7 +53,7 @@ def join(children: object) -> Markup:
 def text(value: object) -> str:
     """Any text for the page: escaped, control characters and lone surrogates made visible."""
     plain = str(value).encode("utf-8", "backslashreplace").decode()
-    shown = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in plain)
+    shown = "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in plain)
     return html.escape(shown, quote=True)
 
 

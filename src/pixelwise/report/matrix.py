@@ -10,7 +10,8 @@ import numpy as np
 from pixelwise.metrics.confusion import Counts
 from pixelwise.report.html import Markup, count, percent, short, tag
 
-CELL = 26  # user units and pixels: the picture scrolls rather than shrinks
+CELLS = {12: 38, 24: 30, 60: 22}  # most classes: pixels of a cell; the picture scrolls if it must
+SMALLEST = 16
 LETTER = 6.4  # mean width of a letter at the labels' size
 
 _NUMBERS = 24  # classes up to which a cell holds its number
@@ -50,6 +51,7 @@ def matrix(counts: Counts, names: Sequence[str]) -> Markup:
         _list("Most pixels", confusions(counts), names),
         _list("Largest share of a class", confusions(counts, by="share"), names),
     ]
+    picture = tag("div", tag("div", heat_map(counts, names), class_="scroll"), class_="heat")
     return tag(
         "section",
         tag("h2", "Confusions"),
@@ -59,8 +61,7 @@ def matrix(counts: Counts, names: Sequence[str]) -> Markup:
             "taken for. Blue is right, orange is wrong.",
             class_="lead",
         ),
-        tag("div", tag("div", heat_map(counts, names), class_="scroll"), class_="heat"),
-        tag("div", words, class_="words"),
+        tag("div", picture, tag("div", words, class_="words"), class_="confusions"),
         id="confusions",
     )
 
@@ -68,81 +69,78 @@ def matrix(counts: Counts, names: Sequence[str]) -> Markup:
 def heat_map(counts: Counts, names: Sequence[str]) -> Markup:
     """(K, K) cells coloured by their share of the row; empty cells are not drawn."""
     k = len(names)
-    labels = [short(name) for name in names]
-    left = round(14 + LETTER * max(map(len, labels), default=0))
-    top = round(18 + 0.75 * LETTER * max(map(len, labels), default=0))
+    longest = max((len(short(name)) for name in names), default=0)
+    side = next((size for most, size in CELLS.items() if k <= most), SMALLEST)
+    left, top = round(max(126, 14 + LETTER * longest)), round(22 + 0.72 * LETTER * longest)
+    board = _Board(side, left, top, names)
     rows = counts.sum(1)
-    width = left + k * CELL + round(top * 0.8)
+    width, height = left + k * side + round(0.72 * LETTER * longest), top + k * side + 6
     return tag(
         "svg",
         tag("title", "Confusion matrix"),
-        tag(
-            "text", "truth \u2193  taken for \u2192", x=left - 8, y=top - 8, class_="tick end label"
-        ),
-        [_names(i, labels[i], names[i], left, top) for i in range(k)],
-        [tag("rect", x=left, y=top, width=k * CELL, height=k * CELL, class_="frame")],
+        tag("text", "truth \u2193  taken for \u2192", x=left - 8, y=top - 8, class_="end label"),
+        [board.labels(i) for i in range(k)],
+        tag("rect", x=left, y=top, width=k * side, height=k * side, class_="frame"),
         [
-            _cell(t, g, int(counts[t, g]), int(rows[t]), names, left, top)
+            board.cell(t, g, int(counts[t, g]), int(rows[t]))
             for t, g in np.argwhere(counts > 0).tolist()
         ],
-        [_nothing(t, k, left, top) for t in range(k) if not rows[t]],
+        [board.nothing(t) for t in range(k) if not rows[t]],
         class_="matrix",
-        viewBox=f"0 0 {width} {top + k * CELL + 6}",
+        viewBox=f"0 0 {width} {height}",
         width=width,
+        height=height,
         role="img",
     )
 
 
-def _names(i: int, label: str, name: str, left: int, top: int) -> list[Markup]:
-    middle = i * CELL + CELL / 2
-    x, y = left + middle, top - 7
-    turned = f"rotate(-45 {x} {y})"
-    full = tag("title", name)
-    return [
-        tag("text", full, label, x=left - 8, y=top + middle + 4, class_="name end"),
-        tag("text", full, label, x=x, y=y, transform=turned, class_="name"),
-    ]
+@dataclass(frozen=True)
+class _Board:
+    """Where cells and labels stand."""
 
+    side: int
+    left: int
+    top: int
+    names: Sequence[str]
 
-def _cell(
-    t: int, g: int, pixels: int, row: int, names: Sequence[str], left: int, top: int
-) -> Markup | None:
-    share = pixels / row
-    if share < 0.0005 and t != g:
-        return None
-    x, y = left + g * CELL, top + t * CELL
-    verb = "found" if t == g else f"taken for {names[g]}"
-    told = f"{names[t]} {verb}: {percent(share)} of its pixels ({count(pixels)} px)"
-    kind = "right" if t == g else "wrong"
-    strength = round(0.06 + 0.94 * share**0.7, 3)  # small shares must still show
-    number = f"{100 * share:.0f}" if share >= 0.005 and len(names) <= _NUMBERS else ""
-    return tag(
-        "g",
-        tag("title", told),
-        tag(
-            "rect",
-            x=x + 1,
-            y=y + 1,
-            width=CELL - 2,
-            height=CELL - 2,
-            rx=3,
-            class_=kind,
-            fill_opacity=strength,
-        ),
-        number
-        and tag(
-            "text",
-            number,
-            x=x + CELL / 2,
-            y=y + CELL / 2 + 3.5,
-            class_="number strong" if strength > 0.55 else "number",
-        ),
-    )
+    def labels(self, i: int) -> list[Markup]:
+        """The class's name at its row and, turned, at its column."""
+        middle = i * self.side + self.side / 2
+        x, y = self.left + middle, self.top - 7
+        word, full = short(self.names[i]), tag("title", self.names[i])
+        row = {"x": self.left - 8, "y": self.top + middle + 4}
+        return [
+            tag("text", full, word, class_="name end", **row),
+            tag("text", full, word, x=x, y=y, transform=f"rotate(-45 {x} {y})", class_="name"),
+        ]
 
+    def cell(self, t: int, g: int, pixels: int, row: int) -> Markup | None:
+        """One cell; confusions of less than half a per mille are left out."""
+        share, names = pixels / row, self.names
+        if share < 0.0005 and t != g:
+            return None
+        verb = "found" if t == g else f"taken for {names[g]}"
+        told = f"{names[t]} {verb}: {percent(share)} of its pixels ({count(pixels)} px)"
+        strength = round(0.06 + 0.94 * share**0.7, 3)  # small shares must still show
+        x, y, size = self.left + g * self.side, self.top + t * self.side, self.side - 2
+        square = {"x": x + 1, "y": y + 1, "width": size, "height": size, "rx": 3}
+        kind = "right" if t == g else "wrong"
+        number = f"{100 * share:.0f}" if share >= 0.005 and len(names) <= _NUMBERS else ""
+        return tag(
+            "g",
+            tag("title", told),
+            tag("rect", class_=kind, fill_opacity=strength, **square),
+            number and self._word(number, x + self.side / 2, y, strong=strength > 0.55),
+        )
 
-def _nothing(t: int, k: int, left: int, top: int) -> Markup:
-    y = top + t * CELL + CELL / 2 + 3.5
-    return tag("text", "not in this truth", x=left + k * CELL / 2, y=y, class_="number")
+    def nothing(self, t: int) -> Markup:
+        """What stands in the row of a class without truth."""
+        x = self.left + len(self.names) * self.side / 2
+        return self._word("not in this truth", x, self.top + t * self.side)
+
+    def _word(self, word: str, x: float, top: float, *, strong: bool = False) -> Markup:
+        kind = "number strong" if strong else "number"
+        return tag("text", word, x=x, y=top + self.side / 2 + 3.5, class_=kind)
 
 
 def _list(title: str, found: Sequence[Confusion], names: Sequence[str]) -> Markup:

@@ -59,7 +59,7 @@ def _facts(run: Run, start: dict[str, Any]) -> list[Markup | None]:
     return [
         net and join([tag("b", net), size]),
         run.recipe.get("data") and join(["data ", tag("b", run.recipe["data"])]),
-        last and join([tag("b", count(last)), f" steps in {clock(seconds)}"]),
+        join([tag("b", count(last)), f" steps in {clock(seconds)}"]) if last else None,
         start.get("device") and join(["on ", tag("b", start["device"])]),
         images and join([tag("b", count(images)), " images scored"]),
         speed and join([tag("b", f"{speed:.3g} s"), " per image"]),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pixelwise.report.html import Markup, tag
 
 WIDTH, HEIGHT = 420, 236  # user units; a plot is shown between 330 and 600 px wide
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 34
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36
 
 _POINTS = 480  # more points than pixels cannot be seen
 
@@ -158,7 +158,7 @@ def _grid(x: _Scale, y: _Scale, axes: Axes) -> list[Markup]:
     return [
         *(tag("line", x1=LEFT, x2=right, y1=at, y2=at, class_="grid") for at, _ in rows),
         *(tag("text", word, x=LEFT - 6, y=at + 4, class_="tick end") for at, word in rows),
-        *(tag("text", word, x=at, y=HEIGHT - BOTTOM + 15, class_="tick") for at, word in columns),
+        *(tag("text", word, x=at, y=HEIGHT - BOTTOM + 16, class_="tick") for at, word in columns),
         tag("text", axes.x_label, x=right, y=HEIGHT - 4, class_="tick end label"),
     ]
 

@@ -191,7 +191,7 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k}: {_value(v)}" for k, v in value.items()) or "none"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return " x ".join(_value(v) for v in value)
+        return ", ".join(_value(v) for v in value) or "none"
     return str(value)
 
 

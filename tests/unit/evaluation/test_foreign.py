@@ -110,7 +110,7 @@ def test_sizes_values_and_unreadable_files_are_listed_together(
     put(truth / "d.png", [[0]])
     (guesses / "d.png").write_bytes(b"no picture")
     put(truth / "e.png", [[0]])
-    Image.new("RGB", (1, 1)).save(guesses / "e.png")
+    Image.new("RGB", (1, 1), "teal").save(guesses / "e.png")
     put(truth / "f.png", [[5]])
     put(guesses / "f.png", [[0]])
     with pytest.raises(DataError, match="6 problems") as caught:
@@ -138,7 +138,17 @@ def test_when_no_pair_is_sound_the_reason_is_told(tmp_path: Path) -> None:
     put(tmp_path / "truth" / "a.png", [[0]])
     put(tmp_path / "guesses" / "a.png", [[0, 0]])
     with pytest.raises(DataError, match="expected one size"):
+        score_folders(tmp_path / "guesses", tmp_path / "truth", classes=2)
+
+
+def test_masks_of_0_and_255_are_not_scored_as_one_class_and_void(tmp_path: Path) -> None:
+    put(tmp_path / "truth" / "a.png", [[0, 255]])
+    put(tmp_path / "guesses" / "a.png", [[0, 255]])
+    with pytest.raises(DataError, match="no class but 0 occurs") as caught:
         score_folders(tmp_path / "guesses", tmp_path / "truth")
+    assert "0 and 1" in caught.value.hint
+    one = score_folders(tmp_path / "guesses", tmp_path / "truth", classes=1)
+    assert one.scores.pixel_accuracy == 1
 
 
 def test_missing_and_empty_folders_are_named(tmp_path: Path) -> None:

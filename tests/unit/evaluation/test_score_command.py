@@ -39,11 +39,16 @@ def test_json_is_the_only_thing_on_stdout(folders: tuple[str, str]) -> None:
 def test_tables_show_scores_classes_and_reasons(folders: tuple[str, str]) -> None:
     result = call(*folders, "--classes", "3", "--protocol", "all")
     assert result.exit_code == 0
-    assert "mean iu" in result.stdout
+    assert "mean IU" in result.stdout
     assert "0.6667" in result.stdout  # pixel accuracy 2/3
     assert "not in this truth; never predicted" in result.stdout
     assert "0/0 of class 2" in result.stdout  # why torchvision has no number
     assert "leaves out 1 class" in result.stderr
+
+
+def test_a_guessed_number_of_classes_is_said(folders: tuple[str, str]) -> None:
+    assert "2 classes, from the largest value found" in call(*folders).stderr
+    assert "largest value" not in call(*folders, "--classes", "2").stderr
 
 
 def test_problems_propagate_with_their_exit_code(folders: tuple[str, str], tmp_path: Path) -> None:
