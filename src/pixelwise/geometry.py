@@ -93,8 +93,9 @@ def pool_size(length: int, kernel: int, stride: int, pad: int = 0, *, ceil: bool
     if not ceil:
         return conv_size(length, kernel, stride, pad)
     size = -((length + 2 * pad - kernel) // -stride) + 1
-    # Caffe (pooling_layer.cpp) and torch drop a last window that begins beyond the near padding.
-    if pad and (size - 1) * stride >= length + pad:
+    # Caffe (pooling_layer.cpp) and torch drop a last window that would begin in the far padding;
+    # without padding only torch does, and only a stride beyond the kernel can tell.
+    if (size - 1) * stride >= length + pad:
         size -= 1
     return size
 

@@ -118,7 +118,9 @@ def test_conv_size_is_torchs(length: int, kernel: int, stride: int, pad: int) ->
 
 
 @pytest.mark.parametrize("ceil", [True, False])
-@pytest.mark.parametrize(("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1), (1, 2, 0)]
+)
 def test_pool_size_is_torchs(kernel: int, stride: int, pad: int, ceil: bool) -> None:
     for length in range(1, 70):
         size = pool_size(length, kernel, stride, pad, ceil=ceil)

@@ -15,7 +15,7 @@ from pixelwise.nets.catalog import build, spec
 from pixelwise.nets.fcn import Learned
 from pixelwise.nets.module import Network, WeightedSum
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Conv, Crop, Deconv, Dropout, Lrn, Relu, Scale, Sum
+from pixelwise.nets.spec import BatchNorm, Conv, Crop, Deconv, Dropout, Lrn, Relu, Scale, Sum
 
 
 def single(layer_of: type, channels: int = 3, **fields: object) -> Network:
@@ -67,6 +67,23 @@ def test_relu_with_a_ceiling_cuts_at_both_ends() -> None:
     x = torch.tensor([-1.0, 3.0, 7.0]).reshape(1, 3, 1, 1)
     assert single(Relu, ceiling=6.0)(x).flatten().tolist() == [0, 3, 6]
     assert single(Relu)(x).flatten().tolist() == [0, 3, 7]
+
+
+def test_dilation_spreads_the_taps() -> None:
+    network = single(Conv, 1, kernel=3, pad=2, dilation=2, bias=False)
+    with torch.no_grad():
+        network.get_submodule("layer").weight.copy_(torch.arange(9.0).reshape(1, 1, 3, 3))
+    one = torch.zeros(1, 1, 5, 5)
+    one[0, 0, 2, 2] = 1
+    # cross-correlation: tap (i, j) is seen by the cell 2 * (1 - i), 2 * (1 - j) away
+    expected = torch.arange(9.0).reshape(3, 3).flip(0, 1)
+    assert torch.equal(network(one)[0, 0, ::2, ::2], expected)
+
+
+def test_batch_norm_is_torchs_default() -> None:
+    # torchvision's weights were trained with it
+    x = torch.randn(4, 3, 5, 5)
+    assert torch.equal(single(BatchNorm)(x), nn.BatchNorm2d(3)(x))
 
 
 def test_scale_is_stored_and_not_trained() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.googlenet import features
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import AvgPool
+from pixelwise.nets.spec import AvgPool, BatchNorm, Conv, Dropout, Relu
 
 # fact sheet 1.5: length of an axis -> length of each map
 VGG_SIZES = {
@@ -175,6 +175,42 @@ def test_tight_grids_are_the_caffe_grids_modulo_the_stride() -> None:
                 continue
             shift = (tight.views[layer].map.shift - view.map.shift) / view.map.scale
             assert shift.denominator == 1, layer
+
+
+def test_tight_pads_are_small() -> None:
+    layers = {
+        "alexnet": ("conv1", 127),
+        "vgg16": ("conv1_1", 506),
+        "googlenet": ("conv1/7x7_s2", 253),
+    }
+    for trunk, (layer, size) in layers.items():
+        assert spec(f"fcn32s-{trunk}-tight").sizes(500)[layer] == size
+
+
+def test_dropout_is_where_and_as_strong_as_published() -> None:
+    # fact sheet 1.2, 1.4, 1.7
+    def dropouts(name: str) -> dict[str, float]:
+        return {n: r.p for n, r in spec(name).layers.items() if isinstance(r, Dropout)}
+
+    assert dropouts("fcn32s-vgg16") == dropouts("fcn32s-alexnet") == {"drop6": 0.5, "drop7": 0.5}
+    assert dropouts("fcn32s-googlenet") == dropouts("googlenet") == {"pool5/drop_7x7_s1": 0.4}
+    assert dropouts("fcn32s-resnet50") == {}
+
+
+@pytest.mark.parametrize("trunk", ["resnet18", "resnet50", "mobilenetv2", "tiny"])
+def test_convolutions_before_a_normalisation_have_no_bias_of_their_own(trunk: str) -> None:
+    layers = spec(f"fcn8s-{trunk}").layers
+    normalised = {r.inputs[0] for r in layers.values() if isinstance(r, BatchNorm)}
+    biases = {n: r.bias for n, r in layers.items() if isinstance(r, Conv)}
+    assert biases == {n: n not in normalised for n in biases}
+
+
+def test_mobilenet_cuts_at_six_and_nobody_else_does() -> None:
+    for trunk in ("mobilenetv2", "resnet18", "vgg16"):
+        ceilings = {
+            r.ceiling for r in spec(f"fcn8s-{trunk}").layers.values() if isinstance(r, Relu)
+        }
+        assert ceilings == {6.0 if trunk == "mobilenetv2" else float("inf")}
 
 
 def test_vgg_trunk_alone_has_the_literature_count() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelwise.nets.spec import Edge
 from pixelwise.nets.upsampling import bilinear_kernel, bilinear_ramp, phases, upsample
 
 KERNELS = [(3, 2), (4, 2), (7, 4), (8, 4), (15, 8), (16, 8), (31, 16), (32, 16), (63, 32), (64, 32)]
@@ -96,3 +97,9 @@ def test_gradient_of_the_separable_form() -> None:
     x = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
     for edge in ("fade", "hold"):
         assert torch.autograd.gradcheck(lambda v, e=edge: upsample(v, phases(4, 2), 4, e), (x,))
+
+
+@pytest.mark.parametrize("edge", ["fade", "hold"])
+def test_scores_lie_row_by_row_in_memory(edge: Edge) -> None:
+    out = upsample(torch.randn(1, 2, 3, 5), phases(16, 8).float(), 16, edge)
+    assert out.is_contiguous()
