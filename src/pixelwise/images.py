@@ -307,6 +307,15 @@ def resize(
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), kind, box=box))
 
 
+def resize_channels(
+    image: Array, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> Array:
+    """Bilinear ``resize`` of a picture (H, W, C) uint8 with any number of channels."""
+    if image.shape[2] == 3:
+        return resize(image, size, box=box)
+    return np.stack([resize(plane, size, box=box) for plane in np.moveaxis(image, 2, 0)], axis=2)
+
+
 def draw_legend(image: Array, names: Sequence[str], palette: Array) -> Array:
     """The picture with a panel of colour swatches and class names at its right.
 

@@ -14,7 +14,7 @@ from pixelwise import images, labels
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.errors import ModelError
 from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.predictor import Precision, Predictor, best_class, resolve_device
+from pixelwise.inference.predictor import Precision, Predictor, View, best_class, resolve_device
 from pixelwise.nets import catalog
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 from pixelwise.weights.files import weight_file
@@ -85,13 +85,20 @@ class Model:
         return save_checkpoint(path, self.predictor.net.state_dict(), self.header)
 
 
-def load(path: Path | str, *, device: str = "auto", precision: Precision = "fp32") -> Model:
+def load(
+    path: Path | str,
+    *,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    view: View | None = None,
+) -> Model:
     """A model from a run folder or a checkpoint.
 
     Args:
         path: a run folder (its best weights) or a ``.safetensors`` file.
         device: auto, cpu or cuda.
         precision: fp32, or bf16 autocast.
+        view: how pictures are shown to the net; by default as the model was made for.
 
     Raises:
         ModelError: missing, damaged, foreign, or not finite.
@@ -113,7 +120,9 @@ def load(path: Path | str, *, device: str = "auto", precision: Precision = "fp32
     net.load_state_dict(tensors)
     net.eval()
     preprocess = Preprocess.from_dict(dict(header.preprocess))
-    return Model(Predictor(net, preprocess, precision=precision, device=where), header, path)
+    shown = view or View(**dict(header.inference))
+    predictor = Predictor(net, preprocess, view=shown, precision=precision, device=where)
+    return Model(predictor, header, path)
 
 
 def _read(picture: Path | str | Any) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Sample
-from pixelwise.images import resize
+from pixelwise.images import resize, resize_channels
 from pixelwise.labels import VOID
 
 Array = NDArray[np.uint8]
@@ -120,7 +120,7 @@ def _window(
     if full != labels.shape:
         sy, sx = labels.shape[0] / full[0], labels.shape[1] / full[1]
         box, size = (x0 * sx, y0 * sy, x1 * sx, y1 * sy), (y1 - y0, x1 - x0)
-        part_image = _resize_channels(image, size, box)
+        part_image = resize_channels(image, size, box)
         part_labels = resize(labels, size, method="nearest", box=box)
     if (y1 - y0, x1 - x0) == (height, width):
         return part_image, part_labels
@@ -130,15 +130,6 @@ def _window(
     place = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
     out[place], known[place] = part_image, part_labels
     return out, known
-
-
-def _resize_channels(image: Array, size: tuple[int, int], box: tuple[float, ...]) -> Array:
-    """Bilinear, for any number of channels."""
-    given: Any = box
-    if image.shape[2] == 3:
-        return resize(image, size, box=given)
-    planes = [resize(image[..., c], size, box=given) for c in range(image.shape[2])]
-    return np.stack(planes, axis=2)
 
 
 def _colours(image: Array, augment: Augment, rng: np.random.Generator) -> Array:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.errors import DataError, NumericalError, ResourceError
+from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
+from pixelwise.images import resize_channels as zoom
 from pixelwise.nets.module import Network
 
 Precision = Literal["fp32", "bf16"]
@@ -31,13 +34,33 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+@dataclass(frozen=True)
+class View:
+    """How a picture is shown to the net; part of a model, as its preprocessing is."""
+
+    zoom: float = 1.0
+    """The picture is enlarged by this before the net, and the scores are brought back."""
+    mirror: bool = False
+    """Scores are the mean over the picture and its mirror image; twice the work."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.zoom <= 8:
+            raise UsageError("U002", f"zoom is {self.zoom}, expected a factor in (0, 8]")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for a checkpoint's header."""
+        return {"zoom": self.zoom, "mirror": self.mirror}
+
+
 class Predictor:
     """A net with its preprocessing, ready for pictures.
 
     Args:
         net: put into evaluation while it predicts, and back after.
         preprocess: what the net was trained with.
+        view: how pictures are shown to it.
         precision: fp32, or bf16 autocast when asked for.
+        device: where to compute.
     """
 
     def __init__(
@@ -45,10 +68,12 @@ class Predictor:
         net: Network,
         preprocess: Preprocess,
         *,
+        view: View | None = None,
         precision: Precision = "fp32",
         device: torch.device | None = None,
     ) -> None:
         self.net, self.preprocess, self.precision = net, preprocess, precision
+        self.view = view or View()
         self.device = device or torch.device("cpu")
         net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -76,10 +101,20 @@ class Predictor:
                 f"the picture has shape {image.shape}, the net takes (H, W, {self.channels})",
                 "use a model trained on pictures of this kind",
             )
-        x = torch.from_numpy(self.preprocess(image))[None].to(self.device)
+        shown = image
+        if self.view.zoom != 1:
+            height, width = (max(1, round(n * self.view.zoom)) for n in image.shape[:2])
+            shown = zoom(image, (height, width))
+        x = torch.from_numpy(self.preprocess(shown))[None].to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
         with self._ready():
-            scores: Tensor = self.net(x)[0].float()
+            scores: Tensor = self.net(x).float()
+            if self.view.mirror:
+                scores = (scores + self.net(x.flip(3)).float().flip(3)) / 2
+            if shown is not image and scores.shape[-2:] == shown.shape[:2]:
+                size = image.shape[:2]
+                scores = F.interpolate(scores, size, mode="bilinear", align_corners=False)
+        scores = scores[0]
         if not torch.isfinite(scores).all():
             raise NumericalError(
                 "N003",

@@ -29,7 +29,7 @@ def augment_of(recipe: Recipe) -> Augment:
     a = recipe.augment
     return Augment(
         mirror=a.mirror,
-        scale=a.scale,
+        scale=(a.scale[0] * recipe.zoom, a.scale[1] * recipe.zoom),
         crop=recipe.crop,
         brightness=a.brightness,
         contrast=a.contrast,

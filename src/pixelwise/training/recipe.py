@@ -110,6 +110,10 @@ class Recipe:
     """Forward passes per optimizer step."""
     crop: tuple[int, int] | None = None
     """Height and width cut from each training picture; none: whole pictures."""
+    zoom: float = 1.0
+    """Factor on the size of every picture, in training and ever after; crops are of that size."""
+    mirror: bool = False
+    """The finished model averages over each picture and its mirror image (twice the work)."""
     augment: Augmentation = Augmentation()
     """Random changes."""
     optim: Optim = Optim()
@@ -177,6 +181,7 @@ def _problems(r: Recipe) -> list[str]:
     must(r.optim.lr > 0, f"optim.lr is {r.optim.lr}, expected more than 0")
     must(0 <= r.optim.momentum < 1, f"optim.momentum is {r.optim.momentum}, expected [0, 1)")
     must(r.crop is None or min(r.crop) >= 1, f"crop is {r.crop}, expected HxW of at least 1x1")
+    must(0 < r.zoom <= 8, f"zoom is {r.zoom}, expected a factor in (0, 8]")
     low, high = r.augment.scale
     must(0 < low <= high, f"augment.scale is {low}, {high}, expected 0 < low <= high")
     must(

@@ -16,6 +16,7 @@ from pixelwise.data.layouts import DataSet, open_dataset
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item
 from pixelwise.data.statistics import Statistics, statistics
+from pixelwise.inference.predictor import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
@@ -49,6 +50,7 @@ class Setup:
     validation: tuple[Item, ...]
     preprocess: Preprocess
     header: Header
+    view: View
     iterations: int | None
     """None when the run is measured in minutes."""
     facts: dict[str, Any]
@@ -109,6 +111,7 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
         rank=fabric.global_rank,
         world=fabric.world_size,
     )
+    view = View(recipe.zoom, recipe.mirror)
     options = {
         "classes": len(dataset.classes),
         "channels": dataset.image_channels,
@@ -121,6 +124,7 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
         classes=dataset.classes,
         palette=dataset.palette,
         preprocess=preprocess.as_dict(),
+        inference=view.as_dict(),
         data={"path": recipe.data, "fingerprint": dataset.fingerprint()},
     )
     facts = {
@@ -150,6 +154,7 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
         tuple(held),
         preprocess,
         header,
+        view,
         _iterations(recipe, len(items), per_step),
         facts,
         _absent(counted, dataset, recipe),

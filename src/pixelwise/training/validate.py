@@ -67,6 +67,7 @@ def validate(setup: Setup, step: int) -> Validation:
         predictor = Predictor(
             setup.net,
             setup.preprocess,
+            view=setup.view,
             precision=setup.recipe.precision,
             device=setup.fabric.device,
         )

@@ -40,6 +40,8 @@ class Header:
     palette: tuple[tuple[int, int, int], ...] = ()
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     """``Preprocess.as_dict()``."""
+    inference: Mapping[str, Any] = field(default_factory=dict)
+    """How pictures are shown to the net: ``View.as_dict()``."""
     scores: Mapping[str, Any] = field(default_factory=dict)
     step: int = 0
     data: Mapping[str, Any] = field(default_factory=dict)
