@@ -241,7 +241,9 @@ class AcrossChannelNorm(nn.Module):
         super().__init__()
         self.layer = layer
         index = torch.arange(channels)
-        near = (index[:, None] - index).abs() <= layer.window // 2
+        ahead = index - index[:, None]
+        n = layer.window
+        near = (-(n // 2) <= ahead) & (ahead <= (n - 1) // 2)
         self.register_buffer("band", near.float()[:, :, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def test_dropout_of_googlenet_is_its_own() -> None:
 def test_lrn_is_torchs(channels: int, window: int, beta: float, k: float) -> None:
     torch.manual_seed(channels)
     x = 100 * torch.randn(2, channels, 4, 3, dtype=torch.float64)
-    ours = single(Lrn, channels, window=window, alpha=1e-2, beta=beta, k=k)(x)
+    ours = single(Lrn, channels, window=window, alpha=1e-2, beta=beta, k=k).double()(x)
     theirs = nn.LocalResponseNorm(window, 1e-2, beta, k)(x)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
 
