@@ -17,7 +17,7 @@ from pixelwise.files import atomic_write
 from pixelwise.labels import distinct_palette
 from pixelwise.report.curves import class_histories, curves
 from pixelwise.report.gallery import gallery
-from pixelwise.report.html import Markup, join, tag
+from pixelwise.report.markup import Markup, join, tag
 from pixelwise.report.matrix import matrix
 from pixelwise.report.page import head, page
 from pixelwise.report.tables import classes, headline, legend, protocols, recipe

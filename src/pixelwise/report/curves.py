@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pixelwise.report.html import Markup, percent, tag
+from pixelwise.report.markup import Markup, percent, tag
 from pixelwise.report.plots import Axes, Line, Mark, duration, plot, smooth, ticks
 
 Event = dict[str, Any]

@@ -15,7 +15,7 @@ from pixelwise import images
 from pixelwise.errors import PixelwiseError
 from pixelwise.labels import VOID, colour
 from pixelwise.metrics.confusion import confusion
-from pixelwise.report.html import Markup, percent, tag
+from pixelwise.report.markup import Markup, percent, tag
 from pixelwise.report.matrix import confusions
 
 if TYPE_CHECKING:

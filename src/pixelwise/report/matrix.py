@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelwise.metrics.confusion import Counts
-from pixelwise.report.html import Markup, count, percent, short, tag
+from pixelwise.report.markup import Markup, count, percent, short, tag
 
 CELLS = {12: 38, 24: 30, 60: 22}  # most classes: pixels of a cell; the picture scrolls if it must
 SMALLEST = 16

@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pixelwise import __version__
-from pixelwise.report.html import Markup, count, join, tag, text
+from pixelwise.report.markup import Markup, count, join, tag, text
 
 if TYPE_CHECKING:
     from pixelwise.report.build import Run

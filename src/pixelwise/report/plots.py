@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pixelwise.report.html import Markup, tag
+from pixelwise.report.markup import Markup, tag
 
 WIDTH, HEIGHT = 420, 236  # user units; a plot is shown between 330 and 600 px wide
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pixelwise.report.html import Markup, count, percent, tag
+from pixelwise.report.markup import Markup, count, percent, tag
 from pixelwise.report.plots import sparkline
 
 Scores = Mapping[str, Any]

@@ -151,3 +151,8 @@ def test_no_class_is_refused() -> None:
 def test_all_void_counts_nothing() -> None:
     void = np.full((3, 4), 255, np.uint8)
     assert confusion(void, void, 2).tolist() == [[0, 0], [0, 0]]
+
+
+def test_void_is_no_guess_even_where_255_could_be_a_class() -> None:
+    with pytest.raises(DataError, match="255 on 1 px"):
+        confusion(np.array([0, 1], np.uint16), np.array([0, 255], np.uint16), 300)

@@ -7,7 +7,7 @@ import pytest
 
 from pixelwise.report.curves import best_check, class_histories, curves
 from pixelwise.report.gallery import Shown, chosen, errors, paint, said
-from pixelwise.report.html import Markup, count, join, percent, short, tag, text
+from pixelwise.report.markup import Markup, count, join, percent, short, tag, text
 from pixelwise.report.matrix import confusions, heat_map
 from pixelwise.report.page import clock
 from pixelwise.report.plots import (
