@@ -1,0 +1,41 @@
+# Two commands do everything: `make demo` and `make test`. Both set up .venv first.
+
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: demo test test-all lint types size clean help
+
+help:
+	@echo "make demo      make scenes, train, evaluate, predict, report (5 minutes)"
+	@echo "make test      lint, types and the everyday tests"
+	@echo "make test-all  the slow tests too"
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/pixelwise demo -o demo
+
+test: $(READY) lint types
+	$(BIN)/python -m pytest -m "not slow" -q --durations=15
+
+test-all: $(READY) lint types
+	$(BIN)/python -m pytest -q --durations=25
+
+lint: $(READY)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+
+types: $(READY)
+	$(BIN)/mypy
+
+size: $(READY)
+	@find src -name '*.py' | xargs wc -l | sort -n | tail -40
+
+clean:
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache
