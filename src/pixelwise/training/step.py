@@ -110,8 +110,8 @@ class Stepper:
             what = "loss" if not _finite(loss) else "gradient"
             raise NumericalError(
                 "N001",
-                f"step {step + 1}: the {what} is not finite (loss {loss:g}, gradient norm {norm:g}, "
-                f"lr {lr:g}, loss.reduction {self.recipe.loss.reduction})",
+                f"step {step + 1}: the {what} is not finite (loss {loss:g}, "
+                f"gradient norm {norm:g}, lr {lr:g}, loss.reduction {self.recipe.loss.reduction})",
                 "lower the rate: --set optim.lr=..., add --set schedule.warmup=100 or "
                 "--set optim.clip=1; the last saved state is finite",
             )

@@ -1,0 +1,69 @@
+"""Scenes written as a data set in the canonical layout, with depth, geometry and cameras beside."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.canonical import write_description, write_splits
+from pixelwise.data.scenes.compose import (
+    GEOMETRIC_CLASSES,
+    SCENE_CLASSES,
+    SCENE_PALETTE,
+    scene,
+)
+from pixelwise.errors import UsageError
+from pixelwise.files import write_json
+from pixelwise.images import write_image, write_labels, write_raw
+
+GEOMETRIC_PALETTE = np.array([(143, 197, 245), (120, 180, 90), (200, 90, 80)], np.uint8)
+# Of every twenty scenes (ten rooms, ten streets): 14 to train, 2 to validate, 4 to test.
+PATTERN = ("train",) * 14 + ("val",) * 2 + ("test",) * 4
+
+
+def make_scenes(
+    out: Path | str, *, count: int = 200, size: tuple[int, int] = (96, 128), seed: int = 0
+) -> Path:
+    """Write ``count`` scenes: images/, labels/, depth/, geometric/, cameras.json, splits/.
+
+    Args:
+        out: a new or empty folder.
+        count: at least 20, so that each split has rooms and streets.
+        size: (height, width) in pixels.
+        seed: other seeds give other scenes.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UsageError: U003 the folder is not empty; U002 too few scenes or no pixels.
+    """
+    out = Path(out)
+    if count < len(PATTERN) or min(size) < 1:
+        raise UsageError(
+            "U002",
+            f"{count} scenes of {size[1]}x{size[0]} were asked for, expected at least "
+            f"{len(PATTERN)} of 1x1",
+            "--count 200 --size 96x128",
+        )
+    if out.exists() and any(out.iterdir()):
+        raise UsageError("U003", f"{out} is not empty", "choose a new folder")
+    palette = np.array(SCENE_PALETTE, np.uint8)
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    cameras = {}
+    for index in range(count):
+        made = scene(seed, index, size)
+        name = f"{made.world}_{index:04d}"
+        write_image(out / "images" / f"{name}.png", made.image)
+        write_labels(out / "labels" / f"{name}.png", made.semantic, palette)
+        write_labels(out / "geometric" / f"{name}.png", made.geometric, GEOMETRIC_PALETTE)
+        write_raw(out / "depth" / f"{name}.png", made.depth)
+        cameras[name] = {**asdict(made.camera), "gravity": list(made.gravity)}
+        splits[PATTERN[index % len(PATTERN)]].append(name)
+    facts = {"unit_metres": 0.001, "geometric_classes": GEOMETRIC_CLASSES, "cameras": cameras}
+    write_json(out / "cameras.json", facts)
+    write_splits(out, splits)
+    write_description(out, SCENE_CLASSES, SCENE_PALETTE, f"pixelwise scenes, seed {seed}")
+    return out
