@@ -221,6 +221,7 @@ _CHECKS: Mapping[str, Callable[[object], bool]] = {
     "classes": _is_strings,
     "palette": _is_palette,
     "preprocess": _is_map,
+    "inference": _is_map,
     "scores": _is_map,
     "step": _is_whole,
     "data": _is_map,
