@@ -140,8 +140,9 @@ class Recipe:
     """Processes, each on its own device (or share of the cores); the batch is per device."""
     threads: int = 0
     """CPU threads of torch; 0: as many as torch takes."""
-    workers: int = 1
-    """Threads that read and augment samples ahead of the net."""
+    workers: int = 0
+    """Threads that read and augment samples ahead of the net; 0: between steps, which is faster
+    where the net itself is computed by all cores (0.69 s a step against 0.85 s on two)."""
     cache: float = 2.0
     """GiB of decoded pictures to keep in memory."""
     validate_every: int = 0
