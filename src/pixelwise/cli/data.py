@@ -1,5 +1,153 @@
-"""placeholder until the data commands land."""
+"""``pixelwise data``: look at data folders, count them, split them, convert them, make one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-app = typer.Typer()
+from pixelwise.cli.console import emit_json, progress, say, table
+
+if TYPE_CHECKING:
+    from pixelwise.data.inspect import Inspection
+
+app = typer.Typer(no_args_is_help=True, help="Check, count, split, convert and make data sets.")
+make = typer.Typer(no_args_is_help=True, help="Make the embedded data set.")
+prepare = typer.Typer(no_args_is_help=True, help="From a published form to the canonical layout.")
+app.add_typer(make, name="make")
+app.add_typer(prepare, name="prepare")
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="data folder")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
+
+
+@app.command("inspect")
+def inspect_data(data: Data, json: Json = False) -> None:
+    """Read every file: layout, classes, sizes, splits, and every problem by file.
+
+    Exits 3 when training would refuse the data, 0 when there are only warnings.
+    """
+    from pixelwise.data.inspect import inspect
+    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.listing import raise_all
+
+    dataset = open_dataset(data)
+    with progress("reading", len(dataset.all_items())) as advance:
+        found = inspect(dataset, watch=advance)
+    if json and not found.problems:
+        emit_json(found.as_dict())
+    elif not json:
+        _print(found)
+    raise_all(data, found.problems)
+
+
+def _print(found: Inspection) -> None:
+    d = found.dataset
+    facts: list[tuple[object, ...]] = [
+        ("layout", f"{d.layout} ({d.evidence})"),
+        ("pictures", len(d.all_items())),
+        ("sizes", ", ".join(f"{size}: {n:,}" for size, n in found.sizes.most_common(5))),
+        *(("note", note) for note in d.notes),
+    ]
+    table(str(d.root), ("what", "found"), facts)
+    table("splits", ("split", "pictures"), [(s, len(items)) for s, items in d.splits.items()])
+    splits = list(found.counts)
+    rows = [(name, *(int(found.counts[s][i]) for s in splits)) for i, name in enumerate(d.classes)]
+    table("pixels by class", ("class", *splits), rows)
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    if not found.problems:
+        say("no problems: this data can be trained on")
+
+
+@app.command("stats")
+def stats(
+    data: Data,
+    split: Annotated[str, typer.Option(help="split to count")] = "train",
+    json: Json = False,
+) -> None:
+    """Pixels and pictures by class, mean and deviation of the channels."""
+    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.statistics import statistics
+
+    dataset = open_dataset(data)
+    with progress("counting", len(dataset.items(split))) as advance:
+        told: dict[str, Any] = statistics(dataset, split, watch=advance).as_dict()
+    if json:
+        emit_json({"data": str(data), "split": split, **told})
+        return
+    rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in told["classes"]]
+    table(f"{data}, {split}", ("class", "pixels", "share", "pictures with it"), rows)
+    for name in ("mean", "std"):
+        say(f"{name} of the channels: " + ", ".join(f"{v:.3f}" for v in told[name]))
+    say(f"{told['void_pixels']:,} pixels are void")
+
+
+@app.command("split")
+def split_data(
+    data: Data,
+    held: Annotated[float, typer.Option(help="share of pictures to hold out")] = 0.2,
+    seed: Annotated[int, typer.Option(help="another seed, another split")] = 0,
+) -> None:
+    """Write splits/train.txt and splits/val.txt into a data folder that has none."""
+    from pixelwise.data.canonical import write_splits
+    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.splits import by_seed
+    from pixelwise.errors import UsageError
+
+    if not 0 < held < 1:
+        raise UsageError("U002", f"--held is {held}, expected a share between 0 and 1")
+    if (data / "splits").exists():
+        raise UsageError("U003", f"{data / 'splits'} exists already", "remove it first")
+    dataset = open_dataset(data)
+    if dataset.layout != "folder" or not dataset.notes:
+        raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own")
+    fit, out = by_seed(dataset.all_items(), seed, held=held)
+    write_splits(data, {"train": [i.name for i in fit], "val": [i.name for i in out]})
+    say(f"train {len(fit)}, val {len(out)}, in {data / 'splits'}")
+
+
+@app.command("convert")
+def convert_data(data: Data, out: Annotated[Path, typer.Argument(help="new folder")]) -> None:
+    """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
+    _convert(data, out)
+
+
+@prepare.command("camvid")
+def prepare_camvid(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="CamVid as SegNet published it")],
+    out: Annotated[Path, typer.Argument(help="new folder")],
+) -> None:
+    """CamVid with its own splits and ours by sequence, in the canonical layout."""
+    _convert(source, out, layout="camvid")
+
+
+def _convert(data: Path, out: Path, *, layout: str = "") -> None:
+    from pixelwise.data.canonical import convert
+    from pixelwise.data.layouts import open_dataset
+    from pixelwise.errors import DataError
+
+    dataset = open_dataset(data)
+    if layout and dataset.layout != layout:
+        raise DataError(
+            "D011", f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)"
+        )
+    with progress("writing", len(dataset.all_items())) as advance:
+        convert(dataset, out, watch=advance)
+    say(f"wrote {len(dataset.all_items())} pictures to {out}")
+
+
+@make.command("scenes")
+def make_scenes(
+    out: Annotated[Path, typer.Argument(help="new folder")],
+    count: Annotated[int, typer.Option(help="how many")] = 200,
+    size: Annotated[str, typer.Option(metavar="HxW", help="of the pictures")] = "96x128",
+    seed: Annotated[int, typer.Option(help="another seed, other scenes")] = 0,
+) -> None:
+    """Rooms and streets with colour, depth, semantic and geometric labels, known exactly."""
+    from pixelwise.cli.running import parse_size
+    from pixelwise.data import scenes
+
+    scenes.make_scenes(out, count=count, size=parse_size(size), seed=seed)
+    say(f"made {count} scenes in {out}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixelwise.cli.console import emit_json, stdout, table
-from pixelwise.errors import UsageError
+from pixelwise.cli.running import parse_size
 
 if TYPE_CHECKING:
     from pixelwise.nets.table import Row, Table
@@ -50,18 +49,6 @@ def nets(
         emit_json(found.as_dict())
     else:
         _show(f"{name} at {height}x{across}: {entry(name).about}", found)
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` to two numbers.
-
-    Raises:
-        UsageError: another form, or a length of zero.
-    """
-    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip().lower())
-    if match is None:
-        raise UsageError("U002", f"size is `{text}`, expected height x width", "--size 375x500")
-    return int(match[1]), int(match[2])
 
 
 def _list(options: dict[str, Any], *, as_json: bool) -> None:

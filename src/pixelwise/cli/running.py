@@ -1,7 +1,8 @@
-"""What commands that run a net have in common: threads and precision."""
+"""What commands have in common: threads, precision, sizes."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from pixelwise.errors import UsageError, unknown_name
@@ -27,3 +28,15 @@ def choose_precision(name: str) -> Precision:
     if name != "fp32":
         raise unknown_name("precision", name, ("fp32", "bf16"))
     return "fp32"
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``HxW`` to two numbers.
+
+    Raises:
+        UsageError: another form, or a length of zero.
+    """
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip().lower())
+    if match is None:
+        raise UsageError("U002", f"size is `{text}`, expected height x width", "--size 375x500")
+    return int(match[1]), int(match[2])

@@ -19,12 +19,12 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:
-    """Stem to file; two files of one stem (also but for case) are a problem."""
+    """Stem to file; files that share one (also but for case) are a problem, the last one stays."""
     found: dict[str, Path] = {}
     folded: dict[str, Path] = {}
     for path in paths:
-        twin = folded.setdefault(path.stem.lower(), path)
-        if twin is not path:
+        twin = folded.get(path.stem.lower())
+        if twin is not None:
             problems.append(
                 DataError(
                     "D030",
@@ -32,8 +32,8 @@ def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]
                     "rename or remove one of them",
                 )
             )
-            continue
-        found[path.stem] = path
+            found.pop(twin.stem, None)
+        folded[path.stem.lower()] = found[path.stem] = path
     return found
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import NumericalError, ResourceError, Stopped, UsageError
+from pixelwise.errors import NumericalError, Stopped, UsageError
 from pixelwise.training import signals
 from pixelwise.training.journal import Journal
+from pixelwise.training.lock import run_lock
 from pixelwise.training.optim import learning_rate, set_rate
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import read_recipe, write_recipe
@@ -27,6 +29,7 @@ from pixelwise.training.validate import Validation, validate
 SAVE_SECONDS = 120.0
 VALIDATIONS = 10
 LOG_EVERY = 10
+COLLAPSED_AFTER = 100  # steps; before that one class for all is only a warning
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +89,8 @@ def train(
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     fabric = _fabric(recipe)
-    with signals.caught() as caught, run_lock(run, fabric):
+    hold = run_lock(run) if fabric.global_rank == 0 else nullcontext()
+    with signals.caught() as caught, hold:
         setup = prepare(recipe, run, fabric)
         journal = Journal(run if fabric.global_rank == 0 else None)
         return _Run(setup, run, journal, watch, caught).go(resume=resume)
@@ -130,48 +134,6 @@ def _fabric(recipe: Recipe) -> Any:
     )
     fabric.launch()
     return fabric
-
-
-class run_lock:
-    """Holds ``RUN/.lock`` so that two trainers never share a folder (other ranks pass)."""
-
-    def __init__(self, run: Path, fabric: Any) -> None:
-        self.path = run / ".lock" if fabric.global_rank == 0 else None
-
-    def __enter__(self) -> None:
-        if self.path is None:
-            return
-        import fcntl
-        import os
-
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("a+")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ResourceError(
-                "R002",
-                f"{self.path.parent}: cannot be written ({reason})",
-                "choose another -o folder",
-            ) from error
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.file.seek(0)
-            holder = self.file.read().strip() or "another process"
-            raise ResourceError(
-                "R007",
-                f"{self.path.parent} is in use by {holder}",
-                "wait for it, or choose another -o",
-            ) from error
-        self.file.truncate(0)
-        self.file.write(f"process {os.getpid()} on {os.uname().nodename}")
-        self.file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self.path is not None:
-            self.file.close()
-            self.path.unlink(missing_ok=True)
 
 
 class _Run:
@@ -305,7 +267,7 @@ class _Run:
         raise Stopped(number, f"stopped at step {self.progress.step}; the state is saved", command)
 
     def _refuse_collapse(self) -> None:
-        if self.last and self.last.collapsed:
+        if self.last and self.last.collapsed and self.progress.step >= COLLAPSED_AFTER:
             raise NumericalError(
                 "N002", self.last.diagnosis, "the weights are kept in the run folder"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -38,7 +39,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe in a YAML file."""
+    """The recipe in a YAML file; environment variables in its paths are put in."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -46,7 +47,9 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError("U002", f"{path} is not a readable recipe: {reason}") from error
     if not isinstance(values, dict):
         raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines")
-    return from_dict(values)
+    recipe = from_dict(values)
+    data, weights = (os.path.expandvars(text) for text in (recipe.data, recipe.weights))
+    return recipe.replace(data=data, weights=weights)
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

@@ -1,0 +1,49 @@
+"""One trainer to a run folder."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pixelwise.errors import ResourceError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there two trainers are not kept apart
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def run_lock(run: Path) -> Iterator[None]:
+    """Hold ``RUN/.lock`` for the length of the block; it dies with the process.
+
+    Raises:
+        ResourceError: R002 the folder cannot be written, R007 another process holds it.
+    """
+    path = run / ".lock"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResourceError(
+            "R002", f"{run}: cannot be written ({reason})", "choose another -o folder"
+        ) from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise ResourceError(
+                    "R007", f"{run} is in use by {holder}", "wait for it, or choose another -o"
+                ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {platform.node()}")
+        file.flush()
+        yield
+        path.unlink(missing_ok=True)

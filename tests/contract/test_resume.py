@@ -1,0 +1,206 @@
+"""A run that is stopped and continued ends with the same bits as one that never was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pixelwise.errors import ModelError, ResourceError, Stopped, UsageError
+from pixelwise.training import loop
+from pixelwise.training.journal import read_journal
+from pixelwise.training.recipe import Augmentation, Optim, Recipe
+from pixelwise.training.recipe_text import write_recipe
+from pixelwise.training.state import generations
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from make_data import folder_set
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_set(tmp_path_factory.mktemp("data") / "set")
+
+
+def recipe(data: Path, **changes) -> Recipe:
+    """Six steps of a narrow VGG16, which has dropout, with everything random switched on."""
+    settings = {
+        "net": "fcn8s-vgg16-tight",
+        "width": 1 / 32,
+        "iterations": 6,
+        "batch": 2,
+        "crop": (32, 32),
+        "ema": 0.9,
+        "save_every": 1,
+        "validate_every": 3,
+        "threads": 1,
+        "augment": Augmentation(mirror=True, scale=(0.7, 1.4), brightness=0.2, rare=0.3),
+        "optim": Optim("adamw", lr=1e-3),
+    }
+    return Recipe(data=str(data), **(settings | changes))
+
+
+def state(run: Path) -> dict[str, torch.Tensor]:
+    """Weights, optimizer and average in the newest saved state."""
+    return load_file(generations(run)[-1])
+
+
+def assert_same(a: Path, b: Path) -> None:
+    one, two = state(a), state(b)
+    assert one.keys() == two.keys()
+    assert any(k.startswith("optim.") for k in one)
+    assert any(k.startswith("ema.") for k in one)
+    different = [k for k in one if not torch.equal(one[k], two[k])]
+    assert different == []
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """As if a signal came during a step."""
+    original = loop._Run._step
+
+    def step(run, number):
+        loss = original(run, number)
+        if number + 1 == steps:
+            run.caught.signal = signal.SIGTERM
+        return loss
+
+    monkeypatch.setattr(loop._Run, "_step", step)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"accumulate": 2}, {"workers": 2}, {"optim": Optim("sgd", lr=1e-3)}]
+)
+def test_three_steps_and_three_more_are_six(data, tmp_path, monkeypatch, changes) -> None:
+    plan = recipe(data, **changes)
+    loop.train(plan, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped) as stopped:
+            loop.train(plan, tmp_path / "parts")
+    assert stopped.value.exit_status == 143
+    assert "--resume" in stopped.value.hint
+    loop.train(plan, tmp_path / "parts", resume=True)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_the_journal_tells_each_step_once_after_a_resume(data, tmp_path, monkeypatch) -> None:
+    plan = recipe(data)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        with pytest.raises(Stopped):
+            loop.train(plan, tmp_path / "run")
+    loop.train(plan, tmp_path / "run", resume=True)
+    events = read_journal(tmp_path / "run" / "journal.jsonl")
+    validations = [e["step"] for e in events if e["event"] == "validate"]
+    assert validations == [3, 6]
+    assert [e["step"] for e in events if e["event"] == "resume"] == [4]
+    assert events[-1]["reason"] == "done"
+
+
+def test_killed_at_any_moment_it_continues_to_the_same_weights(data, tmp_path) -> None:
+    """SIGKILL in the middle of things, three times over; a real process."""
+    plan = recipe(data, iterations=8)
+    loop.train(plan, tmp_path / "whole")
+    write_recipe(tmp_path / "plan.yaml", plan)
+    run = tmp_path / "killed"
+    command = [
+        sys.executable,
+        "-m",
+        "pixelwise",
+        "train",
+        str(tmp_path / "plan.yaml"),
+        "-o",
+        str(run),
+    ]
+    kills = 0
+    for attempt in range(12):
+        resume = ["--resume"] if generations(run) else []
+        if not resume:
+            import shutil
+
+            shutil.rmtree(run, ignore_errors=True)
+        process = subprocess.Popen(
+            command + resume, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ
+        )
+        before = len(generations(run)) and generations(run)[-1].name
+        if kills < 3:
+            deadline = time.monotonic() + 120
+            while process.poll() is None and time.monotonic() < deadline:
+                newest = generations(run)
+                if newest and newest[-1].name != before:
+                    time.sleep(0.01 * (attempt + 1))
+                    process.send_signal(signal.SIGKILL)
+                    kills += 1
+                    break
+                time.sleep(0.002)
+        _, errors = process.communicate(timeout=240)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, errors.decode()
+    assert process.returncode == 0
+    assert kills >= 1
+    assert_same(tmp_path / "whole", run)
+    assert not list((run / "state").glob(".*.tmp"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(data, tmp_path, number, code) -> None:
+    write_recipe(tmp_path / "plan.yaml", recipe(data, iterations=100_000))
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pixelwise", "train", str(tmp_path / "plan.yaml"), "-o", str(run)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    while process.poll() is None and not generations(run):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors.decode()
+    assert f"pixelwise train {run}/recipe.yaml -o {run} --resume" in errors.decode()
+    assert (run / "weights" / "last.safetensors").exists()
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(data, tmp_path, caplog) -> None:
+    plan = recipe(data)
+    loop.train(plan, tmp_path / "run")
+    newest = generations(tmp_path / "run")[-1]
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 0x10
+    newest.write_bytes(content)
+    loop.train(plan, tmp_path / "run", resume=True)
+    assert "falling back" in caplog.text
+    for path in generations(tmp_path / "run"):
+        path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(ModelError, match="no state is whole"):
+        loop.train(plan, tmp_path / "run", resume=True)
+
+
+def test_runs_are_not_mixed(data, tmp_path) -> None:
+    plan = recipe(data, iterations=1)
+    loop.train(plan, tmp_path / "run")
+    with pytest.raises(UsageError, match="already holds a run"):
+        loop.train(plan, tmp_path / "run")
+    other = plan.replace(optim=replace(plan.optim, lr=5e-4))
+    with pytest.raises(UsageError, match="begun with other settings: optim") as caught:
+        loop.train(other, tmp_path / "run", resume=True)
+    assert caught.value.code == "U004"
+
+
+def test_two_trainers_cannot_share_a_folder(data, tmp_path) -> None:
+    import fcntl
+
+    run = tmp_path / "run"
+    run.mkdir()
+    with (run / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ResourceError, match="in use"):
+            loop.train(recipe(data), run)

@@ -1,0 +1,60 @@
+"""Miniature data sets for tests: a few small pictures with labels that can be learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = np.array([[200, 40, 40], [40, 200, 40], [40, 40, 200]], np.uint8)
+
+
+def picture(index: int, size: tuple[int, int] = (40, 48)) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8 and (H, W) uint8: three classes as coloured blocks with noise."""
+    rng = np.random.default_rng(index)
+    labels = np.zeros(size, np.uint8)
+    row, column = rng.integers(8, size[0] - 8), rng.integers(8, size[1] - 8)
+    labels[row:, :] = 1
+    labels[row:, column:] = 2
+    noise = rng.integers(-30, 30, (*size, 3))
+    image = np.clip(COLOURS[labels].astype(int) + noise, 0, 255).astype(np.uint8)
+    return image, labels
+
+
+def folder_set(
+    root: Path, count: int = 8, *, images: str = "images", labels: str = "labels"
+) -> Path:
+    """``images/pN.png`` beside ``labels/pN.png``, without splits."""
+    for name in (images, labels):
+        (root / name).mkdir(parents=True)
+    for i in range(count):
+        image, truth = picture(i)
+        Image.fromarray(image).save(root / images / f"p{i}.png")
+        Image.fromarray(truth).save(root / labels / f"p{i}.png")
+    return root
+
+
+def camvid_set(root: Path, *, lists: bool = True, test: bool = True, suffix: str = "png") -> Path:
+    """SegNet's CamVid in small: three drives to train on, a window of one to validate."""
+    frames = {
+        "train": [f"0001TP_{i:06d}" for i in range(6)]
+        + [f"0006R0_f{i:05d}" for i in range(4)]
+        + [f"0016E5_{i:05d}" for i in range(10)],
+        "val": ["0016E5_07959", "0016E5_07961"],
+    }
+    if test:
+        frames["test"] = ["0001TP_008550", "Seq05VD_f00000"]
+    for part, names in frames.items():
+        (root / part).mkdir(parents=True)
+        (root / f"{part}annot").mkdir()
+        for i, name in enumerate(names):
+            image, truth = picture(i)
+            truth[0, :5] = 11
+            Image.fromarray(image).save(root / part / f"{name}.{suffix}")
+            Image.fromarray(truth).save(root / f"{part}annot" / f"{name}.png")
+        if lists:
+            at = "/SegNet/CamVid"
+            lines = [f"{at}/{part}/{n}.png {at}/{part}annot/{n}.png\n" for n in names]
+            (root / f"{part}.txt").write_text("".join(lines))
+    return root

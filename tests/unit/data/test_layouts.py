@@ -1,0 +1,280 @@
+"""Layouts are recognised by content; every problem of a listing is named with its file."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.canonical import convert
+from pixelwise.data.inspect import inspect, refuse_problems
+from pixelwise.data.layouts import open_dataset
+from pixelwise.errors import DataError, PixelwiseError, UsageError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from make_data import camvid_set, folder_set, picture
+
+
+def told(call) -> list[str]:
+    """Code and text of every problem that a call raises."""
+    with pytest.raises(PixelwiseError) as caught:
+        call()
+    found = getattr(caught.value, "problems", ()) or (caught.value,)
+    return sorted(f"{p.code} {p}" for p in found)
+
+
+# -- what is recognised ----------------------------------------------------------------------
+@pytest.mark.parametrize("labels", ["labels", "masks", "annotations", "gt", "mask"])
+def test_pictures_beside_masks(tmp_path: Path, labels: str) -> None:
+    dataset = open_dataset(folder_set(tmp_path / "d", labels=labels))
+    assert dataset.layout == "folder"
+    assert dataset.classes == ("class 0", "class 1", "class 2")
+    assert {s: len(i) for s, i in dataset.splits.items()} == {"train": 6, "val": 2}
+    sample = dataset.read(dataset.items("train")[0])
+    image, labels_ = picture(int(sample.name[1:]))
+    assert np.array_equal(sample.image, image)
+    assert np.array_equal(sample.labels, labels_)
+
+
+def test_a_split_by_seed_is_the_same_every_time_and_other_for_other_seeds(tmp_path) -> None:
+    root = folder_set(tmp_path / "d", 20)
+    names = [[i.name for i in open_dataset(root, seed=seed).items("val")] for seed in (0, 0, 1)]
+    assert names[0] == names[1] != names[2]
+
+
+def test_subfolders_by_split(tmp_path: Path) -> None:
+    for part in ("training", "validation"):
+        folder_set(tmp_path / "a" / part, 4)
+        for kind in ("images", "labels"):
+            (tmp_path / "d" / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "a" / part / kind).rename(tmp_path / "d" / kind / part)
+    dataset = open_dataset(tmp_path / "d")
+    assert {s: len(i) for s, i in dataset.splits.items()} == {"train": 4, "val": 4}
+
+
+def test_camvid_with_its_splits_and_ours(tmp_path: Path) -> None:
+    dataset = open_dataset(camvid_set(tmp_path / "c"))
+    names = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    assert dataset.layout == "camvid"
+    assert len(names["train"]) == 20
+    assert names["test"] == ["0001TP_008550", "Seq05VD_f00000"]
+    assert set(names["held"]) == {n for n in names["train"] if n.startswith("0006R0")} | {
+        "0001TP_000003",
+        "0001TP_000004",
+        "0001TP_000005",
+    }
+    assert set(names["fit"]) | set(names["held"]) == set(names["train"])
+    assert not set(names["fit"]) & set(names["held"])
+    assert names["heads"] == ["0001TP_000000", "0006R0_f00000", "0016E5_00000"]
+    gap = {"0001TP_000001", "0006R0_f00001", "0016E5_00001"}
+    assert set(names["most"]) == set(names["train"]) - set(names["heads"]) - gap
+    labels = dataset.read(dataset.items("test")[0]).labels
+    assert labels[0, :5].tolist() == [255] * 5
+
+
+def test_camvid_without_lists_or_test(tmp_path: Path) -> None:
+    dataset = open_dataset(camvid_set(tmp_path / "c", lists=False, test=False, suffix="webp"))
+    assert "test" not in dataset.splits
+    assert len(dataset.items("val")) == 2
+
+
+def test_the_real_camvid(real_data: Path) -> None:
+    """Counts of its README."""
+    dataset = open_dataset(real_data / "camvid")
+    sizes = {s: len(i) for s, i in dataset.splits.items()}
+    assert sizes["train"] == 367
+    assert sizes["val"] == 101
+    assert sizes["held"] == 101 + 31
+    assert sizes["fit"] == 204 + 31
+    sample = dataset.read(dataset.items("train")[0])
+    assert sample.image.shape == (360, 480, 3)
+    assert set(np.unique(sample.labels)) <= {*range(11), 255}
+
+
+def test_voc_needs_labels_only_for_listed_pictures(tmp_path: Path) -> None:
+    root = tmp_path / "VOC2012"
+    folder_set(root, 3, images="JPEGImages", labels="SegmentationClass")
+    Image.fromarray(picture(9)[0]).save(root / "JPEGImages" / "unlabelled.jpg")
+    lists = root / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("p0\np1\n")
+    (lists / "val.txt").write_text("p2\n")
+    dataset = open_dataset(root)
+    assert dataset.layout == "voc"
+    assert len(dataset.classes) == 21
+    assert [i.name for i in dataset.items("val")] == ["p2"]
+
+
+def test_conversion_keeps_every_label_and_opens_in_colour(tmp_path: Path) -> None:
+    source = open_dataset(camvid_set(tmp_path / "c"))
+    made = open_dataset(convert(source, tmp_path / "out"))
+    assert made.layout == "canonical"
+    assert made.classes == source.classes
+    assert made.palette == source.palette
+    assert made.splits.keys() == source.splits.keys()
+    for item in source.all_items():
+        twin = next(i for i in made.all_items() if i.name == item.name)
+        assert np.array_equal(made.read(twin).labels, source.read(item).labels)
+        with Image.open(twin.labels) as stored:
+            assert stored.mode == "P"
+            assert tuple(stored.getpalette()[3:6]) == source.palette[1]
+    with pytest.raises(UsageError, match="not empty"):
+        convert(source, tmp_path / "out")
+
+
+# -- classes ---------------------------------------------------------------------------------
+def two_valued(root: Path) -> Path:
+    folder_set(root, 4)
+    for path in (root / "labels").iterdir():
+        values = np.asarray(Image.open(path))
+        Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8)).save(path)
+    return root
+
+
+def test_0_and_255_are_not_guessed(tmp_path: Path) -> None:
+    root = two_valued(tmp_path / "d")
+    assert "D012" in told(lambda: open_dataset(root))[0]
+    (root / "classes.json").write_text('{"classes": {"0": "membrane", "255": "cell"}}')
+    dataset = open_dataset(root)
+    assert dataset.classes == ("membrane", "cell")
+    assert set(np.unique(dataset.read(dataset.items("train")[0]).labels)) == {0, 1}
+
+
+def test_masks_in_colours(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    table = np.array([[0, 0, 0], [128, 0, 0], [9, 9, 9]], np.uint8)
+    for path in (root / "labels").iterdir():
+        Image.fromarray(table[np.asarray(Image.open(path))]).save(path)
+    problem = told(lambda: open_dataset(root))[0]
+    assert "D016" in problem
+    assert "(128,0,0)" in problem
+    colours = {"colours": {"0,0,0": "ground", "128,0,0": "roof"}, "ignore": ["9,9,9"]}
+    (root / "classes.json").write_text(json.dumps(colours))
+    dataset = open_dataset(root)
+    labels = dataset.read(dataset.items("train")[0]).labels
+    number = int(dataset.items("train")[0].name[1:])
+    assert np.array_equal(labels, np.where(picture(number)[1] == 2, 255, picture(number)[1]))
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"classes": 3}', '{"classes": {"x": "a"}}'])
+def test_a_malformed_class_file_is_named(tmp_path: Path, text: str) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    (root / "classes.json").write_text(text)
+    problem = told(lambda: open_dataset(root))[0]
+    assert problem.startswith("D034")
+    assert "classes.json" in problem
+
+
+# -- what is refused -------------------------------------------------------------------------
+def test_no_folder_and_no_layout(tmp_path: Path) -> None:
+    assert told(lambda: open_dataset(tmp_path / "x"))[0].startswith("D010")
+    (tmp_path / "notes.txt").write_text("hello")
+    problem = told(lambda: open_dataset(tmp_path))[0]
+    assert problem.startswith("D011")
+    assert "notes.txt" in problem
+
+
+def test_all_problems_of_a_listing_are_told_at_once(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 5)
+    (root / "labels" / "p0.png").unlink()
+    (root / "images" / "p1.png").unlink()
+    Image.fromarray(picture(2)[0]).save(root / "images" / "P2.jpg")
+    found = told(lambda: open_dataset(root))
+    assert [f[:4] for f in found] == ["D030", "D031", "D031"]
+    assert "P2.jpg" in found[0]
+    assert any("p0.png" in f for f in found)
+    assert any("p1.png" in f for f in found)
+
+
+def test_lists_that_name_strange_things(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("p0\n../../etc/passwd\nnobody\n")
+    (root / "splits" / "val.txt").write_text("\n")
+    found = told(lambda: open_dataset(root))
+    assert any(f.startswith("D034") and "../../etc/passwd" in f for f in found)
+    assert any(f.startswith("D031") and "nobody" in f for f in found)
+    assert any(f.startswith("D032") and "`val` is empty" in f for f in found)
+
+
+def test_a_split_that_is_not_there(tmp_path: Path) -> None:
+    dataset = open_dataset(folder_set(tmp_path / "d"))
+    problem = told(lambda: dataset.items("test"))[0]
+    assert "split `test` is empty or missing; there are: train (6), val (2)" in problem
+
+
+def test_everything_inside_the_files_is_found_in_one_go(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 12)
+    (root / "classes.txt").write_text("red\ngreen\nblue\n")
+    images, labels = root / "images", root / "labels"
+    strange = picture(0)[1]
+    strange[3, 7] = 9
+    Image.fromarray(strange).save(labels / "p0.png")
+    Image.fromarray(picture(1)[1][:20]).save(labels / "p1.png")
+    (images / "p2.png").write_bytes((images / "p2.png").read_bytes()[:200])
+    (images / "p3.png").write_bytes(b"")
+    (images / "p4.png").write_text("<html>not found</html>")
+    Image.fromarray(picture(5)[0]).save(labels / "p5.png")  # colours
+    (labels / "p6.png").unlink()
+    Image.fromarray(picture(6)[1]).save(labels / "p6.jpg")  # lossy
+    Image.fromarray(np.zeros((40, 48), np.float32)).save(images / "p7.tif")
+    (images / "p7.png").unlink()
+    found = told(lambda: refuse_problems(open_dataset(root), ["train", "val"]))
+    assert [(f[:4], next(w for w in f.split() if "/p" in w).split("/")[-1][:2]) for f in found] == [
+        ("D012", "p0"),
+        ("D013", "p1"),
+        ("D015", "p7"),
+        ("D016", "p5"),
+        ("D017", "p6"),
+        ("D020", "p2"),
+        ("D020", "p3"),
+        ("D020", "p4"),
+    ]
+    assert "value 9 names no class (1 px, first at x=7 y=3; expected 0, 1, 2, 255)" in found[0]
+
+
+def test_the_same_picture_in_two_splits_is_a_leak(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("p0\np1\n")
+    (root / "splits" / "val.txt").write_text("p2\n")
+    (root / "images" / "p2.png").write_bytes((root / "images" / "p1.png").read_bytes())
+    found = [str(p) for p in inspect(open_dataset(root)).problems]
+    assert len(found) == 1
+    assert "p1.png (train)" in found[0]
+    assert "p2.png (val)" in found[0]
+
+
+def test_absent_classes_and_empty_maps_are_warnings(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    (root / "classes.txt").write_text("red\ngreen\nblue\nnever\n")
+    Image.fromarray(np.full((40, 48), 255, np.uint8)).save(root / "labels" / "p0.png")
+    found = inspect(open_dataset(root))
+    assert not found.problems
+    assert "no pixel of `never` in split train" in found.warnings
+    assert "1 label maps are void everywhere: p0" in found.warnings
+
+
+@pytest.mark.parametrize("name", ["isbi2012", "ade20k_samples"])
+def test_real_folders_of_others(real_data: Path, name: str) -> None:
+    """0/255 masks are refused with a hint; index masks are read."""
+    if name == "isbi2012":
+        assert told(lambda: open_dataset(real_data / "misc" / name))[0].startswith("D012")
+    else:
+        dataset = open_dataset(real_data / "misc" / name)
+        assert dataset.read(dataset.all_items()[0]).labels.max() <= 150
+
+
+def test_fingerprints_tell_data_apart(tmp_path: Path) -> None:
+    one, two = folder_set(tmp_path / "a", 4), folder_set(tmp_path / "b", 5)
+    assert open_dataset(one).fingerprint() == open_dataset(one).fingerprint()
+    assert open_dataset(one).fingerprint() != open_dataset(two).fingerprint()
+
+
+def test_more_than_255_classes_are_refused(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    (root / "classes.txt").write_text("".join(f"c{i}\n" for i in range(300)))
+    with pytest.raises(DataError, match="300 classes; at most 255"):
+        open_dataset(root)

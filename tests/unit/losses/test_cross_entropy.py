@@ -1,0 +1,75 @@
+"""The loss against Caffe's definition, written out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
+
+
+def by_hand(scores: torch.Tensor, labels: torch.Tensor) -> list[float]:
+    """-log softmax of the true class, pixel by pixel; void left out."""
+    found = []
+    for n, y, x in torch.cartesian_prod(*(torch.arange(d) for d in labels.shape)).tolist():
+        label = int(labels[n, y, x])
+        if label != 255:
+            column = scores[n, :, y, x].tolist()
+            top = sum(math.exp(v) for v in column)
+            found.append(-math.log(math.exp(column[label]) / top))
+    return found
+
+
+@pytest.fixture
+def case() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    scores = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    labels = torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
+    labels[0, 0, :] = 255
+    return scores, labels
+
+
+def test_sum_is_the_sum_over_pixels_that_are_not_void(case) -> None:
+    assert cross_entropy(*case, reduction="sum").item() == pytest.approx(sum(by_hand(*case)))
+
+
+def test_mean_divides_by_the_pixels_that_count(case) -> None:
+    terms = by_hand(*case)
+    assert len(terms) == 35
+    assert cross_entropy(*case).item() == pytest.approx(sum(terms) / 35)
+
+
+def test_weights_count_in_numerator_and_divisor(case) -> None:
+    scores, labels = case
+    weights = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    known = [int(v) for v in labels.flatten() if v != 255]
+    terms = by_hand(scores, labels)
+    wanted = sum(weights[k].item() * t for k, t in zip(known, terms, strict=True))
+    divisor = sum(weights[k].item() for k in known)
+    assert pixel_weight(labels, weights).item() == pytest.approx(divisor)
+    found = cross_entropy(scores, labels, class_weights=weights).item()
+    assert found == pytest.approx(wanted / divisor)
+
+
+def test_a_batch_of_void_costs_nothing_and_teaches_nothing() -> None:
+    scores = torch.randn(1, 3, 2, 2, requires_grad=True)
+    loss = cross_entropy(scores, torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
+def test_zero_scores_cost_log_k_a_pixel() -> None:
+    """Fact sheet 11.7: 500x375 pixels of 21 classes give 570,848."""
+    labels = torch.zeros(1, 375, 500, dtype=torch.uint8)
+    loss = cross_entropy(torch.zeros(1, 21, 375, 500), labels, reduction="sum")
+    assert loss.item() == pytest.approx(187_500 * math.log(21), rel=1e-6)
+    assert round(187_500 * math.log(21)) == 570_848
+
+
+def test_half_precision_scores_are_summed_in_single() -> None:
+    scores = torch.zeros(1, 4, 200, 200, dtype=torch.bfloat16)
+    loss = cross_entropy(scores, torch.zeros(1, 200, 200, dtype=torch.uint8), reduction="sum")
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(40_000 * math.log(4), rel=1e-5)

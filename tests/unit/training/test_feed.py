@@ -1,0 +1,102 @@
+"""Batches are a pure function of seed and position."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pixelwise.data.preprocess import CAFFE
+from pixelwise.data.sample import Item, Sample
+from pixelwise.training.feed import Feed, SampleCache, order, position
+from pixelwise.training.recipe import Augmentation, Recipe
+
+ITEMS = tuple(Item(f"p{i}", Path(f"p{i}.png"), Path(f"p{i}.png")) for i in range(5))
+CHANGES = Augmentation(mirror=True, scale=(0.5, 2.0), brightness=0.3)
+
+
+def read(item: Item) -> Sample:
+    i = int(item.name[1:])
+    rng = np.random.default_rng(i)
+    image = rng.integers(0, 256, (20 + i, 30, 3), np.uint8)
+    return Sample(item.name, image, np.full(image.shape[:2], i, np.uint8))
+
+
+def feed(workers: int = 0, rank: int = 0, world: int = 1, **changes) -> Feed:
+    settings = {"batch": 2, "crop": (16, 16), "augment": CHANGES, "seed": 3} | changes
+    return Feed(ITEMS, read, Recipe(workers=workers, **settings), CAFFE, rank=rank, world=world)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_reading_threads_change_nothing(workers: int) -> None:
+    plain = feed()
+    with feed(workers) as threaded:
+        for step in range(6):
+            for a, b in zip(plain.batch(step), threaded.batch(step), strict=True):
+                assert torch.equal(a, b)
+
+
+def test_any_step_can_be_made_again_alone() -> None:
+    first = feed()
+    for step in range(4):
+        batch = first.batch(step)
+    again = feed().batch(3)
+    assert torch.equal(batch[0], again[0])
+
+
+def test_each_epoch_visits_every_item_once() -> None:
+    for epoch in range(3):
+        assert sorted(order(5, 3, epoch).tolist()) == [0, 1, 2, 3, 4]
+    assert order(5, 3, 0).tolist() != order(5, 3, 1).tolist()
+
+
+def test_positions_of_ranks_and_micro_batches_never_meet() -> None:
+    recipe = Recipe(batch=2, accumulate=3)
+    seen = [
+        position(step, micro, rank, 2, recipe=recipe) + i
+        for step in range(4)
+        for micro in range(3)
+        for rank in range(2)
+        for i in range(2)
+    ]
+    assert sorted(seen) == list(range(48))
+
+
+def test_other_seeds_give_other_batches() -> None:
+    assert not torch.equal(feed().batch(0)[0], feed(seed=4).batch(0)[0])
+
+
+def test_pictures_of_differing_sizes_are_padded_with_void() -> None:
+    plain = feed(crop=None, augment=Augmentation(mirror=False), batch=5)
+    images, labels = plain.batch(0)
+    assert images.shape == (5, 3, 24, 30)
+    for row in labels:
+        known = row[row != 255]
+        assert known.numel() == 30 * (20 + int(known[0]))
+    assert not images[labels.eq(255)[:, None].expand_as(images)].any()
+
+
+def test_the_cache_reads_once_and_keeps_its_limit() -> None:
+    calls = []
+
+    def counted(item: Item) -> Sample:
+        calls.append(item.name)
+        return read(item)
+
+    size = read(ITEMS[0]).image.nbytes + read(ITEMS[0]).labels.nbytes
+    cache = SampleCache(counted, size)
+    for _ in range(3):
+        cache(ITEMS[0])
+        cache(ITEMS[1])
+    assert calls == ["p0", "p1", "p1", "p1"]
+
+
+def test_a_readers_error_comes_out_of_batch() -> None:
+    def broken(item: Item) -> Sample:
+        raise ValueError(item.name)
+
+    with (
+        Feed(ITEMS, broken, Recipe(batch=2, workers=2), CAFFE) as f,
+        pytest.raises(ValueError, match="p"),
+    ):
+        f.batch(0)

@@ -1,0 +1,106 @@
+"""Recipes: typed settings, YAML there and back, contradictions all at once."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pixelwise.errors import UsageError
+from pixelwise.training.recipe import Augmentation, Optim, Recipe
+from pixelwise.training.recipe_text import (
+    as_dict,
+    from_dict,
+    read_recipe,
+    with_settings,
+    write_recipe,
+)
+
+
+def test_yaml_there_and_back(tmp_path: Path) -> None:
+    recipe = Recipe(
+        data="d",
+        crop=(320, 400),
+        augment=Augmentation(scale=(0.5, 2.0)),
+        optim=Optim("sgd", rates={"score*": 10.0, "conv1": 0.0}),
+    )
+    write_recipe(tmp_path / "r.yaml", recipe)
+    assert read_recipe(tmp_path / "r.yaml") == recipe
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("seed=7", ("seed",), 7),
+        ("crop=320x400", ("crop",), [320, 400]),
+        ("crop=none", ("crop",), None),
+        ("optim.lr=1e-10", ("optim", "lr"), 1e-10),
+        ("augment.scale=0.5x2", ("augment", "scale"), [0.5, 2.0]),
+        ("augment.scale=0.5,2", ("augment", "scale"), [0.5, 2.0]),
+        ("augment.mirror=false", ("augment", "mirror"), False),
+        ("optim.rates.score*=10", ("optim", "rates"), {"score*": 10.0}),
+        ("schedule.steps=0.3,0.6,0.9", ("schedule", "steps"), [0.3, 0.6, 0.9]),
+        ("net=fcn8s-vgg16", ("net",), "fcn8s-vgg16"),
+    ],
+)
+def test_settings_take_the_type_of_their_field(setting, path, value) -> None:
+    found = as_dict(with_settings(Recipe(), [setting, "batch=1"]))
+    for key in path:
+        found = found[key]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("optm.lr=1", "no recipe setting is called `optm.lr`.*`optim.lr`"),
+        ("batch=two", "batch is 'two', expected int"),
+        ("batch=1.5", "batch is '1.5', expected int"),
+        ("precision=fp16", "precision is 'fp16', expected one of fp32, bf16"),
+        ("augment.mirror=maybe", "augment.mirror is 'maybe', expected bool"),
+        ("crop=320", "crop is"),
+        ("batch", "expected key=value"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        with_settings(Recipe(), [setting])
+
+
+def test_every_contradiction_is_told_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        Recipe(iterations=5, epochs=2, batch=0, ema=1.0, freeze="trunk")
+    text = str(caught.value)
+    for part in (
+        "iterations and epochs",
+        "batch is 0",
+        "ema is 1.0",
+        "freeze: trunk needs weights",
+    ):
+        assert part in text
+
+
+def test_scaled_batches_need_a_crop() -> None:
+    with pytest.raises(UsageError, match="needs crop=HxW"):
+        Recipe(batch=2, augment=Augmentation(scale=(0.5, 2.0)))
+    assert Recipe(batch=1, augment=Augmentation(scale=(0.5, 2.0))).batch == 1
+
+
+def test_unknown_nested_names_in_yaml_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"`augment\.mirrors`"):
+        from_dict({"augment": {"mirrors": True}})
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "just words"])
+def test_a_file_that_is_no_recipe(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"r\.yaml is not a"):
+        read_recipe(path)
+
+
+def test_recipes_in_the_repository_are_read() -> None:
+    folder = Path(__file__).resolve().parents[3] / "recipes"
+    found = sorted(folder.glob("*.yaml"))
+    assert found
+    for path in found:
+        assert as_dict(read_recipe(path))["net"] == yaml.safe_load(path.read_text())["net"]
