@@ -33,6 +33,8 @@ CODES: dict[str, str] = {
     "D018": "the number of channels is not the expected one",
     "D020": "a file cannot be read as an image",
     "D022": "an image has more pixels than the limit",
+    "D023": "a picture is too small for the net",
+    "D024": "a picture changed while it was read",
     "D030": "two files share one stem",
     "D031": "an image or a label map has no partner",
     "D032": "a split is empty or missing",

@@ -18,7 +18,7 @@ def predict(
         str, typer.Option(help="of labels, overlay, scores, heatmaps; comma-separated")
     ] = "labels,overlay",
     heat: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="classes for heatmaps; else the top")
+        list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
@@ -37,7 +37,10 @@ def predict(
     from pixelwise.workflows import prediction
 
     use_threads(threads)
-    plan = prediction.plan(sources, out, save=save, shard=shard)
+    wanted = f"{save},heatmaps" if heat else save
+    plan = prediction.plan(sources, out, save=wanted, shard=shard)
+    for folder in plan.skipped:
+        say(f"left out: {folder} holds earlier predictions")
     loaded = models.load(model, device=device, precision=choose_precision(precision))
     with progress("predicting", len(plan.jobs)) as advance:
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
@@ -45,6 +48,6 @@ def predict(
         emit_json(done.as_dict())
     say(
         f"{done.made} made, {done.skipped} already there, {len(done.failures)} failed; in {out}"
-        + (f" (see {out / 'failures.jsonl'})" if done.failures else "")
+        + (f" (see {out / plan.failures})" if done.failures else "")
     )
     return 1 if done.failures else 0
