@@ -139,5 +139,14 @@ def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> 
 
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"; did you mean {', '.join(f'`{c}`' for c in close)}?" if close else ""
-    listed = ", ".join(sorted(known)[:40]) + (", ..." if len(known) > 40 else "")
-    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or f"known: {listed}")
+    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or _listed(known))
+
+
+def _listed(known: Sequence[str], limit: int = 600) -> str:
+    """The names, as many as can be read at a glance."""
+    names, shown, length = sorted(known), 0, 0
+    while shown < len(names) and length < limit:
+        length += len(names[shown]) + 2
+        shown += 1
+    more = f", and {len(names) - shown} more" if shown < len(names) else ""
+    return f"known: {', '.join(names[:shown])}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,20 @@ class Model:
         from pixelwise.evaluation.on_dataset import evaluate_model
 
         return evaluate_model(self, open_dataset(Path(data)), split)
+
+    def shown(self, *, zoom: float | None = None, mirror: bool = False) -> Model:
+        """The same model that is shown pictures in another way; what is not given stays.
+
+        Args:
+            zoom: pictures are enlarged by this before the net.
+            mirror: scores are the mean over a picture and its mirror image.
+        """
+        old = self.predictor
+        view = View(old.view.zoom if zoom is None else zoom, mirror or old.view.mirror)
+        predictor = Predictor(
+            old.net, old.preprocess, view=view, precision=old.precision, device=old.device
+        )
+        return dataclasses.replace(self, predictor=predictor)
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""

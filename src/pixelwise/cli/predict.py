@@ -21,6 +21,10 @@ def predict(
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
+    zoom: Annotated[
+        float | None, typer.Option(help="enlarge pictures by this; else as made")
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
@@ -41,7 +45,8 @@ def predict(
     plan = prediction.plan(sources, out, save=wanted, shard=shard)
     for folder in plan.skipped:
         say(f"left out: {folder} holds earlier predictions")
-    loaded = models.load(model, device=device, precision=choose_precision(precision))
+    given = choose_precision(precision)
+    loaded = models.load(model, device=device, precision=given).shown(zoom=zoom, mirror=mirror)
     with progress("predicting", len(plan.jobs)) as advance:
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:

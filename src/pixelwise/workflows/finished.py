@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def file_sha256(path: Path) -> str:
 
 
 def missing(
-    out: Path, name: str, made_from: Mapping[str, Any], wanted: Mapping[str, Any]
+    out: Path, name: str, made_from: Mapping[str, Any], wanted: Sequence[str]
 ) -> tuple[str, ...]:
     """The kinds of output that are not there, not whole, or made from something else.
 
@@ -34,21 +34,19 @@ def missing(
         out: folder of the outputs.
         name: of the picture's outputs.
         made_from: source and model, as given to ``record``.
-        wanted: kind of output to its own parameters.
+        wanted: kinds of output.
     """
     known = _read(out, name, made_from)
 
     def there(kind: str) -> bool:
-        entry = known.get(kind, {})
-        files = entry.get("files", {})
-        same = bool(files) and entry.get("parameters") == wanted[kind]
-        return same and all(_whole(out / path, files[path]) for path in files)
+        files = known.get(kind, {})
+        return bool(files) and all(_whole(out / path, files[path]) for path in files)
 
     return tuple(kind for kind in wanted if not there(kind))
 
 
 def record(
-    out: Path, name: str, made_from: Mapping[str, Any], made: Mapping[str, tuple[Any, list[Path]]]
+    out: Path, name: str, made_from: Mapping[str, Any], made: Mapping[str, Sequence[Path]]
 ) -> None:
     """Note what is finished, and remove files of earlier records that are no longer true.
 
@@ -56,18 +54,15 @@ def record(
         out: folder of the outputs.
         name: of the picture's outputs.
         made_from: source and model.
-        made: kind of output to its parameters and files.
+        made: kind of output to its files.
     """
-    entries = _read(out, name, made_from) | {
-        kind: {
-            "parameters": parameters,
-            "files": {path.relative_to(out).as_posix(): file_sha256(path) for path in files},
-        }
-        for kind, (parameters, files) in made.items()
-    }
     before = _files(_read(out, name))
-    write_json(_place(out, name), {"made_from": dict(made_from), "kinds": entries})
-    for old in before - _files(entries):
+    kinds = _read(out, name, made_from) | {
+        kind: {path.relative_to(out).as_posix(): file_sha256(path) for path in files}
+        for kind, files in made.items()
+    }
+    write_json(_place(out, name), {"made_from": dict(made_from), "kinds": kinds})
+    for old in before - _files(kinds):
         path = out / old
         if path.resolve().is_relative_to(out.resolve()):  # the record is a file like any other
             path.unlink(missing_ok=True)
@@ -79,22 +74,19 @@ def _place(out: Path, name: str) -> Path:
 
 def _read(
     out: Path, name: str, made_from: Mapping[str, Any] | None = None
-) -> dict[str, dict[str, Any]]:
-    """The kinds of a record; none if it is damaged or made from something else."""
+) -> dict[str, dict[str, str]]:
+    """Kind to files and checksums; nothing if the record is damaged or of something else."""
     try:
         told = json.loads(_place(out, name).read_text(encoding="utf-8"))
         if made_from is not None and told["made_from"] != dict(made_from):
             return {}
-        return {
-            k: {"parameters": v["parameters"], "files": dict(v["files"])}
-            for k, v in told["kinds"].items()
-        }
+        return {kind: dict(files) for kind, files in told["kinds"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _files(kinds: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    return {path for entry in kinds.values() for path in entry["files"]}
+def _files(kinds: Mapping[str, Mapping[str, str]]) -> set[str]:
+    return {path for files in kinds.values() for path in files}
 
 
 def _whole(path: Path, sha256: object) -> bool:

@@ -31,7 +31,9 @@ KINDS = {
     "heatmaps": "_heat",
 }
 """What can be saved, and the end of its file name (heat maps: of their folder)."""
+HEAT = "heatmaps"
 TOP = 3  # heat maps drawn when no class is named
+FIRST = f"first {TOP}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") ->
         raise UsageError("U002", "--save names no output", f"--save {','.join(KINDS)}")
     part, parts = _shard(shard)
     jobs, skipped = find(sources, out)
-    if "heatmaps" in kinds:
+    if HEAT in kinds:
         _refuse_heat_collisions(jobs)
     failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
     return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(skipped))
@@ -94,7 +96,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
     """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
-    folders = {f"{job.name}{KINDS['heatmaps']}".casefold(): job for job in jobs}
+    folders = {f"{job.name}{KINDS[HEAT]}".casefold(): job for job in jobs}
     for job in jobs:
         for parent in Path(job.name).parents:
             other = folders.get(parent.as_posix().casefold())
@@ -214,23 +216,26 @@ class _Work:
     model: Model
     heat: tuple[int, ...]
 
-    def wanted(self) -> dict[str, Any]:
-        """Kinds of output and the parameters of each."""
-        return {k: list(self.heat) if k == "heatmaps" else None for k in self.plan.kinds}
+    def wanted(self) -> tuple[str, ...]:
+        """Kinds of output; each class's heat map is one."""
+        heat = tuple(f"{HEAT} {i}" for i in self.heat) or (f"{HEAT} {FIRST}",)
+        return tuple(k for k in self.plan.kinds if k != HEAT) + (
+            heat if HEAT in self.plan.kinds else ()
+        )
 
 
 def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
     out, wanted = work.plan.out, work.wanted()
     try:
         made_from = {"source_sha256": _hash(job.source), **_identity(work.model)}
-        kinds = tuple(wanted) if force else finished.missing(out, job.name, made_from, wanted)
+        kinds = wanted if force else finished.missing(out, job.name, made_from, wanted)
         if not kinds:
             done.skipped += 1
             return
         found = _predict(work, job.source, kinds)
         if _hash(job.source) != made_from["source_sha256"]:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
-        made = {kind: (wanted[kind], _write(kind, work, job, found)) for kind in kinds}
+        made = {kind: _write(kind, work, job, found) for kind in kinds}
         finished.record(out, job.name, made_from, made)
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
@@ -251,7 +256,7 @@ def _hash(source: Path) -> str:
 
 
 def _predict(work: _Work, source: Path, kinds: Sequence[str]) -> Prediction:
-    wanted = bool({"scores", "heatmaps"} & set(kinds))
+    wanted = any(kind.startswith(("scores", HEAT)) for kind in kinds)
     try:
         return work.model.predict(source, probabilities=wanted)
     except PixelwiseError as error:
@@ -261,8 +266,9 @@ def _predict(work: _Work, source: Path, kinds: Sequence[str]) -> Prediction:
 
 
 def _write(kind: str, work: _Work, job: Job, found: Prediction) -> list[Path]:
-    path, header = _path(work.plan.out, job, kind), work.model.header
-    match kind:
+    what, _, which = kind.partition(" ")
+    path, header = _path(work.plan.out, job, what), work.model.header
+    match what:
         case "labels":
             text = {"model": header.sha256, "net": header.net}
             palette = np.asarray(found.palette, np.uint8)
@@ -274,7 +280,8 @@ def _write(kind: str, work: _Work, job: Job, found: Prediction) -> list[Path]:
             scores = found.probabilities.astype(np.float16)
             return [atomic_write(path, lambda f: np.savez_compressed(f, probabilities=scores))]
         case _:
-            return [_write_heat(path, found, i) for i in work.heat or _largest(found)]
+            chosen = _largest(found) if which == FIRST else (int(which),)
+            return [_write_heat(path, found, i) for i in chosen]
 
 
 def _write_heat(folder: Path, found: Prediction, index: int) -> Path:
@@ -287,11 +294,13 @@ def _write_heat(folder: Path, found: Prediction, index: int) -> Path:
 def heat_map(image: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A probability map over its picture: blue is none, red is the map's highest value.
 
+    Below one in a thousand nothing is drawn red.
+
     Args:
         image: (H, W, 3) uint8.
         share: (H, W) in [0, 1].
     """
-    level = np.asarray(share, np.float32) / max(float(share.max()), 1e-6)
+    level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
     hot = labels.heat_colours(level)
     grey = image.mean(axis=2, keepdims=True)
     mixed: NDArray[np.uint8] = (0.45 * grey + 0.55 * hot).round().clip(0, 255).astype(np.uint8)
