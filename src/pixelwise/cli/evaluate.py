@@ -17,9 +17,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
     protocol: Annotated[str, typer.Option(help="names of protocols, or all")] = "paper",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
-    zoom: Annotated[
-        float | None, typer.Option(help="enlarge pictures by this; else as made")
-    ] = None,
+    zoom: Annotated[float | None, typer.Option(help="enlarge pictures first")] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",

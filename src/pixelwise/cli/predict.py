@@ -12,18 +12,14 @@ from pixelwise.cli.console import emit_json, progress, say
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")],
-    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="files, folders, globs")],
+    sources: Annotated[list[str], typer.Argument(metavar="SRC", help="files, folders, globs")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results")],
-    save: Annotated[
-        str, typer.Option(help="of labels, overlay, scores, heatmaps; comma-separated")
-    ] = "labels,overlay",
+    save: Annotated[str, typer.Option(help="of labels,overlay,scores,heatmaps")] = "labels,overlay",
     heat: Annotated[
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
-    zoom: Annotated[
-        float | None, typer.Option(help="enlarge pictures by this; else as made")
-    ] = None,
+    zoom: Annotated[float | None, typer.Option(help="enlarge pictures first")] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -31,10 +27,11 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="make finished outputs anew")] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> int:
-    """Label every pixel of pictures. Finished outputs are whole, and skipped when run again.
+    """Label every pixel of pictures; what is finished is skipped when run again.
 
-    Writes NAME.png (palette PNG of class ids), NAME_overlay.jpg, and what --save asks for. Pictures
-    that fail are listed in failures.jsonl and the exit code is 1.
+    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
+
+    Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise import model as models
     from pixelwise.cli.running import choose_precision, use_threads
