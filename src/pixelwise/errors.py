@@ -33,6 +33,8 @@ CODES: dict[str, str] = {
     "D018": "the number of channels is not the expected one",
     "D020": "a file cannot be read as an image",
     "D022": "an image has more pixels than the limit",
+    "D023": "a picture is too small for the net",
+    "D024": "a picture changed while it was read",
     "D030": "two files share one stem",
     "D031": "an image or a label map has no partner",
     "D032": "a split is empty or missing",
@@ -137,5 +139,14 @@ def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> 
 
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"; did you mean {', '.join(f'`{c}`' for c in close)}?" if close else ""
-    listed = ", ".join(sorted(known)[:40]) + (", ..." if len(known) > 40 else "")
-    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or f"known: {listed}")
+    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or _listed(known))
+
+
+def _listed(known: Sequence[str], limit: int = 600) -> str:
+    """The names, as many as can be read at a glance."""
+    names, shown, length = sorted(known), 0, 0
+    while shown < len(names) and length < limit:
+        length += len(names[shown]) + 2
+        shown += 1
+    more = f", and {len(names) - shown} more" if shown < len(names) else ""
+    return f"known: {', '.join(names[:shown])}{more}"

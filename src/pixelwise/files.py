@@ -11,12 +11,15 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from pixelwise.errors import ResourceError
 
 Writer = Callable[[BinaryIO], object]
+PREFIX = ".pixelwise-"
+"""Of temporary names; a killed process leaves such a file behind, and nothing else."""
 
 
 def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
@@ -24,7 +27,8 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
 
     Args:
         path: target; missing parent folders are made.
-        content: bytes, text (UTF-8), or a function that writes to the open binary file.
+        content: bytes, text (UTF-8; half surrogates of odd file names become ``\\udcxx``), or a
+            function that writes to the open binary file.
 
     Returns:
         ``path``.
@@ -33,24 +37,30 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
         ResourceError: no space (R001) or no permission (R002); what stood at ``path`` stands still.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as f:
+        temporary, f = _temporary(path.parent)
+        with f:
             if isinstance(content, str):
-                f.write(content.encode())
+                f.write(content.encode("utf-8", "backslashreplace"))
             elif isinstance(content, bytes):
                 f.write(content)
             else:
                 content(f)
             f.flush()
             os.fsync(f.fileno())
-        temporary.replace(path)
+            if os.name == "nt":  # an open file cannot be renamed there
+                f.close()
+            temporary.replace(path)
         _sync_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with suppress(OSError):  # the first error is the one to tell
+                temporary.unlink(missing_ok=True)
+        # Encoders wrap the system's error in their own; the number is in what they wrapped.
         cause = error if isinstance(error, OSError) else error.__context__
-        if isinstance(cause, OSError):
+        if isinstance(cause, OSError) and isinstance(error, Exception):
             raise _write_error(path, cause) from error
         raise
     return path
@@ -62,9 +72,34 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left in ``folder`` (not in subfolders)."""
-    for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
+    """Delete temporary files that a killed process left in ``folder`` (not in subfolders).
+
+    What a living process still writes is locked by it, and stays.
+    """
+    for left in folder.glob(f"{PREFIX}*.tmp"):
+        with suppress(OSError), left.open("rb") as f:
+            _lock(f)
+            left.unlink()
+
+
+def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file, locked; its short name leaves a target's name all the length there is."""
+    while True:
+        path = folder / f"{PREFIX}{secrets.token_hex(8)}.tmp"
+        f = path.open("xb")
+        with suppress(OSError):  # a file system without locks
+            _lock(f, wait=True)
+        if os.name == "nt" or os.fstat(f.fileno()).st_nlink:
+            return path, f
+        f.close()  # ``remove_leftovers`` of another process came between open and lock
+
+
+def _lock(f: IO[bytes], *, wait: bool = False) -> None:
+    if os.name == "nt":  # an open file cannot be deleted there
+        return
+    import fcntl
+
+    fcntl.flock(f, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -82,6 +117,6 @@ def _write_error(path: Path, cause: OSError) -> ResourceError:
         hint = "free some space and run the same command again; finished files are kept"
         return ResourceError("R001", f"{path}: no space left on the device", hint)
     reason = cause.strerror or str(cause)
-    return ResourceError(
-        "R002", f"{path}: cannot be written ({reason})", "choose another -o folder"
-    )
+    if isinstance(cause, FileExistsError | NotADirectoryError):
+        reason = "a file stands where a folder is needed"
+    return ResourceError("R002", f"{path}: cannot be written ({reason})", "choose another -o")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from pixelwise import images, labels
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.errors import ModelError
+from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Precision, Predictor, View, best_class, resolve_device
 from pixelwise.nets import catalog
+from pixelwise.nets.module import Network
+from pixelwise.nets.net import Net
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 from pixelwise.weights.files import weight_file
 
@@ -55,23 +58,34 @@ class Model:
         """Label every pixel of a picture.
 
         Args:
-            picture: a path, an (H, W, 3) uint8 array, or a PIL image.
-            probabilities: keep the softmax of the scores too, (K, H, W) float32.
+            picture: a path, a PIL image, or a uint8 array (H, W, C); (H, W) is grey, and a fourth
+                channel is alpha, composed over white.
+            probabilities: keep them too: (K, H, W) float32, of a classifier its coarse map.
 
         Raises:
-            DataError: a picture that cannot be read, or of other channels.
+            DataError: D010 to D022 a picture that cannot be read or is of another type, D018 of
+                other channels, D023 too small.
             NumericalError: N003 scores that are not finite.
+            ResourceError: R003 it would not fit into memory.
         """
-        image = picture if isinstance(picture, np.ndarray) else _read(picture)
+        image = self._image(picture)
         scores = self.predictor.scores(image)
-        kept = scores
-        if scores.shape[-2:] != image.shape[:2]:  # a classifier's coarse map of probabilities
-            kept = torch.nn.functional.interpolate(scores[None], image.shape[:2], mode="nearest")[0]
-        found = None
-        if probabilities:
-            soft = kept if self.task == "classification" else kept.softmax(0)
-            found = soft.cpu().numpy()
-        return Prediction(image, best_class(kept), self.classes, self.palette, found)
+        grid = self.predictor.grid()
+        found = best_class(scores)
+        if found.shape != image.shape[:2]:  # a classifier's coarse map
+            found = grid.nearest(found, (image.shape[0], image.shape[1]))
+        kept = None
+        if probabilities:  # a classifier's scores are probabilities already
+            soft = scores if self.task == "classification" else scores.softmax(0)
+            kept = soft.cpu().numpy()
+        return Prediction(image, found, self.classes, self.palette, kept, grid)
+
+    def _image(self, picture: Picture | Any) -> NDArray[np.uint8]:
+        if isinstance(picture, Path | str):
+            return images.read_image(Path(picture))
+        if isinstance(picture, np.ndarray):
+            return _array(picture, self.predictor.channels)
+        return images.from_image(picture)
 
     def evaluate(self, data: Path | str, split: str = "val") -> Evaluation:
         """Scores on a split of a data folder."""
@@ -79,6 +93,20 @@ class Model:
         from pixelwise.evaluation.on_dataset import evaluate_model
 
         return evaluate_model(self, open_dataset(Path(data)), split)
+
+    def shown(self, *, zoom: float | None = None, mirror: bool = False) -> Model:
+        """The same model that is shown pictures in another way; what is not given stays.
+
+        Args:
+            zoom: pictures are enlarged by this before the net.
+            mirror: scores are the mean over a picture and its mirror image.
+        """
+        old = self.predictor
+        view = View(old.view.zoom if zoom is None else zoom, mirror or old.view.mirror)
+        predictor = Predictor(
+            old.net, old.preprocess, view=view, precision=old.precision, device=old.device
+        )
+        return dataclasses.replace(self, predictor=predictor)
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
@@ -113,19 +141,59 @@ def load(
             f"{path} holds loose blobs of no net in the catalogue",
             "pixelwise weights import FILE --net NAME -o OUT.safetensors",
         )
-    with torch.device("meta"):
-        net = catalog.build(header.net, **dict(header.options))
-    header, tensors = load_checkpoint(path, net=net)
-    net = catalog.build(header.net, **dict(header.options))
-    net.load_state_dict(tensors)
-    net.eval()
-    preprocess = Preprocess.from_dict(dict(header.preprocess))
-    shown = view or View(**dict(header.inference))
-    predictor = Predictor(net, preprocess, view=shown, precision=precision, device=where)
+    net, preprocess, told = _described(header, path)
+    with torch.device("meta"):  # compared before memory is taken
+        shape_only = Network(net)
+    header, tensors = load_checkpoint(path, net=shape_only)
+    module = Network(net)
+    module.load_state_dict(tensors)
+    module.eval()
+    predictor = Predictor(module, preprocess, view=view or told, precision=precision, device=where)
     return Model(predictor, header, path)
 
 
-def _read(picture: Path | str | Any) -> NDArray[np.uint8]:
-    if isinstance(picture, Path | str):
-        return images.read_image(Path(picture))
-    return images.from_image(picture)
+def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
+    """The net, preprocessing and view that a header names; what it says comes from a file."""
+    try:
+        net = catalog.spec(header.net, **dict(header.options))
+        view = View(**dict(header.inference))
+    except (UsageError, TypeError, ValueError) as error:
+        raise ModelError(
+            "M040",
+            f"{path}: the header describes no net that can be built ({error})",
+            "pip install --upgrade pixelwise, if a newer version wrote it",
+        ) from error
+    preprocess = Preprocess.from_dict(dict(header.preprocess))
+    channels, classes = net.channels[net.input], net.channels[net.output]
+    if len(preprocess.mean) != channels:
+        raise ModelError(
+            "M002", f"{path}: {len(preprocess.mean)} channel means for {channels} channels"
+        )
+    if len(header.classes) != classes:
+        raise ModelError("M002", f"{path}: {len(header.classes)} class names for {classes} classes")
+    return net, preprocess, view
+
+
+def _array(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
+    """An array as the net takes it, (H, W, C) uint8, or the reason why not."""
+    if array.dtype != np.uint8:
+        hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
+        raise DataError(
+            "D015", f"the picture is an array of {array.dtype}, expected uint8, 0 to 255", hint
+        )
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(
+            "D018", f"the picture has shape {array.shape}, expected (H, W) or (H, W, C), not empty"
+        )
+    planes = array if array.ndim == 3 else array[..., None]
+    given = planes.shape[2]
+    if given == 4 and channels == 3:
+        alpha = planes[..., 3:].astype(np.float32) / 255
+        flat = planes[..., :3] * alpha + 255 * (1 - alpha)
+        return flat.round().astype(np.uint8)
+    if given == 1 and channels == 3:
+        return np.repeat(planes, 3, axis=2)
+    if given != channels and array.ndim == 3 and array.shape[0] == channels:
+        hint = "channels come last: a.transpose(1, 2, 0)"
+        raise DataError("D018", f"the picture has shape {array.shape}, expected (H, W, C)", hint)
+    return planes

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import sys
 import tempfile
 import traceback
-from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -25,8 +24,8 @@ from pixelwise.cli import (
     train,
     weights,
 )
-from pixelwise.cli.console import say
-from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError
+from pixelwise.cli.console import emit_json, say
+from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
 
 SHOWN = 20  # problems of one error that are printed; --json has all of them
 
@@ -72,54 +71,58 @@ def run(arguments: list[str]) -> int:
         130 / 143 interrupted after saving (``docs/errors.md``).
     """
     try:
+        code = _outcome(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _outcome(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    try:
         outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except TyperException as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "pixelwise")
-        return _told(UsageError("U002", error.format_message().rstrip("."), f"{command} --help"))
+        text = error.format_message().rstrip(".")
+        if not text:  # a group without a command has shown its help
+            return UsageError.exit_code
+        return _told(UsageError("U002", text, f"{command} --help"), as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
-        return 130
-    except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _told(Stopped(signal.SIGINT, "interrupted"), as_json=as_json)
     except PixelwiseError as error:
-        return _told(error, as_json="--json" in arguments)
+        return _told(error, as_json=as_json)
     except MemoryError:
-        say("error R003: not enough memory\nhint: smaller pictures, a smaller batch or crop")
-        return 5
+        hint = "smaller pictures, a smaller batch or crop"
+        return _told(ResourceError("R003", "not enough memory", hint), as_json=as_json)
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug
-        return _bug(error)
+        return _told(_bug(error), as_json=as_json)
 
 
-def _told(error: PixelwiseError, *, as_json: bool = False) -> int:
+def _told(error: PixelwiseError, *, as_json: bool) -> int:
     code = error.exit_status if isinstance(error, Stopped) else error.exit_code
     problems = error.problems if isinstance(error, DataError) else ()
     if as_json:
-        document = {**error.as_dict(), "problems": [p.as_dict() for p in problems]}
-        sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        emit_json({**error.as_dict(), "problems": [p.as_dict() for p in problems]})
     word = "stopped" if isinstance(error, Stopped) else f"error {error.code}"
-    say(_printable(f"{word}: {error}"))
+    say(f"{word}: {error}")
     for problem in problems[:SHOWN]:
-        say(_printable(f"  {problem.code}: {problem}"))
+        say(f"  {problem.code}: {problem}")
     if len(problems) > SHOWN:
         say(f"  ... and {len(problems) - SHOWN} more (--json lists all)")
     if error.hint:
-        say(_printable(f"hint: {error.hint}"))
+        say(f"hint: {error.hint}")
     return code
 
 
-def _bug(error: Exception) -> int:
-    text = "".join(traceback.format_exception(error))
+def _bug(error: Exception) -> PixelwiseError:
     handle, name = tempfile.mkstemp(prefix="pixelwise-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as f:
-        f.write(text)
-    say(_printable(f"error B001: {type(error).__name__}: {error}".splitlines()[0]))
-    say(f"hint: this is a bug in pixelwise; the traceback is in {Path(name)}, please report it")
-    return 7
-
-
-def _printable(text: str) -> str:
-    """File names may hold anything: control characters and lone surrogates are escaped."""
-    safe = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in safe)
+        f.write("".join(traceback.format_exception(error)))
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    hint = f"this is a bug in pixelwise; the traceback is in {name}, please report it"
+    return PixelwiseError("B001", text, hint)

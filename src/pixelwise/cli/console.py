@@ -10,12 +10,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
 def emit_json(value: Any) -> None:
     """Print one JSON document on stdout; not-a-number becomes null, which JSON can hold."""
-    sys.stdout.write(json.dumps(_plain(value), indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(_plain(value), indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # an ASCII terminal, or the half surrogates of odd file names
+        text = json.dumps(_plain(value), indent=1)
+    sys.stdout.write(text + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -29,13 +35,16 @@ def _plain(value: Any) -> Any:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on stdout; columns whose cells are all numbers are set to the right."""
-    sheet = Table(title=title, title_justify="left", header_style="bold")
+    """Print a table on stdout; columns whose cells are all numbers are set to the right.
+
+    Texts are shown as they are: brackets are no markup, control characters are escaped.
+    """
+    sheet = Table(title=escape(printable(title)) or None, title_justify="left", header_style="bold")
     for i, column in enumerate(columns):
         numeric = all(_is_number(row[i]) for row in rows)
-        sheet.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        sheet.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        sheet.add_row(*(_cell(value) for value in row))
+        sheet.add_row(*(escape(printable(_cell(value))) for value in row))
     stdout().print(sheet)
 
 
@@ -47,7 +56,14 @@ def stdout() -> Console:
 
 def say(text: str) -> None:
     """Talk to the user, on stderr."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """File names may hold anything: control characters and half surrogates are escaped."""
+    safe = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in safe)
 
 
 @contextmanager

@@ -17,6 +17,8 @@ def evaluate(
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
     protocol: Annotated[str, typer.Option(help="names of protocols, or all")] = "paper",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
+    zoom: Annotated[float | None, typer.Option(help="enlarge pictures first")] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
@@ -31,7 +33,8 @@ def evaluate(
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     use_threads(threads)
-    loaded = models.load(model, device=device, precision=choose_precision(precision))
+    given = choose_precision(precision)
+    loaded = models.load(model, device=device, precision=given).shown(zoom=zoom, mirror=mirror)
     dataset = open_dataset(data)
     with progress(f"evaluating {split}", len(dataset.items(split))) as advance:
         found = evaluate_model(loaded, dataset, split, keep=save, watch=advance)

@@ -12,39 +12,44 @@ from pixelwise.cli.console import emit_json, progress, say
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")],
-    sources: Annotated[list[str], typer.Argument(metavar="SRC...", help="files, folders, globs")],
+    sources: Annotated[list[str], typer.Argument(metavar="SRC", help="files, folders, globs")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results")],
-    save: Annotated[
-        str, typer.Option(help="of labels, overlay, scores, heatmaps; comma-separated")
-    ] = "labels,overlay",
+    save: Annotated[str, typer.Option(help="of labels,overlay,scores,heatmaps")] = "labels,overlay",
     heat: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="classes for heatmaps; else the top")
+        list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
+    zoom: Annotated[float | None, typer.Option(help="enlarge pictures first")] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
     force: Annotated[bool, typer.Option("--force", help="make finished outputs anew")] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> int:
-    """Label every pixel of pictures. Finished outputs are whole, and skipped when run again.
+    """Label every pixel of pictures; what is finished is skipped when run again.
 
-    Writes NAME.png (palette PNG of class ids), NAME_overlay.jpg, and what --save asks for. Pictures
-    that fail are listed in failures.jsonl and the exit code is 1.
+    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
+
+    Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise import model as models
     from pixelwise.cli.running import choose_precision, use_threads
     from pixelwise.workflows import prediction
 
     use_threads(threads)
-    plan = prediction.plan(sources, out, save=save, shard=shard)
-    loaded = models.load(model, device=device, precision=choose_precision(precision))
+    wanted = f"{save},heatmaps" if heat else save
+    plan = prediction.plan(sources, out, save=wanted, shard=shard)
+    for folder in plan.skipped:
+        say(f"left out: {folder} holds earlier predictions")
+    given = choose_precision(precision)
+    loaded = models.load(model, device=device, precision=given).shown(zoom=zoom, mirror=mirror)
     with progress("predicting", len(plan.jobs)) as advance:
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:
         emit_json(done.as_dict())
     say(
         f"{done.made} made, {done.skipped} already there, {len(done.failures)} failed; in {out}"
-        + (f" (see {out / 'failures.jsonl'})" if done.failures else "")
+        + (f" (see {out / plan.failures})" if done.failures else "")
     )
     return 1 if done.failures else 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from pixelwise.cli.console import emit_json, say, table
 
@@ -62,15 +61,15 @@ def _print_import(done: Imported) -> None:
     if plan is None:
         tensors = done.foreign.tensors.items()
         rows: list[tuple[object, ...]] = [(k, _shape(t.shape), t.numel()) for k, t in tensors]
-        _table(name, ("stored", "shape", "numbers"), rows)
+        table(name, ("stored", "shape", "numbers"), rows)
     else:
         rows = [
             (r.action, r.source or "-", _shape(r.source_shape), r.target or "-", r.reason)
             for r in plan.rows
         ]
-        _table(f"{name} into {done.header.net}", ("action", "file", "shape", "net", "why"), rows)
+        table(f"{name} into {done.header.net}", ("action", "file", "shape", "net", "why"), rows)
         counts = plan.as_dict()["counts"]
-        _table("", tuple(counts), [tuple(counts.values())])
+        table("", tuple(counts), [tuple(counts.values())])
     for note in (*done.foreign.notes, *(plan.notes if plan else ())):
         say(note)
 
@@ -81,19 +80,13 @@ def _print_show(shown: dict[str, Any]) -> None:
         for t in shown["tensors"]
     ]
     columns = ("tensor", "layer type", "shape", "type", "numbers", "min", "max")
-    _table(f"{shown['kind']} {shown['name']}".strip(), columns, rows)
+    table(f"{shown['kind']} {shown['name']}".strip(), columns, rows)
     facts: list[tuple[object, ...]] = [(k, shown[k]) for k in ("bytes", "parameters", "sha256")]
     facts += [(f"bytes in {k}", v) for k, v in shown.get("accounting", {}).items()]
     facts += [(f"header: {k}", str(v)[:90]) for k, v in shown.get("header", {}).items() if v]
-    _table("", ("fact", "value"), facts)
+    table("", ("fact", "value"), facts)
     for note in shown["notes"]:
         say(note)
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table whose texts come from a file: brackets in them are no markup."""
-    plain = [[escape(v) if isinstance(v, str) else v for v in row] for row in rows]
-    table(escape(title), columns, plain)
 
 
 def _shape(shape: Iterable[int]) -> str:

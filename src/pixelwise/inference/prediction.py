@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise import images, labels
+from pixelwise.errors import UsageError, unknown_name
+from pixelwise.inference.grid import EVERY_PIXEL, Grid
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,7 +28,9 @@ class Prediction:
         labels: (H, W) uint8 class ids (uint16 for more than 255 classes).
         classes: K names.
         palette: K colours.
-        probabilities: (K, H, W) float32 softmax, or None when they were not asked for.
+        probabilities: (K, H, W) float32, of a classifier its coarse map (K, h, w); None when they
+            were not asked for.
+        grid: where the cells of ``probabilities`` lie on the picture.
     """
 
     image: NDArray[np.uint8]
@@ -34,6 +38,7 @@ class Prediction:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     probabilities: NDArray[np.float32] | None = None
+    grid: Grid = EVERY_PIXEL
 
     @property
     def overlay(self) -> Image:
@@ -52,6 +57,26 @@ class Prediction:
         """The label map in colour, as a PIL image."""
         return images.to_image(labels.colour(self.labels, np.asarray(self.palette, np.uint8)))
 
+    def heat(self, name: str | int) -> NDArray[np.float32]:
+        """The probability of a class at every pixel, (H, W) float32.
+
+        Args:
+            name: of the class, a part of it that no other has, or its number.
+
+        Raises:
+            UsageError: U001 no such class, or several; U002 the probabilities were not kept.
+        """
+        if self.probabilities is None:
+            raise UsageError(
+                "U002",
+                "the prediction holds no probabilities",
+                "model.predict(picture, probabilities=True)",
+            )
+        index = name if isinstance(name, int) else find_class(name, self.classes)
+        cells = self.probabilities[index]
+        height, width = self.labels.shape
+        return cells if cells.shape == (height, width) else self.grid.smooth(cells, (height, width))
+
     def areas(self) -> dict[str, float]:
         """Share of the picture by class, for the classes that occur."""
         ids, pixels = np.unique(self.labels, return_counts=True)
@@ -59,3 +84,36 @@ class Prediction:
             self.classes[int(i)]: float(n / self.labels.size)
             for i, n in zip(ids, pixels, strict=True)
         }
+
+
+def find_class(name: str, classes: Sequence[str]) -> int:
+    """The number of the class that is meant.
+
+    Tried in turn: the whole name, one of its synonyms ("tabby" of "tabby, tabby cat"), a part of
+    it, its number; upper and lower case are the same.
+
+    Raises:
+        UsageError: U001 no class fits, or several do.
+    """
+    wanted = name.strip().casefold()
+    folded = [c.casefold() for c in classes]
+    exact = [i for i, c in enumerate(classes) if c == name]
+    rules = (
+        exact,
+        [i for i, c in enumerate(folded) if c == wanted],
+        [i for i, c in enumerate(folded) if wanted in (part.strip() for part in c.split(","))],
+        [i for i, c in enumerate(folded) if wanted and wanted in c],
+        [int(wanted)] if wanted.isdecimal() and int(wanted) < len(classes) else [],
+    )
+    fitting = next((found for found in rules if found), [])
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise unknown_name("class", name, classes)
+    listed = ", ".join(f"{i} `{classes[i]}`" for i in fitting[:10])
+    more = f" and {len(fitting) - 10} more" if len(fitting) > 10 else ""
+    raise UsageError(
+        "U001",
+        f"`{name}` fits {len(fitting)} classes: {listed}{more}",
+        f"give a whole name, or the number: {fitting[0]}",
+    )

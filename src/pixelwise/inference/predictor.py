@@ -14,11 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
+from pixelwise.errors import (
+    DataError,
+    NumericalError,
+    ResourceError,
+    UsageError,
+    unknown_name,
+)
 from pixelwise.images import resize_channels as zoom
+from pixelwise.inference import memory
+from pixelwise.inference.grid import EVERY_PIXEL, Grid
 from pixelwise.nets.module import Network
 
 Precision = Literal["fp32", "bf16"]
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -26,7 +35,10 @@ def resolve_device(name: str) -> torch.device:
 
     Raises:
         ResourceError: R009 the device is asked for by name and absent.
+        UsageError: U001 no such kind of device.
     """
+    if name not in DEVICES:
+        raise unknown_name("device", name, DEVICES)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -92,7 +104,8 @@ class Predictor:
             (K, H, W) float32; (K, h, w) coarse probabilities for a classification net.
 
         Raises:
-            DataError: D018 another number of channels than the net takes.
+            DataError: D018 another number of channels than the net takes, D023 too small for it.
+            ResourceError: R003 it would not fit into memory.
             NumericalError: N003 a score is not finite.
         """
         if image.ndim != 3 or image.shape[2] != self.channels:
@@ -101,20 +114,9 @@ class Predictor:
                 f"the picture has shape {image.shape}, the net takes (H, W, {self.channels})",
                 "use a model trained on pictures of this kind",
             )
-        shown = image
-        if self.view.zoom != 1:
-            height, width = (max(1, round(n * self.view.zoom)) for n in image.shape[:2])
-            shown = zoom(image, (height, width))
-        x = torch.from_numpy(self.preprocess(shown))[None].to(self.device)
-        x = x.contiguous(memory_format=torch.channels_last)
-        with self._ready():
-            scores: Tensor = self.net(x).float()
-            if self.view.mirror:
-                scores = (scores + self.net(x.flip(3)).float().flip(3)) / 2
-            if shown is not image and scores.shape[-2:] == shown.shape[:2]:
-                size = image.shape[:2]
-                scores = F.interpolate(scores, size, mode="bilinear", align_corners=False)
-        scores = scores[0]
+        height, width = self._shown_size(image.shape)
+        with memory.told():
+            scores = self._scores(image, (height, width))
         if not torch.isfinite(scores).all():
             raise NumericalError(
                 "N003",
@@ -122,6 +124,38 @@ class Predictor:
                 "the weights are damaged or training diverged; take an earlier checkpoint",
             )
         return scores
+
+    def grid(self) -> Grid:
+        """Where the cells of ``scores`` lie on the picture."""
+        net = self.net.net
+        view = net.views[net.output].map
+        return EVERY_PIXEL if view.scale == 1 else Grid.of(view, self.view.zoom)
+
+    def _shown_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of the picture as the net will see it, checked before any work."""
+        height, width = (max(1, round(n * self.view.zoom)) for n in shape[:2])
+        try:
+            memory.check(self.net.net, height, width, self.device)
+        except UsageError as error:
+            raise DataError(
+                "D023",
+                f"a picture of {shape[1]}x{shape[0]} is too small for the net ({error})",
+                "enlarge the picture, or take a model made with a larger zoom",
+            ) from error
+        return height, width
+
+    def _scores(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+        shown = image if size == image.shape[:2] else zoom(image, size)
+        x = torch.from_numpy(self.preprocess(shown))[None].to(self.device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        with self._ready():
+            scores: Tensor = self.net(x).float()
+            if self.view.mirror:
+                scores = (scores + self.net(x.flip(3)).float().flip(3)) / 2
+            if shown is not image and scores.shape[-2:] == size:
+                shape = image.shape[:2]
+                scores = F.interpolate(scores, shape, mode="bilinear", align_corners=False)
+        return scores[0]
 
     def labels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The best class of every pixel.

@@ -1,15 +1,13 @@
 """Many pictures through one model: a plan that can be printed, then carried out.
 
-Every output is written whole or not at all. Beside the outputs stands ``manifest.json`` with the
-model's checksum: outputs of another model are not taken for finished.
+Every output is written whole or not at all, and counts as finished by its record
+(``workflows.finished``). ``manifest.json`` names the model: two models in one folder are refused.
 """
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,29 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise import images, labels
-from pixelwise.errors import DataError, PixelwiseError, UsageError, unknown_name
+from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
 from pixelwise.files import atomic_write, remove_leftovers, write_json
-from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.prediction import Prediction, find_class
 from pixelwise.model import Model
+from pixelwise.training.signals import caught
+from pixelwise.workflows import finished
+from pixelwise.workflows.sources import MAKER, MANIFEST, Job, find, is_predictions
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 KINDS = {
     "labels": ".png",
     "overlay": "_overlay.jpg",
     "scores": "_scores.npz",
     "heatmaps": "_heat",
 }
-"""What can be saved, and the end of its file name."""
-MANIFEST = "manifest.json"
+"""What can be saved, and the end of its file name (heat maps: of their folder)."""
+HEAT = "heatmaps"
 TOP = 3  # heat maps drawn when no class is named
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture and the name of its outputs."""
-
-    source: Path
-    name: str
+FIRST = f"first {TOP}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +43,10 @@ class Plan:
     jobs: tuple[Job, ...]
     out: Path
     kinds: tuple[str, ...]
+    failures: str = "failures.jsonl"
+    """File name for what fails; each shard has its own."""
+    skipped: tuple[Path, ...] = ()
+    """Folders of predictions among the sources, which are not taken for pictures."""
 
 
 @dataclass
@@ -73,56 +70,42 @@ def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") ->
         UsageError: unknown outputs, a bad shard, the output folder among the inputs.
         DataError: a source that is not there, no picture at all, colliding names.
     """
-    kinds = tuple(k.strip() for k in save.split(",") if k.strip())
+    kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
     for kind in kinds:
         if kind not in KINDS:
             raise unknown_name("output", kind, tuple(KINDS))
     if not kinds:
         raise UsageError("U002", "--save names no output", f"--save {','.join(KINDS)}")
-    found = [path for source in sources for path in _expand(source)]
-    if out.resolve() in {path.parent.resolve() for path in found}:
-        raise UsageError("U003", f"{out} is also a folder of input pictures", "choose another -o")
-    jobs = _named(list(dict.fromkeys(found)))
-    return Plan(_part(jobs, shard), out, kinds)
+    part, parts = _shard(shard)
+    jobs, skipped = find(sources, out)
+    if HEAT in kinds:
+        _refuse_heat_collisions(jobs)
+    failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
+    return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(skipped))
 
 
-def _expand(source: str) -> list[Path]:
-    path = Path(source)
-    if path.is_dir():
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not inside:
-            raise DataError("D010", f"{path} holds no picture", f"known: {' '.join(SUFFIXES)}")
-        return inside
-    if path.exists():
-        return [path]
-    matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
-    if not matches:
-        raise DataError("D010", f"{source} does not exist and matches nothing", "check the path")
-    return matches
-
-
-def _named(paths: list[Path]) -> list[Job]:
-    """Names by stem; where stems collide the suffix or folder would be lost, so that is refused."""
-    taken: dict[str, Path] = {}
-    for path in paths:
-        if path.stem.lower() in taken:
-            raise DataError(
-                "D030",
-                f"{taken[path.stem.lower()]} and {path} would both be written as {path.stem}.png",
-                "predict them into different folders",
-            )
-        taken[path.stem.lower()] = path
-    return [Job(path, path.stem) for path in taken.values()]
-
-
-def _part(jobs: list[Job], shard: str) -> tuple[Job, ...]:
+def _shard(text: str) -> tuple[int, int]:
     try:
-        part, parts = (int(v) for v in shard.split("/"))
+        part, parts = (int(v) for v in text.split("/"))
     except ValueError as error:
-        raise UsageError("U002", f"--shard is {shard}, expected I/N", "--shard 1/4") from error
+        raise UsageError("U002", f"--shard is {text}, expected I/N", "--shard 1/4") from error
     if not 1 <= part <= parts:
-        raise UsageError("U002", f"--shard is {shard}, expected 1 <= I <= N", "--shard 1/4")
-    return tuple(jobs[part - 1 :: parts])
+        raise UsageError("U002", f"--shard is {text}, expected 1 <= I <= N", "--shard 1/4")
+    return part, parts
+
+
+def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
+    """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
+    folders = {f"{job.name}{KINDS[HEAT]}".casefold(): job for job in jobs}
+    for job in jobs:
+        for parent in Path(job.name).parents:
+            other = folders.get(parent.as_posix().casefold())
+            if other:
+                raise DataError(
+                    "D030",
+                    f"the heat maps of {other.source} would lie among the outputs of {job.source}",
+                    "predict them into different folders",
+                )
 
 
 def carry_out(
@@ -133,7 +116,7 @@ def carry_out(
     force: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> Done:
-    """Predict what is not there yet.
+    """Predict what is not finished yet.
 
     Args:
         plan: of ``plan``.
@@ -143,103 +126,192 @@ def carry_out(
         watch: called after each picture.
 
     Raises:
-        UsageError: U003 the folder holds another model's outputs; U001 an unknown class.
+        UsageError: U003 the folder holds another model's outputs, or files that are not ours; U001
+            an unknown class.
+        ResourceError: the disk is full or not writable.
+        Stopped: a signal came; finished outputs are kept.
     """
-    for name in heat:
-        if name not in model.classes:
-            raise unknown_name("class", name, model.classes)
-    _claim(plan.out, model, force=force)
+    work = _Work(plan, model, tuple(find_class(name, model.classes) for name in heat))
+    _claim(plan, model, force=force)
     done = Done()
-    for job in plan.jobs:
-        if not force and all(_path(plan.out, job, kind).exists() for kind in plan.kinds):
-            done.skipped += 1
-        else:
-            _one(job, plan, model, heat, done)
-        watch()
-    lines = "".join(json.dumps(f, ensure_ascii=False) + "\n" for f in done.failures)
-    failures = plan.out / "failures.jsonl"
-    if lines:
-        atomic_write(failures, lines)
-    else:
-        failures.unlink(missing_ok=True)
+    with caught() as seen:
+        for job in plan.jobs:
+            _one(work, job, done, force=force)
+            watch()
+            if seen.signal:
+                break
+    _list_failures(plan, done)
+    if seen.signal:
+        count = done.made + done.skipped + len(done.failures)
+        raise Stopped(
+            seen.signal,
+            f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept",
+            "run the same command again to go on",
+        )
     return done
 
 
-def _claim(out: Path, model: Model, *, force: bool) -> None:
-    """Note which model the folder belongs to, or refuse to mix two."""
-    identity = {"sha256": model.header.sha256, "precision": model.predictor.precision}
-    manifest = out / MANIFEST
-    if manifest.exists() and not force:
-        known = json.loads(manifest.read_text(encoding="utf-8"))
-        if {k: known.get(k) for k in identity} != identity:
+def _list_failures(plan: Plan, done: Done) -> None:
+    path = plan.out / plan.failures
+    if done.failures:
+        atomic_write(path, "".join(json.dumps(f) + "\n" for f in done.failures))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _claim(plan: Plan, model: Model, *, force: bool) -> None:
+    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
+    out, identity = plan.out, _identity(model)
+    if is_predictions(out):
+        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        if not force and {k: known.get(k) for k in identity} != identity:
             raise UsageError(
                 "U003",
-                f"the outputs in {out} were made by another model ({known.get('model')})",
+                f"the outputs in {out} were made otherwise ({_difference(known, identity)})",
                 "choose another -o, or --force to make them anew",
             )
+    elif not force:
+        _refuse_foreign(plan)
     facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
-    write_json(manifest, {**identity, **facts})
-    remove_leftovers(out)
+    write_json(out / MANIFEST, {"made_by": MAKER, **identity, **facts})
+    for folder in {out, *((out / job.name).parent for job in plan.jobs)}:
+        remove_leftovers(folder)
+
+
+def _identity(model: Model) -> dict[str, Any]:
+    """What outputs depend on beside the picture."""
+    return {
+        "sha256": model.header.sha256,
+        "precision": model.predictor.precision,
+        "view": model.predictor.view.as_dict(),
+    }
+
+
+def _difference(known: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    if known.get("sha256") != identity["sha256"]:
+        return f"by another model, {known.get('model')}"
+    keys = [k for k in identity if known.get(k) != identity[k]]
+    return ", ".join(f"{k} was {known.get(k)}, is {identity[k]}" for k in keys)
+
+
+def _refuse_foreign(plan: Plan) -> None:
+    for job in plan.jobs:
+        for kind in plan.kinds:
+            path = _path(plan.out, job, kind)
+            if path.exists():
+                raise UsageError(
+                    "U003",
+                    f"{path} exists and was not made by pixelwise",
+                    "choose another -o, or --force to replace it",
+                )
 
 
 def _path(out: Path, job: Job, kind: str) -> Path:
     return out / f"{job.name}{KINDS[kind]}"
 
 
-def _one(job: Job, plan: Plan, model: Model, heat: Sequence[str], done: Done) -> None:
-    try:
-        found = model.predict(
-            job.source, probabilities=bool({"scores", "heatmaps"} & set(plan.kinds))
+@dataclass(frozen=True)
+class _Work:
+    plan: Plan
+    model: Model
+    heat: tuple[int, ...]
+
+    def wanted(self) -> tuple[str, ...]:
+        """Kinds of output; each class's heat map is one."""
+        heat = tuple(f"{HEAT} {i}" for i in self.heat) or (f"{HEAT} {FIRST}",)
+        return tuple(k for k in self.plan.kinds if k != HEAT) + (
+            heat if HEAT in self.plan.kinds else ()
         )
-        for kind in plan.kinds:
-            _write(kind, _path(plan.out, job, kind), found, model, heat)
+
+
+def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
+    out, wanted = work.plan.out, work.wanted()
+    try:
+        made_from = {"source_sha256": _hash(job.source), **_identity(work.model)}
+        kinds = wanted if force else finished.missing(out, job.name, made_from, wanted)
+        if not kinds:
+            done.skipped += 1
+            return
+        found = _predict(work, job.source, kinds)
+        if _hash(job.source) != made_from["source_sha256"]:
+            raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
+        made = {kind: _write(kind, work, job, found) for kind in kinds}
+        finished.record(out, job.name, made_from, made)
     except PixelwiseError as error:
-        if error.exit_code == 5:  # a full disk will not get better with the next picture
+        # A full disk will not get better with the next picture; a smaller picture may fit.
+        if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
             raise
         done.failures.append({"path": str(job.source), **error.as_dict()})
         return
     done.made += 1
-    digest = hashlib.sha256(job.source.read_bytes()).hexdigest()
+    digest = made_from["source_sha256"]
     done.results.append({"path": str(job.source), "sha256": digest, "areas": found.areas()})
 
 
-def _write(kind: str, path: Path, found: Prediction, model: Model, heat: Sequence[str]) -> None:
-    match kind:
+def _hash(source: Path) -> str:
+    try:
+        return finished.file_sha256(source)
+    except OSError as error:
+        raise DataError("D010", f"{source}: {error.strerror or error}", "check the path") from error
+
+
+def _predict(work: _Work, source: Path, kinds: Sequence[str]) -> Prediction:
+    wanted = any(kind.startswith(("scores", HEAT)) for kind in kinds)
+    try:
+        return work.model.predict(source, probabilities=wanted)
+    except PixelwiseError as error:
+        if str(source) not in str(error):
+            error.args = (f"{source}: {error}",)
+        raise
+
+
+def _write(kind: str, work: _Work, job: Job, found: Prediction) -> list[Path]:
+    what, _, which = kind.partition(" ")
+    path, header = _path(work.plan.out, job, what), work.model.header
+    match what:
         case "labels":
-            text = {"model": model.header.sha256, "net": model.header.net}
-            images.write_labels(path, found.labels, np.asarray(found.palette, np.uint8), text=text)
+            text = {"model": header.sha256, "net": header.net}
+            palette = np.asarray(found.palette, np.uint8)
+            return [images.write_labels(path, found.labels, palette, text=text)]
         case "overlay":
-            images.write_image(path, found.overlay_array())
+            return [images.write_image(path, found.overlay_array())]
         case "scores":
             assert found.probabilities is not None
             scores = found.probabilities.astype(np.float16)
-            atomic_write(path, lambda f: np.savez_compressed(f, probabilities=scores))
-        case "heatmaps":
-            assert found.probabilities is not None
-            for name in heat or _largest(found):
-                of = found.probabilities[found.classes.index(name)]
-                images.write_image(path / f"{_file_name(name)}.png", heat_map(found.image, of))
+            return [atomic_write(path, lambda f: np.savez_compressed(f, probabilities=scores))]
+        case _:
+            chosen = _largest(found) if which == FIRST else (int(which),)
+            return [_write_heat(path, found, i) for i in chosen]
+
+
+def _write_heat(folder: Path, found: Prediction, index: int) -> Path:
+    """The class number in front keeps apart what letters do not."""
+    name = found.classes[index]
+    drawn = heat_map(found.image, found.heat(index))
+    return images.write_image(folder / f"{index}-{_file_name(name)}.png", drawn)
 
 
 def heat_map(image: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A probability map over its picture: blue is none, red is the map's highest value.
 
+    Below one in a thousand nothing is drawn red.
+
     Args:
         image: (H, W, 3) uint8.
         share: (H, W) in [0, 1].
     """
-    level = np.asarray(share, np.float32) / max(float(share.max()), 1e-6)
+    level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
     hot = labels.heat_colours(level)
     grey = image.mean(axis=2, keepdims=True)
     mixed: NDArray[np.uint8] = (0.45 * grey + 0.55 * hot).round().clip(0, 255).astype(np.uint8)
     return mixed
 
 
-def _largest(found: Prediction) -> list[str]:
+def _largest(found: Prediction) -> tuple[int, ...]:
     assert found.probabilities is not None
     order = found.probabilities.mean(axis=(1, 2)).argsort()[::-1]
-    return [found.classes[int(i)] for i in order[:TOP]]
+    return tuple(int(i) for i in order[:TOP])
 
 
 def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80] or "class"
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:40] or "class"

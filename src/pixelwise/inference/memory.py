@@ -1,0 +1,93 @@
+"""Whether a picture fits into memory, asked before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from pixelwise.errors import ResourceError
+from pixelwise.nets.net import Net
+from pixelwise.nets.table import FLOAT32, peak_of_maps
+
+HINT = "shrink or cut the picture, or take a narrower net"
+SCRATCH = 1.25
+"""Times the maps held: what convolutions use beside their input and output."""
+
+
+def check(net: Net, height: int, width: int, device: torch.device) -> None:
+    """Refuse a picture that does not fit.
+
+    Raises:
+        ResourceError: R003 with the bytes needed and available.
+    """
+    numbers, layer = peak_of_maps(net, height, width)
+    needed, there = int(SCRATCH * FLOAT32 * numbers), available(device)
+    if there is not None and needed > there:
+        raise ResourceError(
+            "R003",
+            f"a picture of {width}x{height} needs about {needed:,} bytes at {layer}, "
+            f"{there:,} are available on {device.type}",
+            HINT,
+        )
+
+
+def available(device: torch.device) -> int | None:
+    """Bytes that can still be taken, or None where the system does not say."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    told = [n for n in (_of_machine(), _of_group(), _of_process()) if n is not None]
+    return min(told, default=None)
+
+
+def _of_machine() -> int | None:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _of_group(folder: str = "/sys/fs/cgroup") -> int | None:
+    """What a container's limit leaves; cached files count as free, as they give way."""
+    limit = "".join(_lines(f"{folder}/memory.max")).strip()
+    used = "".join(_lines(f"{folder}/memory.current")).strip()
+    if not (limit.isdigit() and used.isdigit()):  # "max" is no limit
+        return None
+    facts = dict(line.split() for line in _lines(f"{folder}/memory.stat"))
+    return max(0, int(limit) - int(used) + int(facts.get("inactive_file", 0)))
+
+
+def _of_process() -> int | None:
+    """What ``ulimit -v`` leaves."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    pages = _lines("/proc/self/statm")
+    if limit == resource.RLIM_INFINITY or not pages:
+        return None
+    return max(0, limit - int(pages[0].split()[0]) * resource.getpagesize())
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """An allocation that fails all the same becomes R003."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        text = str(error)
+        short = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in text:
+            raise
+        first = text.splitlines()[0][:200] if text else "an allocation failed"
+        raise ResourceError("R003", f"not enough memory: {first}", HINT) from error

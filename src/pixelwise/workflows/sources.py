@@ -1,0 +1,137 @@
+"""Which pictures are meant by files, folders and globs, and the name of each one's outputs."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.errors import DataError, UsageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+MANIFEST = "manifest.json"
+"""Marks a folder of predictions, and says which model made them."""
+MAKER = "pixelwise predict"
+LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture and the name of its outputs, with folders below the source that held it."""
+
+    source: Path
+    name: str
+
+
+def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[Path]]:
+    """The pictures of all sources, each once, and the folders of predictions that were left out.
+
+    Raises:
+        UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
+        DataError: D010 a source that is not there or holds no picture; D030 names that collide.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
+    jobs: dict[Path, Job] = {}
+    skipped: list[Path] = []
+    for source in sources:
+        for job in _expand(source, skipped):
+            jobs.setdefault(job.source.absolute(), job)
+    home = out.resolve()
+    for job in jobs.values():
+        if home in job.source.resolve().parents:
+            raise UsageError(
+                "U003",
+                f"{out} holds {job.source.name}, a picture to read; outputs could replace it",
+                "choose another -o",
+            )
+    found = list(jobs.values())
+    _refuse_collisions(found)
+    return found, skipped
+
+
+def is_predictions(folder: Path) -> bool:
+    """Whether an earlier ``predict`` wrote ``folder``."""
+    try:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("made_by") == MAKER
+
+
+def _expand(source: str, skipped: list[Path]) -> list[Job]:
+    path = Path(source)
+    if path.is_dir():
+        inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, skipped)]
+        if not inside:
+            known = f"known: {' '.join(SUFFIXES)}"
+            raise DataError("D010", f"{path} holds no picture to read", known)
+        return inside
+    if path.is_file():
+        return [Job(path, _name(Path(path.name)))]
+    if path.exists():
+        raise DataError("D010", f"{path} is neither a file nor a folder", "give pictures")
+    matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
+    files = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if not files:
+        raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
+    return [Job(p, _name(Path(p.name))) for p in files]
+
+
+def _walk(root: Path, skipped: list[Path]) -> Iterator[Path]:
+    """Pictures below ``root``; links to folders are not followed, hidden names not taken."""
+    for place, folders, files in os.walk(root):
+        here = Path(place)
+        if is_predictions(here):
+            skipped.append(here)
+            folders.clear()
+            continue
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in sorted(files):
+            path = here / name
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _name(relative: Path) -> str:
+    """The path without suffix; a part too long for an ending is cut and keeps a digest."""
+    return "/".join(_short(part) for part in relative.with_suffix("").parts)
+
+
+def _short(part: str) -> str:
+    raw = os.fsencode(part)
+    if len(raw) <= LONGEST:
+        return part
+    kept = raw[: LONGEST - 9].decode("utf-8", "ignore")
+    return f"{kept}-{hashlib.sha256(raw).hexdigest()[:8]}"
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Two pictures, one name: also where the file system does not tell letters apart."""
+    taken: dict[str, Job] = {}
+    problems = []
+    for job in jobs:
+        key = unicodedata.normalize("NFC", job.name).casefold()
+        if key in taken:
+            problems.append(
+                DataError(
+                    "D030",
+                    f"{taken[key].source} and {job.source} would both be written as {job.name}.png",
+                    "predict them into different folders",
+                )
+            )
+        taken.setdefault(key, job)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise DataError(
+            "D030",
+            f"{len(problems)} pairs of pictures would be written under one name",
+            "predict them into different folders",
+            problems,
+        )

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pixelwise import errors
+from pixelwise.errors import CODES, DataError, PixelwiseError, Stopped, unknown_name
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "pixelwise"
+CLASSES = {
+    "U": errors.UsageError,
+    "D": errors.DataError,
+    "M": errors.ModelError,
+    "R": errors.ResourceError,
+    "N": errors.NumericalError,
+    "B": errors.PixelwiseError,
+}
+
+
+def used_codes() -> set[str]:
+    """Codes that stand in the source as a literal, outside the registry itself."""
+    text = "\n".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
+    return set(re.findall(r'"([UDMRNBS]\d{3})"(?!:)', text))
+
+
+def documented() -> dict[str, str]:
+    text = (ROOT / "docs" / "errors.md").read_text("utf-8")
+    parts = re.split(r"^### ([A-Z]\d{3}): ", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def test_every_code_is_raised_somewhere_and_every_raised_code_is_registered() -> None:
+    assert used_codes() == set(CODES)
+
+
+def test_the_page_explains_every_code_in_order_and_nothing_else() -> None:
+    assert list(documented()) == list(CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_each_entry_has_meaning_exit_code_example_and_advice(code: str) -> None:
+    entry = documented()[code]
+    assert entry.splitlines()[0] == CODES[code]
+    status = "130 or 143" if code == "S001" else str(CLASSES[code[0]].exit_code)
+    assert f"Exit code {status}." in entry
+    word = "stopped:" if code == "S001" else f"error {code}: "
+    example = re.search(r"```text\n(.*?)```", entry, re.DOTALL)
+    assert example is not None
+    assert example[1].startswith(word)
+    assert "What to do: " in entry
+
+
+def test_classes_are_what_python_code_expects_to_catch() -> None:
+    for kind in (errors.UsageError, errors.DataError, errors.ModelError):
+        assert issubclass(kind, ValueError)
+    assert issubclass(errors.ResourceError, RuntimeError)
+    assert issubclass(errors.NumericalError, ArithmeticError)
+    assert {kind.exit_code for kind in CLASSES.values()} == set(range(2, 8))
+    assert [Stopped(n, "").exit_status for n in (2, 15)] == [130, 143]
+
+
+def test_an_unregistered_code_is_our_own_mistake() -> None:
+    with pytest.raises(AssertionError, match="Z999"):
+        PixelwiseError("Z999", "what")
+
+
+def test_as_plain_data() -> None:
+    found = DataError("D012", "a.png: 7", "look", problems=[DataError("D013", "b.png")])
+    assert found.as_dict() == {"code": "D012", "error": "a.png: 7", "hint": "look"}
+    assert [p.code for p in found.problems] == ["D013"]
+
+
+def test_similar_names_come_first_and_long_lists_are_cut() -> None:
+    close = unknown_name("net", "fcn8-tiny", ["fcn8s-tiny", "unet"])
+    assert str(close) == "no net is called `fcn8-tiny`; did you mean `fcn8s-tiny`?"
+    assert close.hint == "known: fcn8s-tiny, unet"
+    many = unknown_name("class", "q", [f"a long class name {i:04}" for i in range(1000)])
+    assert len(many.hint) < 700
+    assert many.hint.startswith("known: a long class name 0000, ")
+    shown = many.hint.count("a long class name")
+    assert many.hint.endswith(f", and {1000 - shown} more")

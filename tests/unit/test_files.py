@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from pixelwise import files
+from pixelwise.errors import DataError, ResourceError
+from pixelwise.files import atomic_write, remove_leftovers, write_json
+
+
+def names(folder: Path) -> set[str]:
+    return {p.name for p in folder.iterdir()}
+
+
+def test_bytes_text_and_writers_arrive_and_parents_are_made(tmp_path: Path) -> None:
+    assert atomic_write(tmp_path / "a/b/one", b"\x00\xff").read_bytes() == b"\x00\xff"
+    assert atomic_write(tmp_path / "two", "tür\n").read_text("utf-8") == "tür\n"
+    assert atomic_write(tmp_path / "three", lambda f: f.write(b"x")).read_bytes() == b"x"
+    assert names(tmp_path) == {"a", "two", "three"}
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = atomic_write(tmp_path / "a", b"old")
+
+    def fails(f: BinaryIO) -> None:
+        f.write(b"new")
+        raise DataError("D012", "in the middle")
+
+    with pytest.raises(DataError, match="in the middle"):
+        atomic_write(path, fails)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == {"a"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "R001"), (errno.EACCES, "R002")])
+def test_errors_of_the_system_have_codes_also_when_wrapped(
+    tmp_path: Path, number: int, code: str
+) -> None:
+    def wrapped(f: BinaryIO) -> None:
+        try:
+            raise OSError(number, os.strerror(number))
+        except OSError:
+            raise RuntimeError("encoder error -2")  # noqa: B904 - as encoders do
+
+    with pytest.raises(ResourceError) as caught:
+        atomic_write(tmp_path / "a", wrapped)
+    assert caught.value.code == code
+    assert names(tmp_path) == set()
+
+
+def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for target in ("file/a", "file/deeper/a"):
+        with pytest.raises(ResourceError, match="a file stands where a folder is needed") as caught:
+            atomic_write(tmp_path / target, b"")
+        assert caught.value.code == "R002"
+
+
+def test_a_folder_at_the_target_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(ResourceError, match="R002|cannot be written"):
+        atomic_write(tmp_path / "a", b"")
+    assert names(tmp_path) == {"a"}
+
+
+def test_names_may_take_all_the_length_there_is(tmp_path: Path) -> None:
+    assert atomic_write(tmp_path / ("n" * 255), b"1").read_bytes() == b"1"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes")
+def test_the_mode_is_what_the_umask_gives(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        mode = atomic_write(tmp_path / "a", b"").stat().st_mode
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(mode) == 0o644
+
+
+def test_file_then_name_then_folder_are_made_lasting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    sync, replace = os.fsync, Path.replace
+
+    def noted_sync(handle: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file"
+        seen.append(kind)
+        sync(handle)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        seen.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(files.os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    atomic_write(tmp_path / "a", b"x")
+    assert seen == ["file", "rename", "folder"]
+
+
+def test_half_surrogates_of_file_names_stay_readable_json(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", {"name": "tür\udcff"})
+    assert json.loads(path.read_text("utf-8")) == {"name": "tür\udcff"}
+    assert "tür" in path.read_text("utf-8")
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from pixelwise.files import atomic_write
+def slow(f):
+    f.write(b"half"); f.flush(); print("ready", flush=True); sys.stdin.read(1); f.write(b" whole")
+atomic_write(Path(sys.argv[1]), slow)
+"""
+
+
+def writing(path: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"ready\n"
+    return process
+
+
+def finish(process: subprocess.Popen[bytes]) -> int:
+    with process:
+        process.communicate(b"\n", timeout=30)
+    return process.returncode
+
+
+def test_what_a_killed_process_left_is_removed_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / ".notes.tmp").write_bytes(b"yours")
+    process = writing(tmp_path / "a")
+    process.kill()
+    finish(process)
+    assert len(names(tmp_path)) == 2
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == {".notes.tmp"}
+
+
+def test_what_a_living_process_writes_is_not_removed(tmp_path: Path) -> None:
+    process = writing(tmp_path / "a")
+    began = time.monotonic()
+    remove_leftovers(tmp_path)
+    assert time.monotonic() - began < 5  # it does not wait for the lock
+    assert finish(process) == 0
+    assert (tmp_path / "a").read_bytes() == b"half whole"
+    assert names(tmp_path) == {"a"}
