@@ -53,7 +53,8 @@ def _imports(path: Path, node: ast.AST, *, inside: bool, typing_only: bool) -> I
             for name in child.names:
                 yield Import(path, child.lineno, name.name, inside, typing_only)
         elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0 and child.module, f"{path}:{child.lineno}: relative import"
+            assert child.module, f"{path}:{child.lineno}: an import without a name"
+            assert not child.level, f"{path}:{child.lineno}: a relative import"
             named = [f"{child.module}.{n.name}" for n in child.names]
             for module in named if child.module == "pixelwise" else [child.module]:
                 yield Import(path, child.lineno, module, inside, typing_only)

@@ -1,4 +1,4 @@
-"""The command starts without torch or a warning, and every command explains itself on one screen."""
+"""The command starts without torch or a warning; every command explains itself on one screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
     plain = {"COLUMNS": str(COLUMNS), "NO_COLOR": "1", "TERM": "dumb", "PYTHONPATH": paths}
     call = [sys.executable, *arguments]
     env = {**os.environ, **plain}
-    return subprocess.run(call, cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        call, cwd=cwd, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.parametrize("module", ["pixelwise", "pixelwise.__main__"])

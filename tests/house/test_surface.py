@@ -11,8 +11,9 @@ import inspect
 import json
 from typing import Any
 
-import pixelwise
 from tests.house.source import ROOT
+
+import pixelwise
 
 FILE = ROOT / "tests" / "api_surface.json"
 
