@@ -1,0 +1,50 @@
+"""The house as data: which part stands on which floor, and who may know which library.
+
+A part is a package or a single module directly under ``pixelwise``. It may import parts of lower
+floors and itself, nothing else; parts of one floor do not know each other.
+"""
+
+from __future__ import annotations
+
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"__init__", "errors", "labels"}),
+    frozenset({"files", "geometry"}),
+    frozenset({"images"}),
+    frozenset({"nets", "data", "losses", "metrics"}),
+    frozenset({"weights"}),
+    frozenset({"inference"}),
+    frozenset({"model"}),
+    frozenset({"evaluation", "report"}),
+    frozenset({"training"}),
+    frozenset({"workflows"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
+)
+
+# The one way up, only inside a function or for types (docs/adr/0013-floors.md).
+SHORTCUTS: dict[tuple[str, str], str] = {
+    ("model", "evaluation"): "Model.evaluate is the method users look for",
+}
+
+# Library -> where it may be imported: a folder (with /) or a file.
+RIM: dict[str, tuple[str, ...]] = {
+    "PIL": ("images.py",),
+    "lightning_fabric": ("training/",),
+    "numba": ("metrics/",),
+    "typer": ("cli/",),
+    "rich": ("cli/", "training/watching.py"),
+    "yaml": ("training/recipe_text.py", "report/build.py"),
+    "safetensors": ("weights/",),
+    "numpy": ("",),
+    "torch": (
+        "nets/module.py",
+        "nets/upsampling.py",
+        "losses/cross_entropy.py",
+        "weights/",
+        "inference/",
+        "model.py",
+        "training/",
+        "workflows/",
+        "cli/running.py",
+    ),
+}

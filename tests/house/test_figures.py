@@ -1,0 +1,143 @@
+"""Figures and names in the documents are those of the code."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.house.markdown import Table, table, tables
+from tests.house.source import PACKAGE, ROOT
+
+from pixelwise.metrics.protocols import PROTOCOLS
+from pixelwise.nets.catalog import spec
+from pixelwise.training.recipe import Recipe
+
+DOCS = ROOT / "docs"
+GEOMETRY = DOCS / "geometry.md"
+
+
+# -- nets -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_table_of_nets_is_true(readme: str) -> None:
+    (found,) = [t for t in tables(ROOT / readme) if t.rows[0][0].startswith("`fcn")]
+    for name, parameters, field, _ in found.rows:
+        net = spec(name.strip("`"))
+        assert int(parameters.replace(",", "")) == net.parameters(), name
+        assert float(field) == net.receptive_field, name
+
+
+def derived(found: Table) -> dict[str, tuple[Fraction, Fraction]]:
+    """First layer named in a row to scale and shift, where the row has them."""
+    rows = [row for row in found.rows if row[2]]
+    return {row[0].partition(",")[0]: (Fraction(row[2]), Fraction(row[3])) for row in rows}
+
+
+@pytest.mark.parametrize(("index", "net"), [(0, "fcn8s-vgg16"), (1, "fcn8s-alexnet")])
+def test_derivations_are_what_the_code_computes(index: int, net: str) -> None:
+    walks = [
+        t for t in tables(GEOMETRY) if t.header == ("layer", "added to the shift", "scale", "shift")
+    ]
+    views = spec(net).views
+    told = derived(walks[index])
+    assert len(told) >= 5
+    for layer, (scale, shift) in told.items():
+        place = views[layer if layer in views else "score_fr"].map
+        assert (place.scale, place.shift) == (scale, shift), layer
+
+
+def test_offsets_in_the_text_are_the_crops() -> None:
+    text = GEOMETRY.read_text("utf-8")
+    told = {"fcn32s-vgg16": (19,), "fcn16s-vgg16": (5, 27), "fcn8s-vgg16": (5, 9, 31)}
+    for net, offsets in (told | {"fcn32s-alexnet": (18,)}).items():
+        assert tuple(spec(net).crops().values()) == offsets
+        assert all(f"**{offset}**" in text for offset in offsets)
+    assert tuple(spec("fcn8s-vgg16-tight").crops().values()) == (1, 1, 7)
+
+
+def test_sizes_are_what_the_code_computes() -> None:
+    found = table(GEOMETRY, "map")
+    net = spec("fcn8s-vgg16")
+    for row in found.rows:
+        for picture, size in zip(found.header[1:], row[1:], strict=True):
+            lengths = [net.sizes(int(n))[row[0]] for n in picture.split("x")]
+            assert "x".join(map(str, lengths)) == size, row[0]
+
+
+def test_fields_are_what_the_code_computes() -> None:
+    views = spec("fcn8s-vgg16").views
+    for layer, field, step in table(GEOMETRY, "VGG16").rows:
+        assert (views[layer].field, views[layer].map.scale) == (int(field), int(step)), layer
+
+
+def test_costs_of_the_geometries_are_true() -> None:
+    for net, told in (("fcn8s-vgg16", 146.4), ("fcn8s-vgg16-tight", 82.7)):
+        assert sum(spec(net).macs(375, 500).values()) / 1e9 == pytest.approx(told, abs=0.05)
+        assert f"{told}" in GEOMETRY.read_text("utf-8")
+
+
+# -- the recipe -----------------------------------------------------------------------------------
+def settings(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting with its default as the documents write it."""
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(field.default):
+            yield from settings(type(field.default), f"{prefix}{field.name}.")
+        else:
+            yield prefix + field.name, shown(field.default)
+
+
+def shown(value: Any) -> str:
+    if value is dataclasses.MISSING:
+        return "{}"
+    if isinstance(value, tuple):
+        return ", ".join(f"{v:g}" for v in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return {"": "(empty)", None: "none"}.get(value, str(value))
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    page = DOCS / "training.md"
+    found = [row for t in tables(page) if t.header[0] == "setting" for row in t.rows]
+    assert {name.strip("`"): default for name, default, _ in found} == dict(settings(Recipe))
+
+
+def test_every_setting_has_a_sentence_in_the_source() -> None:
+    tree = ast.parse((PACKAGE / "training" / "recipe.py").read_text("utf-8"))
+    bare = []
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            for field, after in zip(node.body, [*node.body[1:], ast.Pass()], strict=True):
+                if isinstance(field, ast.AnnAssign) and not isinstance(after, ast.Expr):
+                    bare.append(f"{node.name}.{ast.unparse(field.target)}")
+    assert not bare
+
+
+# -- evaluation -----------------------------------------------------------------------------------
+def test_every_protocol_is_documented_with_meaning_and_source() -> None:
+    found = table(DOCS / "evaluation.md", "protocol").rows
+    told = [(f"`{p.name}`", p.meaning, p.source) for p in PROTOCOLS.values()]
+    assert list(found) == told
+
+
+def test_readme_counts_the_protocols() -> None:
+    words = {13: ("thirteen", "十三"), 14: ("fourteen", "十四"), 15: ("fifteen", "十五")}
+    english, chinese = words[len(PROTOCOLS) - 1]
+    assert f"{english} other rules" in (ROOT / "README.md").read_text("utf-8").lower()
+    assert f"另外{chinese}种" in (ROOT / "README.zh-CN.md").read_text("utf-8")
+
+
+# -- misunderstandings ----------------------------------------------------------------------------
+def test_every_misunderstanding_is_explained_in_both_languages() -> None:
+    (found,) = tables(Path(DOCS / "misunderstandings.md"))
+    assert len(found.rows) == 18
+    for said, english, chinese in found.rows:
+        assert " / " in said
+        assert english.isascii()
+        assert any("一" <= c <= "鿿" for c in chinese)
