@@ -1,0 +1,173 @@
+"""Random changes move picture and labels together; what is not known is void."""
+
+import numpy as np
+import pytest
+
+from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess, standard
+from pixelwise.data.sample import Sample
+from pixelwise.data.transforms import Augment, apply, collate
+from pixelwise.errors import ModelError
+
+LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6)
+SAMPLE = Sample("a", np.repeat(LABELS[..., None] * 8, 3, 2), LABELS)
+FILL = np.array([1, 2, 3], np.uint8)
+
+
+def changed(augment: Augment, seed: int = 0, sample: Sample = SAMPLE, **options) -> Sample:
+    return apply(sample, augment, np.random.default_rng(seed), fill=FILL, **options)
+
+
+def test_nothing_asked_nothing_changed() -> None:
+    found = changed(Augment())
+    assert np.array_equal(found.image, SAMPLE.image)
+    assert np.array_equal(found.labels, SAMPLE.labels)
+
+
+def test_mirror_turns_both_for_half_of_the_samples() -> None:
+    turned = 0
+    for seed in range(200):
+        found = changed(Augment(mirror=True), seed)
+        assert np.array_equal(found.image[..., 0], found.labels * 8)
+        turned += bool(np.array_equal(found.labels, LABELS[:, ::-1]))
+    assert 75 < turned < 125
+
+
+def test_crops_lie_inside_and_reach_every_corner() -> None:
+    corners = set()
+    for seed in range(300):
+        found = changed(Augment(crop=(3, 4)), seed)
+        top, left = divmod(int(found.labels[0, 0]), 6)
+        assert np.array_equal(found.labels, LABELS[top : top + 3, left : left + 4])
+        assert np.array_equal(found.image[..., 0], found.labels * 8)
+        corners.add((top, left))
+    assert corners == {(y, x) for y in range(3) for x in range(3)}
+
+
+def test_a_crop_larger_than_the_picture_is_padded_with_void_and_the_mean() -> None:
+    found = changed(Augment(crop=(9, 10)), 4)
+    assert found.labels.shape == (9, 10)
+    known = found.labels != 255
+    assert known.sum() == 30
+    assert np.array_equal(found.labels[known], LABELS.ravel())
+    assert (found.image[~known] == FILL).all()
+
+
+def test_jitter_shifts_and_fills() -> None:
+    seen = set()
+    for seed in range(200):
+        found = changed(Augment(jitter=2), seed)
+        assert found.labels.shape == (5, 6)
+        known = found.labels != 255
+        rows, columns = np.nonzero(known)
+        true_rows, true_columns = np.divmod(found.labels[known].astype(int), 6)
+        shift = {
+            (int(a), int(b)) for a, b in zip(true_rows - rows, true_columns - columns, strict=True)
+        }
+        assert len(shift) == 1
+        seen |= shift
+        assert (found.image[~known] == FILL).all()
+    assert seen == {(y, x) for y in range(-2, 3) for x in range(-2, 3)}
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
+def test_scaling_by_whole_factors_repeats_or_drops_labels(factor: float) -> None:
+    labels = np.repeat(np.repeat(LABELS, 2, 0), 2, 1)
+    sample = Sample("a", np.repeat(labels[..., None], 3, 2), labels)
+    found = changed(Augment(scale=(factor, factor)), sample=sample)
+    assert found.labels.shape == tuple(round(n * factor) for n in labels.shape)
+    times = round(2 * factor)
+    assert np.array_equal(found.labels, np.repeat(np.repeat(LABELS, times, 0), times, 1))
+
+
+def test_a_scaled_crop_is_the_crop_of_the_scaled_sample() -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 9, (40, 50), np.uint8)
+    smooth = np.linspace(0, 255, 50, dtype=np.float64)[None, :, None] * np.ones((40, 1, 3))
+    sample = Sample("a", smooth.astype(np.uint8), labels)
+    whole = changed(Augment(scale=(1.27, 1.27)), sample=sample)
+    part = changed(Augment(scale=(1.27, 1.27), crop=(20, 30)), 3, sample=sample)
+    agreement = {
+        (y, x): (whole.labels[y : y + 20, x : x + 30] == part.labels).mean()
+        for y in range(32)
+        for x in range(35)
+    }
+    y, x = max(agreement, key=agreement.__getitem__)
+    assert agreement[y, x] > 0.9  # cells whose centre falls on an edge may go either way
+    assert sorted(agreement.values())[-2] < 0.5
+    apart = np.abs(whole.image[y : y + 20, x : x + 30].astype(int) - part.image)
+    assert apart.max() <= 1
+
+
+def test_rare_classes_are_seen_more_often() -> None:
+    labels = np.zeros((60, 60), np.uint8)
+    labels[50:53, 5:8] = 1
+    sample = Sample("a", np.zeros((60, 60, 3), np.uint8), labels)
+
+    def hits(rare: float) -> int:
+        augment = Augment(crop=(20, 20), rare=rare)
+        found = (changed(augment, s, sample, rare_classes=(1,)) for s in range(100))
+        return sum(bool((f.labels == 1).any()) for f in found)
+
+    assert hits(0.0) < 25
+    assert hits(1.0) == 100
+
+
+def test_brightness_contrast_and_saturation_by_hand() -> None:
+    grey = Sample("a", np.full((4, 4, 3), 100, np.uint8), np.zeros((4, 4), np.uint8))
+    bright = [int(changed(Augment(brightness=0.5), s, grey).image[0, 0, 0]) for s in range(100)]
+    assert min(bright) < 60
+    assert max(bright) > 140
+    assert all(50 <= b <= 150 for b in bright)
+    flat = changed(Augment(contrast=0.5, saturation=0.9, hue=0.5), 1, grey).image
+    assert np.abs(flat.astype(int) - 100).max() <= 1  # grey stays grey
+    red = Sample("a", np.full((4, 4, 3), (160, 100, 100), np.uint8), grey.labels)
+    turned = changed(Augment(hue=0.5), 2, red).image[0, 0].astype(int)
+    assert abs(int(turned.sum()) - 360) <= 3  # a turn about the grey axis keeps the sum
+    assert abs(int(turned[0]) - 160) > 10
+
+
+def test_the_same_generator_gives_the_same_bytes_and_inputs_stay() -> None:
+    augment = Augment(True, (0.5, 2.0), (7, 7), 0.3, 0.3, 0.3, 0.1, 2, 0.5)
+    before = SAMPLE.image.copy(), SAMPLE.labels.copy()
+    one, two = (changed(augment, 9, rare_classes=(3,)) for _ in range(2))
+    assert one.image.tobytes() == two.image.tobytes()
+    assert one.labels.tobytes() == two.labels.tobytes()
+    assert np.array_equal(SAMPLE.image, before[0])
+    assert np.array_equal(SAMPLE.labels, before[1])
+
+
+def test_collate_pads_at_the_right_and_below() -> None:
+    small = Sample("b", SAMPLE.image[:2, :3], LABELS[:2, :3])
+    images, labels = collate([SAMPLE, small], CAFFE)
+    assert images.shape == (2, 3, 5, 6)
+    assert (labels[1, 2:] == 255).all()
+    assert (labels[1, :, 3:] == 255).all()
+    assert not images[1, :, 2:].any()
+    assert np.array_equal(images[1, :, :2, :3], CAFFE(small.image))
+
+
+def test_preprocessing_by_hand() -> None:
+    pixel = np.array([[[255, 128, 0]]], np.uint8)
+    assert CAFFE(pixel)[:, 0, 0].tolist() == pytest.approx(
+        [0 - 104.00699, 128 - 116.66877, 255 - 122.67892]
+    )
+    assert IMAGENET(pixel)[:, 0, 0].tolist() == pytest.approx(
+        [(1 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (0 - 0.406) / 0.225], rel=1e-5
+    )
+    assert CAFFE.mean_pixel().tolist() == [123, 117, 104]
+    assert IMAGENET.mean_pixel().tolist() == [124, 116, 104]
+    assert Preprocess.from_dict(CAFFE.as_dict()) == CAFFE
+    assert standard([10, 20], [0, 5])(np.array([[[10, 30]]], np.uint8))[:, 0, 0].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"order": "xyz", "scale": 1, "mean": [], "std": []},
+        {"order": "rgb", "scale": 1, "mean": [1], "std": [0]},
+    ],
+)
+def test_senseless_preprocessing_in_a_file_is_refused(broken) -> None:
+    with pytest.raises(ModelError):
+        Preprocess.from_dict(broken)

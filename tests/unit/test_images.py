@@ -1,0 +1,203 @@
+"""Pictures and label maps in every form that files have."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from pixelwise import images
+from pixelwise.data.layouts import exif_rule, open_dataset
+from pixelwise.errors import DataError
+from pixelwise.labels import voc_palette
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from make_data import folder_set
+
+RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+RGB = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
+
+
+def save(path: Path, image: Image.Image, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "gif", "webp"])
+def test_grey_becomes_rgb(tmp_path: Path, suffix: str) -> None:
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(RAMP), **options)
+    assert np.array_equal(images.read_image(path), np.repeat(RAMP[..., None], 3, 2))
+
+
+def test_sixteen_bits_are_scaled_not_cut(tmp_path: Path) -> None:
+    """0..65535 to 0..255 by 257; a plain conversion would give 255 almost everywhere."""
+    values = np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16)
+    path = save(tmp_path / "a.png", Image.fromarray(values))
+    assert images.read_image(path)[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
+    assert images.read_raw(path).tolist() == values.tolist()
+    assert images.read_raw(path).dtype == np.uint16
+
+
+def test_alpha_is_laid_over_white(tmp_path: Path) -> None:
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[0, :, 0], rgba[0, :, 3] = 200, (0, 255, 51)
+    path = save(tmp_path / "a.png", Image.fromarray(rgba))
+    assert images.read_image(path)[0].tolist() == [[255, 255, 255], [200, 0, 0], [244, 204, 204]]
+    grey = save(tmp_path / "b.png", Image.fromarray(rgba[..., [0, 3]]))
+    assert images.read_image(grey)[0, :, 0].tolist() == [255, 200, 244]
+
+
+def test_palettes_are_colours_in_pictures_and_indices_in_labels(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1, 15, 255]], np.uint8), "L")
+    image.putpalette(voc_palette().tobytes())
+    path = save(tmp_path / "a.png", image)
+    assert images.read_labels(path).tolist() == [[0, 1, 15, 255]]
+    assert images.read_image(path)[0, 1].tolist() == [128, 0, 0]
+    path = save(tmp_path / "b.png", image, transparency=0)
+    assert images.read_labels(path).tolist() == [[0, 1, 15, 255]]
+
+
+def test_cmyk_is_converted_and_float_is_refused_by_name(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.jpg", Image.new("CMYK", (8, 8), (255, 0, 0, 0)), quality=100)
+    assert np.abs(images.read_image(path).astype(int) - [0, 255, 255]).max() <= 3
+    path = save(tmp_path / "b.tif", Image.fromarray(np.ones((2, 2), np.float32)))
+    with pytest.raises(DataError, match="mode F") as caught:
+        images.read_image(path)
+    assert caught.value.code == "D015"
+
+
+def test_bits_and_one_pixel(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.array([[True, False]])))
+    assert images.read_image(path)[0, :, 0].tolist() == [255, 0]
+    assert images.read_labels(path).tolist() == [[1, 0]]
+    path = save(tmp_path / "b.png", Image.new("RGB", (1, 1), (1, 2, 3)))
+    assert images.read_image(path).tolist() == [[[1, 2, 3]]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_a_picture_as_pillow_does(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
+    with Image.open(path) as stored:
+        wanted = np.asarray(ImageOps.exif_transpose(stored))
+    assert np.array_equal(images.read_image(path), wanted)
+    assert np.array_equal(images.read_image(path, exif="ignore"), RGB)
+    assert images.image_header(path).shown_size == wanted.shape[:2]
+
+
+def test_a_label_map_decides_whether_its_picture_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6
+    path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
+    assert exif_rule(path, (6, 8)) == "ignore"
+    assert exif_rule(path, (8, 6)) == "apply"
+    square = save(tmp_path / "b.png", Image.fromarray(RGB[:, :6]), exif=exif)
+    with pytest.raises(DataError, match="orientation 6") as caught:
+        exif_rule(square, (6, 6))
+    assert caught.value.code == "D014"
+
+
+def test_a_turned_picture_is_read_with_its_labels(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 8
+    upright = np.asarray(Image.open(root / "images" / "p0.png"))
+    Image.fromarray(np.rot90(upright, -1)).save(root / "images" / "p0.png", exif=exif)
+    dataset = open_dataset(root)
+    item = next(i for i in dataset.all_items() if i.name == "p0")
+    assert np.array_equal(dataset.read(item).image, upright)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "cannot be read"),
+        (b"<html>404</html>", "not a picture"),
+        (b"%PDF-1.7 nothing", "not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
+    ],
+)
+def test_what_is_no_picture(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=told) as caught:
+        images.read_image(path)
+    assert caught.value.code == "D020"
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_cut_files_are_refused_at_every_length(tmp_path: Path, kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)).save(
+        buffer, kind
+    )
+    whole = buffer.getvalue()
+    path = tmp_path / "a.bin"
+    for share in (0.1, 0.5, 0.9):
+        path.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(DataError):
+            images.read_image(path)
+
+
+def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
+    """9.9 kB that would take 243 MB; below Pillow's own limit."""
+    path = save(tmp_path / "a.png", Image.new("1", (9000, 9000)))
+    assert path.stat().st_size < 20_000
+    with pytest.raises(DataError, match=r"9000x9000 = 81\.0 MP, the limit is 64 MP") as caught:
+        images.read_image(path)
+    assert caught.value.code == "D022"
+    assert images.read_raw(save(tmp_path / "b.png", Image.new("1", (90, 90)))).shape == (90, 90)
+
+
+def test_label_maps_in_colours_or_jpeg_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    with pytest.raises(DataError, match="commonest colours are") as caught:
+        images.read_labels(path)
+    assert caught.value.code == "D016"
+    path = save(tmp_path / "a.jpg", Image.fromarray(RAMP))
+    with pytest.raises(DataError, match="JPEG") as caught:
+        images.read_labels(path)
+    assert caught.value.code == "D017"
+
+
+def test_indices_saved_as_rgb_are_indices(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(np.repeat(RAMP[..., None], 3, 2)))
+    assert np.array_equal(images.read_labels(path), RAMP)
+
+
+def test_written_label_maps_open_in_colour_and_keep_their_text(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 2, 255]], np.uint8)
+    palette = np.array([[9, 8, 7], [1, 2, 3], [4, 5, 6]], np.uint8)
+    path = images.write_labels(tmp_path / "a.png", labels, palette, text={"model": "abc"})
+    with Image.open(path) as stored:
+        assert stored.mode == "P"
+        assert stored.text == {"model": "abc"}
+        shown = np.asarray(stored.convert("RGB"))
+    assert shown[0].tolist() == [[9, 8, 7], [1, 2, 3], [4, 5, 6], [224, 224, 192]]
+    assert np.array_equal(images.read_labels(path), labels)
+    many = np.array([[0, 300]], np.uint16)
+    path = images.write_labels(tmp_path / "b.png", many, palette)
+    assert np.array_equal(images.read_labels(path), many)
+
+
+def test_a_legend_is_beside_the_picture(tmp_path: Path) -> None:
+    picture = np.full((120, 160, 3), 77, np.uint8)
+    found = images.draw_legend(picture, ["road", "a very long class name"], RGB[:2, 0])
+    assert np.array_equal(found[:120, :160], picture)
+    assert found.shape[1] > 160
+    assert (found[:, 160:] == RGB[0, 0]).all(axis=2).sum() > 50
+    assert images.draw_legend(picture, [], RGB[:0, 0]).shape == picture.shape
+
+
+def test_resize_of_a_part() -> None:
+    image = np.repeat(np.repeat(RAMP, 4, 0), 4, 1)
+    assert np.array_equal(images.resize(image, (6, 8), method="nearest"), RAMP)
+    part = images.resize(image, (2, 3), method="nearest", box=(8, 4, 20, 12))
+    assert np.array_equal(part, RAMP[1:3, 2:5])
+    five = np.repeat(image[..., None], 5, 2)
+    assert images.resize_channels(five, (6, 8)).shape == (6, 8, 5)
