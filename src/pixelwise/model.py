@@ -110,7 +110,8 @@ class Model:
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
-        return save_checkpoint(path, self.predictor.net.state_dict(), self.header)
+        header = dataclasses.replace(self.header, inference=self.predictor.view.as_dict())
+        return save_checkpoint(path, self.predictor.net.state_dict(), header)
 
 
 def load(

@@ -41,18 +41,23 @@ def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[Path]]:
     skipped: list[Path] = []
     for source in sources:
         for job in _expand(source, skipped):
+            _refuse_own_input(job.source, Path(source), out)
             jobs.setdefault(job.source.absolute(), job)
-    home = out.resolve()
-    for job in jobs.values():
-        if home in job.source.resolve().parents:
-            raise UsageError(
-                "U003",
-                f"{out} holds {job.source.name}, a picture to read; outputs could replace it",
-                "choose another -o",
-            )
     found = list(jobs.values())
     _refuse_collisions(found)
     return found, skipped
+
+
+def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
+    """Outputs beside pictures could replace them, and would be pictures of the next run."""
+    home, place = out.resolve(), picture.resolve()
+    inside = home.is_relative_to(source.resolve()) and home in place.parents
+    if inside or place.parent == home:
+        raise UsageError(
+            "U003",
+            f"{out} holds {picture.name}, a picture to read; outputs could replace it",
+            "choose another -o",
+        )
 
 
 def is_predictions(folder: Path) -> bool:

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pixelwise.errors import UsageError
+from pixelwise.inference.grid import Grid
+from pixelwise.inference.prediction import Prediction, find_class
+
+NAMES = ("tabby, tabby cat", "tiger cat", "Persian cat", "tiger, Panthera tigris", "crane", "crane")
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("tabby, tabby cat", 0),
+        ("tabby", 0),
+        ("Tabby Cat", 0),
+        ("tiger cat", 1),
+        ("tiger", 3),  # a synonym before a part
+        ("persian", 2),
+        ("panthera", 3),
+        (" TIGRIS ", 3),
+        ("4", 4),
+    ],
+)
+def test_a_class_is_found_by_name_synonym_part_or_number(asked: str, found: int) -> None:
+    assert find_class(asked, NAMES) == found
+
+
+@pytest.mark.parametrize(
+    ("asked", "text"),
+    [
+        ("cat", "fits 3 classes: 0 `tabby, tabby cat`, 1 `tiger cat`, 2 `Persian cat`"),
+        ("crane", "fits 2 classes: 4 `crane`, 5 `crane`"),
+        ("6", "no class is called `6`"),
+        ("", "no class is called ``"),
+        ("persan cat", "did you mean `Persian cat`"),
+    ],
+)
+def test_what_is_not_one_class_is_told(asked: str, text: str) -> None:
+    with pytest.raises(UsageError, match=text) as caught:
+        find_class(asked, NAMES)
+    assert caught.value.code == "U001"
+
+
+def made(probabilities: np.ndarray | None = None) -> Prediction:
+    labels = np.array([[0, 0, 1, 1]] * 4, np.uint8)
+    image = np.full((4, 4, 3), 100, np.uint8)
+    palette = ((200, 0, 0), (0, 200, 0))
+    return Prediction(image, labels, ("a", "b"), palette, probabilities, Grid(2.0, 0.5))
+
+
+def test_heat_of_a_coarse_map_is_placed_by_the_grid() -> None:
+    cells = np.array([[[0, 1], [0, 1]], [[1, 0], [1, 0]]], np.float32)
+    assert made(cells).heat("a")[0].tolist() == [0, 0.25, 0.75, 1]
+    assert made(cells).heat(1)[3].tolist() == [1, 0.75, 0.25, 0]
+
+
+def test_heat_without_probabilities_says_how_to_keep_them() -> None:
+    with pytest.raises(UsageError, match="holds no probabilities") as caught:
+        made().heat("a")
+    assert "probabilities=True" in caught.value.hint
+
+
+def test_areas_mask_and_overlay_by_hand() -> None:
+    found = made()
+    assert found.areas() == {"a": 0.5, "b": 0.5}
+    assert np.asarray(found.mask)[0].tolist() == [[200, 0, 0]] * 2 + [[0, 200, 0]] * 2
+    overlay = np.asarray(found.overlay)
+    assert overlay[0, :4].tolist() == [[150, 50, 50]] * 2 + [[50, 150, 50]] * 2
+    assert overlay.shape[1] > 4  # the legend

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from small_model import photo
+
+from pixelwise.errors import DataError, UsageError
+from pixelwise.files import write_json
+from pixelwise.workflows.sources import MAKER, MANIFEST, find
+
+
+def names(sources: list[Path | str], out: Path) -> list[str]:
+    return [job.name for job in find([str(s) for s in sources], out)[0]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.png", "a.jpg", "deep/a.png", "deep/er/a.webp", ".hidden.png", ".trash/x.png"):
+        photo(tmp_path / "in" / name, size=(4, 4))
+    (tmp_path / "in/notes.txt").write_text("")
+    return tmp_path / "in"
+
+
+def test_folders_keep_their_structure_and_equal_stems_apart(folder: Path, tmp_path: Path) -> None:
+    assert names([folder], tmp_path / "out") == ["a", "b", "deep/a", "deep/er/a"]
+
+
+def test_files_and_globs_are_named_by_stem_and_each_taken_once(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert names([folder / "b.png"], tmp_path / "out") == ["b"]
+    assert names([f"{folder}/*.png", folder / "b.png", folder / "a.jpg"], tmp_path) == ["b", "a"]
+    assert names([folder], tmp_path) == ["a", "b", "deep/a", "deep/er/a"]  # as with -o .
+    assert names([f"{folder}/deep/**/*.webp"], tmp_path / "out") == ["a"]
+    odd = photo(tmp_path / "in2/[1] 50%.png", size=(4, 4))  # a name that looks like a pattern
+    assert names([odd], tmp_path / "out") == ["[1] 50%"]
+
+
+@pytest.mark.parametrize("second", ["a.png", "A.jpeg"])
+def test_two_pictures_of_one_name_are_refused(folder: Path, tmp_path: Path, second: str) -> None:
+    photo(folder / second, size=(4, 4))
+    with pytest.raises(DataError, match="would both be written as") as caught:
+        find([str(folder)], tmp_path / "out")
+    assert caught.value.code == "D030"
+    photo(folder / "B.jpg", size=(4, 4))
+    with pytest.raises(DataError, match="2 pairs of pictures") as caught:
+        find([str(folder)], tmp_path / "out")
+    assert len(caught.value.problems) == 2
+
+
+def test_composed_and_decomposed_letters_are_one_name(tmp_path: Path) -> None:
+    photo(tmp_path / "in/\u00fc.png", size=(4, 4))
+    photo(tmp_path / "in/u\u0308.png", size=(4, 4))
+    with pytest.raises(DataError, match="both"):
+        find([str(tmp_path / "in")], tmp_path / "out")
+
+
+def test_missing_and_empty_sources_are_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"nothing.png does not exist and matches no picture"):
+        find([str(tmp_path / "nothing.png")], tmp_path / "out")
+    with pytest.raises(DataError, match=r"empty holds no picture"):
+        find([str(tmp_path / "empty")], tmp_path / "out")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="fifo")
+def test_pipes_are_not_waited_for_and_links_not_followed_in_circles(
+    folder: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(folder / "pipe.png")
+    (folder / "loop").symlink_to(folder)
+    assert names([folder], tmp_path / "out") == ["a", "b", "deep/a", "deep/er/a"]
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        find([str(folder / "pipe.png")], tmp_path / "out")
+
+
+@pytest.mark.parametrize("out", ["", "deep", "deep/er"])
+def test_an_output_folder_that_holds_inputs_is_refused(folder: Path, out: str) -> None:
+    with pytest.raises(UsageError, match="a picture to read; outputs could replace it") as caught:
+        find([str(folder)], folder / out)
+    assert caught.value.code == "U003"
+
+
+def test_an_output_folder_that_is_a_file_is_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="is a file, expected a folder"):
+        find([str(folder)], folder / "notes.txt")
+
+
+def test_earlier_predictions_are_not_taken_for_pictures(folder: Path) -> None:
+    photo(folder / "out/a.png", size=(4, 4))
+    write_json(folder / "out" / MANIFEST, {"made_by": MAKER})
+    jobs, skipped = find([str(folder)], folder / "out")
+    assert [job.name for job in jobs] == ["a", "b", "deep/a", "deep/er/a"]
+    assert skipped == [folder / "out"]
+    with pytest.raises(UsageError, match="a picture to read"):
+        find([str(folder / "out/a.png")], folder / "out")
+
+
+def test_names_too_long_for_an_ending_are_cut_and_stay_apart(tmp_path: Path) -> None:
+    for last in "12":
+        photo(tmp_path / "in" / ("ü" * 120 + last + ".png"), size=(4, 4))
+    found = names([tmp_path / "in"], tmp_path / "out")
+    assert len(set(found)) == 2
+    assert all(len(os.fsencode(name)) <= 200 for name in found)
