@@ -14,8 +14,9 @@ from tests.house.markdown import Table, table, tables
 from tests.house.source import PACKAGE, ROOT
 
 from pixelwise.metrics.protocols import PROTOCOLS
-from pixelwise.nets.catalog import spec
+from pixelwise.nets.catalog import NETS, spec
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.recipe_text import read_recipe
 
 DOCS = ROOT / "docs"
 GEOMETRY = DOCS / "geometry.md"
@@ -106,6 +107,13 @@ def test_every_setting_is_documented_with_its_default() -> None:
     page = DOCS / "training.md"
     found = [row for t in tables(page) if t.header[0] == "setting" for row in t.rows]
     assert {name.strip("`"): default for name, default, _ in found} == dict(settings(Recipe))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_recipes_that_are_kept_can_be_read(path: Path) -> None:
+    recipe = read_recipe(path)
+    assert recipe.net in NETS
+    assert f"recipes/{path.name}" in "".join(p.read_text("utf-8") for p in DOCS.glob("*.md"))
 
 
 def test_every_setting_has_a_sentence_in_the_source() -> None:
