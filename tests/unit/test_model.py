@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_model import CLASSES, HEADER, photo, pixels, save_classifier, save_model
 
 import pixelwise as pw
 from pixelwise import images
@@ -18,6 +17,7 @@ from pixelwise.inference.predictor import View
 from pixelwise.model import Model, load
 from pixelwise.nets import catalog
 from pixelwise.weights.checkpoint import save_checkpoint
+from small_model import CLASSES, HEADER, photo, pixels, save_classifier, save_model
 
 
 @pytest.fixture

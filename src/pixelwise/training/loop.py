@@ -226,8 +226,8 @@ class _Run:
         s = self.setup
         if s.fabric.global_rank == 0:
             write_recipe(self.run / "recipe.yaml", self.recipe)
-        self.journal.write("start", step=0, **s.facts)
-        for text in s.warnings:
+        self.journal.write("start", step=0, **s.found.facts(str(s.fabric.device)))
+        for text in s.found.warnings:
             self.journal.write("warning", step=0, text=text)
             log.warning("%s", text)
 
@@ -256,7 +256,9 @@ class _Run:
         s = self.setup
         self.progress = replace(self.progress, seconds=self.seconds())
         if s.fabric.global_rank == 0:
-            save_state(self.run, self.progress, s.net, s.optimizer, s.stepper.average, s.header)
+            save_state(
+                self.run, self.progress, s.net, s.optimizer, s.stepper.average, s.found.header
+            )
         self.journal.write("save", step=self.progress.step)
 
     def _stop(self, number: int) -> None:

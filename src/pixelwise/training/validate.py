@@ -66,8 +66,8 @@ def validate(setup: Setup, step: int) -> Validation:
     with averaged(setup.net, setup.stepper.average):
         predictor = Predictor(
             setup.net,
-            setup.preprocess,
-            view=setup.view,
+            setup.found.preprocess,
+            view=setup.found.view,
             precision=setup.recipe.precision,
             device=setup.fabric.device,
         )

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_model import CLASSES, photo, save_classifier, save_model
 
 from pixelwise import model as models
 from pixelwise.errors import DataError, ResourceError, Stopped, UsageError
 from pixelwise.inference import memory
 from pixelwise.workflows.prediction import Done, carry_out, heat_map, plan
+from small_model import CLASSES, photo, save_classifier, save_model
 
 ALL = "labels,overlay,scores,heatmaps"
 

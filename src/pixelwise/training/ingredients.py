@@ -1,0 +1,182 @@
+"""What a run is made of, checked before anything is trained: data, counts, net with its weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.data import preprocess as preprocessing
+from pixelwise.data.inspect import refuse_problems
+from pixelwise.data.layouts import DataSet, open_dataset
+from pixelwise.data.preprocess import Preprocess
+from pixelwise.data.sample import Item
+from pixelwise.data.statistics import Statistics, statistics
+from pixelwise.inference.predictor import View
+from pixelwise.losses.weighting import class_weights
+from pixelwise.nets import catalog
+from pixelwise.nets.module import Network
+from pixelwise.training.optim import RateCheck, refuse_absurd_rate
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.recipe_text import as_dict
+from pixelwise.weights.checkpoint import Header
+from pixelwise.weights.files import weight_file
+from pixelwise.weights.importing import preprocess_of, start_from
+
+RARE_SHARE = 0.25
+"""A class is rare when it has less than this part of an equal share of the pixels."""
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """Data and net of a run, nothing trained yet."""
+
+    recipe: Recipe
+    dataset: DataSet
+    items: tuple[Item, ...]
+    held: tuple[Item, ...]
+    counted: Statistics
+    net: Network
+    preprocess: Preprocess
+    weights: dict[str, Any]
+    """What was taken from the file the run starts from; empty for random weights."""
+    check: RateCheck
+
+    @property
+    def view(self) -> View:
+        """How the finished model shows pictures to its net."""
+        return View(self.recipe.zoom, self.recipe.mirror)
+
+    @property
+    def header(self) -> Header:
+        """For every checkpoint of the run, but for step and scores."""
+        return Header(
+            net=self.recipe.net,
+            options=net_options(self.recipe, self.dataset),
+            classes=self.dataset.classes,
+            palette=self.dataset.palette,
+            preprocess=self.preprocess.as_dict(),
+            inference=self.view.as_dict(),
+            data={"path": self.recipe.data, "fingerprint": self.dataset.fingerprint()},
+        )
+
+    @property
+    def class_weights(self) -> Tensor | None:
+        """(K,) by the recipe's scheme, None for none."""
+        scheme = self.recipe.loss.class_weights
+        if scheme == "none":
+            return None
+        within = self.counted.pixels_where_present
+        return torch.from_numpy(class_weights(self.counted.pixels, scheme, in_images=within))
+
+    @property
+    def rare(self) -> tuple[int, ...]:
+        """Classes that a rare-class crop may be centred on."""
+        share = self.counted.pixels / max(1, int(self.counted.pixels.sum()))
+        limit = RARE_SHARE / len(share)
+        return tuple(i for i, s in enumerate(share) if 0 < s < limit)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Classes that cannot be learned because the training split has no pixel of them."""
+        pairs = zip(self.dataset.classes, self.counted.pixels, strict=True)
+        listed = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
+        if not listed:
+            return ()
+        return (
+            f"no pixel of {listed} in split {self.recipe.train_split}: the net cannot learn them, "
+            "and they are scored 0 where the truth has them (add pictures, or drop them from the "
+            "class list)",
+        )
+
+    def iterations(self, per_step: int) -> int | None:
+        """Optimizer steps of the run; None when it is measured in minutes."""
+        if self.recipe.iterations:
+            return self.recipe.iterations
+        if self.recipe.minutes:
+            return None
+        return max(1, math.ceil((self.recipe.epochs or 30.0) * len(self.items) / per_step))
+
+    def facts(self, device: str) -> dict[str, Any]:
+        """For the journal's first line."""
+        parameters = list(self.net.parameters())
+        return {
+            "net": self.recipe.net,
+            "recipe": as_dict(self.recipe),
+            "classes": list(self.dataset.classes),
+            "parameters": sum(p.numel() for p in parameters),
+            "trained": sum(p.numel() for p in parameters if p.requires_grad),
+            "device": device,
+            "images": len(self.items),
+            "validation_images": len(self.held),
+            "rate_per_pixel": self.check.per_pixel,
+            "rate_on_mean_loss": self.check.normalised,
+            "weights": self.weights,
+        }
+
+
+def gather(recipe: Recipe) -> Ingredients:
+    """Check the data, build the net, put the weights in.
+
+    Raises:
+        DataError: all problems of the data, named with their files.
+        UsageError: a rate that does not fit the reduction, an unknown net.
+        ModelError: weights that do not fit.
+    """
+    dataset = open_dataset(Path(recipe.data), seed=recipe.seed)
+    items = dataset.items(recipe.train_split)
+    held = dataset.items(recipe.val_split) if recipe.val_split else ()
+    refuse_problems(dataset, [s for s in (recipe.train_split, recipe.val_split) if s])
+    counted = statistics(dataset, recipe.train_split)
+    check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
+    net, preprocess, weights = _net(recipe, dataset, counted)
+    return Ingredients(recipe, dataset, items, held, counted, net, preprocess, weights, check)
+
+
+def net_options(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
+    """Arguments of ``catalog.build`` beside the name."""
+    return {
+        "classes": len(dataset.classes),
+        "channels": dataset.image_channels,
+        "width": recipe.width,
+        "learned": recipe.learned,
+    }
+
+
+def _net(
+    recipe: Recipe, dataset: DataSet, counted: Statistics
+) -> tuple[Network, Preprocess, dict[str, Any]]:
+    """The net with its starting weights and the preprocessing that goes with them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        net = catalog.build(recipe.net, **net_options(recipe, dataset))
+    if not recipe.weights:
+        return net, _fresh_preprocess(recipe.net, dataset, counted), {}
+    foreign, transplant = start_from(weight_file(Path(recipe.weights)), net)
+    settings = preprocess_of(foreign, recipe.net)
+    told = {"file": recipe.weights, **transplant.as_dict()}
+    if settings:
+        return net, Preprocess.from_dict(settings), told
+    return net, _fresh_preprocess(recipe.net, dataset, counted), told
+
+
+def _fresh_preprocess(net: str, dataset: DataSet, counted: Statistics) -> Preprocess:
+    """What a trunk's published weights expect; for other channels and trunks, the data's own."""
+    kind = catalog.entry(net).preprocess
+    if dataset.image_channels == 3 and kind == "caffe":
+        return preprocessing.CAFFE
+    if dataset.image_channels == 3 and kind == "imagenet":
+        return preprocessing.IMAGENET
+    return preprocessing.standard(counted.mean.tolist(), counted.std.tolist())
+
+
+def _pixels(recipe: Recipe, counted: Statistics, images: int) -> int:
+    """Pixels that count in one optimizer step, about."""
+    known = int(counted.pixels.sum()) / max(1, images)
+    if recipe.crop:
+        known = min(known, recipe.crop[0] * recipe.crop[1])
+    return max(1, round(known * recipe.batch * recipe.accumulate))
