@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.house.markdown import Table, table, tables
-from tests.house.source import PACKAGE, ROOT
+from tests.house.source import PACKAGE, ROOT, commands
 
 from pixelwise.metrics.protocols import PROTOCOLS
 from pixelwise.nets.catalog import NETS, spec
@@ -79,6 +79,18 @@ def test_costs_of_the_geometries_are_true() -> None:
     for net, told in (("fcn8s-vgg16", 146.4), ("fcn8s-vgg16-tight", 82.7)):
         assert sum(spec(net).macs(375, 500).values()) / 1e9 == pytest.approx(told, abs=0.05)
         assert f"{told}" in GEOMETRY.read_text("utf-8")
+
+
+# -- the demo -------------------------------------------------------------------------------------
+def test_readme_says_what_the_demo_does() -> None:
+    usual = {p.name: p.default for p in commands()["demo",].params}
+    assert usual["images"] == 200
+    assert usual["minutes"] == 2.5
+    english, chinese = ((ROOT / n).read_text("utf-8") for n in ("README.md", "README.zh-CN.md"))
+    assert "draws 200 scenes" in english
+    assert "two and a half minutes" in english
+    assert "200 个场景" in chinese
+    assert "两分半钟" in chinese
 
 
 # -- the recipe -----------------------------------------------------------------------------------
