@@ -54,7 +54,7 @@ def train(
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.watching import tensorboard_watch, watching
 
-    _introduce(recipe)
+    _introduce(recipe, out, resume=resume)
     with watching() as watch:
         both: Watch = tensorboard_watch(out, watch) if tensorboard else watch
         best = carry_out(recipe, out, resume=resume, watch=both)
@@ -79,11 +79,13 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
     return with_settings(base, settings)
 
 
-def _introduce(recipe: Recipe) -> None:
+def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
     o = recipe.optim
+    start = f"starting from {recipe.weights}" if recipe.weights else "from random weights"
+    if resume and (out / "state").is_dir():
+        start = f"going on with {out}"
     say(
-        f"{recipe.net} on {recipe.data} ({recipe.train_split}), "
-        + (f"starting from {recipe.weights}" if recipe.weights else "from random weights")
-        + f"; {o.name} lr {o.lr:g}, loss {recipe.loss.reduction}, batch "
-        f"{recipe.batch}x{recipe.accumulate}, {recipe.precision}"
+        f"{recipe.net} on {recipe.data} ({recipe.train_split}), {start}; {o.name} lr {o.lr:g}, "
+        f"loss {recipe.loss.reduction}, batch {recipe.batch}x{recipe.accumulate}, "
+        f"{recipe.precision}"
     )

@@ -243,7 +243,7 @@ class _Run:
             validations=self.progress.validations + 1,
         )
         self.journal.write("validate", seconds=self.seconds(), best=best, **found.as_dict())
-        if found.diagnosis:
+        if found.diagnosis and (found.step >= COLLAPSED_AFTER or self.over()):
             self.journal.write("warning", step=found.step, text=found.diagnosis)
             log.warning("%s", found.diagnosis)
         if best:
