@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_model import pixels
 from torch.nn import functional as F
 
 from pixelwise import images
@@ -12,6 +11,7 @@ from pixelwise.errors import DataError, NumericalError, ResourceError, UsageErro
 from pixelwise.inference import memory
 from pixelwise.inference.predictor import Predictor, View, best_class
 from pixelwise.nets import catalog
+from small_model import pixels
 
 PLAIN = Preprocess("rgb", 1.0, (128.0,) * 3, (64.0,) * 3)
 

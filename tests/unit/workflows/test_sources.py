@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from small_model import photo
 
 from pixelwise.errors import DataError, UsageError
 from pixelwise.files import write_json
 from pixelwise.workflows.sources import MAKER, MANIFEST, find
+from small_model import photo
 
 
 def names(sources: list[Path | str], out: Path) -> list[str]:
