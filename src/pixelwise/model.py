@@ -21,6 +21,7 @@ from pixelwise.nets.module import Network
 from pixelwise.nets.net import Net
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 from pixelwise.weights.files import weight_file
+from pixelwise.weights.sniff import sniff
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
@@ -135,6 +136,13 @@ def load(
     """
     where = resolve_device(device)
     path = weight_file(Path(path))
+    kind = sniff(path)
+    if kind != "safetensors":
+        raise ModelError(
+            "M040",
+            f"{path} is a {kind} file, which says nothing of net and classes, expected a checkpoint",
+            f"pixelwise weights import {path} --net NAME -o OUT.safetensors",
+        )
     header = read_header(path)
     if not header.net:
         raise ModelError(

@@ -84,7 +84,9 @@ def test_grey_arrays_are_repeated_and_alpha_lies_on_white(model: Model) -> None:
     for picture in (grey, grey[..., None], Image.fromarray(grey)):
         assert np.array_equal(model.predict(picture).labels, expected)
     image = np.dstack([pixels(), pixels(seed=3)[..., 0]])
-    assert np.array_equal(model.predict(image).image[image[..., 3] == 255], image[image[..., 3] == 255][:, :3])
+    assert np.array_equal(
+        model.predict(image).image[image[..., 3] == 255], image[image[..., 3] == 255][:, :3]
+    )
     assert (model.predict(np.zeros((9, 9, 4), np.uint8)).image == 255).all()
     half = np.zeros((1, 1, 4), np.uint8)
     half[..., 3] = 51  # a fifth of black on white

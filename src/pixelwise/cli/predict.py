@@ -9,6 +9,8 @@ import typer
 
 from pixelwise.cli.console import emit_json, progress, say
 
+SHOWN = 5  # failures told on the screen; all are in failures.jsonl
+
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")],
@@ -48,6 +50,8 @@ def predict(
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:
         emit_json(done.as_dict())
+    for failure in done.failures[:SHOWN]:
+        say(f"failed {failure['code']}: {failure['error']}")
     say(
         f"{done.made} made, {done.skipped} already there, {len(done.failures)} failed; in {out}"
         + (f" (see {out / plan.failures})" if done.failures else "")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def use_threads(threads: int) -> None:
     """Let torch use so many CPU threads; 0 leaves its choice."""
     if threads < 0:
-        raise UsageError("U002", f"--threads is {threads}, expected at least 0")
+        raise UsageError("U002", f"--threads is {threads}, expected at least 0", "--threads 0")
     if threads:
         import torch
 

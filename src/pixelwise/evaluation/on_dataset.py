@@ -69,7 +69,8 @@ def check_classes(model: Model, dataset: DataSet) -> None:
     differences = [
         f"{i}: `{a}` / `{b}`" for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b
     ]
-    what = "; ".join(differences[:5]) or f"{len(mine)} and {len(theirs)} classes"
+    counts = [] if len(mine) == len(theirs) else [f"{len(mine)} / {len(theirs)} classes"]
+    what = "; ".join([*counts, *differences[:3]])
     raise ModelError(
         "M040",
         f"the model's classes are not those of {dataset.root} (model / data: {what})",

@@ -57,7 +57,9 @@ class View:
 
     def __post_init__(self) -> None:
         if not 0 < self.zoom <= 8:
-            raise UsageError("U002", f"zoom is {self.zoom}, expected a factor in (0, 8]")
+            raise UsageError(
+                "U002", f"zoom is {self.zoom}, expected a factor in (0, 8]", "--zoom 2"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint's header."""

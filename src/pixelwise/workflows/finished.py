@@ -61,14 +61,15 @@ def record(
         kind: {path.relative_to(out).as_posix(): file_sha256(path) for path in files}
         for kind, files in made.items()
     }
-    write_json(_place(out, name), {"made_from": dict(made_from), "kinds": kinds})
+    write_json(place(out, name), {"made_from": dict(made_from), "kinds": kinds})
     for old in before - _files(kinds):
         path = out / old
         if path.resolve().is_relative_to(out.resolve()):  # the record is a file like any other
             path.unlink(missing_ok=True)
 
 
-def _place(out: Path, name: str) -> Path:
+def place(out: Path, name: str) -> Path:
+    """Where the record of a picture is."""
     return out / FOLDER / f"{name}.json"
 
 
@@ -77,7 +78,7 @@ def _read(
 ) -> dict[str, dict[str, str]]:
     """Kind to files and checksums; nothing if the record is damaged or of something else."""
     try:
-        told = json.loads(_place(out, name).read_text(encoding="utf-8"))
+        told = json.loads(place(out, name).read_text(encoding="utf-8"))
         if made_from is not None and told["made_from"] != dict(made_from):
             return {}
         return {kind: dict(files) for kind, files in told["kinds"].items()}

@@ -174,7 +174,7 @@ def _claim(plan: Plan, model: Model, *, force: bool) -> None:
         _refuse_foreign(plan)
     facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
     write_json(out / MANIFEST, {"made_by": MAKER, **identity, **facts})
-    for folder in {out, *((out / job.name).parent for job in plan.jobs)}:
+    for folder in {out, *(place for job in plan.jobs for place in _places(out, job))}:
         remove_leftovers(folder)
 
 
@@ -204,6 +204,12 @@ def _refuse_foreign(plan: Plan) -> None:
                     f"{path} exists and was not made by pixelwise",
                     "choose another -o, or --force to replace it",
                 )
+
+
+def _places(out: Path, job: Job) -> tuple[Path, ...]:
+    """Folders in which files of a job are written."""
+    record = finished.place(out, job.name)
+    return (out / job.name).parent, _path(out, job, HEAT), record.parent
 
 
 def _path(out: Path, job: Job, kind: str) -> Path:

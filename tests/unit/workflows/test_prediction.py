@@ -34,7 +34,11 @@ def photos(tmp_path: Path) -> Path:
 
 
 def predict(
-    model: models.Model, source: Path | str, out: Path, save: str = "labels,overlay", **options: object
+    model: models.Model,
+    source: Path | str,
+    out: Path,
+    save: str = "labels,overlay",
+    **options: object,
 ) -> Done:
     return carry_out(plan([str(source)], out, save=save), model, **options)  # type: ignore[arg-type]
 
@@ -216,7 +220,9 @@ def test_shards_share_a_folder_and_give_the_same_bytes(
         photo(photos / f"p{i}.png", seed=i)
     predict(model, photos, tmp_path / "one")
     parts = [
-        carry_out(plan([str(photos)], tmp_path / "two", save="labels,overlay", shard=f"{i}/3"), model)
+        carry_out(
+            plan([str(photos)], tmp_path / "two", save="labels,overlay", shard=f"{i}/3"), model
+        )
         for i in (1, 2, 3)
     ]
     assert [p.made + len(p.failures) for p in parts] == [3, 3, 2]

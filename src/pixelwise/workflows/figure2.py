@@ -1,0 +1,109 @@
+"""Figure 2 of the paper: a classifier's heat map, beside the same classifier run on windows.
+
+One pass over the picture shares the work of all windows. Where a net pads inside, the two are not
+equal: in one pass the padding of a window is its real surroundings. How far they differ is part of
+the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.errors import ModelError
+from pixelwise.inference.prediction import find_class
+from pixelwise.model import Model
+from pixelwise.workflows.prediction import heat_map
+
+BAND = 8  # white pixels between the panels
+
+
+@dataclass(frozen=True)
+class Figure2:
+    """The panels and what they show."""
+
+    sheet: NDArray[np.uint8]
+    """Picture, heat map of one pass, heat map of the windows; (H, W', 3)."""
+    name: str
+    cells: tuple[int, int]
+    highest: tuple[float, float]
+    """Probability of the class in the one pass, and on windows."""
+    largest_difference: float
+    mean_difference: float
+    same_first_class: float
+    """Share of cells whose most probable class is the same."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as plain data."""
+        return {key: value for key, value in asdict(self).items() if key != "sheet"}
+
+
+def figure2(
+    model: Model, image: NDArray[np.uint8], name: str, *, window: int = 224, stride: int = 32
+) -> Figure2:
+    """Draw a class's heat map by one pass and by windows, and compare them.
+
+    Args:
+        model: a classifier.
+        image: (H, W, 3) uint8, already as large as the net is to see it.
+        name: of the class, as in ``find_class``.
+        window: pixels along a side of what the classifier was trained on.
+        stride: of the net.
+
+    Raises:
+        ModelError: M040 the model is no classifier.
+    """
+    if model.task != "classification":
+        raise ModelError(
+            "M040",
+            f"{model.path} is a segmentation net ({model.header.net}), expected a classifier",
+            "pixelwise weights import FILE --net googlenet -o OUT.safetensors",
+        )
+    index = find_class(name, model.classes)
+    found = model.predict(image, probabilities=True)
+    assert found.probabilities is not None
+    one, many = _shared(found.probabilities, _on_windows(model, image, window, stride))
+    off = np.abs(one[index] - many[index])
+    size = (image.shape[0], image.shape[1])
+    panels = [image, *(heat_map(image, found.grid.smooth(p[index], size)) for p in (one, many))]
+    return Figure2(
+        sheet=np.hstack(
+            [np.pad(p, ((0, 0), (0, BAND), (0, 0)), constant_values=255) for p in panels]
+        ),
+        name=model.classes[index],
+        cells=(one.shape[1], one.shape[2]),
+        highest=(float(one[index].max()), float(many[index].max())),
+        largest_difference=float(off.max()),
+        mean_difference=float(off.mean()),
+        same_first_class=float((one.argmax(0) == many.argmax(0)).mean()),
+    )
+
+
+def _on_windows(
+    model: Model, image: NDArray[np.uint8], window: int, stride: int
+) -> NDArray[np.float32]:
+    """(K, rows, columns): the classifier on every window."""
+    rows = range(0, image.shape[0] - window + 1, stride)
+    columns = range(0, image.shape[1] - window + 1, stride)
+    return np.stack(
+        [
+            np.stack([_classify(model, image[y : y + window, x : x + window]) for x in columns], 1)
+            for y in rows
+        ],
+        axis=1,
+    )
+
+
+def _classify(model: Model, part: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return model.predictor.scores(part).mean(dim=(1, 2)).cpu().numpy()
+
+
+def _shared(
+    a: NDArray[np.float32], b: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The cells that both have: ceiling pools may add one at the far border."""
+    h, w = min(a.shape[1], b.shape[1]), min(a.shape[2], b.shape[2])
+    return a[:, :h, :w], b[:, :h, :w]

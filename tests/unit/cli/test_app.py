@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from pixelwise.cli import app as commands
+from pixelwise.cli import console
+from pixelwise.cli.app import run
+from pixelwise.errors import DataError, NumericalError
+from pixelwise.metrics.confusion import confusion
+from pixelwise.metrics.scores import scores
+from pixelwise.model import load
+from small_model import CLASSES, photo, pixels, save_model
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return save_model(tmp_path / "net.safetensors")
+
+
+@pytest.fixture
+def rooms(tmp_path: Path, model: Path) -> Path:
+    """Three pictures whose labels are the model's own, with every seventh column another class."""
+    root, net = tmp_path / "rooms", load(model)
+    for i in range(3):
+        source = photo(root / "images" / f"r{i}.png", seed=i)
+        truth = net.predict(source).labels.copy()
+        truth[:, ::7] = (truth[:, ::7] + 1) % 3
+        truth[0] = 255
+        (root / "labels").mkdir(exist_ok=True)
+        Image.fromarray(truth).save(root / "labels" / f"r{i}.png")
+    (root / "splits").mkdir()
+    (root / "splits/val.txt").write_text("r0\nr2\n")
+    (root / "splits/train.txt").write_text("r1\n")
+    told = {"classes": CLASSES, "palette": [[128, 0, 0], [0, 128, 0], [0, 0, 128]], "ignore": 255}
+    (root / "dataset.json").write_text(json.dumps(told))
+    return root
+
+
+def pixelwise(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pixelwise", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload]
+
+
+# -- exit codes -------------------------------------------------------------------------------
+def test_0_done(model: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    assert run(["predict", str(model), str(photo(tmp_path / "a.png")), "-o", str(out)]) == 0
+    assert "1 made, 0 already there, 0 failed" in capsys.readouterr().err
+
+
+def test_1_some_items_failed(model: Path, tmp_path: Path, capsys: Out) -> None:
+    photo(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_bytes(b"")
+    out = tmp_path / "out"
+    assert run(["predict", str(model), str(tmp_path / "in"), "-o", str(out), "--json"]) == 1
+    told = capsys.readouterr()
+    assert [f["code"] for f in json.loads(told.out)["failures"]] == ["D020"]
+    assert str(out / "failures.jsonl") in told.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["predict"],
+        ["predict", "{model}", "{photo}"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--save", "polygon"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--shard", "3/2"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--precision", "int4"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--device", "tpu"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--threads", "-1"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--threads", "many"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--zoom", "-1"],
+        ["predict", "{model}", "{photo}", "-o", "{out}", "--heat", "roof"],
+        ["predict", "{model}", "{photo}", "-o", "{photo}"],
+        ["predict", "{model}", "{photo}", "-o", "{in}"],
+        ["nets", "fcn8s-vgg61"],
+    ],
+)
+def test_2_wrong_usage_writes_nothing(
+    arguments: list[str], model: Path, tmp_path: Path, capsys: Out
+) -> None:
+    source = photo(tmp_path / "in/a.png")
+    names = {"model": model, "photo": source, "out": tmp_path / "out", "in": source.parent}
+    before = sorted(tmp_path.rglob("*"))
+    assert run([a.format(**names) for a in arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error U")
+    assert "\nhint: " in told.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_3_data(model: Path, tmp_path: Path, capsys: Out) -> None:
+    missing = tmp_path / "nothing.jpg"
+    assert run(["predict", str(model), str(missing), "-o", str(tmp_path / "out")]) == 3
+    assert "error D010" in capsys.readouterr().err
+    assert run(["evaluate", str(model), str(tmp_path / "nothing")]) == 3
+
+
+def test_4_model(tmp_path: Path, capsys: Out) -> None:
+    source = photo(tmp_path / "a.png")
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100)
+    (tmp_path / "cut.safetensors").write_bytes(
+        save_model(tmp_path / "net.safetensors").read_bytes()[:-100]
+    )
+    for name, code in (("none", "M001"), ("a.h5", "M011"), ("cut.safetensors", "M002")):
+        assert run(["predict", str(tmp_path / name), str(source), "-o", str(tmp_path / "o")]) == 4
+        assert f"error {code}: {tmp_path / name}" in capsys.readouterr().err
+
+
+def test_5_resource(model: Path, tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    assert run(["predict", str(model), str(photo(tmp_path / "a.png")), "-o", str(out)]) == 5
+    assert "a file stands where a folder is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (NumericalError("N001", "the loss is nan"), 6, "error N001: the loss is nan"),
+        (ZeroDivisionError("by what"), 7, "error B001: ZeroDivisionError: by what"),
+        (MemoryError(), 5, "error R003: not enough memory"),
+        (KeyboardInterrupt(), 130, "stopped: interrupted"),
+        (typer.Abort(), 130, "stopped: interrupted"),
+    ],
+)
+@pytest.mark.parametrize("json_too", [False, True])
+def test_6_7_and_130(
+    error: BaseException,
+    code: int,
+    text: str,
+    json_too: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Out,
+) -> None:
+    def fails(**kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(commands, "app", fails)
+    assert run(["doctor", "--json"] if json_too else ["doctor"]) == code
+    told = capsys.readouterr()
+    assert text in told.err
+    assert "Traceback" not in told.err
+    if json_too:
+        assert json.loads(told.out)["code"] in text + "S001"
+    else:
+        assert told.out == ""
+    if code == 7:
+        log = Path(told.err.split("the traceback is in ")[1].split(", please")[0])
+        assert "ZeroDivisionError: by what" in log.read_text()
+        log.unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_143_terminated_between_pictures(model: Path, tmp_path: Path) -> None:
+    for i in range(60):
+        photo(tmp_path / "in" / f"{i}.png", size=(200, 200), seed=i)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pixelwise", "predict", model, tmp_path / "in", "-o", out]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(600):
+            if len(list(out.glob("*.png"))) > 1:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    assert "finished outputs are kept\nhint: run the same command again" in told
+
+
+# -- how errors look --------------------------------------------------------------------------
+def test_all_problems_are_in_json_and_twenty_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    def fails(**kwargs: object) -> None:
+        many = [DataError("D031", f"p{i}.png has no partner") for i in range(25)]
+        raise DataError("D035", "rooms: 25 problems", "look", many)
+
+    monkeypatch.setattr(commands, "app", fails)
+    assert run(["data", "inspect", "rooms", "--json"]) == 3
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)["problems"]) == 25
+    assert told.err.count("D031") == 20
+    assert "... and 5 more (--json lists all)" in told.err
+
+
+def test_hostile_names_are_shown_as_they_are_and_escaped(model: Path, capsys: Out) -> None:
+    run(["predict", str(model), "no\x1b[31m[bold]\udcff:smile:\n.png", "-o", "out"])
+    told = capsys.readouterr().err
+    assert "no\\x1b[31m[bold]\\udcff:smile:" in told
+    assert "\x1b" not in told
+
+
+def test_table_cells_are_no_markup(capsys: Out) -> None:
+    console.table("[red]t[/red]", ("[b]",), [("[/nothing] [link=x]a\x1b[0m",), ("b",)])
+    told = capsys.readouterr().out
+    for text in ("[red]t[/red]", "[b]", "[/nothing] [link=x]a\\x1b[0m"):
+        assert text in told
+
+
+def test_json_of_odd_names_and_numbers(capsys: Out) -> None:
+    console.emit_json({"a": float("nan"), "b": [float("inf"), 1.5], 3: "tür\udcff"})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "3": "tür\udcff"}
+
+
+# -- surroundings -----------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {"LANG": "C", "LC_ALL": "C"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"TERM": "dumb", "NO_COLOR": "1"},
+        {"COLUMNS": "20"},
+    ],
+)
+def test_any_terminal_gets_an_answer(surroundings: dict[str, str]) -> None:
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "PYTHONPATH")}  # and no HOME
+    for arguments in (["--help"], ["nets"], ["nets", "--json"], ["predict", "tür", "x", "-o", "y"]):
+        told = pixelwise(*arguments, env=kept | surroundings)
+        assert told.returncode == (4 if arguments[0] == "predict" else 0) or "D010" in told.stderr
+        assert "Traceback" not in told.stderr
+        assert "\x1b[" not in told.stdout + told.stderr
+        if arguments[-1] == "--json":
+            json.loads(told.stdout)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell")
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"set -o pipefail; {sys.executable} -m pixelwise nets vgg16 --json | head -1"
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "{\n", "")
+
+
+COMMANDS = (
+    "",
+    "demo",
+    "train",
+    "evaluate",
+    "predict",
+    "score",
+    "report",
+    "nets",
+    "doctor",
+    "weights",
+    "weights import",
+    "weights show",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_one_screen(command: str, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    assert run([*command.split(), "--help"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert 3 < len(lines) <= 30
+    assert max(map(len, lines)) <= 80
+
+
+def test_help_and_version_are_quick_and_take_no_torch() -> None:
+    told = pixelwise("--version")
+    assert (told.returncode, told.stdout.split()[0]) == (0, "pixelwise")
+    code = (
+        "import sys; from pixelwise.cli.app import run; run(['--help']);"
+        "print([m for m in ('torch', 'numpy', 'numba', 'PIL') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[]"
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        pixelwise("--help")
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.4
+
+
+# -- evaluate ---------------------------------------------------------------------------------
+def test_evaluate_is_the_confusion_by_hand(model: Path, rooms: Path, capsys: Out) -> None:
+    assert run(["evaluate", str(model), str(rooms), "--json", "--protocol", "all"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    total = np.zeros((3, 3), np.int64)
+    for i in (0, 2):
+        truth = np.asarray(Image.open(rooms / f"labels/r{i}.png"))
+        total += confusion(truth, load(model).predict(rooms / f"images/r{i}.png").labels, 3)
+    assert found["confusion"] == total.tolist()
+    by_hand = scores(total).as_dict()
+    for key in ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"):
+        assert found[key] == pytest.approx(by_hand[key])
+    assert 0.8 < found["pixel_accuracy"] < 0.9  # 8 of 56 columns are another class
+    assert found["images"] == 2
+    assert found["seconds_per_image"] > 0
+    assert [row["name"] for row in found["per_class"]] == list(CLASSES)
+    assert len(found["protocols"]) > 5
+
+
+def test_evaluate_as_tables_with_mirror_and_kept_maps(
+    model: Path, rooms: Path, tmp_path: Path, capsys: Out
+) -> None:
+    kept = tmp_path / "kept"
+    assert run(["evaluate", str(model), str(rooms), "--split", "train", "--save", str(kept)]) == 0
+    told = capsys.readouterr()
+    assert "mean IU" in told.out
+    assert "s per picture" in told.err
+    expected = load(model).predict(rooms / "images/r1.png").labels
+    assert np.array_equal(np.asarray(Image.open(kept / "r1.png")), expected)
+    assert run(["evaluate", str(model), str(rooms), "--mirror", "--zoom", "2", "--json"]) == 0
+
+
+def test_evaluate_refuses_other_classes_and_splits(model: Path, rooms: Path, capsys: Out) -> None:
+    assert run(["evaluate", str(model), str(rooms), "--split", "test"]) == 3
+    assert "there are: train (1), val (2)" in capsys.readouterr().err.replace(
+        "val (2), train (1)", "train (1), val (2)"
+    )
+    told = json.loads((rooms / "dataset.json").read_text())
+    told["classes"][1] = "roof"
+    (rooms / "dataset.json").write_text(json.dumps(told))
+    assert run(["evaluate", str(model), str(rooms)]) == 4
+    message = capsys.readouterr().err
+    assert "error M040" in message
+    assert "1: `tür, door` / `roof`" in message
+
+
+def test_doctor_names_packages_and_devices(capsys: Out) -> None:
+    assert run(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"environment", "devices", "extras"}
+    assert found["devices"][0]["name"] == "cpu"
+    assert {e["name"]: e["version"] for e in found["extras"]}["numpy"] == np.__version__
+    assert run(["doctor"]) == 0
+    assert "cpu" in capsys.readouterr().out
+
+
+def test_pixels_differ_between_seeds() -> None:
+    assert not np.array_equal(pixels(seed=0), pixels(seed=1))
