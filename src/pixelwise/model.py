@@ -140,7 +140,7 @@ def load(
     if kind != "safetensors":
         raise ModelError(
             "M040",
-            f"{path} is a {kind} file, which says nothing of net and classes, expected a checkpoint",
+            f"{path} is a {kind} file, which names neither net nor classes, expected a checkpoint",
             f"pixelwise weights import {path} --net NAME -o OUT.safetensors",
         )
     header = read_header(path)

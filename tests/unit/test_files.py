@@ -67,7 +67,7 @@ def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_at_the_target_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(ResourceError, match="R002|cannot be written"):
+    with pytest.raises(ResourceError, match=r"R002|cannot be written"):
         atomic_write(tmp_path / "a", b"")
     assert names(tmp_path) == {"a"}
 

@@ -215,7 +215,8 @@ def test_unknown_and_missing_devices_are_told_apart(
 
 @pytest.mark.parametrize("statement", ["import pixelwise", "import pixelwise.__main__"])
 def test_importing_takes_neither_torch_nor_numpy(statement: str) -> None:
-    code = f"{statement}; import sys; print([m for m in ('torch','numpy','numba','PIL') if m in sys.modules])"
+    heavy = ("torch", "numpy", "numba", "PIL")
+    code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 

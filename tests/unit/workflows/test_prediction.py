@@ -169,7 +169,7 @@ def test_another_model_or_view_is_refused_and_force_replaces(
     with pytest.raises(UsageError, match=r"by another model, .*net.safetensors") as caught:
         predict(other, photos, out)
     assert caught.value.code == "U003"
-    with pytest.raises(UsageError, match="view was .*, is .*'mirror': True"):
+    with pytest.raises(UsageError, match=r"view was .*, is .*'mirror': True"):
         predict(model.shown(mirror=True), photos, out)
     assert contents(out) == before
     assert predict(other, photos, out, force=True).made == 3
