@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from pixelwise import images, labels
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.predictor import Precision, Predictor, View, best_class, resolve_device
+from pixelwise.inference.predictor import Precision, Predictor, best_class, resolve_device
+from pixelwise.inference.view import View
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
 from pixelwise.nets.net import Net
@@ -95,15 +97,21 @@ class Model:
 
         return evaluate_model(self, open_dataset(Path(data)), split)
 
-    def shown(self, *, zoom: float | None = None, mirror: bool = False) -> Model:
+    def shown(
+        self, *, zoom: float | Sequence[float] | None = None, mirror: bool | None = None
+    ) -> Model:
         """The same model that is shown pictures in another way; what is not given stays.
 
         Args:
-            zoom: pictures are enlarged by this before the net.
+            zoom: pictures are enlarged by this before the net; the scores of several are averaged.
             mirror: scores are the mean over a picture and its mirror image.
+
+        Raises:
+            UsageError: U002 a factor out of range, or several for a net that gives a coarse map.
         """
         old = self.predictor
-        view = View(old.view.zoom if zoom is None else zoom, mirror or old.view.mirror)
+        zooms = (zoom,) if isinstance(zoom, int | float) else tuple(zoom or old.view.zooms)
+        view = View(zooms, old.view.mirror if mirror is None else mirror)
         predictor = Predictor(
             old.net, old.preprocess, view=view, precision=old.precision, device=old.device
         )

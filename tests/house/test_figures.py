@@ -106,6 +106,8 @@ def settings(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 def shown(value: Any) -> str:
     if value is dataclasses.MISSING:
         return "{}"
+    if value == ():
+        return "(empty)"
     if isinstance(value, tuple):
         return ", ".join(f"{v:g}" for v in value)
     if isinstance(value, bool):

@@ -13,7 +13,7 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise import images
 from pixelwise.errors import DataError, ModelError, ResourceError, UsageError
-from pixelwise.inference.predictor import View
+from pixelwise.inference.view import View
 from pixelwise.model import Model, load
 from pixelwise.nets import catalog
 from pixelwise.weights.checkpoint import save_checkpoint
@@ -125,17 +125,19 @@ def test_the_hint_for_floats_can_be_pasted(model: Model) -> None:
 
 
 def test_saved_and_loaded_it_is_the_same_model(model: Model, tmp_path: Path) -> None:
-    shown = model.shown(zoom=1.5, mirror=True)
+    shown = model.shown(zoom=(1.2, 1.8), mirror=True)
     again = load(shown.save(tmp_path / "again.safetensors"))
-    assert again.predictor.view == View(1.5, True)
+    assert again.predictor.view == View((1.2, 1.8), True)
     assert (again.classes, again.palette, again.task) == (CLASSES, HEADER.palette, "segmentation")
     assert np.array_equal(again.predict(pixels()).labels, shown.predict(pixels()).labels)
 
 
 def test_a_view_that_is_asked_for_wins(path: Path) -> None:
-    assert load(path, view=View(2.0)).predictor.view == View(2.0)
+    assert load(path, view=View((2.0,))).predictor.view == View((2.0,))
     assert load(path).predictor.view == View()
-    assert load(path).shown(mirror=True).shown(zoom=2).predictor.view == View(2.0, True)
+    shown = load(path).shown(mirror=True).shown(zoom=2)
+    assert shown.predictor.view == View((2.0,), True)
+    assert shown.shown(mirror=False, zoom=[0.5, 1]).predictor.view == View((0.5, 1))
     for zoom in (0, -1, 9, float("nan")):
         with pytest.raises(UsageError, match="zoom is"):
             load(path).shown(zoom=zoom)
@@ -165,8 +167,8 @@ def test_classes_without_colours_get_some(tmp_path: Path) -> None:
         ({"options": {"classes": "many"}}, "M040", "classes is 'many'"),
         ({"options": {"classes": 3, "width": "wide"}}, "M040", "describes no net"),
         ({"options": {"classes": 3, "depth": 4}}, "M040", "no option depth"),
-        ({"inference": {"zoom": 1e9}}, "M040", "zoom"),
-        ({"inference": {"zoom": "x"}}, "M040", "describes no net"),
+        ({"inference": {"zooms": [1e9]}}, "M040", "zoom"),
+        ({"inference": {"zooms": "x"}}, "M040", "describes no net"),
         ({"inference": {"tilt": 1}}, "M040", "tilt"),
         ({"preprocess": {}}, "M002", "preprocessing"),
         ({"classes": ("one",)}, "M002", "1 class names for 3 classes"),

@@ -17,7 +17,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
     protocol: Annotated[str, typer.Option(help="names of protocols, or all")] = "paper",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
-    zoom: Annotated[float | None, typer.Option(help="enlarge pictures first")] = None,
+    zoom: Annotated[str, typer.Option(help="enlarge pictures; 1.25,1.75: the mean")] = "",
     mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -26,7 +26,7 @@ def evaluate(
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
     from pixelwise import model as models
-    from pixelwise.cli.running import choose_precision, use_threads
+    from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
     from pixelwise.data.layouts import open_dataset
     from pixelwise.evaluation.on_dataset import evaluate_model
     from pixelwise.metrics.protocols import choose
@@ -34,7 +34,8 @@ def evaluate(
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     use_threads(threads)
     given = choose_precision(precision)
-    loaded = models.load(model, device=device, precision=given).shown(zoom=zoom, mirror=mirror)
+    loaded = models.load(model, device=device, precision=given)
+    loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
     dataset = open_dataset(data)
     with progress(f"evaluating {split}", len(dataset.items(split))) as advance:
         found = evaluate_model(loaded, dataset, split, keep=save, watch=advance)

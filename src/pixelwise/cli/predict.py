@@ -21,7 +21,7 @@ def predict(
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
-    zoom: Annotated[float | None, typer.Option(help="enlarge pictures first")] = None,
+    zoom: Annotated[str, typer.Option(help="enlarge pictures; 1.25,1.75: the mean")] = "",
     mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
     precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -36,7 +36,7 @@ def predict(
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise import model as models
-    from pixelwise.cli.running import choose_precision, use_threads
+    from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
     from pixelwise.workflows import prediction
 
     use_threads(threads)
@@ -45,7 +45,8 @@ def predict(
     for folder in plan.skipped:
         say(f"left out: {folder} holds earlier predictions")
     given = choose_precision(precision)
-    loaded = models.load(model, device=device, precision=given).shown(zoom=zoom, mirror=mirror)
+    loaded = models.load(model, device=device, precision=given)
+    loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
     with progress("predicting", len(plan.jobs)) as advance:
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:

@@ -40,3 +40,17 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError("U002", f"size is `{text}`, expected height x width", "--size 375x500")
     return int(match[1]), int(match[2])
+
+
+def parse_numbers(option: str, text: str) -> tuple[float, ...]:
+    """``1.25,1.75`` to numbers; nothing to none.
+
+    Raises:
+        UsageError: something that is no number.
+    """
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise UsageError(
+            "U002", f"{option} is `{text}`, expected numbers with commas", f"{option} 1.25,1.75"
+        ) from error

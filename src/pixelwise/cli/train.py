@@ -10,8 +10,8 @@ import typer
 from pixelwise.cli.console import say
 
 if TYPE_CHECKING:
-    from pixelwise.training.loop import Watch
     from pixelwise.training.recipe import Recipe
+    from pixelwise.training.tick import Watch
 
 
 def train(
@@ -51,14 +51,18 @@ def train(
     }
     given = [f"{key}={value}" for key, value in named.items() if value]
     recipe = _recipe(source, out, given + (settings or []), resume=resume)
+    from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.watching import tensorboard_watch, watching
 
-    _introduce(recipe, out, resume=resume)
+    first = processes.is_first()
+    if first:
+        _introduce(recipe, out, resume=resume)
     with watching() as watch:
-        both: Watch = tensorboard_watch(out, watch) if tensorboard else watch
+        both: Watch = tensorboard_watch(out, watch) if tensorboard and first else watch
         best = carry_out(recipe, out, resume=resume, watch=both)
-    say(f"weights: {best}\nreport:  {out / 'report.html'}")
+    if first:
+        say(f"weights: {best}\nreport:  {out / 'report.html'}")
 
 
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:

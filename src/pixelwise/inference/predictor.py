@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,7 @@ from pixelwise.errors import (
 from pixelwise.images import resize_channels as zoom
 from pixelwise.inference import memory
 from pixelwise.inference.grid import EVERY_PIXEL, Grid
+from pixelwise.inference.view import View
 from pixelwise.nets.module import Network
 
 Precision = Literal["fp32", "bf16"]
@@ -44,26 +44,6 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ResourceError("R009", "device cuda: no CUDA device is available", "--device cpu")
     return torch.device(name)
-
-
-@dataclass(frozen=True)
-class View:
-    """How a picture is shown to the net; part of a model, as its preprocessing is."""
-
-    zoom: float = 1.0
-    """The picture is enlarged by this before the net, and the scores are brought back."""
-    mirror: bool = False
-    """Scores are the mean over the picture and its mirror image; twice the work."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.zoom <= 8:
-            raise UsageError(
-                "U002", f"zoom is {self.zoom}, expected a factor in (0, 8]", "--zoom 2"
-            )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for a checkpoint's header."""
-        return {"zoom": self.zoom, "mirror": self.mirror}
 
 
 class Predictor:
@@ -88,6 +68,13 @@ class Predictor:
     ) -> None:
         self.net, self.preprocess, self.precision = net, preprocess, precision
         self.view = view or View()
+        if len(self.view.zooms) > 1 and self.grid() != EVERY_PIXEL:
+            raise UsageError(
+                "U002",
+                f"zooms are {self.view.zooms}, but the net gives a coarse map, and those of "
+                "several sizes cannot be averaged",
+                "--zoom 2",
+            )
         self.device = device or torch.device("cpu")
         net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -116,9 +103,12 @@ class Predictor:
                 f"the picture has shape {image.shape}, the net takes (H, W, {self.channels})",
                 "use a model trained on pictures of this kind",
             )
-        height, width = self._shown_size(image.shape)
-        with memory.told():
-            scores = self._scores(image, (height, width))
+        sizes = self._shown_sizes(image.shape)
+        with memory.told(), self._ready():
+            scores = self._scores(image, sizes[0])
+            for size in sizes[1:]:
+                scores += self._scores(image, size)
+            scores /= len(sizes)
         if not torch.isfinite(scores).all():
             raise NumericalError(
                 "N003",
@@ -131,32 +121,33 @@ class Predictor:
         """Where the cells of ``scores`` lie on the picture."""
         net = self.net.net
         view = net.views[net.output].map
-        return EVERY_PIXEL if view.scale == 1 else Grid.of(view, self.view.zoom)
+        return EVERY_PIXEL if view.scale == 1 else Grid.of(view, self.view.zooms[0])
 
-    def _shown_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """Height and width of the picture as the net will see it, checked before any work."""
-        height, width = (max(1, round(n * self.view.zoom)) for n in shape[:2])
+    def _shown_sizes(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Heights and widths of the picture as the net will see it, checked before any work."""
+        sizes = self.view.sizes(shape)
         try:
-            memory.check(self.net.net, height, width, self.device)
+            for height, width in sizes:
+                memory.check(self.net.net, height, width, self.device)
         except UsageError as error:
             raise DataError(
                 "D023",
                 f"a picture of {shape[1]}x{shape[0]} is too small for the net ({error})",
                 "enlarge the picture, or take a model made with a larger zoom",
             ) from error
-        return height, width
+        return sizes
 
     def _scores(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+        """The scores of the picture shown at a size, brought back to its own."""
         shown = image if size == image.shape[:2] else zoom(image, size)
         x = torch.from_numpy(self.preprocess(shown))[None].to(self.device)
         x = x.contiguous(memory_format=torch.channels_last)
-        with self._ready():
-            scores: Tensor = self.net(x).float()
-            if self.view.mirror:
-                scores = (scores + self.net(x.flip(3)).float().flip(3)) / 2
-            if shown is not image and scores.shape[-2:] == size:
-                shape = image.shape[:2]
-                scores = F.interpolate(scores, shape, mode="bilinear", align_corners=False)
+        scores: Tensor = self.net(x).float()
+        if self.view.mirror:
+            scores = (scores + self.net(x.flip(3)).float().flip(3)) / 2
+        if shown is not image and scores.shape[-2:] == size:
+            shape = image.shape[:2]
+            scores = F.interpolate(scores, shape, mode="bilinear", align_corners=False)
         return scores[0]
 
     def labels(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from pixelwise.data.layouts import DataSet, open_dataset
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item
 from pixelwise.data.statistics import Statistics, statistics
-from pixelwise.inference.predictor import View
+from pixelwise.inference.view import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
@@ -49,7 +49,7 @@ class Ingredients:
     @property
     def view(self) -> View:
         """How the finished model shows pictures to its net."""
-        return View(self.recipe.zoom, self.recipe.mirror)
+        return View(self.recipe.zooms or (self.recipe.zoom,), self.recipe.mirror)
 
     @property
     def header(self) -> Header:

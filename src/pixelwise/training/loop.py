@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import NumericalError, Stopped, UsageError
-from pixelwise.training import signals
+from pixelwise.errors import NumericalError, Stopped
+from pixelwise.training import processes, signals
+from pixelwise.training.folder import claim, run_lock
 from pixelwise.training.journal import Journal
-from pixelwise.training.lock import run_lock
 from pixelwise.training.optim import learning_rate, set_rate
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.recipe_text import read_recipe, write_recipe
+from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.setup import Setup, prepare
 from pixelwise.training.state import Progress, generations, load_state, save_state
+from pixelwise.training.tick import Tick, Watch, unwatched
 from pixelwise.training.validate import Validation, validate
 
 SAVE_SECONDS = 120.0
@@ -32,34 +32,6 @@ LOG_EVERY = 10
 COLLAPSED_AFTER = 100  # steps; before that one class for all is only a warning
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Tick:
-    """What a watcher of the run is told every few steps."""
-
-    step: int
-    total: int | None
-    """Steps in all; None when the run is measured in minutes."""
-    done: float
-    """Share of the run that is done, in [0, 1]."""
-    loss: float
-    images_per_second: float
-    seconds_left: float
-    validation: Validation | None = None
-    """Where an evaluation was just made."""
-
-    @property
-    def note(self) -> str:
-        """What is worth a line of its own."""
-        return self.validation.summary() if self.validation else ""
-
-
-Watch = Callable[[Tick], None]
-
-
-def _unwatched(tick: Tick) -> None:
-    """Nobody looks."""
 
 
 def train(
@@ -85,39 +57,17 @@ def train(
     import torch
 
     run = Path(run)
-    recipe = _check_run(recipe, run, resume=resume)
+    recipe = claim(recipe, run, resume=resume)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     fabric = _fabric(recipe)
     hold = run_lock(run) if fabric.global_rank == 0 else nullcontext()
     with signals.caught() as caught, hold:
         setup = prepare(recipe, run, fabric)
-        journal = Journal(run if fabric.global_rank == 0 else None)
+        first = fabric.global_rank == 0
+        journal = Journal(run if first else None)
+        watch = watch if first and watch else unwatched
         return _Run(setup, run, journal, watch, caught).go(resume=resume)
-
-
-def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
-    """Refuse to mix two runs in a folder; a resumed run must be the one that was begun."""
-    known = run / "recipe.yaml"
-    if resume and known.exists():
-        begun = read_recipe(known)
-        changed = [
-            f"{name} {getattr(begun, name)!r} -> {getattr(recipe, name)!r}"
-            for name in Recipe.__dataclass_fields__
-            if getattr(begun, name) != getattr(recipe, name)
-        ]
-        if changed:
-            raise UsageError(
-                "U004",
-                f"{run} was begun with other settings: {', '.join(changed)}",
-                f"pixelwise train {known} -o {run} --resume",
-            )
-        return begun
-    if generations(run) or (run / "weights").exists():
-        raise UsageError(
-            "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
-        )
-    return recipe
 
 
 def _fabric(recipe: Recipe) -> Any:
@@ -125,6 +75,7 @@ def _fabric(recipe: Recipe) -> Any:
 
     from pixelwise.inference.predictor import resolve_device
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = resolve_device(recipe.device)
     fabric = Fabric(
         accelerator=device.type,
@@ -136,6 +87,17 @@ def _fabric(recipe: Recipe) -> Any:
     return fabric
 
 
+@dataclass(frozen=True)
+class _Moment:
+    """What decides where the loop goes; the same in every process."""
+
+    share: float
+    """How much of the run is done."""
+    signal: int
+    save: bool
+    over: bool
+
+
 class _Run:
     """A run under way."""
 
@@ -144,11 +106,11 @@ class _Run:
         setup: Setup,
         run: Path,
         journal: Journal,
-        watch: Watch | None,
+        watch: Watch,
         caught: signals.Caught,
     ) -> None:
         self.setup, self.run, self.journal = setup, run, journal
-        self.watch, self.caught = watch or _unwatched, caught
+        self.watch, self.caught = watch, caught
         self.recipe, self.total = setup.recipe, setup.iterations
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
@@ -175,27 +137,26 @@ class _Run:
         """Step after step until the length is reached, patience ends, or a signal comes."""
         window: list[float] = []
         rate_began, rate_images = time.monotonic(), 0
-        while not self.over():
-            step, share = self.progress.step, self.share()
-            lr = learning_rate(self.recipe.optim, self.recipe.schedule, step, share)
+        while not (now := self._moment()).over:
+            step = self.progress.step
+            lr = learning_rate(self.recipe.optim, self.recipe.schedule, step, now.share)
             set_rate(self.setup.optimizer, lr)
-            loss = self._step(step)
-            window.append(loss)
+            window.append(self._step(step))
             self.progress = replace(self.progress, step=step + 1, seconds=self.seconds())
             rate_images += self.setup.images_per_step
-            if (step + 1) % LOG_EVERY == 0 or self.over():
+            now = self._moment()
+            if (step + 1) % LOG_EVERY == 0 or now.over:
                 rate = rate_images / max(time.monotonic() - rate_began, 1e-9)
-                mean = sum(window) / len(window)
-                self._log(mean, lr, rate)
+                self._log(sum(window) / len(window), lr, rate)
                 window.clear()
                 rate_began, rate_images = time.monotonic(), 0
-            if self._due():
-                self.validate()
+            if self._due(now.share):
+                self.validate(last=now.over)
                 rate_began, rate_images = time.monotonic(), 0
-            if self._save_due():
+            if now.save:
                 self.save()
-            if self.caught.signal:
-                self._stop(self.caught.signal)
+            if now.signal:
+                self._stop(now.signal)
 
     def _step(self, step: int) -> float:
         feed = self.setup.feed
@@ -209,7 +170,7 @@ class _Run:
     def finish(self) -> Path:
         """Last evaluation and save, evaluation of the best weights, report."""
         if self.setup.validation and (self.last is None or self.last.step != self.progress.step):
-            self.validate()
+            self.validate(last=True)
         self.save()
         self.setup.write_weights("last", self.progress)
         self.journal.write("end", step=self.progress.step, seconds=self.seconds(), reason="done")
@@ -231,7 +192,7 @@ class _Run:
             self.journal.write("warning", step=0, text=text)
             log.warning("%s", text)
 
-    def validate(self) -> None:
+    def validate(self, *, last: bool) -> None:
         """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
         found = self.last = validate(self.setup, self.progress.step)
         best = found.mean_iu > self.progress.best
@@ -243,7 +204,7 @@ class _Run:
             validations=self.progress.validations + 1,
         )
         self.journal.write("validate", seconds=self.seconds(), best=best, **found.as_dict())
-        if found.diagnosis and (found.step >= COLLAPSED_AFTER or self.over()):
+        if found.diagnosis and (found.step >= COLLAPSED_AFTER or last):
             self.journal.write("warning", step=found.step, text=found.diagnosis)
             log.warning("%s", found.diagnosis)
         if best:
@@ -279,24 +240,25 @@ class _Run:
         """Training time so far, over all sittings."""
         return self.before + time.monotonic() - self.began
 
-    def share(self) -> float:
-        """How much of the run is done."""
+    def _moment(self) -> _Moment:
+        """Where the run stands; clocks and signals differ between processes, so they agree."""
+        own = (self._share(), self.caught.signal, self._save_due())
+        share, number, save = processes.largest(self.setup.fabric, own)
+        tired = bool(self.recipe.patience and self.progress.stale >= self.recipe.patience)
+        return _Moment(share, int(number), bool(save), over=share >= 1 or tired)
+
+    def _share(self) -> float:
         if self.total:
             return self.progress.step / self.total
         return min(1.0, self.seconds() / (60 * self.recipe.minutes))
 
-    def over(self) -> bool:
-        """Length reached, or no better for ``patience`` evaluations."""
-        patience = self.recipe.patience
-        return self.share() >= 1 or bool(patience and self.progress.stale >= patience)
-
-    def _due(self) -> bool:
+    def _due(self, share: float) -> bool:
         if not self.setup.validation:
             return False
         every = self.recipe.validate_every
         if every:
             return self.progress.step % every == 0
-        return self.share() * VALIDATIONS >= self.progress.validations + 1
+        return share * VALIDATIONS >= self.progress.validations + 1
 
     def _save_due(self) -> bool:
         if self.recipe.save_every:
@@ -314,7 +276,7 @@ class _Run:
             images_per_second=round(rate, 3),
             seconds=round(self.seconds(), 2),
         )
-        share = self.share()
+        share = self._share()
         left = 60 * self.recipe.minutes - self.seconds()
         if self.total:
             left = (self.total - self.progress.step) * self.setup.images_per_step / rate

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pixelwise.errors import UsageError
+from pixelwise.inference.view import zoom_problem
 from pixelwise.losses.weighting import Scheme
 
 
@@ -111,9 +112,11 @@ class Recipe:
     crop: tuple[int, int] | None = None
     """Height and width cut from each training picture; none: whole pictures."""
     zoom: float = 1.0
-    """Factor on the size of every picture, in training and ever after; crops are of that size."""
+    """Factor on the size of every picture; crops are cut from the enlarged one."""
     mirror: bool = False
     """The finished model averages over each picture and its mirror image (twice the work)."""
+    zooms: tuple[float, ...] = ()
+    """The finished model averages over each picture at these factors; none: at ``zoom``."""
     augment: Augmentation = Augmentation()
     """Random changes."""
     optim: Optim = Optim()
@@ -182,7 +185,8 @@ def _problems(r: Recipe) -> list[str]:
     must(r.optim.lr > 0, f"optim.lr is {r.optim.lr}, expected more than 0")
     must(0 <= r.optim.momentum < 1, f"optim.momentum is {r.optim.momentum}, expected [0, 1)")
     must(r.crop is None or min(r.crop) >= 1, f"crop is {r.crop}, expected HxW of at least 1x1")
-    must(0 < r.zoom <= 8, f"zoom is {r.zoom}, expected a factor in (0, 8]")
+    seen = zoom_problem((r.zoom, *r.zooms))
+    must(not seen, seen)
     low, high = r.augment.scale
     must(0 < low <= high, f"augment.scale is {low}, {high}, expected 0 < low <= high")
     must(

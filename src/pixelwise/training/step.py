@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
 from pixelwise.nets.module import Network
+from pixelwise.training import processes
 from pixelwise.training.feed import Batch
 from pixelwise.training.recipe import Recipe
 
@@ -71,9 +72,11 @@ class Stepper:
         mean = self.recipe.loss.reduction == "mean"
         device = self.fabric.device
         moved = [(x.to(device), y.to(device)) for x, y in batches]
-        # One divisor for the whole step: accumulation equals one large batch.
-        weights = [pixel_weight(y, self.class_weights).item() for _, y in moved]
-        total_weight = max(sum(weights), 1e-12)
+        # One divisor for the whole step: accumulation and processes equal one large batch.
+        weights = [pixel_weight(y, self.class_weights) for _, y in moved]
+        weight = processes.total(self.fabric, torch.stack(weights).double().sum()).item()
+        weight = max(weight, 1e-12)
+        scale = self.fabric.world_size  # gradients are averaged over processes, the sum is wanted
         total = 0.0
         with seeded(self.recipe.seed, step, self.fabric.global_rank, device):
             for i, (x, y) in enumerate(moved):
@@ -84,13 +87,15 @@ class Stepper:
                     loss = cross_entropy(
                         scores, y, reduction="sum", class_weights=self.class_weights
                     )
-                    self.fabric.backward(loss / total_weight if mean else loss)
+                    self.fabric.backward(scale * loss / weight if mean else scale * loss)
                 total += loss.item()
         self._check(total, step)
         self.optimizer.step()
         if self.average:
             self.average.update(self.net, step)
-        return total / total_weight
+        return (
+            processes.total(self.fabric, torch.tensor(total, dtype=torch.float64)).item() / weight
+        )
 
     def train_mode(self) -> None:
         """Training behaviour, with batch norm left in evaluation where the recipe freezes it."""

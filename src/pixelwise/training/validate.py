@@ -14,6 +14,7 @@ from torch import nn
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import Scores, scores
+from pixelwise.training import processes
 
 if TYPE_CHECKING:
     from pixelwise.training.setup import Setup
@@ -71,9 +72,11 @@ def validate(setup: Setup, step: int) -> Validation:
             precision=setup.recipe.precision,
             device=setup.fabric.device,
         )
-        for item in setup.validation:
+        processes.same_buffers(setup.fabric, setup.net)
+        for item in processes.mine(setup.fabric, setup.validation):
             sample = setup.read(item)
             counts += confusion(sample.labels, predictor.labels(sample.image), k)
+    counts = processes.total(setup.fabric, torch.from_numpy(counts)).cpu().numpy()
     return summarise(counts, setup.dataset.classes, step)
 
 

@@ -13,12 +13,20 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from pixelwise.errors import ResourceError
-from pixelwise.training.loop import Tick, Watch
+from pixelwise.training import processes
+from pixelwise.training.tick import Tick, Watch, unwatched
 
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """A progress bar on stderr; plain lines at evaluations when stderr is no terminal."""
+    """A progress bar on stderr; plain lines at evaluations when stderr is no terminal.
+
+    Of several processes only the first one speaks.
+    """
+    if not processes.is_first():
+        logging.getLogger("pixelwise").setLevel(logging.ERROR)
+        yield unwatched
+        return
     console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
     columns = (
         TextColumn("{task.description}"),

@@ -19,8 +19,9 @@ from pixelwise.evaluation.on_dataset import evaluate_model
 from pixelwise.files import write_json
 from pixelwise.inference.predictor import Predictor
 from pixelwise.nets import catalog
-from pixelwise.training.loop import Watch, train
+from pixelwise.training.loop import train
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
+from pixelwise.training.tick import Watch
 
 SIZE = (96, 128)
 SHOWN = 6

@@ -9,7 +9,8 @@ from pixelwise import images
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.inference import memory
-from pixelwise.inference.predictor import Predictor, View, best_class
+from pixelwise.inference.predictor import Predictor, best_class
+from pixelwise.inference.view import View
 from pixelwise.nets import catalog
 from small_model import pixels
 
@@ -41,7 +42,7 @@ def test_zoom_one_is_the_plain_net(net: torch.nn.Module) -> None:
     image = pixels()
     assert close(Predictor(net, PLAIN).scores(image), plain(net, image)[0])
     assert torch.equal(
-        Predictor(net, PLAIN, view=View(1.0)).scores(image), Predictor(net, PLAIN).scores(image)
+        Predictor(net, PLAIN, view=View((1.0,))).scores(image), Predictor(net, PLAIN).scores(image)
     )
 
 
@@ -71,7 +72,7 @@ def test_zoom_enlarges_the_picture_and_brings_the_scores_back(
     size = (round(40 * zoom), round(56 * zoom))
     large = plain(net, images.resize(image, size))
     expected = F.interpolate(large, (40, 56), mode="bilinear", align_corners=False)[0]
-    assert close(Predictor(net, PLAIN, view=View(zoom)).scores(image), expected)
+    assert close(Predictor(net, PLAIN, view=View((zoom,))).scores(image), expected)
 
 
 def test_training_mode_comes_back_and_running_means_stay(net: torch.nn.Module) -> None:
@@ -160,4 +161,23 @@ def test_memory_of_this_machine_is_read(tmp_path) -> None:
 def test_zoom_out_of_range_is_refused() -> None:
     for zoom in (0, -1, 8.1, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=r"expected a factor in \(0, 8\]"):
-            View(zoom)
+            View((zoom,))
+
+
+def test_several_zooms_are_the_mean_over_sizes(net: torch.nn.Module) -> None:
+    image, zooms = pixels((40, 48)), (1.2, 1.5, 2.25)
+    parts = [Predictor(net, PLAIN, view=View((z,))).scores(image) for z in zooms]
+    found = Predictor(net, PLAIN, view=View(zooms)).scores(image)
+    assert close(found, sum(parts) / 3)
+
+
+def test_coarse_maps_of_several_sizes_are_not_averaged() -> None:
+    net = catalog.build("googlenet", classes=3, width=1 / 16)
+    with pytest.raises(UsageError, match="coarse map"):
+        Predictor(net, PLAIN, view=View((1, 2)))
+
+
+@pytest.mark.parametrize("zooms", [(), (0.5, 0), (1, 9), (1.0,) * 17, (float("nan"),)])
+def test_zooms_out_of_range_are_refused(zooms: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match="zoom"):
+        View(zooms)

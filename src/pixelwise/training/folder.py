@@ -1,4 +1,4 @@
-"""One trainer to a run folder."""
+"""The run folder: one trainer at a time, one recipe for good."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixelwise.errors import ResourceError
+from pixelwise.errors import ResourceError, UsageError
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.recipe_text import read_recipe
+from pixelwise.training.state import generations
 
 try:
     import fcntl
@@ -47,3 +50,34 @@ def run_lock(run: Path) -> Iterator[None]:
         file.flush()
         yield
         path.unlink(missing_ok=True)
+
+
+def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
+    """Refuse to mix two runs in a folder; a resumed run must be the one that was begun.
+
+    Returns:
+        The recipe to carry out.
+
+    Raises:
+        UsageError: U003 the folder holds a run, U004 it was begun with other settings.
+    """
+    known = run / "recipe.yaml"
+    if resume and known.exists():
+        begun = read_recipe(known)
+        changed = [
+            f"{name} {getattr(begun, name)!r} -> {getattr(recipe, name)!r}"
+            for name in Recipe.__dataclass_fields__
+            if getattr(begun, name) != getattr(recipe, name)
+        ]
+        if changed:
+            raise UsageError(
+                "U004",
+                f"{run} was begun with other settings: {', '.join(changed)}",
+                f"pixelwise train {known} -o {run} --resume",
+            )
+        return begun
+    if generations(run) or (run / "weights").exists():
+        raise UsageError(
+            "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
+        )
+    return recipe

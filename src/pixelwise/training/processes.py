@@ -1,0 +1,50 @@
+"""What the processes of one run say to each other; alone, a process is told its own words.
+
+Whatever decides where the loop goes (how much is done, a signal, a save) must be the same in every
+process, or they wait for each other for ever: clocks and signals differ, so the largest counts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+def is_first() -> bool:
+    """Whether this process speaks for the run; known before the processes are joined."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
+
+
+def largest(fabric: Any, values: Sequence[float]) -> list[float]:
+    """Each value's maximum over all processes."""
+    if fabric.world_size == 1:
+        return list(values)
+    told = torch.tensor(values, dtype=torch.float64, device=fabric.device)
+    return [float(v) for v in fabric.all_reduce(told, reduce_op="max").tolist()]
+
+
+def total(fabric: Any, values: Tensor) -> Tensor:
+    """The sum over all processes; of whole numbers exact."""
+    if fabric.world_size == 1:
+        return values
+    summed: Tensor = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
+    return summed
+
+
+def mine(fabric: Any, items: Sequence[T]) -> Sequence[T]:
+    """This process's part of what is shared out: every world-size-th."""
+    return items[fabric.global_rank :: fabric.world_size]
+
+
+def same_buffers(fabric: Any, net: nn.Module) -> None:
+    """Give every process the first one's buffers (batch norm's statistics), in place."""
+    if fabric.world_size == 1:
+        return
+    for buffer in net.buffers():
+        torch.distributed.broadcast(buffer, src=0)

@@ -1,0 +1,118 @@
+"""A run on two processes does what one process does with the whole batch."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pixelwise.training.journal import read_journal
+from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
+from pixelwise.training.recipe_text import write_recipe
+from pixelwise.training.state import generations
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from make_data import folder_set
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available(), reason="torch was built without distribution"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_set(tmp_path_factory.mktemp("data") / "set")
+
+
+def recipe(data: Path, **changes) -> Recipe:
+    """Five steps of a net without dropout, its batch norm frozen: nothing depends on the split."""
+    settings = {
+        "net": "fcn8s-tiny",
+        "width": 0.5,
+        "iterations": 5,
+        "batch": 4,
+        "crop": (32, 32),
+        "ema": 0.9,
+        "frozen_bn": True,
+        "validate_every": 5,
+        "threads": 1,
+        "augment": Augmentation(mirror=True, scale=(0.7, 1.4)),
+        "optim": Optim("sgd", lr=0.05),
+    }
+    return Recipe(data=str(data), **(settings | changes))
+
+
+def start(plan: Recipe, run: Path, *more: str) -> subprocess.Popen[str]:
+    source = run.with_suffix(".yaml")
+    write_recipe(source, plan)
+    return subprocess.Popen(
+        [sys.executable, "-m", "pixelwise", "train", str(source), "-o", str(run), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    said, told = process.communicate(timeout=300)
+    assert process.returncode == code, told
+    return said, told
+
+
+@pytest.mark.parametrize("loss", [Loss("mean", "sqrt"), Loss("sum")], ids=["mean, weighted", "sum"])
+def test_two_processes_make_one_large_batch(data: Path, tmp_path: Path, loss: Loss) -> None:
+    lr = 0.05 if loss.reduction == "mean" else 2e-5
+    plan = recipe(data, loss=loss, optim=Optim("sgd", lr=lr))
+    said, told = finish(start(plan.replace(batch=2, devices=2), tmp_path / "two"))
+    finish(start(plan, tmp_path / "one"))
+    assert told.count("step 5: mean IU") == 1  # one of the processes speaks
+    assert told.count("report: ") + said.count("report: ") == 1
+    one, two = (load_file(generations(tmp_path / name)[-1]) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
+    first, second = (read_journal(tmp_path / n / "journal.jsonl") for n in ("one", "two"))
+    losses = [[e["loss"] for e in events if e["event"] == "step"] for events in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    checked = [[e for e in events if e["event"] == "validate"] for events in (first, second)]
+    assert checked[0][0]["mean_iu"] == pytest.approx(checked[1][0]["mean_iu"], abs=0.02)
+    assert (tmp_path / "two" / "report.html").exists()
+
+
+def test_a_signal_to_one_process_stops_both_and_the_run_goes_on(data, tmp_path) -> None:
+    plan = recipe(data, batch=2, devices=2, iterations=100_000, save_every=2)
+    run = tmp_path / "run"
+    process = start(plan, run)
+    while process.poll() is None and not generations(run):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, told = finish(process, 143)
+    assert "--resume" in told
+    reached = int(generations(run)[-1].stem.removeprefix("step-"))
+    again = start(plan, run, "--resume")
+    while again.poll() is None and int(generations(run)[-1].stem[5:]) <= reached:
+        time.sleep(0.05)
+    again.send_signal(signal.SIGTERM)
+    finish(again, 143)
+    assert "resume" in [e["event"] for e in read_journal(run / "journal.jsonl")]
+
+
+def test_processes_agree_when_the_length_is_a_time(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, batch=2, devices=2, iterations=0, minutes=0.05, validate_every=0)
+    plan = plan.replace(accumulate=20)  # few steps: what is learned is not the matter here
+    finish(start(plan, tmp_path / "run"))
+    events = read_journal(tmp_path / "run" / "journal.jsonl")
+    assert events[-1]["reason"] == "done"
+    assert events[-1]["seconds"] >= 3
+
+
+def test_a_mistake_in_the_recipe_ends_all_processes(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, devices=2, val_split="nowhere")
+    _, told = finish(start(plan, tmp_path / "run"), 3)
+    assert "nowhere" in told
