@@ -127,8 +127,8 @@ def _picture(trained: model.Model, dataset: DataSet, out: Path) -> Path:
     palette = np.asarray(dataset.palette, np.uint8)
     rows, present = [], set[int]()
     items = dataset.items("test")
-    for item in items[:: max(1, len(items) // SHOWN)][:SHOWN]:
-        sample = dataset.read(item)
+    for place in np.linspace(0, len(items) - 1, SHOWN).round().astype(int):
+        sample = dataset.read(items[place])
         guess = trained.predictor.labels(sample.image)
         present |= set(np.unique(guess).tolist())
         parts = [sample.image, labels.colour(guess, palette), labels.colour(sample.labels, palette)]
