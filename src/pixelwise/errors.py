@@ -62,8 +62,14 @@ CODES: dict[str, str] = {
 }
 
 
+NOTED = 20
+"""Problems of one error that its traceback shows."""
+
+
 class PixelwiseError(Exception):
     """The root; ``str(error)`` is one sentence without a final period.
+
+    A traceback also shows the hint, and the problems where there are several.
 
     Args:
         code: key of ``CODES``.
@@ -78,6 +84,8 @@ class PixelwiseError(Exception):
         super().__init__(message)
         self.code = code
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")
 
     def as_dict(self) -> dict[str, str]:
         """The error as plain data, for ``--json`` and ``failures.jsonl``."""
@@ -100,6 +108,10 @@ class DataError(PixelwiseError, ValueError):
     ) -> None:
         super().__init__(code, message, hint)
         self.problems = tuple(problems)
+        for problem in self.problems[:NOTED]:
+            self.add_note(f"{problem.code}: {problem}")
+        if len(self.problems) > NOTED:
+            self.add_note(f"... and {len(self.problems) - NOTED} more in .problems")
 
 
 class ModelError(PixelwiseError, ValueError):

@@ -1,0 +1,206 @@
+"""Whole runs in small: what they leave behind, and how they end when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pixelwise as pw
+from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
+from pixelwise.files import write_json
+from pixelwise.training import loop
+from pixelwise.training.journal import read_journal
+from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
+from pixelwise.training.state import generations
+from pixelwise.weights.checkpoint import load_checkpoint
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from make_data import folder_set
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = folder_set(tmp_path_factory.mktemp("data") / "set", count=16)
+    write_json(root / "classes.json", {"classes": ["sky", "grass", "road"]})
+    return root
+
+
+def recipe(data: Path, **changes) -> Recipe:
+    settings = {
+        "net": "fcn8s-tiny",
+        "width": 0.5,
+        "iterations": 60,
+        "batch": 4,
+        "threads": 1,
+        "augment": Augmentation(mirror=False),
+        "optim": Optim("adamw", lr=5e-3),
+    }
+    return Recipe(data=str(data), **(settings | changes))
+
+
+def events(run: Path, kind: str) -> list[dict]:
+    return [e for e in read_journal(run / "journal.jsonl") if e["event"] == kind]
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "first"
+    loop.train(recipe(data), run)
+    return run
+
+
+def test_it_learns_and_leaves_a_model_scores_and_a_page(finished: Path, data: Path) -> None:
+    validated = events(finished, "validate")
+    assert len(validated) == 10
+    assert validated[-1]["mean_iu"] > max(0.8, validated[0]["mean_iu"])
+    model = pw.load(finished)
+    assert model.classes == ("sky", "grass", "road")
+    scores = json.loads((finished / "evaluation" / "scores.json").read_text())
+    best = max(e["mean_iu"] for e in validated)
+    assert scores["mean_iu"] == pytest.approx(best, abs=1e-9)
+    page = (finished / "report.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    header, _ = load_checkpoint(finished / "weights" / "best.safetensors")
+    assert header.scores["mean_iu"] == pytest.approx(best)
+    assert (finished / "environment.json").exists()
+
+
+def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
+    finished: Path, tmp_path: Path
+) -> None:
+    other = folder_set(tmp_path / "other", count=6)
+    write_json(other / "classes.json", {"classes": ["a", "b", "c", "d", "e"]})
+    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
+    loop.train(plan.replace(force=True, frozen_bn=True), tmp_path / "tuned")
+    told = events(tmp_path / "tuned", "start")[0]["weights"]
+    rows = {row["target"]: row["action"] for row in told["rows"]}
+    old, new = (
+        load_checkpoint(run / "weights" / name)[1]
+        for run, name in ((finished, "best.safetensors"), (tmp_path / "tuned", "last.safetensors"))
+    )
+    scored = [name for name in new if name.startswith("score")]
+    assert scored
+    for name, tensor in new.items():
+        if name in scored:
+            assert tensor.shape[0] == 5
+            assert tensor.abs().max() < 1e-9  # zero, and one step at a rate of nothing
+            assert rows[name] != "copied"
+        else:
+            torch.testing.assert_close(tensor, old[name], msg=name)
+    assert pw.load(tmp_path / "tuned").classes == ("a", "b", "c", "d", "e")
+
+
+def test_patience_ends_a_run_that_no_longer_improves(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, validate_every=1, patience=3, iterations=500)
+    loop.train(plan.replace(optim=Optim("sgd", lr=1e-12), force=True, frozen_bn=True), tmp_path)
+    validated = events(tmp_path, "validate")
+    assert [e["best"] for e in validated] == [True, False, False, False]
+    assert events(tmp_path, "end")[0]["step"] == 4
+
+
+def test_a_rate_that_explodes_is_named_and_the_last_state_is_finite(data, tmp_path) -> None:
+    plan = recipe(data, save_every=1, optim=Optim("sgd", lr=1e18), force=True)
+    with pytest.raises(NumericalError) as caught:
+        loop.train(plan, tmp_path)
+    assert caught.value.code == "N001"
+    assert "step 3" in str(caught.value)
+    state = load_checkpoint(generations(tmp_path)[-1])[1]
+    assert all(torch.isfinite(t).all() for t in state.values())
+    assert "--set optim.lr" in caught.value.hint
+    assert "not finite" in events(tmp_path, "end")[0]["reason"]
+
+
+def test_a_net_of_one_class_is_named_and_kept(data: Path, tmp_path: Path) -> None:
+    """A rate that is far too low leaves every pixel in the commonest class."""
+    plan = recipe(data, iterations=120, optim=Optim("adamw", lr=2e-6), validate_every=60)
+    with pytest.raises(NumericalError, match=r"collapsed to one class") as caught:
+        loop.train(plan, tmp_path)
+    assert caught.value.code == "N002"
+    assert "`sky`" in str(caught.value)
+    assert (tmp_path / "weights" / "last.safetensors").exists()
+    assert (tmp_path / "report.html").exists()
+    assert "collapsed" in events(tmp_path, "warning")[-1]["text"]
+
+
+def test_classes_that_never_occur_are_told_before_the_first_step(data, tmp_path) -> None:
+    import shutil
+
+    root = shutil.copytree(data, tmp_path / "set")
+    write_json(root / "classes.json", {"classes": ["sky", "grass", "road", "unicorn"]})
+    loop.train(recipe(root, iterations=2, loss=Loss("mean", "sqrt")), tmp_path / "run")
+    warning = events(tmp_path / "run", "warning")[0]
+    assert warning["step"] == 0
+    assert "`unicorn`" in warning["text"]
+    found = json.loads((tmp_path / "run" / "evaluation" / "scores.json").read_text())
+    assert np.isfinite(found["mean_iu"])
+
+
+def test_damaged_data_is_told_before_the_first_step_with_every_file(data, tmp_path) -> None:
+    import shutil
+
+    root = shutil.copytree(data, tmp_path / "set")
+    Image.fromarray(np.full((40, 48), 77, np.uint8)).save(root / "labels" / "p3.png")
+    Image.fromarray(np.zeros((40, 47), np.uint8)).save(root / "labels" / "p5.png")
+    with pytest.raises(DataError) as caught:
+        loop.train(recipe(root), tmp_path / "run")
+    told = "".join(traceback.format_exception(caught.value))  # what a user of the library sees
+    for part in ("p3.png", "77", "p5.png", "47x40"):
+        assert part in told
+    assert not generations(tmp_path / "run")
+
+
+def test_a_run_without_validation_keeps_the_last_weights(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, iterations=3, val_split="", train_split="train")
+    assert loop.train(plan, tmp_path).name == "last.safetensors"
+    assert not events(tmp_path, "validate")
+    assert (tmp_path / "report.html").exists()
+
+
+def test_minutes_end_a_run_and_the_rate_follows_the_clock(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, iterations=0, minutes=0.03, accumulate=2)
+    plan = plan.replace(schedule=replace(plan.schedule, name="poly"))
+    loop.train(plan, tmp_path)
+    rates = [e["lr"] for e in events(tmp_path, "step")]
+    assert rates == sorted(rates, reverse=True)
+    end = events(tmp_path, "end")[0]
+    assert 1.8 <= end["seconds"] < 30
+
+
+def test_a_full_disk_ends_the_run_by_name_and_keeps_the_state_before(
+    data, tmp_path, monkeypatch
+) -> None:
+    from pixelwise.training import state
+
+    written = []
+    original = state.save_checkpoint
+
+    def save(path: Path, tensors, header):
+        if len(written) == 2:
+            raise ResourceError("R001", f"{path}: no space left on the device", "free some")
+        written.append(path)
+        return original(path, tensors, header)
+
+    monkeypatch.setattr(state, "save_checkpoint", save)
+    with pytest.raises(ResourceError):
+        loop.train(recipe(data, save_every=1), tmp_path)
+    assert generations(tmp_path) == written
+
+
+def test_learned_upsampling_and_frozen_trunks_train_what_they_say(finished, data, tmp_path) -> None:
+    plan = recipe(data, weights=str(finished), iterations=3, freeze="trunk")
+    loop.train(plan, tmp_path / "frozen")
+    old = load_checkpoint(finished / "weights" / "best.safetensors")[1]
+    new = load_checkpoint(tmp_path / "frozen" / "weights" / "last.safetensors")[1]
+    changed = {name.partition(".")[0] for name in new if not torch.equal(new[name], old[name])}
+    assert changed
+    assert all(name.startswith("score") for name in changed)
+    with pytest.raises(UsageError, match="freeze: trunk needs weights"):
+        recipe(data, freeze="trunk")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from pixelwise.errors import NumericalError
+from pixelwise.nets import catalog
+from pixelwise.nets.module import Network
+from pixelwise.training.optim import optimizer
+from pixelwise.training.recipe import Loss, Optim, Recipe
+from pixelwise.training.step import Average, Stepper
+
+VOID = 255
+
+
+def tiny(seed: int = 0) -> Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return catalog.build("fcn8s-tiny", classes=3, width=0.25)
+
+
+def batch(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures with differing numbers of void pixels."""
+    rng = np.random.default_rng(seed)
+    images = torch.from_numpy(rng.normal(size=(count, 3, 24, 32)).astype(np.float32))
+    truth = rng.integers(0, 3, (count, 24, 32), dtype=np.uint8)
+    for i in range(count):
+        truth[i, : 5 * i] = VOID
+    return images, torch.from_numpy(truth)
+
+
+def stepper(net: Network, **changes: object) -> Stepper:
+    plan = Recipe(**({"data": "none", "optim": Optim("sgd", lr=0.1), "frozen_bn": True} | changes))
+    fabric = Fabric(accelerator="cpu", devices=1)
+    wrapped, made = fabric.setup(net, optimizer(net, plan))
+    return Stepper(fabric, net, wrapped, made, plan, None)
+
+
+@pytest.mark.parametrize("loss", [Loss("mean"), Loss("sum")])
+def test_micro_batches_are_one_large_batch(loss: Loss) -> None:
+    images, truth = batch(4)
+    rate = Optim("sgd", lr=0.1 if loss.reduction == "mean" else 1e-4)
+    whole = stepper(tiny(), loss=loss, optim=rate)
+    parts = stepper(tiny(), loss=loss, optim=rate, accumulate=4)
+    for step in range(3):
+        a = whole.run(step, [(images, truth)])
+        b = parts.run(step, [(images[i : i + 1], truth[i : i + 1]) for i in range(4)])
+        assert a == pytest.approx(b, rel=1e-5)
+    for (name, x), y in zip(whole.net.named_parameters(), parts.net.parameters(), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_the_first_loss_is_that_of_chance() -> None:
+    """Zero scores give every class a third: log 3, whatever the reduction and the size."""
+    for reduction in ("mean", "sum"):
+        loss = stepper(tiny(), loss=Loss(reduction)).run(0, [batch(2)])
+        assert loss == pytest.approx(math.log(3), rel=1e-6)
+
+
+def test_a_plain_sgd_step_by_hand() -> None:
+    net = tiny()
+    images, truth = batch(2)
+    reference = tiny()
+    reference.eval()
+    scores = reference(images)
+    torch.nn.functional.cross_entropy(scores, truth.long(), ignore_index=VOID).backward()
+    stepper(net, optim=Optim("sgd", lr=0.1, momentum=0.0, weight_decay=0.0)).run(
+        0, [(images, truth)]
+    )
+    for (name, after), before in zip(net.named_parameters(), reference.parameters(), strict=True):
+        if before.grad is None:
+            continue
+        rate = 0.2 if name.endswith("bias") else 0.1
+        torch.testing.assert_close(after, before - rate * before.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_others_do_not() -> None:
+    for frozen in (True, False):
+        net = tiny()
+        before = {k: v.clone() for k, v in net.named_buffers() if "running" in k}
+        assert before
+        stepper(net, frozen_bn=frozen).run(0, [batch(2)])
+        same = all(torch.equal(before[k], v) for k, v in net.named_buffers() if k in before)
+        assert same is frozen
+
+
+def test_the_average_by_hand() -> None:
+    net = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        net.weight.fill_(0.0)
+    average, expected = Average(net, 0.9), 0.0
+    for step in range(200):
+        with torch.no_grad():
+            net.weight.fill_(float(step))
+        average.update(net, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+        assert average.tensors["weight"].item() == pytest.approx(expected, rel=1e-5)
+    assert expected == pytest.approx(199 - 9, abs=0.01)  # a mean lags by decay / (1 - decay) steps
+
+
+def test_what_is_not_finite_stops_before_any_weight_changes() -> None:
+    net = tiny()
+    before = {k: v.clone() for k, v in net.named_parameters()}
+    images, truth = batch(2)
+    images[0, 0, 0, 0] = float("nan")
+    with pytest.raises(NumericalError, match=r"step 8: the loss is not finite") as caught:
+        stepper(net).run(7, [(images, truth)])
+    assert caught.value.code == "N001"
+    assert "optim.lr" in caught.value.hint
+    assert all(torch.equal(before[k], v) for k, v in net.named_parameters())
+
+
+def test_a_gradient_is_clipped_to_its_norm() -> None:
+    def moved(clip: float) -> float:
+        net = tiny()
+        before = torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
+        rate = Optim("sgd", lr=1.0, momentum=0.0, weight_decay=0.0, bias_rate=1.0, clip=clip)
+        stepper(net, optim=rate).run(0, [batch(2)])
+        after = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
+        return (after - before).norm().item()
+
+    free = moved(0.0)
+    assert moved(free / 2) == pytest.approx(free / 2, rel=1e-3)
+    assert moved(free * 2) == pytest.approx(free, rel=1e-5)
+
+
+def test_a_batch_of_void_changes_nothing_but_decay() -> None:
+    net = tiny()
+    before = {k: v.clone() for k, v in net.named_parameters()}
+    images, truth = batch(2)
+    rate = Optim("sgd", lr=0.1, weight_decay=0.0)
+    assert stepper(net, optim=rate).run(0, [(images, torch.full_like(truth, VOID))]) == 0
+    assert all(torch.equal(before[k], v) for k, v in net.named_parameters())
