@@ -3,7 +3,7 @@
 What a picture may be, and what becomes of it:
 
 =================  ==========================================================================
-1, L               grey, repeated to RGB
+1, L               grey, repeated to RGB (of label maps of 2 and 4 bits the numbers are kept)
 I;16 (16-bit grey) divided by 257 and rounded, repeated to RGB; ``read_raw`` keeps the 16 bits
 LA, RGBA, PA, La   composed over white
 P                  its colours (of a label map: its indices, see ``read_labels``)
@@ -40,6 +40,11 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
 LOSSY = ("JPEG",)
+STRETCHED = {"L;2": 85, "L;4": 17}
+"""Grey of 2 and 4 bits, which Pillow stretches to 0..255; label maps want the numbers back."""
+CUT = ("L", "LA", "RGB", "RGBA")
+"""Modes of 8 bits, into which Pillow presses 16-bit colours and inverted grey."""
+GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
 ORIENTATION = 0x0112  # EXIF tag
 
 Exif = Literal["apply", "ignore"]
@@ -113,20 +118,34 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] |
 
     Returns:
         (H, W) or (H, W, C), uint8 or uint16.
+
+    Raises:
+        DataError: D015 the numbers would not come out as they are stored, D020, D022.
     """
     with _opened(path, max_pixels) as image:
+        stored = _stored_as(image)
         image.load()
+        if stored in STRETCHED:
+            return np.asarray(image) // STRETCHED[stored]
+        if stored.endswith(("I", "16B", "16L", "16N")) and image.mode in CUT:
+            raise DataError(
+                "D015",
+                f"{path}: stored as {stored}, whose numbers would be changed by reading",
+                GREY_HINT,
+            )
         if image.mode == "I":  # Pillow's name for some 16-bit PNG and TIFF
             values = np.asarray(image)
             if values.min() < 0 or values.max() > 65535:
-                raise DataError("D015", f"{path}: values beyond 16 bits are not supported")
+                raise DataError(
+                    "D015", f"{path}: values beyond 16 bits are not supported", GREY_HINT
+                )
             return values.astype(np.uint16)
         if image.mode.startswith("I;16"):
             return np.asarray(image).astype(np.uint16)
         if image.mode == "1":
             return np.asarray(image).astype(np.uint8)
         if image.mode not in ("L", "P", "RGB", "RGBA", "LA"):
-            raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers")
+            raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers", GREY_HINT)
         return np.array(image)
 
 
@@ -212,6 +231,14 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         raise DataError(
             "D020", f"{path}: cannot be read ({reason})", f"known formats: {', '.join(FORMATS)}"
         ) from error
+
+
+def _stored_as(image: Image.Image) -> str:
+    """Pillow's name for the layout of the numbers in the file, as ``L;4``; empty if it has none."""
+    for tile in getattr(image, "tile", ()):
+        found = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
+        return found if isinstance(found, str) else ""
+    return ""
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,7 +1,9 @@
 """Pictures and label maps in every form that files have."""
 
 import io
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -201,3 +203,72 @@ def test_resize_of_a_part() -> None:
     assert np.array_equal(part, RAMP[1:3, 2:5])
     five = np.repeat(image[..., None], 5, 2)
     assert images.resize_channels(five, (6, 8)).shape == (6, 8, 5)
+
+
+def png_by_hand(
+    path: Path, depth: int, kind: int, size: tuple[int, int], rows: list[bytes]
+) -> Path:
+    """A PNG of any depth and colour type (0 grey, 2 RGB, 4 grey with alpha, 6 RGBA)."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    head = struct.pack(">IIBBBBB", size[1], size[0], depth, kind, 0, 0, 0)
+    body = zlib.compress(b"".join(b"\0" + row for row in rows))
+    signature = b"\x89PNG\r\n\x1a\n"
+    parts = (chunk(b"IHDR", head), chunk(b"IDAT", body), chunk(b"IEND", b""))
+    path.write_bytes(signature + b"".join(parts))
+    return path
+
+
+def test_grey_label_maps_of_few_bits_keep_their_numbers(tmp_path: Path) -> None:
+    """Pillow gives 17 and 255 for the classes 1 and 15 of a 4-bit file."""
+    four = png_by_hand(tmp_path / "4.png", 4, 0, (1, 4), [bytes([0x01, 0x2F])])
+    two = png_by_hand(tmp_path / "2.png", 2, 0, (1, 4), [bytes([0b00011011])])
+    assert images.read_labels(four).tolist() == [[0, 1, 2, 15]]
+    assert images.read_labels(two).tolist() == [[0, 1, 2, 3]]
+    assert images.read_image(four)[0, :, 0].tolist() == [0, 17, 34, 255]
+    for bits in (1, 2, 4):
+        indices = np.arange(2**bits, dtype=np.uint8)[None]
+        image = Image.fromarray(indices, "L")
+        image.putpalette([value for i in range(2**bits) for value in (9 * i, 200 - i, 7)])
+        image.save(tmp_path / "p.png", bits=bits)
+        assert np.array_equal(images.read_labels(tmp_path / "p.png"), indices)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_label_maps_of_16_bits_a_channel_are_refused_not_cut(
+    tmp_path: Path, kind: int, channels: int
+) -> None:
+    """Pillow keeps the high byte alone: class 3 would be read as class 0."""
+    row = struct.pack(f">{2 * channels}H", *([3] * channels + [4] * channels))
+    path = png_by_hand(tmp_path / "a.png", 16, kind, (1, 2), [row])
+    with pytest.raises(DataError, match=r"a\.png: stored as .*16B") as caught:
+        images.read_labels(path)
+    assert caught.value.code == "D015"
+    assert "grey" in caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "PA", "F"])
+def test_modes_without_class_numbers_are_refused_in_label_maps(tmp_path: Path, mode: str) -> None:
+    image = Image.new("RGB", (4, 3), (3, 3, 3))
+    image = image.convert("P").convert(mode) if mode == "PA" else image.convert("RGB")
+    image = image.convert("L").convert("F") if mode == "F" else image
+    image = image if mode in ("PA", "F") else image.convert(mode)
+    image.save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=rf"mode {mode} holds no whole numbers") as caught:
+        images.read_labels(tmp_path / "a.tif")
+    assert "save it as" in caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_other_colour_spaces_come_near_the_colours_they_had(tmp_path: Path, mode: str) -> None:
+    """YCbCr and LAB are rounded on the way; CMYK as Pillow makes it is exact."""
+    rgb = np.zeros((8, 24, 3), np.uint8)
+    for i, colour in enumerate([(200, 30, 40), (20, 180, 60), (90, 90, 90)]):
+        rgb[:, 8 * i : 8 * i + 8] = colour
+    Image.fromarray(rgb).convert(mode).save(tmp_path / "a.tif")
+    found = images.read_image(tmp_path / "a.tif").astype(int)
+    assert np.abs(found - rgb).max() <= {"CMYK": 0, "YCbCr": 2, "LAB": 10}[mode]
