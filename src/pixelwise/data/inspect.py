@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.layouts import DataSet
 from pixelwise.data.listing import raise_all
-from pixelwise.data.sample import Item
+from pixelwise.data.sample import Item, Reader
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 
@@ -69,22 +69,28 @@ class _Seen:
 
 
 def inspect(
-    dataset: DataSet, splits: Sequence[str] = (), *, watch: Callable[[], object] = lambda: None
+    dataset: DataSet,
+    splits: Sequence[str] = (),
+    *,
+    read: Reader | None = None,
+    watch: Callable[[], object] = lambda: None,
 ) -> Inspection:
     """Read every item of the splits (of all, by default).
 
     Args:
         dataset: of ``open_dataset``, which has checked the listing.
         splits: names.
+        read: ``dataset.read``, or one that remembers.
         watch: called after each item.
     """
     chosen = {s: dataset.items(s) for s in (splits or dataset.splits)}
     items = {item.name: item for members in chosen.values() for item in members}
     k = len(dataset.classes)
+    read = read or dataset.read
 
     def look(item: Item) -> _Seen:
         try:
-            sample = dataset.read(item)
+            sample = read(item)
         except DataError as error:
             return _Seen(problem=error)
         finally:
@@ -145,10 +151,10 @@ def _warnings(
     return found
 
 
-def refuse_problems(dataset: DataSet, splits: Sequence[str]) -> None:
+def refuse_problems(dataset: DataSet, splits: Sequence[str], *, read: Reader | None = None) -> None:
     """Read the splits and raise all that is wrong with them, before anything is trained.
 
     Raises:
         DataError: the problem, or a D035 with all of them.
     """
-    raise_all(dataset.root, inspect(dataset, splits).problems)
+    raise_all(dataset.root, inspect(dataset, splits, read=read).problems)

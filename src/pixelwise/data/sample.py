@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,3 +31,7 @@ class Sample:
     """(H, W, C)."""
     labels: NDArray[np.uint8]
     """(H, W) class ids, 255 void."""
+
+
+Reader = Callable[[Item], Sample]
+"""``DataSet.read``, or one that remembers what it has read."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.layouts import DataSet
-from pixelwise.data.sample import Item
+from pixelwise.data.sample import Item, Reader
 from pixelwise.labels import VOID
 
 Ints = NDArray[np.int64]
@@ -58,18 +58,29 @@ class Statistics:
 
 
 def statistics(
-    dataset: DataSet, split: str, *, watch: Callable[[], object] = lambda: None
+    dataset: DataSet,
+    split: str,
+    *,
+    read: Reader | None = None,
+    watch: Callable[[], object] = lambda: None,
 ) -> Statistics:
     """Read a whole split and count.
+
+    Args:
+        dataset: of ``open_dataset``.
+        split: name.
+        read: ``dataset.read``, or one that remembers.
+        watch: called after each item.
 
     Raises:
         DataError: the first sample that cannot be read or does not fit.
     """
     items = dataset.items(split)
     k = len(dataset.classes)
+    read = read or dataset.read
 
     def one(item: Item) -> tuple[Ints, Floats, Floats]:
-        sample = dataset.read(item)
+        sample = read(item)
         counts = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
         pixels = sample.image.reshape(-1, sample.image.shape[2])
         histograms = [np.bincount(channel, minlength=256) for channel in pixels.T]

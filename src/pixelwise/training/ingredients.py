@@ -20,6 +20,7 @@ from pixelwise.inference.view import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
+from pixelwise.training.feed import SampleCache
 from pixelwise.training.optim import RateCheck, refuse_absurd_rate
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import as_dict
@@ -37,6 +38,8 @@ class Ingredients:
 
     recipe: Recipe
     dataset: DataSet
+    read: SampleCache
+    """``dataset.read``, with what was read already."""
     items: tuple[Item, ...]
     held: tuple[Item, ...]
     counted: Statistics
@@ -130,11 +133,12 @@ def gather(recipe: Recipe) -> Ingredients:
     dataset = open_dataset(Path(recipe.data), seed=recipe.seed)
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
-    refuse_problems(dataset, [s for s in (recipe.train_split, recipe.val_split) if s])
-    counted = statistics(dataset, recipe.train_split)
+    read = SampleCache(dataset.read, int(recipe.cache * 2**30))
+    refuse_problems(dataset, [s for s in (recipe.train_split, recipe.val_split) if s], read=read)
+    counted = statistics(dataset, recipe.train_split, read=read)
     check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
     net, preprocess, weights = _net(recipe, dataset, counted)
-    return Ingredients(recipe, dataset, items, held, counted, net, preprocess, weights, check)
+    return Ingredients(recipe, dataset, read, items, held, counted, net, preprocess, weights, check)
 
 
 def net_options(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from pixelwise.data.layouts import DataSet
 from pixelwise.data.sample import Item
 from pixelwise.nets.module import Network
-from pixelwise.training.feed import Feed, SampleCache
+from pixelwise.training.feed import Feed
 from pixelwise.training.ingredients import Ingredients, gather
 from pixelwise.training.optim import optimizer
 from pixelwise.training.recipe import Recipe
@@ -31,7 +31,6 @@ class Setup:
     stepper: Stepper
     optimizer: torch.optim.Optimizer
     feed: Feed
-    read: SampleCache
     iterations: int | None
     """None when the run is measured in minutes."""
 
@@ -90,10 +89,9 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
     weights = found.class_weights
     if weights is not None:
         weights = weights.to(fabric.device)
-    read = SampleCache(found.dataset.read, int(recipe.cache * 2**30))
     feed = Feed(
         found.items,
-        read,
+        found.read,
         recipe,
         found.preprocess,
         rare=found.rare,
@@ -107,6 +105,5 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
         stepper=Stepper(fabric, found.net, wrapped, made, recipe, weights),
         optimizer=made,
         feed=feed,
-        read=read,
         iterations=found.iterations(recipe.batch * recipe.accumulate * fabric.world_size),
     )

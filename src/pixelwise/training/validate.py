@@ -74,7 +74,7 @@ def validate(setup: Setup, step: int) -> Validation:
         )
         processes.same_buffers(setup.fabric, setup.net)
         for item in processes.mine(setup.fabric, setup.validation):
-            sample = setup.read(item)
+            sample = setup.found.read(item)
             counts += confusion(sample.labels, predictor.labels(sample.image), k)
     counts = processes.total(setup.fabric, torch.from_numpy(counts)).cpu().numpy()
     return summarise(counts, setup.dataset.classes, step)
