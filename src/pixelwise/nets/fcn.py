@@ -46,7 +46,8 @@ def fcn(
         at_once: scale the skips by fixed factors, for training all streams together.
 
     Raises:
-        UsageError: an unknown value of ``learned``.
+        UsageError: an unknown value of ``learned``; ``at_once`` on a skip that was never released
+            with a factor.
     """
     if learned not in get_args(Learned):
         raise UsageError(
@@ -77,6 +78,13 @@ def fuse_skip(
 ) -> str:
     """Score a finer layer, crop what is larger, and add (paper, figure 3)."""
     label, layer = trunk.skips[step].label, trunk.skips[step].layer
+    if at_once and label not in AT_ONCE:
+        raise UsageError(
+            "U002",
+            f"at_once has no factor for the skip from {label}; there are "
+            f"{', '.join(f'{k} ({v:g})' for k, v in AT_ONCE.items())}",
+            "leave at_once out, or take the vgg16 trunk down to stride 8",
+        )
     if at_once:
         layer = net.add(Scale(f"scale_{label}", (layer,), AT_ONCE[label]))
     fine = net.score(f"score_{label}", layer, classes)
