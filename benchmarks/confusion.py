@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from harness import cpu_times, surroundings, tell
 
 from pixelwise.metrics.confusion import confusion
 
@@ -36,20 +34,11 @@ def main() -> None:
     options = parser.parse_args()
     before = cpu_times()
     groups = [measure(int(k), options.rounds) for k in options.classes.split(",")]
-    document = {
-        "benchmark": "confusion",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{processor()}, {os.cpu_count()} cores",
-        "versions": versions(),
-        "threads": 1,
-        "others_cpu": others(before, cpu_times()),
-        "groups": groups,
-    }
+    facts = surroundings("confusion", before)
     if options.json:
-        json.dump(document, sys.stdout, indent=1)
+        json.dump({**facts, "groups": groups}, sys.stdout, indent=1)
         return
-    print(f"{document['machine']}; {document['versions']}")
-    print(f"others_cpu {document['others_cpu']} (cores kept busy by other processes)")
+    tell(facts)
     for group in groups:
         show(group)
 
@@ -186,44 +175,6 @@ def show(group: dict[str, Any]) -> None:
         print(f"{r['way']:42} {r['images_per_second']:9,.0f} {spread:>17} {ratio:>9}")
     if group["not_installed"]:
         print(f"not installed: {', '.join(group['not_installed'])}")
-
-
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in ("numpy", "numba", "torch", "torchmetrics", "sklearn"):
-        module = sys.modules.get(name)
-        if module is not None:
-            found[name] = str(module.__version__)
-    return found
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
-
-
-def cpu_times() -> tuple[float, float, float] | None:
-    """Wall clock, busy CPU seconds of the whole machine, and of this process."""
-    try:
-        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
-    except OSError:
-        return None
-    ticks = [int(f) for f in fields]
-    busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
-    return time.monotonic(), busy, time.process_time()
-
-
-def others(
-    before: tuple[float, float, float] | None, after: tuple[float, float, float] | None
-) -> float | None:
-    if before is None or after is None:
-        return None
-    wall, busy, own = (b - a for a, b in zip(before, after, strict=True))
-    return round(max(0.0, busy - own) / wall, 2)
 
 
 if __name__ == "__main__":

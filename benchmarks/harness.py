@@ -1,0 +1,67 @@
+"""What every benchmark here tells beside its figures: machine, versions, competing load."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def surroundings(
+    name: str, before: tuple[float, float, float] | None, *, threads: int = 1
+) -> dict[str, Any]:
+    """The facts around a run that began at ``before`` (of ``cpu_times``)."""
+    return {
+        "benchmark": name,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "versions": versions(),
+        "threads": threads,
+        "others_cpu": others(before, cpu_times()),
+    }
+
+
+def tell(facts: dict[str, Any]) -> None:
+    print(f"{facts['machine']}; {facts['versions']}; threads {facts['threads']}")
+    print(f"others_cpu {facts['others_cpu']} (cores kept busy by other processes)")
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in ("numpy", "numba", "torch", "torchmetrics", "sklearn"):
+        module = sys.modules.get(name)
+        if module is not None:
+            found[name] = str(module.__version__)
+    return found
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.machine()
+
+
+def cpu_times() -> tuple[float, float, float] | None:
+    """Wall clock, busy CPU seconds of the whole machine, and of this process."""
+    try:
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    except OSError:
+        return None
+    ticks = [int(f) for f in fields]
+    busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic(), busy, time.process_time()
+
+
+def others(
+    before: tuple[float, float, float] | None, after: tuple[float, float, float] | None
+) -> float | None:
+    if before is None or after is None:
+        return None
+    wall, busy, own = (b - a for a, b in zip(before, after, strict=True))
+    return round(max(0.0, busy - own) / wall, 2)
