@@ -92,7 +92,7 @@ def split_data(
 ) -> None:
     """Write splits/train.txt and splits/val.txt into a data folder that has none."""
     from pixelwise.data.canonical import write_splits
-    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.layouts import BY_SEED, open_dataset
     from pixelwise.data.splits import by_seed
     from pixelwise.errors import UsageError
 
@@ -101,7 +101,7 @@ def split_data(
     if (data / "splits").exists():
         raise UsageError("U003", f"{data / 'splits'} exists already", "remove it first")
     dataset = open_dataset(data)
-    if dataset.layout != "folder" or not dataset.notes:
+    if BY_SEED.format(seed=0) not in dataset.notes:
         raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own")
     fit, out = by_seed(dataset.all_items(), seed, held=held)
     write_splits(data, {"train": [i.name for i in fit], "val": [i.name for i in out]})

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.classes import numbered
+from pixelwise.data.class_files import names_in, number_in, parsed
+from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.layouts import DataSet
 from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
 from pixelwise.errors import DataError, UsageError
@@ -23,6 +23,7 @@ from pixelwise.images import write_labels
 from pixelwise.labels import VOID
 
 NAME = "dataset.json"
+FORM = '{"classes": ["road", ...], "palette": [[128, 64, 128], ...], "ignore": 255}'
 
 
 def recognise(root: Path) -> bool:
@@ -33,7 +34,7 @@ def recognise(root: Path) -> bool:
 def open_layout(root: Path, seed: int) -> DataSet:
     """The data set; ``seed`` is not needed, the splits are given."""
     del seed
-    told = _description(root / NAME)
+    class_map = parsed(root / NAME, _class_map, FORM)
     problems: list[DataError] = []
     items = {i.name: i for i in partners(root / "images", root / "labels", problems)}
     found = {
@@ -44,24 +45,20 @@ def open_layout(root: Path, seed: int) -> DataSet:
         problems.append(DataError("D032", f"{root}: no list in splits/", "pixelwise data split"))
     given = without_empty(root, found, problems)
     raise_all(root, problems)
-    class_map = numbered(told["classes"], told["palette"], void=(VOID, told["ignore"]))
     return DataSet(root, "canonical", f"{NAME} beside images/ and labels/", class_map, given)
 
 
-def _description(path: Path) -> dict[str, Any]:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
-        names = [str(n) for n in told["classes"]]
-        palette = [tuple(int(v) for v in c) for c in told.get("palette", [])]
-        if not names or any(len(c) != 3 for c in palette):
-            raise ValueError("no classes, or colours that are not [r, g, b]")
-        return {"classes": names, "palette": palette, "ignore": int(told.get("ignore", VOID))}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            "D034",
-            f"{path}: not understood ({type(error).__name__}: {error})",
-            'expected {"classes": [...], "palette": [[r, g, b], ...], "ignore": 255}',
-        ) from error
+def _class_map(told: dict[str, Any]) -> ClassMap:
+    palette = told.get("palette", [])
+    channels = [v for colour in palette for v in colour] if _triples(palette) else [-1]
+    if not all(isinstance(v, int) and 0 <= v <= 255 for v in channels):
+        raise ValueError("`palette` is no list of [r, g, b], each 0 to 255")
+    ignore = number_in(told.get("ignore", VOID), "`ignore`")
+    return numbered(names_in(told.get("classes")), palette, void=(VOID, ignore))
+
+
+def _triples(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(v, list) and len(v) == 3 for v in values)
 
 
 def write_description(out: Path, classes: Any, palette: Any, source: str) -> None:

@@ -1,16 +1,7 @@
-"""From the numbers (or colours) in label files to classes; what names no class is an error.
-
-A folder may describe its label maps in ``classes.json``::
-
-    {"classes": {"0": "membrane", "255": "cell"}, "ignore": []}       raw value to name
-    {"colours": {"128,0,0": "roof", "0,0,0": "ground"}, "ignore": ["255,255,255"]}
-
-or just name them, one a line, in ``classes.txt``.
-"""
+"""From the numbers (or colours) in label files to classes; what names no class is an error."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +28,18 @@ class ClassMap:
     """Raw value to class id or ``VOID``; what is missing names no class."""
     colours: Mapping[Colour, int] = field(default_factory=dict)
     """For masks in colours: colour to class id or ``VOID``; then ``values`` is not used."""
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        if not 1 <= count <= MAX_CLASSES:
+            raise DataError(
+                "D034",
+                f"{count:,} classes, expected 1 to {MAX_CLASSES}",
+                "give rare values one common name in classes.json, or ignore them",
+            )
+        twice = [name for name in self.classes if self.classes.count(name) > 1]
+        if twice:
+            raise DataError("D034", f"class `{twice[0]}` stands there twice", "rename one of them")
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """A label map as class ids.
@@ -71,7 +74,7 @@ class ClassMap:
             "D012",
             f"{path}: value {shown} names no class ({int(where.sum())} px, first at "
             f"x={column} y={row}; expected {span})",
-            'say what it means in classes.json: {"classes": {"0": "..."}, "ignore": [...]}',
+            f'name it in classes.json, or leave it out there: "ignore": {values[:5].tolist()}',
         )
 
     def _by_colour(self, path: Path) -> NDArray[np.uint8]:
@@ -96,76 +99,16 @@ def numbered(
     names: Sequence[str], palette: Sequence[Colour] = (), *, void: Sequence[int] = (VOID,)
 ) -> ClassMap:
     """Classes stored as 0, 1, 2, ...; the values in ``void`` count for nothing."""
-    if len(names) > MAX_CLASSES:
-        raise DataError("D034", f"{len(names)} classes; at most {MAX_CLASSES} are supported")
     values = {i: i for i in range(len(names))} | dict.fromkeys(void, VOID)
-    return ClassMap(tuple(names), _colours(len(names), palette), values)
+    return ClassMap(tuple(names), colours_for(len(names), palette), values)
 
 
-def _colours(count: int, palette: Sequence[Colour]) -> tuple[Colour, ...]:
+def colours_for(count: int, palette: Sequence[Colour] = ()) -> tuple[Colour, ...]:
+    """A colour for each of ``count`` classes: those given, if they suffice, else made ones."""
     if len(palette) >= count:
         return tuple((int(r), int(g), int(b)) for r, g, b in palette[:count])
     made = voc_palette(count) if count == 21 else distinct_palette(count)
     return tuple((int(r), int(g), int(b)) for r, g, b in made)
-
-
-def described(root: Path) -> ClassMap | None:
-    """What ``classes.json`` or ``classes.txt`` in a folder says; None without them.
-
-    Raises:
-        DataError: D034 the file is malformed, with what was expected.
-    """
-    path = root / "classes.json"
-    if path.is_file():
-        return _from_json(path)
-    for name in ("classes.txt", "class_names.txt"):
-        path = root / name
-        if path.is_file():
-            lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-            names = [n for n in lines if n and n.lower() not in ("__ignore__", "_ignore_")]
-            return numbered(names)
-    return None
-
-
-def _from_json(path: Path) -> ClassMap:
-    try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
-        ignore = told.get("ignore", [])
-        if "colours" in told:
-            return _coloured(told["colours"], ignore)
-        listed = told["classes"]
-        if isinstance(listed, list):
-            return numbered([str(n) for n in listed], void=[VOID, *map(int, ignore)])
-        return _valued({int(k): str(v) for k, v in listed.items()}, [int(v) for v in ignore])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            "D034",
-            f"{path}: not understood ({type(error).__name__}: {error}); expected "
-            '{"classes": {"0": "name", ...}, "ignore": [255]} or {"colours": {"r,g,b": "name"}}',
-            "see the documentation of pixelwise.data.classes",
-        ) from error
-
-
-def _valued(listed: Mapping[int, str], ignore: Sequence[int]) -> ClassMap:
-    names = tuple(dict.fromkeys(listed.values()))  # two values may share a class
-    values = {raw: names.index(name) for raw, name in listed.items()}
-    values |= dict.fromkeys(ignore, VOID)
-    values.setdefault(VOID, VOID)
-    return ClassMap(names, _colours(len(names), ()), values)
-
-
-def _coloured(listed: Mapping[str, str], ignore: Sequence[str]) -> ClassMap:
-    def colour(text: str) -> Colour:
-        r, g, b = (int(v) for v in str(text).strip("#() ").split(","))
-        return r, g, b
-
-    names = tuple(dict.fromkeys(listed.values()))
-    colours = {colour(text): names.index(name) for text, name in listed.items()}
-    first: dict[str, Colour] = {}
-    for text, name in listed.items():
-        first.setdefault(name, colour(text))
-    colours |= {colour(text): VOID for text in ignore}
-    return ClassMap(names, tuple(first[n] for n in names), colours=colours)
 
 
 def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:

@@ -6,11 +6,15 @@ with subfolders by split (``images/train/``, ``labels/train/``). Without splits 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data import splits
-from pixelwise.data.classes import ClassMap, described, found_in
-from pixelwise.data.layouts import DataSet
+from pixelwise.data.class_files import described
+from pixelwise.data.classes import ClassMap, found_in
+from pixelwise.data.layouts import BY_SEED, DataSet
 from pixelwise.data.listing import (
     listed_items,
     partners,
@@ -56,11 +60,7 @@ def _splits(
 ) -> tuple[dict[str, tuple[Item, ...]], tuple[str, ...]]:
     parts = sorted(p for p in images.iterdir() if p.is_dir() and (labels / p.name).is_dir())
     if parts and not pictures(images):
-        found = {}
-        for part in parts:
-            name = ALIASES.get(part.name, part.name)
-            found[name] = tuple(partners(part, labels / part.name, problems))
-        return found, ()
+        return _by_part(parts, labels, problems), ()
     pairs = partners(images, labels, problems)
     if not pairs and not problems:
         problems.append(DataError("D032", f"{images} holds no picture", "add pictures"))
@@ -72,7 +72,30 @@ def _splits(
     train, val = splits.by_seed(pairs, seed)
     if not val:
         return {"train": train}, ("one picture alone: no val split",)
-    return {"train": train, "val": val}, (f"no splits: train and val were split by seed {seed}",)
+    return {"train": train, "val": val}, (BY_SEED.format(seed=seed),)
+
+
+def _by_part(
+    parts: Sequence[Path], labels: Path, problems: list[DataError]
+) -> dict[str, tuple[Item, ...]]:
+    """Subfolders as splits; where two hold one stem, every name gets its folder in front."""
+    found: dict[str, list[Item]] = {}
+    for part in parts:
+        name = ALIASES.get(part.name.lower(), part.name)
+        if name in found:
+            problems.append(
+                DataError(
+                    "D030", f"{part}: there is another folder for split `{name}`", "join them"
+                )
+            )
+        found[name] = partners(part, labels / part.name, problems)
+    stems = Counter(item.name.lower() for items in found.values() for item in items)
+    if max(stems.values(), default=0) > 1:
+        found = {
+            split: [replace(item, name=f"{split}_{item.name}") for item in items]
+            for split, items in found.items()
+        }
+    return {split: tuple(items) for split, items in found.items()}
 
 
 def _classes(root: Path, given: dict[str, tuple[Item, ...]]) -> tuple[ClassMap, tuple[str, ...]]:

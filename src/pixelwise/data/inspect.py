@@ -18,6 +18,9 @@ from pixelwise.data.sample import Item, Reader
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 
+APART = ("train", "val", "test")
+"""Splits that must not share a picture."""
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -79,7 +82,8 @@ def inspect(
 
     Args:
         dataset: of ``open_dataset``, which has checked the listing.
-        splits: names.
+        splits: names; no picture may be in two of them. By default train, val and test are kept
+            apart, and others (trainval) may share pictures with them.
         read: ``dataset.read``, or one that remembers.
         watch: called after each item.
     """
@@ -103,7 +107,9 @@ def inspect(
     with ThreadPoolExecutor(2) as pool:
         seen = dict(zip(items, pool.map(look, items.values()), strict=True))
     problems = [s.problem for s in seen.values() if s.problem]
-    problems += _leaks(chosen, seen)
+    apart = chosen if splits else {s: i for s, i in chosen.items() if s in APART}
+    problems += _leaks(apart, seen)
+    problems += _nothing_labelled(dataset, chosen, seen)
     zero = np.zeros((1, k), np.int64)
     tables = {
         split: np.vstack(
@@ -119,10 +125,10 @@ def inspect(
 
 
 def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[DataError]:
-    """Two files with the same pixels, one trained on and one tested on."""
+    """Files with the same pixels in more than one of these splits."""
     where: dict[str, dict[str, Item]] = defaultdict(dict)
-    for split in ("train", "val", "test"):
-        for item in chosen.get(split, ()):
+    for split, items in chosen.items():
+        for item in items:
             if seen[item.name].digest:
                 where[seen[item.name].digest].setdefault(split, item)
     return [
@@ -135,6 +141,25 @@ def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[
         for found in where.values()
         if len(found) > 1
     ]
+
+
+def _nothing_labelled(
+    dataset: DataSet, chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]
+) -> list[DataError]:
+    """Splits whose label maps are void everywhere: nothing can be learned or scored."""
+    found = []
+    for split, items in chosen.items():
+        counts = [seen[i.name].counts for i in items]
+        known = [c for c in counts if c is not None]
+        if known and not any(c[:VOID].any() for c in known):
+            found.append(
+                DataError(
+                    "D032",
+                    f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
+                    "check the label maps, or what classes.json ignores",
+                )
+            )
+    return found
 
 
 def _warnings(

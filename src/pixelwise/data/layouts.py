@@ -18,6 +18,8 @@ from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import DataError
 from pixelwise.images import Exif, image_header, read_image
 
+BY_SEED = "no lists of splits: train and val were split by seed {seed}"
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -83,16 +85,25 @@ class DataSet:
         unique = {item.name: item for items in self.splits.values() for item in items}
         return tuple(unique[name] for name in sorted(unique))
 
-    def fingerprint(self) -> str:
-        """A short hash over classes, splits, and names and sizes of files."""
+    def fingerprint(self, *splits: str) -> str:
+        """A short hash over classes, splits (all, or those named), and names and sizes of files."""
         digest = hashlib.sha256(repr((self.classes, self.palette)).encode())
-        for split in sorted(self.splits):
-            names = [item.name for item in self.splits[split]]
-            digest.update(repr((split, names)).encode("utf-8", "surrogatepass"))
-        for item in self.all_items():
-            sizes = item.image.stat().st_size, item.labels.stat().st_size
-            digest.update(repr((item.name, sizes)).encode("utf-8", "surrogatepass"))
+        for split in sorted(set(splits) or self.splits):
+            for item in self.splits[split]:
+                sizes = item.image.stat().st_size, item.labels.stat().st_size
+                digest.update(repr((split, item.name, sizes)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
+
+
+def _refuse_namesakes(dataset: DataSet) -> None:
+    """Outputs and records are named after items: a name stands for one picture."""
+    known: dict[str, Item] = {}
+    for item in (item for items in dataset.splits.values() for item in items):
+        other = known.setdefault(item.name, item)
+        if other.image != item.image:
+            raise DataError(
+                "D030", f"{other.image} and {item.image} share the stem `{item.name}`", "rename one"
+            )
 
 
 def exif_rule(path: Path, label_size: tuple[int, ...]) -> Exif:
@@ -138,6 +149,7 @@ def open_dataset(path: Path | str, *, seed: int = 0) -> DataSet:
     for layout in (canonical, camvid, voc, folder):
         if layout.recognise(root):
             found: DataSet = layout.open_layout(root, seed)
+            _refuse_namesakes(found)
             return found
     inside = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
     raise DataError(

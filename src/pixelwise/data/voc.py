@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixelwise.data import splits
-from pixelwise.data.classes import described, numbered
-from pixelwise.data.layouts import DataSet
+from pixelwise.data.class_files import described
+from pixelwise.data.classes import numbered
+from pixelwise.data.layouts import BY_SEED, DataSet
 from pixelwise.data.listing import (
     by_stem,
     listed_items,
@@ -55,6 +56,6 @@ def open_layout(root: Path, seed: int) -> DataSet:
     raise_all(root, problems)
     palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
     class_map = described(root) or numbered(VOC_CLASSES, palette)
-    notes = () if lists else (f"no lists: train and val were split by seed {seed}",)
+    notes = () if lists else (BY_SEED.format(seed=seed),)
     evidence = f"folders JPEGImages/ and {labels.name}/"
     return DataSet(root, "voc", evidence, class_map, given, notes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -55,17 +56,17 @@ class SampleCache:
 
     def __init__(self, read: Callable[[Item], Sample], limit: int) -> None:
         self._read, self._left = read, limit
-        self._kept: dict[str, Sample] = {}
+        self._kept: dict[Path, Sample] = {}
 
     def __call__(self, item: Item) -> Sample:
         """The sample of an item, read once if there is room."""
-        sample = self._kept.get(item.name)
+        sample = self._kept.get(item.image)
         if sample is None:
             sample = self._read(item)
             size = sample.image.nbytes + sample.labels.nbytes
             if size <= self._left:
                 self._left -= size
-                self._kept[item.name] = sample
+                self._kept[item.image] = sample
         return sample
 
 

@@ -130,7 +130,7 @@ def gather(recipe: Recipe) -> Ingredients:
         UsageError: a rate that does not fit the reduction, an unknown net.
         ModelError: weights that do not fit.
     """
-    dataset = open_dataset(Path(recipe.data), seed=recipe.seed)
+    dataset = open_dataset(Path(recipe.data))
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))

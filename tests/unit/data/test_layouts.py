@@ -44,14 +44,40 @@ def test_a_split_by_seed_is_the_same_every_time_and_other_for_other_seeds(tmp_pa
     assert names[0] == names[1] != names[2]
 
 
-def test_subfolders_by_split(tmp_path: Path) -> None:
-    for part in ("training", "validation"):
-        folder_set(tmp_path / "a" / part, 4)
+def by_part(root: Path, **counts: int) -> Path:
+    """``images/PART/pN.png`` beside ``labels/PART/pN.png``; every part counts from 0."""
+    for part, count in counts.items():
+        folder_set(root.parent / part, count)
         for kind in ("images", "labels"):
-            (tmp_path / "d" / kind).mkdir(parents=True, exist_ok=True)
-            (tmp_path / "a" / part / kind).rename(tmp_path / "d" / kind / part)
-    dataset = open_dataset(tmp_path / "d")
-    assert {s: len(i) for s, i in dataset.splits.items()} == {"train": 4, "val": 4}
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            (root.parent / part / kind).rename(root / kind / part)
+    return root
+
+
+def test_subfolders_by_split_hold_other_pictures_of_the_same_names(tmp_path: Path) -> None:
+    dataset = open_dataset(by_part(tmp_path / "d", training=4, validation=3))
+    names = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    assert names["train"] == ["train_p0", "train_p1", "train_p2", "train_p3"]
+    assert names["val"] == ["val_p0", "val_p1", "val_p2"]
+    assert len(dataset.all_items()) == 7
+    out = convert(dataset, tmp_path / "o")
+    assert len(list((out / "images").iterdir())) == 7
+    for item in open_dataset(out).items("val"):
+        assert np.array_equal(open_dataset(out).read(item).image, picture(int(item.name[-1]))[0])
+
+
+def test_subfolders_whose_names_do_not_clash_keep_them(tmp_path: Path) -> None:
+    root = by_part(tmp_path / "d", train=3, val=1)
+    for kind in ("images", "labels"):
+        (root / kind / "val" / "p0.png").rename(root / kind / "val" / "x.png")
+    dataset = open_dataset(root)
+    assert [i.name for i in dataset.all_items()] == ["p0", "p1", "p2", "x"]
+
+
+def test_two_folders_for_one_split(tmp_path: Path) -> None:
+    problems = told(lambda: open_dataset(by_part(tmp_path / "d", val=2, validation=2)))
+    assert problems[0].startswith("D030")
+    assert "`val`" in problems[0]
 
 
 def test_camvid_with_its_splits_and_ours(tmp_path: Path) -> None:
@@ -158,15 +184,6 @@ def test_masks_in_colours(tmp_path: Path) -> None:
     assert np.array_equal(labels, np.where(picture(number)[1] == 2, 255, picture(number)[1]))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"classes": 3}', '{"classes": {"x": "a"}}'])
-def test_a_malformed_class_file_is_named(tmp_path: Path, text: str) -> None:
-    root = folder_set(tmp_path / "d", 3)
-    (root / "classes.json").write_text(text)
-    problem = told(lambda: open_dataset(root))[0]
-    assert problem.startswith("D034")
-    assert "classes.json" in problem
-
-
 # -- what is refused -------------------------------------------------------------------------
 def test_no_folder_and_no_layout(tmp_path: Path) -> None:
     assert told(lambda: open_dataset(tmp_path / "x"))[0].startswith("D010")
@@ -247,6 +264,34 @@ def test_the_same_picture_in_two_splits_is_a_leak(tmp_path: Path) -> None:
     assert "p2.png (val)" in found[0]
 
 
+def listed(root: Path, **splits: str) -> Path:
+    """A folder of six pictures with lists of them: ``train="01"`` names p0 and p1."""
+    folder_set(root, 6)
+    (root / "splits").mkdir()
+    for split, digits in splits.items():
+        (root / "splits" / f"{split}.txt").write_text("".join(f"p{d}\n" for d in digits))
+    return root
+
+
+def test_trainval_may_hold_train_and_val_but_is_not_scored_on_them(tmp_path: Path) -> None:
+    dataset = open_dataset(listed(tmp_path / "d", train="012", val="34", trainval="01234"))
+    assert not inspect(dataset).problems
+    assert not inspect(dataset, ["train", "val"]).problems
+    problems = told(lambda: refuse_problems(dataset, ["trainval", "val"]))
+    assert [p[:4] for p in problems] == ["D033", "D033"]
+    assert "(trainval) and" in problems[0]
+
+
+def test_a_split_without_any_label_is_refused(tmp_path: Path) -> None:
+    root = listed(tmp_path / "d", train="012", val="34")
+    for name in ("p3", "p4"):
+        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(root / "labels" / f"{name}.png")
+    dataset = open_dataset(root)
+    assert not inspect(dataset, ["train"]).problems
+    problems = told(lambda: refuse_problems(dataset, ["train", "val"]))
+    assert any(p.startswith("D032") and "every pixel of split `val` is void" in p for p in problems)
+
+
 def test_absent_classes_and_empty_maps_are_warnings(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 4)
     (root / "classes.txt").write_text("red\ngreen\nblue\nnever\n")
@@ -271,10 +316,13 @@ def test_fingerprints_tell_data_apart(tmp_path: Path) -> None:
     one, two = folder_set(tmp_path / "a", 4), folder_set(tmp_path / "b", 5)
     assert open_dataset(one).fingerprint() == open_dataset(one).fingerprint()
     assert open_dataset(one).fingerprint() != open_dataset(two).fingerprint()
+    dataset = open_dataset(one)
+    assert dataset.fingerprint("train") != dataset.fingerprint("val")
+    assert dataset.fingerprint("train", "val") == dataset.fingerprint()
 
 
 def test_more_than_255_classes_are_refused(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 3)
     (root / "classes.txt").write_text("".join(f"c{i}\n" for i in range(300)))
-    with pytest.raises(DataError, match="300 classes; at most 255"):
+    with pytest.raises(DataError, match="300 classes, expected 1 to 255"):
         open_dataset(root)

@@ -241,7 +241,9 @@ def test_rims_fade_in_caffe_nets_and_hold_in_tight_ones() -> None:
 
 
 def test_at_once_without_a_released_factor_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"no factor for the skip from inception_4e.*pool4 \(0\.01\)"):
+    with pytest.raises(
+        UsageError, match=r"no factor for the skip from inception_4e.*pool4 \(0\.01\)"
+    ):
         fcn(googlenet.googlenet, 16, at_once=True)
     with pytest.raises(UsageError, match="no factor"):
         fcn(vgg16.vgg16, 4, at_once=True)

@@ -1,0 +1,112 @@
+"""Class files say exactly what is meant, or are refused with the file and what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pixelwise.data.class_files import described
+from pixelwise.errors import DataError
+from pixelwise.labels import VOID
+
+
+def written(root: Path, value: object, name: str = "classes.json") -> Path:
+    text = value if isinstance(value, str) else json.dumps(value)
+    (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+def refused(root: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        described(root)
+    assert caught.value.code == "D034"
+    assert caught.value.hint.startswith("expected ")
+    text = str(caught.value)
+    assert text.startswith(str(root / "classes."))
+    assert "Error" not in text  # no names of Python's exceptions
+    return text.partition(": ")[2]
+
+
+def test_values_may_share_a_class_and_void_is_255_unless_named(tmp_path: Path) -> None:
+    told = {"classes": {"0": "road", "7": "sky", "8": "road"}, "ignore": [9, "10"]}
+    found = described(written(tmp_path, told))
+    assert found is not None
+    assert found.classes == ("road", "sky")
+    assert found.values == {0: 0, 7: 1, 8: 0, 9: VOID, 10: VOID, 255: VOID}
+    cell = described(written(tmp_path, {"classes": {"0": "membrane", "255": "cell"}}))
+    assert cell is not None
+    assert cell.values == {0: 0, 255: 1}
+
+
+def test_a_list_numbers_its_names(tmp_path: Path) -> None:
+    found = described(written(tmp_path, {"classes": ["a", "b"], "ignore": [11]}))
+    assert found is not None
+    assert found.values == {0: 0, 1: 1, 11: VOID, 255: VOID}
+
+
+@pytest.mark.parametrize("text", ["128,0,0", "(128, 0, 0)", "#800000"])
+def test_colours_in_three_forms(tmp_path: Path, text: str) -> None:
+    found = described(written(tmp_path, {"colours": {text: "roof", "0,0,0": "ground"}}))
+    assert found is not None
+    assert found.colours == {(128, 0, 0): 0, (0, 0, 0): 1}
+    assert found.palette == ((128, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected a JSON object"),
+        ("[" * 100_000, "nested too deep"),
+        ({}, "neither `classes` nor `colours`"),
+        ({"classes": 3}, "no list of names"),
+        ({"classes": []}, "no list of names"),
+        ({"classes": ["a", None]}, "None is no class name"),
+        ({"classes": ["a", " "]}, "' ' is no class name"),
+        ({"classes": ["a", "a"]}, "class `a` stands there twice"),
+        ({"classes": {"x": "a"}}, "`classes` holds 'x', expected whole numbers from 0 to 65535"),
+        ({"classes": {"-1": "a"}}, "`classes` holds '-1'"),
+        ({"classes": {"0": 5}}, "5 is no class name"),
+        ({"classes": {"70000": "a"}}, "'70000'"),
+        ({"classes": ["a"], "ignore": [-1]}, "`ignore` holds -1"),
+        ({"classes": ["a"], "ignore": [1.5]}, "`ignore` holds 1.5"),
+        ({"classes": ["a"], "ignore": [True]}, "`ignore` holds True"),
+        ({"classes": ["a"], "ignore": 255}, "`ignore` is 255, expected a list"),
+        ({"classes": ["a", "b"], "ignore": [1]}, "1 is both `b` and ignored"),
+        ('{"classes": {"0": "a", "0": "b"}}', "`0` stands there twice"),
+        ({"classes": {str(i): f"c{i}" for i in range(300)}}, "300 classes, expected 1 to 255"),
+        ({"colours": {f"0,{i // 200},{i % 200}": f"c{i}" for i in range(256)}}, "256 classes"),
+        ({"colours": {}}, "`colours` names no colours"),
+        ({"colours": {"1,2": "a"}}, "'1,2' is no colour"),
+        ({"colours": {"1,2,256": "a"}}, "'1,2,256' is no colour"),
+        ({"colours": {"#12345g": "a"}}, "'#12345g' is no colour"),
+        ({"colours": {"1,2,3": "a", "#010203": "b"}}, "colour #010203 stands there twice"),
+        ({"colours": {"1,2,3": "a"}, "ignore": ["1,2,3"]}, "both `a` and ignored"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, value: object, said: str) -> None:
+    assert said in refused(written(tmp_path, value))
+
+
+def test_class_lists_one_a_line(tmp_path: Path) -> None:
+    found = described(written(tmp_path, "\ufeff__ignore__\n sky \n\nroad\n", "classes.txt"))
+    assert found is not None
+    assert found.classes == ("sky", "road")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "no class names"), (b"sky\nsky\n", "twice"), (b"\xff\xfe", "not UTF-8 text (byte 0)")],
+)
+def test_bad_class_lists(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "classes.txt").write_bytes(content)
+    assert said in refused(tmp_path)
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").mkdir()
+    assert "cannot be read" in refused(tmp_path)
+
+
+def test_without_files_nothing_is_said(tmp_path: Path) -> None:
+    assert described(tmp_path) is None
