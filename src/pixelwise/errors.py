@@ -54,6 +54,7 @@ CODES: dict[str, str] = {
     "R007": "another process holds the run folder",
     "R008": "an optional package is not installed",
     "R009": "a device is not available",
+    "R010": "another process of the run has ended",
     "N001": "the loss or a gradient is not finite",
     "N002": "the net has collapsed to one class",
     "N003": "scores are not finite",

@@ -39,6 +39,8 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
     path = Path(path)
     temporary: Path | None = None
     try:
+        if path.exists() and not path.is_file():  # a rename would put a file in a device's place
+            raise _not_a_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, f = _temporary(path.parent)
         with f:
@@ -110,6 +112,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _not_a_file(path: Path) -> ResourceError:
+    kind = "a folder" if path.is_dir() else "no regular file"
+    return ResourceError("R002", f"{path}: cannot be written (it is {kind})", "choose another -o")
 
 
 def _write_error(path: Path, cause: OSError) -> ResourceError:

@@ -1,4 +1,4 @@
-"""Pictures and label maps from and to files: the only module that knows Pillow.
+"""Pictures and label maps from and to files, and in memory.
 
 What a picture may be, and what becomes of it:
 
@@ -12,67 +12,35 @@ CMYK, YCbCr, LAB   converted by Pillow
 HSV, F, I          refused by name: their range is not known
 =================  ==========================================================================
 
-Pictures are turned as their EXIF orientation says. Formats are an allow-list, and the number of
-pixels is checked from the header, before anything is decoded.
+Pictures are turned as their EXIF orientation says.
 """
 
 from __future__ import annotations
 
 import io
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.errors import DataError
 from pixelwise.files import atomic_write
+from pixelwise.imagefile import MAX_PIXELS, Header, image_header, lossy, opened, stored_as
 from pixelwise.labels import Labels, full_palette
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-MAX_PIXELS = 64_000_000
-"""Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
-LOSSY = ("JPEG",)
 STRETCHED = {"L;2": 85, "L;4": 17}
 """Grey of 2 and 4 bits, which Pillow stretches to 0..255; label maps want the numbers back."""
 CUT = ("L", "LA", "RGB", "RGBA")
 """Modes of 8 bits, into which Pillow presses 16-bit colours and inverted grey."""
 GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
-ORIENTATION = 0x0112  # EXIF tag
 
 Exif = Literal["apply", "ignore"]
 Array = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says about itself before it is decoded."""
-
-    width: int
-    height: int
-    mode: str
-    format: str
-    orientation: int
-    """EXIF, 1 to 8; 5 to 8 exchange width and height."""
-
-    @property
-    def shown_size(self) -> tuple[int, int]:
-        """(height, width) after the turn that EXIF asks for."""
-        turned = self.orientation >= 5
-        return (self.width, self.height) if turned else (self.height, self.width)
-
-
-def image_header(path: Path) -> Header:
-    """Size, mode, format and orientation; nothing is decoded."""
-    with _opened(path, MAX_PIXELS) as image:
-        return Header(*image.size, image.mode, image.format or "", _orientation(image))
 
 
 def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, exif: Exif = "apply") -> Array:
@@ -90,7 +58,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, exif: Exif = "apply"
         DataError: D010 no such file, D015 mode or format not supported, D020 unreadable, D022 too
             many pixels.
     """
-    with _opened(path, max_pixels) as image:
+    with opened(path, max_pixels) as image:
         image.load()
         return _rgb(ImageOps.exif_transpose(image) if exif == "apply" else image, path)
 
@@ -122,8 +90,8 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] |
     Raises:
         DataError: D015 the numbers would not come out as they are stored, D020, D022.
     """
-    with _opened(path, max_pixels) as image:
-        stored = _stored_as(image)
+    with opened(path, max_pixels) as image:
+        stored = stored_as(image)
         image.load()
         if stored in STRETCHED:
             return np.asarray(image) // STRETCHED[stored]
@@ -158,14 +126,7 @@ def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Labels:
     Raises:
         DataError: D016 colours instead of indices, D017 lossy compression, and ``read_raw``'s.
     """
-    header = image_header(path)
-    if header.format in LOSSY:
-        raise DataError(
-            "D017",
-            f"{path}: a label map in {header.format}, which changes values at every edge; "
-            "expected PNG, BMP, TIFF or GIF",
-            "export the labels again, as PNG",
-        )
+    header = _lossless(path)
     values = read_raw(path, max_pixels=max_pixels)
     if values.ndim == 2:
         return values
@@ -177,6 +138,19 @@ def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Labels:
         f"its commonest colours are {_commonest(values)}",
         'describe them in classes.json: {"colours": {"128,0,0": "name", ...}}',
     )
+
+
+def _lossless(path: Path) -> Header:
+    """The header of a label map that holds the values that were drawn."""
+    header = image_header(path)
+    if how := lossy(path, header.format):
+        raise DataError(
+            "D017",
+            f"{path}: a label map in {how}, which changes values at every edge; expected PNG, BMP, "
+            "TIFF, GIF or lossless WebP",
+            "export the labels again, as PNG",
+        )
+    return header
 
 
 def _is_grey(values: NDArray[Any]) -> bool:
@@ -192,58 +166,9 @@ def _commonest(values: NDArray[Any], count: int = 5) -> str:
 
 def read_colours(path: Path, *, max_pixels: int = MAX_PIXELS) -> Array:
     """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour."""
-    header = image_header(path)
-    if header.format in LOSSY:
-        raise DataError("D017", f"{path}: a colour mask in {header.format}", "export it as PNG")
-    with _opened(path, max_pixels) as image:
+    _lossless(path)
+    with opened(path, max_pixels) as image:
         return np.array(image.convert("RGB"))
-
-
-@contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
-    """The file, opened by an allowed decoder, its size checked; every decoder fault is a D020."""
-    if not path.is_file():
-        raise DataError("D010", f"{path}: no such file", "check the path")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > max_pixels:
-                    raise DataError(
-                        "D022",
-                        f"{path}: {width}x{height} = {width * height / 1e6:.1f} MP, "
-                        f"the limit is {max_pixels / 1e6:.0f} MP",
-                        "cut or shrink the picture",
-                    )
-                yield image
-    except DataError:
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DataError("D022", f"{path}: {error}", "cut or shrink the picture") from error
-    except Exception as error:
-        reason = (
-            "not a picture, or of a format that is not read"
-            if isinstance(error, UnidentifiedImageError)
-            else str(error) or type(error).__name__
-        )
-        raise DataError(
-            "D020", f"{path}: cannot be read ({reason})", f"known formats: {', '.join(FORMATS)}"
-        ) from error
-
-
-def _stored_as(image: Image.Image) -> str:
-    """Pillow's name for the layout of the numbers in the file, as ``L;4``; empty if it has none."""
-    for tile in getattr(image, "tile", ()):
-        found = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
-        return found if isinstance(found, str) else ""
-    return ""
-
-
-def _orientation(image: Image.Image) -> int:
-    found = image.getexif().get(ORIENTATION, 1)
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 # -- writing ---------------------------------------------------------------------------------

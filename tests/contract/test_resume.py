@@ -190,9 +190,64 @@ def test_runs_are_not_mixed(data, tmp_path) -> None:
     with pytest.raises(UsageError, match="already holds a run"):
         loop.train(plan, tmp_path / "run")
     other = plan.replace(optim=replace(plan.optim, lr=5e-4))
-    with pytest.raises(UsageError, match="begun with other settings: optim") as caught:
+    said = r"begun with other settings: optim\.lr 0\.001 -> 0\.0005\n"
+    with pytest.raises(UsageError, match=said) as caught:
         loop.train(other, tmp_path / "run", resume=True)
     assert caught.value.code == "U004"
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch) -> None:
+    """The optimizer's history and the split belong to the pictures it was begun with."""
+    data = folder_set(tmp_path / "set")
+    (data / "classes.txt").write_text("sky\nroad\ncar\n")
+    plan = recipe(data)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped):
+            loop.train(plan, tmp_path / "run")
+    (data / "classes.txt").write_text("road\nsky\ncar\n")
+    with pytest.raises(
+        UsageError, match="classes were sky, road, car, and are road, sky"
+    ) as caught:
+        loop.train(plan, tmp_path / "run", resume=True)
+    assert caught.value.code == "U004"
+    (data / "classes.txt").write_text("sky\nroad\ncar\n")
+    for kind in ("images", "labels"):
+        (data / kind / "new.png").write_bytes((data / kind / "p0.png").read_bytes()[:-1] + b"x")
+    for split, numbers in {"train": range(6), "val": (6, 7)}.items():
+        (data / "splits").mkdir(exist_ok=True)
+        names = [f"p{i}" for i in numbers]
+        (data / "splits" / f"{split}.txt").write_text("\n".join(names))
+    with pytest.raises(UsageError, match="pictures or label maps were added, removed or replaced"):
+        loop.train(plan, tmp_path / "run", resume=True)
+
+
+def test_other_data_on_the_command_line_is_refused(data, tmp_path) -> None:
+    loop.train(recipe(data, iterations=1), tmp_path / "run")
+    command = [sys.executable, "-m", "pixelwise", "train", str(tmp_path), "-o"]
+    command += [str(tmp_path / "run"), "--resume"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"was begun with the data {data}, not with {tmp_path}" in done.stderr
+
+
+def test_a_run_that_died_before_its_first_save_begins_a_new_journal(data, tmp_path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "journal.jsonl").write_text('{"event": "step", "step": 10, "loss": 1.0}\n')
+    loop.train(recipe(data, iterations=1), run)
+    events = read_journal(run / "journal.jsonl")
+    assert events[0]["event"] == "start"
+    assert [e["step"] for e in events if e["event"] == "step"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "due"),
+    [(0.1, 0.1, 0.2), (0.3, 0.3, 0.4), (0.33, 0.33, 0.4), (0.1, 0.15, 0.3), (0.2, 0.5, 1.4)],
+)
+def test_evaluations_leave_time_to_train(before: float, after: float, due: float) -> None:
+    """Every tenth of the run; an evaluation is followed by three times its own time of steps."""
+    assert loop.next_validation(before, after) == pytest.approx(due)
 
 
 def test_two_trainers_cannot_share_a_folder(data, tmp_path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "labels"}),
-    frozenset({"files", "geometry"}),
+    frozenset({"files", "geometry", "imagefile"}),
     frozenset({"images"}),
     frozenset({"nets", "data", "losses", "metrics"}),
     frozenset({"weights"}),
@@ -28,7 +28,7 @@ SHORTCUTS: dict[tuple[str, str], str] = {
 
 # Library -> where it may be imported: a folder (with /) or a file.
 RIM: dict[str, tuple[str, ...]] = {
-    "PIL": ("images.py",),
+    "PIL": ("images.py", "imagefile.py"),
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
     "typer": ("cli/",),

@@ -72,6 +72,15 @@ def test_a_folder_at_the_target_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == {"a"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no pipes in folders")
+def test_a_device_at_the_target_stays_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ResourceError, match="no regular file") as caught:
+        atomic_write(tmp_path / "pipe", b"1")
+    assert caught.value.code == "R002"
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
 def test_names_may_take_all_the_length_there_is(tmp_path: Path) -> None:
     assert atomic_write(tmp_path / ("n" * 255), b"1").read_bytes() == b"1"
 

@@ -3,14 +3,16 @@
 import io
 import struct
 import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pixelwise import images
+from pixelwise import imagefile, images
 from pixelwise.data.layouts import exif_rule, open_dataset
 from pixelwise.errors import DataError
 from pixelwise.labels import voc_palette
@@ -82,18 +84,18 @@ def test_bits_and_one_pixel(tmp_path: Path) -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_turns_a_picture_as_pillow_does(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
-    exif[images.ORIENTATION] = orientation
+    exif[imagefile.ORIENTATION] = orientation
     path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
     with Image.open(path) as stored:
         wanted = np.asarray(ImageOps.exif_transpose(stored))
     assert np.array_equal(images.read_image(path), wanted)
     assert np.array_equal(images.read_image(path, exif="ignore"), RGB)
-    assert images.image_header(path).shown_size == wanted.shape[:2]
+    assert imagefile.image_header(path).shown_size == wanted.shape[:2]
 
 
 def test_a_label_map_decides_whether_its_picture_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6
+    exif[imagefile.ORIENTATION] = 6
     path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
     assert exif_rule(path, (6, 8)) == "ignore"
     assert exif_rule(path, (8, 6)) == "apply"
@@ -106,7 +108,7 @@ def test_a_label_map_decides_whether_its_picture_is_turned(tmp_path: Path) -> No
 def test_a_turned_picture_is_read_with_its_labels(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 3)
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 8
+    exif[imagefile.ORIENTATION] = 8
     upright = np.asarray(Image.open(root / "images" / "p0.png"))
     Image.fromarray(np.rot90(upright, -1)).save(root / "images" / "p0.png", exif=exif)
     dataset = open_dataset(root)
@@ -150,7 +152,7 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     """9.9 kB that would take 243 MB; below Pillow's own limit."""
     path = save(tmp_path / "a.png", Image.new("1", (9000, 9000)))
     assert path.stat().st_size < 20_000
-    with pytest.raises(DataError, match=r"9000x9000 = 81\.0 MP, the limit is 64 MP") as caught:
+    with pytest.raises(DataError, match=r"9,000x9,000 = 81 MP, the limit is 64 MP") as caught:
         images.read_image(path)
     assert caught.value.code == "D022"
     assert images.read_raw(save(tmp_path / "b.png", Image.new("1", (90, 90)))).shape == (90, 90)
@@ -165,6 +167,59 @@ def test_label_maps_in_colours_or_jpeg_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="JPEG") as caught:
         images.read_labels(path)
     assert caught.value.code == "D017"
+
+
+def test_webp_keeps_labels_or_is_refused(tmp_path: Path) -> None:
+    """Pillow tells no difference once it is decoded; the file's chunks do."""
+    labels = np.random.default_rng(0).integers(0, 5, (16, 16), np.uint8)
+    grey = Image.fromarray(np.repeat(labels[..., None], 3, 2))
+    kept = save(tmp_path / "kept.webp", grey, lossless=True)
+    assert np.array_equal(images.read_labels(kept), labels)
+    transparent = grey.copy()
+    transparent.putalpha(200)
+    exif = Image.Exif()
+    exif[imagefile.ORIENTATION] = 1
+    for lossy in (
+        save(tmp_path / "plain.webp", grey, quality=95),
+        save(tmp_path / "extended.webp", transparent, quality=95, exif=exif),
+        save(tmp_path / "moving.webp", grey, save_all=True, append_images=[transparent]),
+    ):
+        for read in (images.read_labels, images.read_colours):
+            with pytest.raises(DataError, match="lossy WebP") as caught:
+                read(lossy)
+            assert caught.value.code == "D017"
+    still = save(
+        tmp_path / "still.webp", grey, save_all=True, append_images=[transparent], lossless=True
+    )
+    assert imagefile.lossy(still, "WEBP") == ""
+
+
+def test_pillows_own_turn_of_tiff_is_not_repeated(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", Image.fromarray(RGB), tiffinfo={imagefile.ORIENTATION: 6})
+    header = imagefile.image_header(path)
+    assert (header.orientation, header.shown_size) == (1, (8, 6))
+    assert np.array_equal(images.read_image(path), np.rot90(RGB, -1))
+    assert exif_rule(path, (8, 6)) == "apply"
+
+
+def test_sizes_that_nothing_could_hold_are_refused_with_the_file(tmp_path: Path) -> None:
+    """A PNG header of 2**31 - 1 pixels each way."""
+    path = save(tmp_path / "a.png", Image.new("L", (2, 2)))
+    content = bytearray(path.read_bytes())
+    content[16:24] = (2**31 - 1).to_bytes(4, "big") * 2
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.png: .*limit.* 64 MP") as caught:
+        images.read_image(path)
+    assert caught.value.code == "D022"
+
+
+def test_threads_that_open_pictures_leave_each_others_warnings_alone(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.fromarray(RGB))
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(imagefile.image_header, [path] * 400))
+    assert warnings.filters == before
 
 
 def test_indices_saved_as_rgb_are_indices(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def train(
 
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
     """The recipe that is meant: a YAML file, the run's own when resuming, or a data folder's."""
+    from pixelwise.errors import UsageError
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.recipe_text import read_recipe, with_settings
 
@@ -75,6 +76,12 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
         base = read_recipe(Path(source))
     elif resume and known.exists():
         base = read_recipe(known)
+        if Path(source).resolve() != Path(base.data).resolve():
+            raise UsageError(
+                "U004",
+                f"{out} was begun with the data {base.data}, not with {source}",
+                f"pixelwise train {known} -o {out} --resume",
+            )
     else:
         base = Recipe(data=str(Path(source)))
     lengths = {"epochs", "iterations", "minutes"}
@@ -84,10 +91,15 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
 
 
 def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
+    from pixelwise.nets.catalog import entry
+
+    entry(recipe.net)  # an unknown one is refused before anything is said
     o = recipe.optim
     start = f"starting from {recipe.weights}" if recipe.weights else "from random weights"
     if resume and (out / "state").is_dir():
         start = f"going on with {out}"
+    elif resume:
+        say(f"{out} holds no saved state: beginning anew")
     say(
         f"{recipe.net} on {recipe.data} ({recipe.train_split}), {start}; {o.name} lr {o.lr:g}, "
         f"loss {recipe.loss.reduction}, batch {recipe.batch}x{recipe.accumulate}, "

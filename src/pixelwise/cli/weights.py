@@ -23,6 +23,7 @@ def import_file(
     net: Annotated[str, typer.Option(help="net to put them into; see `pixelwise nets`")] = "",
     classes: Annotated[int | None, typer.Option(min=1, help="classes, if not the file's")] = None,
     class_names: Annotated[Path | None, typer.Option(help="text file, one name per line")] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace the output")] = False,
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """Read a weight file and write a checkpoint; print what was copied, reshaped, dropped, missing.
@@ -32,7 +33,7 @@ def import_file(
     from pixelwise.weights.importing import import_weights, read_class_names
 
     names = read_class_names(class_names) if class_names else ()
-    done = import_weights(file, out, net=net, classes=classes, class_names=names)
+    done = import_weights(file, out, net=net, classes=classes, class_names=names, force=force)
     if json:
         emit_json(done.as_dict())
     else:

@@ -16,7 +16,8 @@ from pathlib import Path
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import DataError
-from pixelwise.images import Exif, image_header, read_image
+from pixelwise.imagefile import image_header
+from pixelwise.images import Exif, read_image
 
 BY_SEED = "no lists of splits: train and val were split by seed {seed}"
 
@@ -86,8 +87,12 @@ class DataSet:
         return tuple(unique[name] for name in sorted(unique))
 
     def fingerprint(self, *splits: str) -> str:
-        """A short hash over classes, splits (all, or those named), and names and sizes of files."""
-        digest = hashlib.sha256(repr((self.classes, self.palette)).encode())
+        """A short hash over what labels mean, and over the files of splits (all, or those named).
+
+        Files count by name and size.
+        """
+        meaning = self.classes, sorted(self.class_map.values.items()), self.class_map.colours
+        digest = hashlib.sha256(repr(meaning).encode("utf-8", "surrogatepass"))
         for split in sorted(set(splits) or self.splits):
             for item in self.splits[split]:
                 sizes = item.image.stat().st_size, item.labels.stat().st_size

@@ -37,7 +37,8 @@ def check(net: Net, height: int, width: int, device: torch.device) -> None:
 def available(device: torch.device) -> int | None:
     """Bytes that can still be taken, or None where the system does not say."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + held  # what torch keeps to give again
     told = [n for n in (_of_machine(), _of_group(), _of_process()) if n is not None]
     return min(told, default=None)
 
@@ -80,7 +81,7 @@ def _lines(path: str) -> list[str]:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(hint: str = HINT) -> Iterator[None]:
     """An allocation that fails all the same becomes R003."""
     try:
         yield
@@ -90,4 +91,4 @@ def told() -> Iterator[None]:
         if not short and "allocate memory" not in text:
             raise
         first = text.splitlines()[0][:200] if text else "an allocation failed"
-        raise ResourceError("R003", f"not enough memory: {first}", HINT) from error
+        raise ResourceError("R003", f"not enough memory: {first}", hint) from error

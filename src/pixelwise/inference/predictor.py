@@ -68,12 +68,14 @@ class Predictor:
     ) -> None:
         self.net, self.preprocess, self.precision = net, preprocess, precision
         self.view = view or View()
-        if len(self.view.zooms) > 1 and self.grid() != EVERY_PIXEL:
+        several = len(self.view.zooms) > 1 or self.view.mirror
+        if several and self.grid() != EVERY_PIXEL:
+            what = "mirror" if len(self.view.zooms) == 1 else f"zooms {self.view.zooms}"
             raise UsageError(
                 "U002",
-                f"zooms are {self.view.zooms}, but the net gives a coarse map, and those of "
-                "several sizes cannot be averaged",
-                "--zoom 2",
+                f"{what}: a mean of several maps was asked for, but the net gives a coarse map, "
+                "whose cells would not lie on each other",
+                "--zoom 2 alone",
             )
         self.device = device or torch.device("cpu")
         net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

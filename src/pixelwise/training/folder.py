@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.recipe_text import read_recipe
+from pixelwise.training.recipe_text import flat, read_recipe
 from pixelwise.training.state import generations
 
 try:
@@ -64,10 +64,11 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
     known = run / "recipe.yaml"
     if resume and known.exists():
         begun = read_recipe(known)
+        before, now = flat(begun), flat(recipe)
         changed = [
-            f"{name} {getattr(begun, name)!r} -> {getattr(recipe, name)!r}"
-            for name in Recipe.__dataclass_fields__
-            if getattr(begun, name) != getattr(recipe, name)
+            f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
+            for name in {**before, **now}
+            if before.get(name) != now.get(name)
         ]
         if changed:
             raise UsageError(

@@ -27,6 +27,7 @@ from pixelwise.training.recipe_text import as_dict
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.files import weight_file
 from pixelwise.weights.importing import preprocess_of, start_from
+from pixelwise.weights.surgery import without_values
 
 RARE_SHARE = 0.25
 """A class is rare when it has less than this part of an equal share of the pixels."""
@@ -47,12 +48,19 @@ class Ingredients:
     preprocess: Preprocess
     weights: dict[str, Any]
     """What was taken from the file the run starts from; empty for random weights."""
+    gaps: tuple[str, ...]
+    """Tensors of the trunk that the file should hold and does not: they start from random."""
     check: RateCheck
 
     @property
     def view(self) -> View:
         """How the finished model shows pictures to its net."""
         return View(self.recipe.zooms or (self.recipe.zoom,), self.recipe.mirror)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data that is trained and evaluated on."""
+        return self.dataset.fingerprint(*_splits(self.recipe))
 
     @property
     def header(self) -> Header:
@@ -64,7 +72,7 @@ class Ingredients:
             palette=self.dataset.palette,
             preprocess=self.preprocess.as_dict(),
             inference=self.view.as_dict(),
-            data={"path": self.recipe.data, "fingerprint": self.dataset.fingerprint()},
+            data={"path": self.recipe.data, "fingerprint": self.fingerprint},
         )
 
     @property
@@ -85,16 +93,23 @@ class Ingredients:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Classes that cannot be learned because the training split has no pixel of them."""
+        """Classes that cannot be learned, layers that the given weights leave random."""
+        found = []
         pairs = zip(self.dataset.classes, self.counted.pixels, strict=True)
         listed = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
-        if not listed:
-            return ()
-        return (
-            f"no pixel of {listed} in split {self.recipe.train_split}: the net cannot learn them, "
-            "and they are scored 0 where the truth has them (add pictures, or drop them from the "
-            "class list)",
-        )
+        if listed:
+            found.append(
+                f"no pixel of {listed} in split {self.recipe.train_split}: the net cannot learn "
+                "them, and they are scored 0 where the truth has them (add pictures, or drop them "
+                "from the class list)"
+            )
+        if self.gaps:
+            more = f", and {len(self.gaps) - 5} more" if len(self.gaps) > 5 else ""
+            found.append(
+                f"{len(self.gaps)} tensors are not in {self.recipe.weights} and start from random "
+                f"values: {', '.join(self.gaps[:5])}{more}"
+            )
+        return tuple(found)
 
     def iterations(self, per_step: int) -> int | None:
         """Optimizer steps of the run; None when it is measured in minutes."""
@@ -134,11 +149,17 @@ def gather(recipe: Recipe) -> Ingredients:
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    refuse_problems(dataset, [s for s in (recipe.train_split, recipe.val_split) if s], read=read)
+    refuse_problems(dataset, _splits(recipe), read=read)
     counted = statistics(dataset, recipe.train_split, read=read)
     check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
-    net, preprocess, weights = _net(recipe, dataset, counted)
-    return Ingredients(recipe, dataset, read, items, held, counted, net, preprocess, weights, check)
+    net, preprocess, weights, gaps = _net(recipe, dataset, counted)
+    return Ingredients(
+        recipe, dataset, read, items, held, counted, net, preprocess, weights, gaps, check
+    )
+
+
+def _splits(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(s for s in (recipe.train_split, recipe.val_split) if s)
 
 
 def net_options(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
@@ -153,19 +174,19 @@ def net_options(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
 
 def _net(
     recipe: Recipe, dataset: DataSet, counted: Statistics
-) -> tuple[Network, Preprocess, dict[str, Any]]:
-    """The net with its starting weights and the preprocessing that goes with them."""
+) -> tuple[Network, Preprocess, dict[str, Any], tuple[str, ...]]:
+    """The net with its starting weights, their preprocessing, and what they do not hold."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = catalog.build(recipe.net, **net_options(recipe, dataset))
     if not recipe.weights:
-        return net, _fresh_preprocess(recipe.net, dataset, counted), {}
+        return net, _fresh_preprocess(recipe.net, dataset, counted), {}, ()
     foreign, transplant = start_from(weight_file(Path(recipe.weights)), net)
     settings = preprocess_of(foreign, recipe.net)
     told = {"file": recipe.weights, **transplant.as_dict()}
-    if settings:
-        return net, Preprocess.from_dict(settings), told
-    return net, _fresh_preprocess(recipe.net, dataset, counted), told
+    gaps = tuple(row.target for row in without_values(transplant, net))
+    fresh = _fresh_preprocess(recipe.net, dataset, counted)
+    return net, Preprocess.from_dict(settings) if settings else fresh, told, gaps
 
 
 def _fresh_preprocess(net: str, dataset: DataSet, counted: Statistics) -> Preprocess:
@@ -179,8 +200,8 @@ def _fresh_preprocess(net: str, dataset: DataSet, counted: Statistics) -> Prepro
 
 
 def _pixels(recipe: Recipe, counted: Statistics, images: int) -> int:
-    """Pixels that count in one optimizer step, about."""
-    known = int(counted.pixels.sum()) / max(1, images)
+    """Pixels that count in one optimizer step of all devices, about."""
+    known = int(counted.pixels.sum()) / max(1, images) * recipe.zoom**2
     if recipe.crop:
         known = min(known, recipe.crop[0] * recipe.crop[1])
-    return max(1, round(known * recipe.batch * recipe.accumulate))
+    return max(1, round(known * recipe.batch * recipe.accumulate * recipe.devices))

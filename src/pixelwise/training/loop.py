@@ -8,6 +8,7 @@ as one that was never stopped.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import NumericalError, Stopped
+from pixelwise.inference import memory
 from pixelwise.training import processes, signals
 from pixelwise.training.folder import claim, run_lock
 from pixelwise.training.journal import Journal
@@ -28,7 +30,9 @@ from pixelwise.training.validate import Validation, validate
 
 SAVE_SECONDS = 120.0
 VALIDATIONS = 10
+PATIENT = 3.0  # in a run by the clock, training gets this many times the time of an evaluation
 LOG_EVERY = 10
+MEMORY_HINT = "a smaller crop or batch (--set accumulate makes up for it), or --precision bf16"
 COLLAPSED_AFTER = 100  # steps; before that one class for all is only a warning
 
 log = logging.getLogger(__name__)
@@ -52,6 +56,7 @@ def train(
         UsageError: contradictions, a folder in use, a changed recipe.
         DataError: anything wrong with the data, before the first step.
         NumericalError: a loss that is not finite (N001), a collapsed net (N002).
+        ResourceError: R002, R007 the folder, R003 memory, R010 another process of the run is gone.
         Stopped: a signal came; the state was saved.
     """
     import torch
@@ -67,7 +72,8 @@ def train(
         first = fabric.global_rank == 0
         journal = Journal(run if first else None)
         watch = watch if first and watch else unwatched
-        return _Run(setup, run, journal, watch, caught).go(resume=resume)
+        with processes.together(fabric):
+            return _Run(setup, run, journal, watch, caught).go(resume=resume)
 
 
 def _fabric(recipe: Recipe) -> Any:
@@ -85,6 +91,12 @@ def _fabric(recipe: Recipe) -> Any:
     )
     fabric.launch()
     return fabric
+
+
+def next_validation(before: float, after: float) -> float:
+    """At which share of the run to evaluate again, when an evaluation went from one to another."""
+    tenth = (math.floor(after * VALIDATIONS + 1e-9) + 1) / VALIDATIONS
+    return max(tenth, after + PATIENT * (after - before))
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,9 @@ class _Run:
         """From the first step (or the saved one) to the report."""
         s = self.setup
         if resume and generations(self.run):
-            self.progress = load_state(self.run, s.net, s.optimizer, s.stepper.average)
+            self.progress = load_state(
+                self.run, s.net, s.optimizer, s.stepper.average, s.found.header
+            )
             self.before = self.progress.seconds
             self.journal.rewind(self.progress.step)
             self.journal.write("resume", step=self.progress.step)
@@ -152,6 +166,7 @@ class _Run:
                 rate_began, rate_images = time.monotonic(), 0
             if self._due(now.share):
                 self.validate(last=now.over)
+                self._plan_validation(now.share)
                 rate_began, rate_images = time.monotonic(), 0
             if now.save:
                 self.save()
@@ -160,9 +175,10 @@ class _Run:
 
     def _step(self, step: int) -> float:
         feed = self.setup.feed
-        batches = [feed.batch(step, micro) for micro in range(self.recipe.accumulate)]
         try:
-            return self.setup.stepper.run(step, batches)
+            with memory.told(MEMORY_HINT):
+                batches = [feed.batch(step, micro) for micro in range(self.recipe.accumulate)]
+                return self.setup.stepper.run(step, batches)
         except NumericalError as error:
             self.journal.write("end", step=step, reason=str(error))
             raise
@@ -178,13 +194,13 @@ class _Run:
         path = best.with_suffix(".safetensors")
         if self.setup.fabric.global_rank == 0:
             self.setup.report(path)
-        self.setup.fabric.barrier()
-        self._refuse_collapse()
+            self._refuse_collapse()
         return path
 
     # -- the parts ----------------------------------------------------------------------------
     def _start(self) -> None:
         s = self.setup
+        self.journal.rewind(-1)  # of a run that died before its first save
         if s.fabric.global_rank == 0:
             write_recipe(self.run / "recipe.yaml", self.recipe)
         self.journal.write("start", step=0, **s.found.facts(str(s.fabric.device)))
@@ -198,10 +214,9 @@ class _Run:
         best = found.mean_iu > self.progress.best
         self.progress = replace(
             self.progress,
-            best=max(found.mean_iu, self.progress.best),
+            best=found.mean_iu if best else self.progress.best,
             best_step=found.step if best else self.progress.best_step,
             stale=0 if best else self.progress.stale + 1,
-            validations=self.progress.validations + 1,
         )
         self.journal.write("validate", seconds=self.seconds(), best=best, **found.as_dict())
         if found.diagnosis and (found.step >= COLLAPSED_AFTER or last):
@@ -258,7 +273,12 @@ class _Run:
         every = self.recipe.validate_every
         if every:
             return self.progress.step % every == 0
-        return share * VALIDATIONS >= self.progress.validations + 1
+        return share >= (self.progress.next_validation or 1 / VALIDATIONS)
+
+    def _plan_validation(self, share: float) -> None:
+        """At the next tenth of the run; later where an evaluation takes much of a run's minutes."""
+        now = share if self.total else self._moment().share
+        self.progress = replace(self.progress, next_validation=next_validation(share, now))
 
     def _save_due(self) -> bool:
         if self.recipe.save_every:

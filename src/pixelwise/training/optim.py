@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pixelwise.errors import UsageError
+from pixelwise.errors import UsageError, unknown_name
 from pixelwise.training.recipe import Optim, Recipe, Schedule
 
 
@@ -29,6 +29,7 @@ def groups(net: nn.Module, recipe: Recipe) -> tuple[Group, ...]:
 
     Biases learn at ``bias_rate`` and neither they nor batch norm decay (fact sheet, 1.3).
     """
+    _refuse_idle_rates({n.rpartition(".")[0] for n, _ in net.named_parameters()}, recipe)
     found: dict[tuple[float, float], list[str]] = {}
     for name, parameter in net.named_parameters():
         layer, array = name.rsplit(".", 1)
@@ -45,15 +46,23 @@ def groups(net: nn.Module, recipe: Recipe) -> tuple[Group, ...]:
     return tuple(Group(rate, decay, tuple(names)) for (rate, decay), names in found.items())
 
 
+def _refuse_idle_rates(layers: set[str], recipe: Recipe) -> None:
+    """A rate for a layer that the net has not would silently do nothing."""
+    for pattern in recipe.optim.rates:
+        if not any(_fits(layer, pattern) for layer in layers):
+            raise unknown_name(f"layer with parameters in {recipe.net}", pattern, sorted(layers))
+
+
+def _fits(layer: str, pattern: str) -> bool:
+    return layer.startswith(pattern[:-1]) if pattern.endswith("*") else layer == pattern
+
+
 def layer_rate(layer: str, rates: Mapping[str, float]) -> float:
-    """The factor for a layer: the longest name or ``prefix*`` that fits, else 1."""
-    best, factor = -1, 1.0
-    for pattern, rate in rates.items():
-        prefix = pattern.rstrip("*")
-        fits = layer.startswith(prefix) if pattern.endswith("*") else layer == pattern
-        if fits and len(prefix) > best:
-            best, factor = len(prefix), rate
-    return factor
+    """The factor for a layer: its own name's, else the longest ``prefix*`` that fits, else 1."""
+    fitting = [pattern for pattern in rates if _fits(layer, pattern)]
+    if layer in fitting:
+        return rates[layer]
+    return rates[max(fitting, key=len)] if fitting else 1.0
 
 
 def optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

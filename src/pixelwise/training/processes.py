@@ -7,11 +7,15 @@ process, or they wait for each other for ever: clocks and signals differ, so the
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from pixelwise.errors import PixelwiseError, ResourceError
 
 T = TypeVar("T")
 
@@ -35,6 +39,23 @@ def total(fabric: Any, values: Tensor) -> Tensor:
         return values
     summed: Tensor = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
     return summed
+
+
+@contextmanager
+def together(fabric: Any) -> Iterator[None]:
+    """A process that is gone, which the others notice in the middle of an exchange, is an R010."""
+    try:
+        yield
+    except RuntimeError as error:
+        alone = fabric.world_size == 1 or isinstance(error, PixelwiseError)
+        if alone or not re.search("gloo|nccl|connection|broken pipe", str(error), re.IGNORECASE):
+            raise
+        raise ResourceError(
+            "R010",
+            f"another of the run's {fabric.world_size} processes has ended; this is number "
+            f"{fabric.global_rank}",
+            "what the other said tells why; --resume goes on from the last saved state",
+        ) from error
 
 
 def mine(fabric: Any, items: Sequence[T]) -> Sequence[T]:

@@ -6,7 +6,9 @@ A run folder keeps the exact recipe it ran (``recipe.yaml``), and that file is i
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -167,33 +169,73 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
 
+INFINITE = float("inf")
+RANGES: dict[str, tuple[float, float]] = {
+    "iterations": (0, INFINITE),
+    "epochs": (0, INFINITE),
+    "minutes": (0, INFINITE),
+    "validate_every": (0, INFINITE),
+    "save_every": (0, INFINITE),
+    "patience": (0, INFINITE),
+    "seed": (0, 2**32 - 1),
+    "batch": (1, 65536),
+    "accumulate": (1, 65536),
+    "devices": (1, 1024),
+    "threads": (0, 1024),
+    "workers": (0, 1024),
+    "cache": (0, 2**20),
+    "augment.jitter": (0, 65536),
+    "augment.brightness": (0, 1),
+    "augment.contrast": (0, 1),
+    "augment.saturation": (0, 1),
+    "augment.hue": (0, 0.5),
+    "augment.rare": (0, 1),
+    "optim.weight_decay": (0, INFINITE),
+    "optim.bias_rate": (0, INFINITE),
+    "optim.clip": (0, INFINITE),
+    "schedule.power": (0, INFINITE),
+    "schedule.factor": (0, 1),
+    "schedule.warmup": (0, INFINITE),
+}
+"""Setting to its smallest and largest value; what has an open end is in ``_problems``."""
+
+
 def _problems(r: Recipe) -> list[str]:
     """Every contradiction in a recipe, one clause each."""
-    found = []
+    found = [
+        f"{name} is {value}, expected a finite number"
+        for name, value in _numbers(r)
+        if not math.isfinite(value)
+    ]
 
     def must(true: bool, text: str) -> None:
         if not true:
             found.append(text)
 
+    for name, (low, high) in RANGES.items():
+        value = operator.attrgetter(name)(r)
+        span = f"at least {low}" if high == INFINITE else f"{low} to {high}"
+        must(low <= value <= high, f"{name} is {value}, expected {span}")
     lengths = [n for n in ("iterations", "epochs", "minutes") if getattr(r, n)]
     must(len(lengths) <= 1, f"give one of iterations, epochs, minutes, not {' and '.join(lengths)}")
-    for name in ("iterations", "epochs", "minutes", "validate_every", "save_every", "patience"):
-        must(getattr(r, name) >= 0, f"{name} is {getattr(r, name)}, expected at least 0")
-    for name in ("batch", "accumulate", "devices"):
-        must(getattr(r, name) >= 1, f"{name} is {getattr(r, name)}, expected at least 1")
     must(0 <= r.ema < 1, f"ema is {r.ema}, expected 0 or a decay below 1")
+    must(0 < r.width <= 16, f"width is {r.width}, expected a factor in (0, 16]")
     must(r.optim.lr > 0, f"optim.lr is {r.optim.lr}, expected more than 0")
     must(0 <= r.optim.momentum < 1, f"optim.momentum is {r.optim.momentum}, expected [0, 1)")
+    for pattern, rate in r.optim.rates.items():
+        must(rate >= 0, f"optim.rates.{pattern} is {rate}, expected at least 0")
+    steps = r.schedule.steps
+    rising = all(0 < a < 1 for a in steps) and list(steps) == sorted(steps)
+    must(rising, f"schedule.steps is {steps}, expected rising shares of the run, between 0 and 1")
     must(r.crop is None or min(r.crop) >= 1, f"crop is {r.crop}, expected HxW of at least 1x1")
     seen = zoom_problem((r.zoom, *r.zooms))
     must(not seen, seen)
     low, high = r.augment.scale
-    must(0 < low <= high, f"augment.scale is {low}, {high}, expected 0 < low <= high")
+    must(0 < low <= high <= 16, f"augment.scale is {low}, {high}, expected 0 < low <= high <= 16")
     must(
         r.batch == 1 or r.crop is not None or r.augment.scale == (1.0, 1.0),
         "augment.scale with a batch of several pictures needs crop=HxW (sizes would differ)",
     )
-    must(0 <= r.augment.rare <= 1, f"augment.rare is {r.augment.rare}, expected a probability")
     must(r.augment.rare == 0 or r.crop is not None, "augment.rare needs crop=HxW")
     must(not r.patience or bool(r.val_split), "patience needs a val_split")
     must(
@@ -201,3 +243,17 @@ def _problems(r: Recipe) -> list[str]:
         "freeze: trunk needs weights (a random trunk is noise)",
     )
     return found
+
+
+def _numbers(settings: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Every number in a recipe or a part of it, with its name."""
+    for name in settings.__dataclass_fields__:
+        value = getattr(settings, name)
+        if dataclasses.is_dataclass(value):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, Mapping):
+            yield from ((f"{prefix}{name}.{key}", float(v)) for key, v in value.items())
+        elif isinstance(value, tuple):
+            yield from ((prefix + name, float(v)) for v in value)
+        elif isinstance(value, int | float):
+            yield prefix + name, float(value)

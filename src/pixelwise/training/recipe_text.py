@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -26,6 +26,21 @@ def as_dict(recipe: Recipe) -> dict[str, Any]:
         return value
 
     return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
+
+
+def flat(recipe: Recipe) -> dict[str, str]:
+    """Every setting by the name that ``--set`` takes, as text."""
+
+    def leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+        for name, value in values.items():
+            if isinstance(value, dict):
+                yield from leaves(value, f"{prefix}{name}.")
+            elif isinstance(value, list):
+                yield prefix + name, ",".join(map(str, value)) or "none"
+            else:
+                yield prefix + name, str(value)
+
+    return dict(leaves(as_dict(recipe), ""))
 
 
 def from_dict(values: Mapping[str, Any]) -> Recipe:

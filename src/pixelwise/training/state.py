@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pixelwise.errors import ModelError
+from pixelwise.errors import ModelError, UsageError
 from pixelwise.files import remove_leftovers
 from pixelwise.training.step import Average
 from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
@@ -34,7 +34,8 @@ class Progress:
     best_step: int = 0
     stale: int = 0
     """Evaluations since the best one."""
-    validations: int = 0
+    next_validation: float = 0.0
+    """The share of the run at which the next evaluation is due."""
 
 
 def save_state(
@@ -68,12 +69,22 @@ def generations(run: Path) -> list[Path]:
 
 
 def load_state(
-    run: Path, net: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None
+    run: Path,
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+    header: Header,
 ) -> Progress:
     """Put the newest whole generation into net, optimizer and average.
 
+    Args:
+        run: the run folder.
+        net: and ``optimizer``, ``average``: to be filled.
+        header: of the run as it would begin now; its classes and data must be the state's.
+
     Raises:
         ModelError: M001 nothing to continue; M002 no generation is whole, naming each with why.
+        UsageError: U004 the data has changed since.
     """
     found = generations(run)
     if not found:
@@ -81,14 +92,31 @@ def load_state(
     failures = []
     for path in reversed(found):
         try:
-            header, tensors = load_checkpoint(path)
+            stored, tensors = load_checkpoint(path)
         except ModelError as error:
             failures.append(str(error))
             log.warning("%s; falling back to the state before it", error)
             continue
+        _refuse_other_data(stored, header, run)
         _restore(tensors, net, optimizer, average)
-        return Progress(**header.data["progress"])
+        return Progress(**stored.data["progress"])
     raise ModelError("M002", f"{run}: no state is whole: {'; '.join(failures)}", "start anew")
+
+
+def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
+    what = ""
+    if stored.classes != now.classes:
+        before, after = (", ".join(h.classes[:8]) for h in (stored, now))
+        what = f"its classes were {before}, and are {after}"
+    elif stored.data.get("fingerprint") != now.data.get("fingerprint"):
+        what = "pictures or label maps were added, removed or replaced"
+    if what:
+        raise UsageError(
+            "U004",
+            f"{now.data.get('path')} is not what {run} was begun with: {what}",
+            "bring the data back, or begin anew: --weights "
+            f"{run / 'weights' / 'last.safetensors'} -o NEW",
+        )
 
 
 def _restore(

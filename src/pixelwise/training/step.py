@@ -56,6 +56,7 @@ class Stepper:
     ) -> None:
         self.fabric, self.net, self.wrapped, self.optimizer = fabric, net, wrapped, optimizer
         self.recipe, self.class_weights = recipe, class_weights
+        self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
 
     def run(self, step: int, batches: Sequence[Batch]) -> float:
@@ -98,12 +99,14 @@ class Stepper:
         )
 
     def train_mode(self) -> None:
-        """Training behaviour, with batch norm left in evaluation where the recipe freezes it."""
+        """Training behaviour, with batch norm left in evaluation where it is frozen."""
         self.wrapped.train()
         if self.recipe.frozen_bn or self.recipe.freeze == "trunk":
-            for module in self.net.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+            frozen = self.norms
+        else:  # their scale and shift are frozen, so are the statistics they belong to
+            frozen = [m for m in self.norms if not any(p.requires_grad for p in m.parameters())]
+        for module in frozen:
+            module.eval()
 
     def _check(self, loss: float, step: int) -> None:
         clip = self.recipe.optim.clip

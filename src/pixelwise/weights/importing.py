@@ -16,7 +16,15 @@ from pixelwise.nets.module import Network
 from pixelwise.weights import torchvision
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
-from pixelwise.weights.surgery import Row, Transplant, carry_out, light_names, plan, score_layers
+from pixelwise.weights.surgery import (
+    Row,
+    Transplant,
+    carry_out,
+    light_names,
+    plan,
+    score_layers,
+    without_values,
+)
 
 MAX_NAMES_FILE = 4 << 20
 
@@ -52,6 +60,7 @@ def import_weights(
     net: str = "",
     classes: int | None = None,
     class_names: Sequence[str] = (),
+    force: bool = False,
 ) -> Imported:
     """Read the weight file ``path`` and write the checkpoint ``out``.
 
@@ -61,11 +70,17 @@ def import_weights(
         net: a name of the catalogue; without it the blobs are stored under the file's own names.
         classes: of the net; by default as many as the file's score layer has.
         class_names: one name per class.
+        force: replace what is at ``out`` (never the file that is read).
 
     Raises:
-        ModelError: what ``read_weights`` raises; M040 the file does not fit the net.
-        UsageError: unknown net, or as many names as classes are not given.
+        ModelError: what ``read_weights`` raises; M040 the file does not fit the net, or not
+            all of the trunk is in it.
+        UsageError: unknown net, as many names as classes are not given, U003 ``out`` exists.
     """
+    path, out = Path(path), Path(out)
+    _refuse_overwriting(path, out, force=force)
+    if classes and not net:
+        raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")
     foreign = read_weights(path)
     if not net:
         header = Header("", classes=tuple(class_names), preprocess=preprocess_of(foreign, ""))
@@ -74,7 +89,8 @@ def import_weights(
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
         shape_only = catalog.build(net, **options)
     transplant = _plan(foreign, shape_only)
-    _refuse_misfits(transplant, foreign, shape_only, Path(path))
+    _refuse_misfits(transplant, foreign, shape_only, path)
+    _refuse_gaps(transplant, shape_only, path)
     module = _fresh(net, options)
     carry_out(transplant, foreign.tensors, module)
     names, palette = _named_classes(foreign, class_names, options["classes"])
@@ -185,6 +201,26 @@ def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, p
             f"{path}: {told} does not fit the net: {listed}{more}",
             f"pixelwise weights show {path}",
         )
+
+
+def _refuse_gaps(transplant: Transplant, module: Network, path: Path) -> None:
+    """A checkpoint whose trunk is partly random would look like one that was trained."""
+    gaps = [row.target for row in without_values(transplant, module)]
+    if gaps:
+        more = f", and {len(gaps) - 5} more" if len(gaps) > 5 else ""
+        raise ModelError(
+            "M040",
+            f"{path}: {len(gaps)} tensors of the net are not in the file: "
+            f"{', '.join(gaps[:5])}{more}",
+            "choose the net it was made for; `pixelwise train --weights` takes what fits",
+        )
+
+
+def _refuse_overwriting(path: Path, out: Path, *, force: bool) -> None:
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError("U003", f"{out} is the file to be read", "choose another -o")
+    if out.exists() and not force:
+        raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
 
 
 def _told(row: Row) -> str:

@@ -147,6 +147,13 @@ def score_layers(target: Network) -> frozenset[str]:
     return frozenset(zero | {target.net.top})
 
 
+def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
+    """What the file should hold and does not: all that is missing but for scores and upsampling."""
+    anew = score_layers(target)
+    computed = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale | spec.Deconv)}
+    return tuple(r for r in transplant.missing if _layer(r.target) not in anew | computed)
+
+
 def light_names(tensors: Mapping[str, Tensor], target: Network) -> dict[str, str]:
     """The name table for weights of the light 2014 nets; empty for any others."""
     layers = {name.rpartition(".")[0] for name in tensors}

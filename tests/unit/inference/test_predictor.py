@@ -175,6 +175,9 @@ def test_coarse_maps_of_several_sizes_are_not_averaged() -> None:
     net = catalog.build("googlenet", classes=3, width=1 / 16)
     with pytest.raises(UsageError, match="coarse map"):
         Predictor(net, PLAIN, view=View((1, 2)))
+    with pytest.raises(UsageError, match=r"mirror: .* coarse map"):
+        Predictor(net, PLAIN, view=View(mirror=True))
+    assert Predictor(net, PLAIN, view=View((2,))).view.zooms == (2,)
 
 
 @pytest.mark.parametrize("zooms", [(), (0.5, 0), (1, 9), (1.0,) * 17, (float("nan"),)])

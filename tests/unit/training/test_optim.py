@@ -42,6 +42,17 @@ def test_the_longest_match_decides_a_layers_rate() -> None:
     assert [layer_rate(n, rates) for n in names] == [0.1, 0.5, 0.7, 3.0]
 
 
+def test_a_layers_own_name_goes_before_patterns_of_it() -> None:
+    assert layer_rate("conv1", {"conv1*": 0.1, "conv1": 0.2}) == 0.2
+    assert layer_rate("conv10", {"conv1*": 0.1, "conv1": 0.2}) == 0.1
+
+
+@pytest.mark.parametrize("pattern", ["score", "score_fr.weight", "fc7", "relu1"])
+def test_rates_for_layers_that_are_not_there_are_refused(pattern: str) -> None:
+    with pytest.raises(UsageError, match=f"no layer with parameters in fcn8s-tiny .*`{pattern}`"):
+        groups(build("fcn8s-tiny", classes=2), Recipe(optim=Optim(rates={pattern: 2.0})))
+
+
 def test_last_layer_only_freezes_the_trunk() -> None:
     net = build("fcn8s-vgg16", classes=3, width=1 / 32)
     optimizer(net, Recipe(weights="x", freeze="trunk"))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from pixelwise.errors import UsageError
@@ -14,6 +15,7 @@ from pixelwise.training.recipe_text import (
     with_settings,
     write_recipe,
 )
+from pixelwise.training.step import seeded
 
 
 def test_yaml_there_and_back(tmp_path: Path) -> None:
@@ -77,6 +79,42 @@ def test_every_contradiction_is_told_at_once() -> None:
         "freeze: trunk needs weights",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("seed=-1", "seed is -1, expected 0 to 4294967295"),
+        ("seed=99999999999", "seed is 99999999999"),
+        ("workers=-2", "workers is -2, expected 0 to"),
+        ("threads=-1", "threads is -1"),
+        ("width=0", "width is 0.0, expected a factor"),
+        ("width=nan", "width is nan, expected a finite number"),
+        ("cache=-1", "cache is -1.0"),
+        ("ema=nan", "ema is nan"),
+        ("epochs=inf", "epochs is inf, expected a finite number"),
+        ("optim.lr=nan", "optim.lr is nan"),
+        ("optim.clip=-1", "optim.clip is -1.0, expected at least 0"),
+        ("optim.rates.score*=-1", r"optim.rates.score\* is -1.0"),
+        ("optim.rates.score*=nan", r"optim.rates.score\* is nan"),
+        ("schedule.warmup=-5", "schedule.warmup is -5"),
+        ("schedule.steps=0.8,0.2", "schedule.steps is .*rising"),
+        ("schedule.steps=0.8,1.2", "schedule.steps is .*between 0 and 1"),
+        ("augment.hue=0.7", "augment.hue is 0.7, expected 0 to 0.5"),
+        ("augment.brightness=-0.1", "augment.brightness is -0.1"),
+        ("augment.jitter=-3", "augment.jitter is -3"),
+        ("augment.scale=0.5,inf", "augment.scale is"),
+    ],
+)
+def test_settings_out_of_range_are_named(setting: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told) as caught:
+        with_settings(Recipe(batch=1), [setting])
+    assert caught.value.code == "U002"
+
+
+def test_the_largest_seed_can_be_drawn_from() -> None:
+    with seeded(2**32 - 1, 10**9, 1023, torch.device("cpu")):
+        torch.rand(1)
 
 
 def test_scaled_batches_need_a_crop() -> None:

@@ -61,6 +61,17 @@ def test_the_first_loss_is_that_of_chance() -> None:
         assert loss == pytest.approx(math.log(3), rel=1e-6)
 
 
+def test_statistics_of_frozen_batch_norm_stay() -> None:
+    """A scale and shift that are not trained belong to the statistics they were trained with."""
+    rates = {"bn1_1": 0.0}
+    made = stepper(tiny(), frozen_bn=False, optim=Optim("sgd", lr=0.1, rates=rates))
+    before = {k: v.clone() for k, v in made.net.state_dict().items() if "running" in k}
+    made.run(0, [batch(2)])
+    after = made.net.state_dict()
+    moved = {k for k, v in before.items() if not torch.equal(v, after[k])}
+    assert moved == before.keys() - {"bn1_1.running_mean", "bn1_1.running_var"}
+
+
 def test_a_plain_sgd_step_by_hand() -> None:
     net = tiny()
     images, truth = batch(2)

@@ -166,6 +166,41 @@ def test_files_that_do_not_fit_are_refused_and_nothing_is_written(
     assert not out.exists()
 
 
+def test_a_trunk_that_is_not_all_there_is_refused(tmp_path: Path) -> None:
+    """Random layers in a checkpoint would look like trained ones."""
+    tensors = build("fcn8s-tiny", classes=3).state_dict()
+    kept = {k: v for k, v in tensors.items() if not k.startswith(("conv2_1", "bn2_1"))}
+    path = save_checkpoint(tmp_path / "part.safetensors", kept, Header("", classes=tuple("abc")))
+    with pytest.raises(ModelError, match=r"tensors of the net are not in the file: .*conv2_1") as e:
+        import_weights(path, tmp_path / "out.safetensors", net="fcn8s-tiny")
+    assert e.value.code == "M040"
+    assert not (tmp_path / "out.safetensors").exists()
+    assert "train --weights" in e.value.hint
+
+
+def test_nothing_is_overwritten_unasked(caffe: Path, tmp_path: Path) -> None:
+    before, out = caffe.read_bytes(), tmp_path / "out.safetensors"
+    link = tmp_path / "link.caffemodel"
+    link.symlink_to(caffe)
+    for same in (caffe, link):
+        with pytest.raises(UsageError, match="is the file to be read") as caught:
+            import_weights(caffe, same, force=True)
+        assert caught.value.code == "U003"
+    out.write_text("mine")
+    with pytest.raises(UsageError, match="exists already") as caught:
+        import_weights(caffe, out)
+    assert caught.value.hint.endswith("--force")
+    assert out.read_text() == "mine"
+    import_weights(caffe, out, force=True)
+    assert load_checkpoint(out)
+    assert caffe.read_bytes() == before
+
+
+def test_classes_without_a_net_are_refused(caffe: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="none is named"):
+        import_weights(caffe, tmp_path / "out.safetensors", classes=5)
+
+
 def test_class_names_lose_quotes_and_wordnet_ids(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("'n02123045 tabby, tabby cat'\n\n  road \nn1 way\n", encoding="utf-8")

@@ -1,0 +1,129 @@
+"""A picture file before it is decoded: an allowed decoder, a known size, faults that are told.
+
+Formats are an allow-list, and the number of pixels is checked from the header, before anything is
+decoded: what a file claims costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from pixelwise.errors import DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_PIXELS = 64_000_000
+"""Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
+ORIENTATION = 0x0112  # EXIF tag
+_quiet = threading.Lock()  # what is done to Python's warnings is done to those of all threads
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says about itself before it is decoded."""
+
+    width: int
+    height: int
+    mode: str
+    format: str
+    orientation: int
+    """EXIF, 1 to 8; 5 to 8 exchange width and height."""
+
+    @property
+    def shown_size(self) -> tuple[int, int]:
+        """(height, width) after the turn that EXIF asks for."""
+        turned = self.orientation >= 5
+        return (self.width, self.height) if turned else (self.height, self.width)
+
+
+def image_header(path: Path) -> Header:
+    """Size, mode, format and orientation; nothing is decoded."""
+    with opened(path, MAX_PIXELS) as image:
+        return Header(*image.size, image.mode, image.format or "", orientation_of(image))
+
+
+def lossy(path: Path, format: str) -> str:
+    """How a file's compression changes its values, in two words; empty if it keeps them."""
+    if format == "JPEG":
+        return "JPEG"
+    return "lossy WebP" if format == "WEBP" and _has_chunk(path, b"VP8 ") else ""
+
+
+def _has_chunk(path: Path, wanted: bytes) -> bool:
+    """Whether a RIFF file, or a frame of its animation, has a chunk of this name."""
+    with path.open("rb") as f:
+        f.seek(12)
+        while len(head := f.read(8)) == 8:
+            name, size = head[:4], int.from_bytes(head[4:], "little")
+            if name == wanted:
+                return True
+            f.seek(16 if name == b"ANMF" else size + size % 2, 1)  # a frame's chunks lie inside it
+    return False
+
+
+@contextmanager
+def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    """The file as Pillow opens it, nothing decoded yet; what goes wrong with it inside is told.
+
+    Raises:
+        DataError: D010 no such file, D020 unreadable, D022 too many pixels.
+    """
+    if not path.is_file():
+        raise DataError("D010", f"{path}: no such file", "check the path")
+    try:
+        with _open(path) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise DataError(
+                    "D022",
+                    f"{path}: {width:,}x{height:,} = {width * height / 1e6:,.0f} MP, "
+                    f"the limit is {max_pixels / 1e6:.0f} MP",
+                    "cut or shrink the picture",
+                )
+            yield image
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:  # Pillow's own limit, far above ours
+        raise DataError(
+            "D022",
+            f"{path}: far more pixels than the limit of {max_pixels / 1e6:.0f} MP",
+            "cut or shrink the picture",
+        ) from error
+    except Exception as error:
+        reason = (
+            "not a picture, or of a format that is not read"
+            if isinstance(error, UnidentifiedImageError)
+            else str(error) or type(error).__name__
+        )
+        raise DataError(
+            "D020", f"{path}: cannot be read ({reason})", f"known formats: {', '.join(FORMATS)}"
+        ) from error
+
+
+def _open(path: Path) -> Image.Image:
+    """Pillow warns of what is checked here anyway, and of harmless oddities of TIFF tags."""
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(path, formats=FORMATS)
+
+
+def stored_as(image: Image.Image) -> str:
+    """Pillow's name for the layout of the numbers in the file, as ``L;4``; empty if it has none."""
+    for tile in getattr(image, "tile", ()):
+        found = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
+        return found if isinstance(found, str) else ""
+    return ""
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's, 1 to 8; Pillow itself turns TIFF as it is decoded."""
+    found = image.getexif().get(ORIENTATION, 1)
+    if image.format == "TIFF" or not isinstance(found, int):
+        return 1
+    return found if 1 <= found <= 8 else 1
