@@ -116,7 +116,9 @@ def _sync_folder(folder: Path) -> None:
 
 def _not_a_file(path: Path) -> ResourceError:
     kind = "a folder" if path.is_dir() else "no regular file"
-    return ResourceError("R002", f"{path}: cannot be written (it is {kind})", "choose another -o")
+    return ResourceError(
+        "R002", f"{path}: cannot be written (it is {kind})", "choose another place"
+    )
 
 
 def _write_error(path: Path, cause: OSError) -> ResourceError:
@@ -126,4 +128,6 @@ def _write_error(path: Path, cause: OSError) -> ResourceError:
     reason = cause.strerror or str(cause)
     if isinstance(cause, FileExistsError | NotADirectoryError):
         reason = "a file stands where a folder is needed"
-    return ResourceError("R002", f"{path}: cannot be written ({reason})", "choose another -o")
+    return ResourceError(
+        "R002", f"{path}: cannot be written ({reason})", "make it writable, or choose another place"
+    )

@@ -107,7 +107,8 @@ def _told(error: PixelwiseError, *, as_json: bool) -> int:
     code = error.exit_status if isinstance(error, Stopped) else error.exit_code
     problems = error.problems if isinstance(error, DataError) else ()
     if as_json:
-        emit_json({**error.as_dict(), "problems": [p.as_dict() for p in problems]})
+        listed = [p.as_dict() for p in problems or (error,)]
+        emit_json({**error.as_dict(), "problems": listed})
     word = "stopped" if isinstance(error, Stopped) else f"error {error.code}"
     say(f"{word}: {error}")
     for problem in problems[:SHOWN]:

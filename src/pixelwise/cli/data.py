@@ -32,7 +32,7 @@ def inspect_data(data: Data, json: Json = False) -> None:
     from pixelwise.data.layouts import open_dataset
     from pixelwise.data.listing import raise_all
 
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, strict=False)
     with progress("reading", len(dataset.all_items())) as advance:
         found = inspect(dataset, watch=advance)
     if json and not found.problems:

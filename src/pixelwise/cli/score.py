@@ -15,7 +15,10 @@ def score(
     guesses: Annotated[Path, typer.Argument(help="Folder of guessed label maps.")],
     truth: Annotated[Path, typer.Argument(help="Folder of true label maps, 255 is void.")],
     classes: Annotated[
-        int | None, typer.Option("--classes", min=1, help="Number of classes.")
+        int | None, typer.Option("--classes", min=1, max=255, help="Number of classes.")
+    ] = None,
+    ignore: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Value of the truth that is void too.")
     ] = None,
     protocol: Annotated[
         str, typer.Option("--protocol", help="Names after commas, or `all`.")
@@ -36,7 +39,9 @@ def score(
     wanted = read_list(stems) if stems else None
     total = len(match(guesses, truth, wanted))
     with progress("scoring", total) as advance:
-        found = score_folders(guesses, truth, classes=classes, stems=wanted, advance=advance)
+        found = score_folders(
+            guesses, truth, classes=classes, stems=wanted, ignore=ignore or (), advance=advance
+        )
     if json:
         emit_json({**found.as_dict(), "protocols": {n: found.protocols[n] for n in names}})
         return

@@ -19,7 +19,7 @@ from pathlib import Path
 from pixelwise.data import splits
 from pixelwise.data.classes import numbered
 from pixelwise.data.layouts import DataSet
-from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
+from pixelwise.data.listing import listed_items, partners, read_list, without_empty
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
 from pixelwise.labels import CAMVID_CLASSES, CAMVID_PALETTE, VOID
@@ -52,10 +52,16 @@ def open_layout(root: Path, seed: int) -> DataSet:
         else:
             found[part] = tuple(items.values())
     given = without_empty(root, found, problems)
-    raise_all(root, problems)
     class_map = numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
     evidence = "folders train/ and trainannot/, as in SegNet's CamVid"
-    return DataSet(root, "camvid", evidence, class_map, given | own_splits(given["train"]))
+    return DataSet(
+        root,
+        "camvid",
+        evidence,
+        class_map,
+        given | own_splits(given["train"]),
+        problems=tuple(problems),
+    )
 
 
 def sequence(name: str) -> str:

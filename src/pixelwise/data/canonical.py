@@ -16,7 +16,7 @@ import numpy as np
 from pixelwise.data.class_files import names_in, number_in, parsed
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.layouts import DataSet
-from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
+from pixelwise.data.listing import listed_items, partners, read_list, without_empty
 from pixelwise.errors import DataError, UsageError
 from pixelwise.files import atomic_write, write_json
 from pixelwise.images import write_labels
@@ -44,8 +44,14 @@ def open_layout(root: Path, seed: int) -> DataSet:
     if not found:
         problems.append(DataError("D032", f"{root}: no list in splits/", "pixelwise data split"))
     given = without_empty(root, found, problems)
-    raise_all(root, problems)
-    return DataSet(root, "canonical", f"{NAME} beside images/ and labels/", class_map, given)
+    return DataSet(
+        root,
+        "canonical",
+        f"{NAME} beside images/ and labels/",
+        class_map,
+        given,
+        problems=tuple(problems),
+    )
 
 
 def _class_map(told: dict[str, Any]) -> ClassMap:
@@ -87,6 +93,8 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
     """
     if out.exists() and any(out.iterdir()):
         raise UsageError("U003", f"{out} is not empty", "choose a new folder")
+    if out.resolve().is_relative_to(dataset.root.resolve()):
+        raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
     palette = np.asarray(dataset.palette, np.uint8)
     for item in dataset.all_items():
         labels = dataset.read(item).labels

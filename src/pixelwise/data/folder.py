@@ -49,10 +49,15 @@ def open_layout(root: Path, seed: int) -> DataSet:
     problems: list[DataError] = []
     found, notes = _splits(root, *pair, seed, problems)
     given = without_empty(root, found, problems)
-    raise_all(root, problems)
-    class_map, concluded = _classes(root, given)
+    try:
+        class_map, concluded = _classes(root, given)
+    except DataError as error:
+        raise_all(root, [*problems, error])
+        raise
     evidence = f"folders {pair[0].name}/ and {pair[1].name}/"
-    return DataSet(root, "folder", evidence, class_map, given, notes + concluded)
+    return DataSet(
+        root, "folder", evidence, class_map, given, notes + concluded, problems=tuple(problems)
+    )
 
 
 def _splits(

@@ -81,13 +81,13 @@ def inspect(
     """Read every item of the splits (of all, by default).
 
     Args:
-        dataset: of ``open_dataset``, which has checked the listing.
+        dataset: of ``open_dataset``, strict or not.
         splits: names; no picture may be in two of them. By default train, val and test are kept
             apart, and others (trainval) may share pictures with them.
         read: ``dataset.read``, or one that remembers.
         watch: called after each item.
     """
-    chosen = {s: dataset.items(s) for s in (splits or dataset.splits)}
+    chosen = {s: dataset.items(s) for s in splits} or dict(dataset.splits)
     items = {item.name: item for members in chosen.values() for item in members}
     k = len(dataset.classes)
     read = read or dataset.read
@@ -106,7 +106,7 @@ def inspect(
 
     with ThreadPoolExecutor(2) as pool:
         seen = dict(zip(items, pool.map(look, items.values()), strict=True))
-    problems = [s.problem for s in seen.values() if s.problem]
+    problems = [*dataset.problems, *(s.problem for s in seen.values() if s.problem)]
     apart = chosen if splits else {s: i for s, i in chosen.items() if s in APART}
     problems += _leaks(apart, seen)
     problems += _nothing_labelled(dataset, chosen, seen)

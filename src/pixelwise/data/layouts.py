@@ -9,11 +9,12 @@ are read (``DataSet.read``), and all of it beforehand by ``data.inspect``.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pixelwise.data.classes import ClassMap
+from pixelwise.data.listing import raise_all
 from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import DataError
 from pixelwise.imagefile import image_header
@@ -36,6 +37,8 @@ class DataSet:
     notes: tuple[str, ...] = ()
     """What was decided on the way, one sentence each."""
     image_channels: int = field(default=3)
+    problems: tuple[DataError, ...] = ()
+    """What is wrong with the listing; ``splits`` hold what could be paired all the same."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -100,13 +103,13 @@ class DataSet:
         return digest.hexdigest()[:16]
 
 
-def _refuse_namesakes(dataset: DataSet) -> None:
+def _namesakes(dataset: DataSet) -> Iterator[DataError]:
     """Outputs and records are named after items: a name stands for one picture."""
     known: dict[str, Item] = {}
     for item in (item for items in dataset.splits.values() for item in items):
         other = known.setdefault(item.name, item)
         if other.image != item.image:
-            raise DataError(
+            yield DataError(
                 "D030", f"{other.image} and {item.image} share the stem `{item.name}`", "rename one"
             )
 
@@ -135,12 +138,14 @@ def exif_rule(path: Path, label_size: tuple[int, ...]) -> Exif:
     return "ignore" if tuple(label_size) == stored else "apply"
 
 
-def open_dataset(path: Path | str, *, seed: int = 0) -> DataSet:
+def open_dataset(path: Path | str, *, seed: int = 0, strict: bool = True) -> DataSet:
     """The data set in a folder, by whatever layout it has.
 
     Args:
         path: the folder.
         seed: for the split of a folder that comes without one.
+        strict: raise the problems of the listing; else they are in the data set's ``problems``,
+            for ``inspect`` to tell with those inside the files.
 
     Raises:
         DataError: D010 no such folder, D011 no layout fits, D030, D031, D032, D034 problems of the
@@ -154,7 +159,9 @@ def open_dataset(path: Path | str, *, seed: int = 0) -> DataSet:
     for layout in (canonical, camvid, voc, folder):
         if layout.recognise(root):
             found: DataSet = layout.open_layout(root, seed)
-            _refuse_namesakes(found)
+            found = replace(found, problems=(*found.problems, *_namesakes(found)))
+            if strict:
+                raise_all(root, found.problems)
             return found
     inside = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
     raise DataError(

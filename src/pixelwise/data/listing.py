@@ -107,7 +107,7 @@ def raise_all(root: Path, problems: Sequence[DataError]) -> None:
         raise DataError(
             "D035",
             f"{root}: {len(problems)} problems",
-            f"pixelwise data inspect {root}",
+            f"pixelwise data inspect {root} --json lists all of them",
             problems=sorted(problems, key=str),
         )
 

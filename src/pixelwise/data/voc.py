@@ -13,7 +13,6 @@ from pixelwise.data.listing import (
     listed_items,
     partners,
     pictures,
-    raise_all,
     read_list,
     without_empty,
 )
@@ -53,9 +52,8 @@ def open_layout(root: Path, seed: int) -> DataSet:
         pairs = partners(root / "JPEGImages", labels, problems)
         found["train"], found["val"] = splits.by_seed(pairs, seed)
     given = without_empty(root, found, problems)
-    raise_all(root, problems)
     palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
     class_map = described(root) or numbered(VOC_CLASSES, palette)
     notes = () if lists else (BY_SEED.format(seed=seed),)
     evidence = f"folders JPEGImages/ and {labels.name}/"
-    return DataSet(root, "voc", evidence, class_map, given, notes)
+    return DataSet(root, "voc", evidence, class_map, given, notes, problems=tuple(problems))

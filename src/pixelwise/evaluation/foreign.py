@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from pixelwise.data.class_files import names_in, parsed
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.labels import VOID
@@ -61,6 +62,7 @@ def score_folders(
     *,
     classes: Sequence[str] | int | None = None,
     stems: Sequence[str] | None = None,
+    ignore: Sequence[int] = (),
     advance: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """The evaluation of a folder of foreign label maps, or one error that lists all problems.
@@ -71,12 +73,15 @@ def score_folders(
         classes: names, or how many; by default ``dataset.json`` beside the truth, else one more
             than the largest value in either folder (void aside).
         stems: score these only.
+        ignore: values of the truth that are void, beside 255; a guess may hold them where the
+            truth is void, and nowhere else.
         advance: called after each file pair that was read.
     """
     matches = match(guesses, truth, stems)
-    names = class_names(matches, truth, classes)
+    void = frozenset((VOID, *ignore))
+    names = class_names(matches, truth, classes, void=void)
     problems: list[DataError] = []
-    pairs = _read_pairs(matches, len(names), problems, advance)
+    pairs = _read_pairs(matches, len(names), void, problems, advance)
     try:
         found = evaluate(pairs, names)
     except UsageError:  # no pair was left to count
@@ -86,7 +91,11 @@ def score_folders(
 
 
 def class_names(
-    matches: Sequence[Match], truth: Path, classes: Sequence[str] | int | None
+    matches: Sequence[Match],
+    truth: Path,
+    classes: Sequence[str] | int | None,
+    *,
+    void: Set[int] = frozenset((VOID,)),
 ) -> tuple[str, ...]:
     """Class names as given, as ``dataset.json`` says, or numbers up to the largest value found."""
     if isinstance(classes, int):
@@ -95,8 +104,8 @@ def class_names(
         return tuple(classes)
     for place in (truth / "dataset.json", truth.parent / "dataset.json"):
         if place.is_file():
-            return _described(place)
-    largest = _largest(matches)
+            return parsed(place, _names, '{"classes": [...]}, or give --classes N')
+    largest = _largest(matches, void)
     if not largest:
         message = f"{truth}: no class but 0 occurs beside void (255), so the score would be 1"
         hint = "map masks of 0 and 255 to 0 and 1 first, or say --classes 1 if that is meant"
@@ -104,12 +113,8 @@ def class_names(
     return tuple(str(i) for i in range(largest + 1))
 
 
-def _described(path: Path) -> tuple[str, ...]:
-    try:
-        return tuple(str(name) for name in json.loads(path.read_text(encoding="utf-8"))["classes"])
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"{path}: has no list `classes` ({error!r})"
-        raise DataError("D034", message, "give --classes N") from error
+def _names(told: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(names_in(told.get("classes")))
 
 
 def _truth_folder(truth: Path) -> Path:
@@ -134,13 +139,14 @@ def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
 def _read_pairs(
     matches: Sequence[Match],
     num_classes: int,
+    void: Set[int],
     problems: list[DataError],
     advance: Callable[[], object],
 ) -> Iterator[Pair]:
     """Pairs that can be counted; what cannot is added to ``problems`` and the rest still read."""
     for pair in matches:
         try:
-            guess, truth = _read(pair.guess), _read(pair.truth)
+            guess, truth = _read(pair.guess), _without(_read(pair.truth), void)
             _check(pair, guess, truth, num_classes)
         except DataError as error:
             problems.append(error)
@@ -165,7 +171,12 @@ def _check_values(path: Path, values: Labels, num_classes: int, note: str) -> No
         raise DataError("D012", message, "give the right --classes N, or map the values first")
 
 
-def _largest(matches: Sequence[Match]) -> int:
+def _without(truth: Labels, void: Set[int]) -> Labels:
+    """The truth with every void value as 255."""
+    return np.where(np.isin(truth, list(void)), truth.dtype.type(VOID), truth)
+
+
+def _largest(matches: Sequence[Match], void: Set[int]) -> int:
     """The largest class index in any file; unreadable files are told of later, all at once."""
     largest = 0
     for path in (path for pair in matches for path in (pair.truth, pair.guess)):
@@ -173,7 +184,7 @@ def _largest(matches: Sequence[Match]) -> int:
             values = _read(path)
         except DataError:
             continue
-        largest = max(largest, int(values[values != VOID].max(initial=0)))
+        largest = max(largest, int(values[~np.isin(values, list(void))].max(initial=0)))
     return largest
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from pixelwise.data.layouts import DataSet, open_dataset
-from pixelwise.errors import DataError, PixelwiseError, UsageError
+from pixelwise.errors import ModelError, PixelwiseError, UsageError
 from pixelwise.files import atomic_write
 from pixelwise.labels import distinct_palette
 from pixelwise.report.curves import class_histories, curves
@@ -42,7 +42,7 @@ def build(run: Path) -> Path:
     """Write ``RUN/report.html`` and return its path; parts that are missing are named in it.
 
     Raises:
-        DataError: the folder does not exist (D010).
+        ModelError: the folder does not exist (M001).
         UsageError: it holds neither recipe, journal nor scores (U002).
     """
     return atomic_write(Path(run) / NAME, render(read_run(Path(run))))
@@ -51,7 +51,7 @@ def build(run: Path) -> Path:
 def read_run(folder: Path) -> Run:
     """Everything the page is made of, apart from the pictures."""
     if not folder.is_dir():
-        raise DataError("D010", f"{folder}: no such folder (expected a run)")
+        raise ModelError("M001", f"{folder} does not exist", "give a run folder")
     notes: list[str] = []
     values = _recipe(folder / "recipe.yaml", notes)
     events = _journal(folder / "journal.jsonl", notes)

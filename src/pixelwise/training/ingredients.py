@@ -145,7 +145,7 @@ def gather(recipe: Recipe) -> Ingredients:
         UsageError: a rate that does not fit the reduction, an unknown net.
         ModelError: weights that do not fit.
     """
-    dataset = open_dataset(Path(recipe.data))
+    dataset = open_dataset(Path(recipe.data), strict=False)
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))

@@ -45,6 +45,27 @@ def missing(
     return tuple(kind for kind in wanted if not there(kind))
 
 
+def altered(out: Path, name: str) -> Path | None:
+    """An output that someone changed since it was recorded, the first of them; None if none."""
+    for recorded, sha256 in _sums(_read(out, name)).items():
+        path = out / recorded
+        if sha256 and _inside(path, out) and path.is_file() and not _whole(path, sha256):
+            return path
+    return None
+
+
+def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
+    """Say in the record that these kinds are being made anew.
+
+    Without it a process killed between output and record would leave its own file as one that
+    someone else has changed.
+    """
+    mine = {k: dict.fromkeys(files, "") for k, files in _read(out, name).items() if k in kinds}
+    if mine:
+        known = _load(out, name)
+        write_json(place(out, name), {**known, "kinds": {**known["kinds"], **mine}})
+
+
 def record(
     out: Path, name: str, made_from: Mapping[str, Any], made: Mapping[str, Sequence[Path]]
 ) -> None:
@@ -56,15 +77,15 @@ def record(
         made_from: source and model.
         made: kind of output to its files.
     """
-    before = _files(_read(out, name))
+    before = _sums(_read(out, name)).keys()
     kinds = _read(out, name, made_from) | {
         kind: {path.relative_to(out).as_posix(): file_sha256(path) for path in files}
         for kind, files in made.items()
     }
     write_json(place(out, name), {"made_from": dict(made_from), "kinds": kinds})
-    for old in before - _files(kinds):
+    for old in before - _sums(kinds).keys():
         path = out / old
-        if path.resolve().is_relative_to(out.resolve()):  # the record is a file like any other
+        if _inside(path, out):
             path.unlink(missing_ok=True)
 
 
@@ -78,7 +99,7 @@ def _read(
 ) -> dict[str, dict[str, str]]:
     """Kind to files and checksums; nothing if the record is damaged or of something else."""
     try:
-        told = json.loads(place(out, name).read_text(encoding="utf-8"))
+        told = _load(out, name)
         if made_from is not None and told["made_from"] != dict(made_from):
             return {}
         return {kind: dict(files) for kind, files in told["kinds"].items()}
@@ -86,8 +107,18 @@ def _read(
         return {}
 
 
-def _files(kinds: Mapping[str, Mapping[str, str]]) -> set[str]:
-    return {path for files in kinds.values() for path in files}
+def _load(out: Path, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(place(out, name).read_text(encoding="utf-8"))
+    return told
+
+
+def _sums(kinds: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    return {path: sha256 for files in kinds.values() for path, sha256 in files.items()}
+
+
+def _inside(path: Path, out: Path) -> bool:
+    """A record is a file like any other, and may name anything."""
+    return path.resolve().is_relative_to(out.resolve())
 
 
 def _whole(path: Path, sha256: object) -> bool:

@@ -238,9 +238,12 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         if not kinds:
             done.skipped += 1
             return
+        if not force:
+            _refuse_altered(out, job)
         found = _predict(work, job.source, kinds)
         if _hash(job.source) != made_from["source_sha256"]:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
+        finished.begin(out, job.name, kinds)
         made = {kind: _write(kind, work, job, found) for kind in kinds}
         finished.record(out, job.name, made_from, made)
     except PixelwiseError as error:
@@ -252,6 +255,17 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
     done.made += 1
     digest = made_from["source_sha256"]
     done.results.append({"path": str(job.source), "sha256": digest, "areas": found.areas()})
+
+
+def _refuse_altered(out: Path, job: Job) -> None:
+    """A label map may have been corrected by hand; it is not ours to replace any more."""
+    path = finished.altered(out, job.name)
+    if path:
+        raise UsageError(
+            "U003",
+            f"{path} was changed since it was made from {job.source}",
+            "move it away and run again, or --force to make everything anew",
+        )
 
 
 def _hash(source: Path) -> str:

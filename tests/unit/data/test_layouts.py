@@ -205,6 +205,34 @@ def test_all_problems_of_a_listing_are_told_at_once(tmp_path: Path) -> None:
     assert any("p1.png" in f for f in found)
 
 
+def test_problems_of_the_listing_do_not_hide_those_in_the_files(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 6)
+    (root / "classes.txt").write_text("red\ngreen\nblue\n")
+    (root / "labels" / "p0.png").unlink()
+    strange = picture(1)[1]
+    strange[0, 0] = 9
+    Image.fromarray(strange).save(root / "labels" / "p1.png")
+    assert [p[:4] for p in told(lambda: open_dataset(root))] == ["D031"]
+    dataset = open_dataset(root, strict=False)
+    assert [p[:4] for p in told(lambda: refuse_problems(dataset, ["train", "val"]))] == [
+        "D012",
+        "D031",
+    ]
+    (root / "classes.txt").unlink()
+    Image.fromarray(np.repeat(strange[..., None] * [1, 2, 3], 1, 2).astype(np.uint8)).save(
+        root / "labels" / "p1.png"
+    )
+    found = told(lambda: open_dataset(root, strict=False))  # no classes can be concluded
+    assert [p[:4] for p in found] == ["D016", "D031"]
+
+
+def test_conversion_into_the_source_is_refused(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    with pytest.raises(UsageError, match="lies inside"):
+        convert(open_dataset(root), root / "images" / "new")
+    assert not (root / "images" / "new").exists()
+
+
 def test_lists_that_name_strange_things(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 3)
     (root / "splits").mkdir()

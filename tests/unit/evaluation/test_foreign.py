@@ -64,8 +64,21 @@ def test_names_come_from_the_description_beside_the_truth(folders: tuple[Path, P
     assert score_folders(guesses, root).classes == ("x", "y", "z")
     assert score_folders(guesses, root / "labels").classes == ("x", "y", "z")
     (root / "dataset.json").write_text("{}")
-    with pytest.raises(DataError, match=r"dataset\.json: has no list `classes`"):
+    with pytest.raises(DataError, match=r"dataset\.json: `classes` is no list of names"):
         score_folders(guesses, root)
+
+
+def test_other_values_of_the_truth_can_be_void(folders: tuple[Path, Path]) -> None:
+    """CamVid's void is 11: neither a twelfth class nor an error."""
+    guesses, truth = folders
+    found = score_folders(guesses, truth, classes=3)
+    put(truth / "a.png", [[0, 0, 1], [1, 11, 12]])
+    put(guesses / "a.png", [[0, 1, 1], [1, 11, 2]])
+    assert score_folders(guesses, truth, classes=3, ignore=(11, 12)).scores == found.scores
+    assert score_folders(guesses, truth, ignore=(11, 12)).classes == ("0", "1", "2")
+    put(guesses / "b.tif", [[2, 11]])
+    with pytest.raises(DataError, match="values that name no class: 11"):
+        score_folders(guesses, truth, classes=3, ignore=(11, 12))
 
 
 def test_missing_and_extra_files_are_all_listed(folders: tuple[Path, Path]) -> None:

@@ -12,7 +12,7 @@ from synthetic_run import CLASSES, HOSTILE, make_run
 from typer.testing import CliRunner
 
 from pixelwise.cli.report import report
-from pixelwise.errors import DataError, UsageError
+from pixelwise.errors import ModelError, UsageError
 from pixelwise.report import build
 
 
@@ -182,7 +182,7 @@ def test_a_data_set_of_other_images_is_told(run: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is no run"):
         build(tmp_path)
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(ModelError, match="nowhere does not exist"):
         build(tmp_path / "nowhere")
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -15,38 +14,11 @@ from PIL import Image
 from pixelwise import model as models
 from pixelwise.errors import DataError, ResourceError, Stopped, UsageError
 from pixelwise.inference import memory
-from pixelwise.workflows.prediction import Done, carry_out, heat_map, plan
+from pixelwise.workflows.prediction import carry_out, heat_map, plan
+from predictions import contents, predict
 from small_model import CLASSES, photo, save_classifier, save_model
 
 ALL = "labels,overlay,scores,heatmaps"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> models.Model:
-    return models.load(save_model(tmp_path / "net.safetensors"))
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    for i in range(3):
-        photo(tmp_path / "photos" / f"p{i}.png", seed=i)
-    return tmp_path / "photos"
-
-
-def predict(
-    model: models.Model,
-    source: Path | str,
-    out: Path,
-    save: str = "labels,overlay",
-    **options: object,
-) -> Done:
-    return carry_out(plan([str(source)], out, save=save), model, **options)  # type: ignore[arg-type]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
-    }
 
 
 def test_outputs_are_what_the_model_says(model: models.Model, photos: Path, tmp_path: Path) -> None:
@@ -66,98 +38,6 @@ def test_outputs_are_what_the_model_says(model: models.Model, photos: Path, tmp_
     assert done.results[1]["areas"] == {k: v for k, v in shares.items() if v}
     digest = hashlib.sha256((photos / "p1.png").read_bytes()).hexdigest()
     assert done.results[1]["sha256"] == digest
-
-
-def test_what_is_finished_is_skipped_and_left_alone(
-    model: models.Model, photos: Path, tmp_path: Path
-) -> None:
-    predict(model, photos, tmp_path / "out")
-    before = contents(tmp_path / "out")
-    again = predict(model, photos, tmp_path / "out")
-    assert (again.made, again.skipped) == (0, 3)
-    assert contents(tmp_path / "out") == before
-
-
-def test_more_kinds_are_added_and_the_others_stay(
-    model: models.Model, photos: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    predict(model, photos, out, "labels")
-    kept = (out / "p0.png").stat().st_mtime_ns
-    assert predict(model, photos, out, "labels,overlay").made == 3
-    assert predict(model, photos, out, "heatmaps", heat=["wall"]).made == 3
-    assert predict(model, photos, out, "heatmaps", heat=["door"]).made == 3
-    assert predict(model, photos, out, "labels,overlay,heatmaps", heat=["wall", "2"]).made == 3
-    assert predict(model, photos, out, "overlay,heatmaps", heat=["wall", "door", "2"]).skipped == 3
-    assert (out / "p0.png").stat().st_mtime_ns == kept
-    assert len(list((out / "p0_heat").iterdir())) == 3
-
-
-def test_a_picture_that_changed_is_made_anew_and_stale_outputs_go(
-    model: models.Model, photos: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    predict(model, photos, out, "labels,overlay,heatmaps")
-    photo(photos / "p1.png", seed=77)
-    done = predict(model, photos, out, "labels")
-    assert (done.made, done.skipped) == (1, 2)
-    assert np.array_equal(
-        np.asarray(Image.open(out / "p1.png")), model.predict(photos / "p1.png").labels
-    )
-    assert not (out / "p1_overlay.jpg").exists()
-    assert list((out / "p1_heat").iterdir()) == []
-    assert (out / "p0_overlay.jpg").exists()
-
-
-@pytest.mark.parametrize("damage", ["cut", "gone", "other"])
-def test_a_damaged_output_is_made_anew(
-    model: models.Model, photos: Path, tmp_path: Path, damage: str
-) -> None:
-    out = tmp_path / "out"
-    predict(model, photos, out)
-    whole, path = contents(out), out / "p2.png"
-    match damage:
-        case "cut":
-            path.write_bytes(path.read_bytes()[:-9])
-        case "gone":
-            path.unlink()
-        case "other":  # another picture's output under this name: whole, and wrong
-            shutil.copyfile(out / "p1.png", path)
-    assert (predict(model, photos, out).made, contents(out)) == (1, whole)
-
-
-def test_another_pictures_output_is_not_taken_for_finished(
-    model: models.Model, tmp_path: Path
-) -> None:
-    one, two = photo(tmp_path / "one/a.png", seed=1), photo(tmp_path / "two/a.png", seed=2)
-    predict(model, one, tmp_path / "out")
-    assert predict(model, two, tmp_path / "out").made == 1
-    labels = np.asarray(Image.open(tmp_path / "out/a.png"))
-    assert np.array_equal(labels, model.predict(two).labels)
-    assert not np.array_equal(labels, model.predict(one).labels)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"made_from": 1, "kinds": 2}'])
-def test_a_damaged_record_proves_nothing(
-    model: models.Model, photos: Path, tmp_path: Path, text: str
-) -> None:
-    out = tmp_path / "out"
-    predict(model, photos, out)
-    (out / ".pixelwise/p0.json").write_text(text)
-    assert (predict(model, photos, out).made, predict(model, photos, out).made) == (1, 0)
-
-
-def test_a_record_cannot_delete_files_outside(
-    model: models.Model, photos: Path, tmp_path: Path
-) -> None:
-    predict(model, photos, tmp_path / "out")
-    record = tmp_path / "out/.pixelwise/p0.json"
-    told = json.loads(record.read_text())
-    told["kinds"]["labels"]["../precious"] = "0"
-    record.write_text(json.dumps(told))
-    (tmp_path / "precious").write_text("mine")
-    assert predict(model, photos, tmp_path / "out").made == 1
-    assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_another_model_or_view_is_refused_and_force_replaces(
