@@ -82,8 +82,11 @@ def _kind(path: Path, head: bytes) -> Kind:
 def _unknown(path: Path, head: bytes) -> ModelError:
     if path.suffix == ".net":
         return refuse(path, "M011", "a Deep Compression file (codebooks without layer names)")
-    if path.suffix == ".prototxt" or (head.isascii() and b"\0" not in head):
-        return refuse(path, "M011", "a text file", "the weights are in the .caffemodel beside it")
+    if path.suffix == ".prototxt":
+        hint = "the weights are in the .caffemodel beside it"
+        return refuse(path, "M011", "a net's description without weights", hint)
+    if head.isascii() and b"\0" not in head:
+        return ModelError("M002", f"{path}: text, expected a weight file", _HINTS["M011"])
     first = head[:8].hex(" ")
     return ModelError(
         "M002", f"{path}: no known weight format (begins with {first})", _HINTS["M011"]

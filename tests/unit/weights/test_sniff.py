@@ -37,7 +37,7 @@ def test_the_bytes_decide(tmp_path: Path, content: bytes, kind: str) -> None:
         ("a.onnx", b"\x08\x07\x12\x07pytorch", "M011", "ONNX"),
         ("a.npy", b"\x93NUMPY\x01\x00", "M011", "NumPy"),
         ("a.tar", bytes(257) + b"ustar\x00", "M011", "tar archive"),
-        ("a.prototxt", b"name: 'x'", "M011", "text file"),
+        ("a.prototxt", b"name: 'x'", "M011", "description without weights"),
         ("a.pkl", b"\x80\x04\x95.....", "M010", "Python objects"),
         ("a.joblib", b"\x80\x03c......", "M010", "can run code"),
         ("a.pt", b"", "M002", "empty"),
