@@ -32,7 +32,8 @@ class Optim:
     bias_rate: float = 2.0
     """Factor on the learning rate of biases (all released VGG nets)."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Layer name, or prefix ending in *, to a factor on its rate; 0 freezes; the longest wins."""
+    """Layer name, or prefix ending in *, to a factor on its rate; 0 freezes. A name goes
+    before prefixes, a longer one before shorter ones."""
     clip: float = 0.0
     """Largest norm of the whole gradient; 0 leaves it alone."""
 
@@ -151,7 +152,8 @@ class Recipe:
     cache: float = 2.0
     """GiB of decoded pictures to keep in memory."""
     validate_every: int = 0
-    """Iterations between evaluations; 0: ten over the run."""
+    """Iterations between evaluations; 0: ten over the run, fewer if they take much of its
+    minutes."""
     save_every: int = 0
     """Iterations between saved states; 0: every two minutes."""
     patience: int = 0
