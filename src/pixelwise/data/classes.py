@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,12 +68,10 @@ class ClassMap:
         row, column = (int(i[0]) for i in np.nonzero(where))
         values = np.unique(raw[where])
         shown = ", ".join(str(v) for v in values[:5]) + (", ..." if len(values) > 5 else "")
-        known = sorted(self.values)
-        span = f"{known[0]}..{known[-1]}" if len(known) > 6 else ", ".join(map(str, known))
         return DataError(
             "D012",
             f"{path}: value {shown} names no class ({int(where.sum())} px, first at "
-            f"x={column} y={row}; expected {span})",
+            f"x={column} y={row}; expected {_spans(self.values)})",
             f'name it in classes.json, or leave it out there: "ignore": {values[:5].tolist()}',
         )
 
@@ -137,6 +135,17 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     if gaps:
         note += f"; {_listed(gaps)} do not occur"
     return numbered([f"class {i}" for i in range(count)]), note
+
+
+def _spans(values: Iterable[int]) -> str:
+    """0, 1, 2, 7 as ``0..2, 7``."""
+    runs: list[list[int]] = []
+    for value in sorted(values):
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1][1:] = [value]
+        else:
+            runs.append([value])
+    return ", ".join("..".join(map(str, run)) for run in runs[:8]) + (", ..." if runs[8:] else "")
 
 
 def _listed(values: Sequence[int]) -> str:
