@@ -1,4 +1,4 @@
-"""The one way by which pixelwise writes a file: whole or not at all.
+"""The one way by which pixelwise writes a file: whole or not at all; and what goes into one.
 
 Temporary name in the same folder, fsync, rename, fsync of the folder, mode by umask. Whatever
 moment the process dies, the old file or the new one is there, never half of one.
@@ -7,7 +7,9 @@ moment the process dies, the old file or the new one is there, never half of one
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Callable
@@ -71,6 +73,23 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
 def write_json(path: Path, value: Any) -> Path:
     """``atomic_write`` of ``value`` as indented JSON."""
     return atomic_write(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: text keys, lists, and null for what is not a finite number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    return value
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a whole file, as ``sha256sum`` prints it."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from pixelwise.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
 ORIENTATION = 0x0112  # EXIF tag
@@ -25,7 +26,7 @@ _quiet = threading.Lock()  # what is done to Python's warnings is done to those 
 
 
 @dataclass(frozen=True)
-class Header:
+class ImageHeader:
     """What a file says about itself before it is decoded."""
 
     width: int
@@ -42,10 +43,10 @@ class Header:
         return (self.width, self.height) if turned else (self.height, self.width)
 
 
-def image_header(path: Path) -> Header:
+def image_header(path: Path) -> ImageHeader:
     """Size, mode, format and orientation; nothing is decoded."""
-    with opened(path, MAX_PIXELS) as image:
-        return Header(*image.size, image.mode, image.format or "", orientation_of(image))
+    with opened(path) as image:
+        return ImageHeader(*image.size, image.mode, image.format or "", orientation_of(image))
 
 
 def lossy(path: Path, format: str) -> str:
@@ -68,7 +69,7 @@ def _has_chunk(path: Path, wanted: bytes) -> bool:
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it, nothing decoded yet; what goes wrong with it inside is told.
 
     Raises:
@@ -79,11 +80,11 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     try:
         with _open(path) as image:
             width, height = image.size
-            if width * height > max_pixels:
+            if width * height > MAX_PIXELS:
                 raise DataError(
                     "D022",
                     f"{path}: {width:,}x{height:,} = {width * height / 1e6:,.0f} MP, "
-                    f"the limit is {max_pixels / 1e6:.0f} MP",
+                    f"the limit is {MAX_PIXELS / 1e6:.0f} MP",
                     "cut or shrink the picture",
                 )
             yield image
@@ -92,7 +93,7 @@ def opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:  # Pillow's own limit, far above ours
         raise DataError(
             "D022",
-            f"{path}: far more pixels than the limit of {max_pixels / 1e6:.0f} MP",
+            f"{path}: far more pixels than the limit of {MAX_PIXELS / 1e6:.0f} MP",
             "cut or shrink the picture",
         ) from error
     except Exception as error:

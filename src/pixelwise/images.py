@@ -30,7 +30,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.errors import DataError
 from pixelwise.files import atomic_write
-from pixelwise.imagefile import MAX_PIXELS, Header, image_header, lossy, opened, stored_as
+from pixelwise.imagefile import ImageHeader, image_header, lossy, opened, stored_as
 from pixelwise.labels import Labels, full_palette
 
 STRETCHED = {"L;2": 85, "L;4": 17}
@@ -43,12 +43,11 @@ Exif = Literal["apply", "ignore"]
 Array = NDArray[np.uint8]
 
 
-def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, exif: Exif = "apply") -> Array:
+def read_image(path: Path, *, exif: Exif = "apply") -> Array:
     """A picture as RGB.
 
     Args:
         path: the file.
-        max_pixels: refuse more than this.
         exif: turn the picture as its orientation says, or leave it as stored.
 
     Returns:
@@ -58,7 +57,7 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS, exif: Exif = "apply"
         DataError: D010 no such file, D015 mode or format not supported, D020 unreadable, D022 too
             many pixels.
     """
-    with opened(path, max_pixels) as image:
+    with opened(path) as image:
         image.load()
         return _rgb(ImageOps.exif_transpose(image) if exif == "apply" else image, path)
 
@@ -81,7 +80,7 @@ def _rgb(image: Image.Image, path: Path) -> Array:
     return np.array(image.convert("RGB"))
 
 
-def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_raw(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """The numbers in a file, untouched: depth, label maps of more than 255 classes.
 
     Returns:
@@ -90,7 +89,7 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] |
     Raises:
         DataError: D015 the numbers would not come out as they are stored, D020, D022.
     """
-    with opened(path, max_pixels) as image:
+    with opened(path) as image:
         stored = stored_as(image)
         image.load()
         if stored in STRETCHED:
@@ -117,7 +116,7 @@ def read_raw(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8] |
         return np.array(image)
 
 
-def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Labels:
+def read_labels(path: Path) -> Labels:
     """The class ids of a label map; palette indices are kept, never converted.
 
     Returns:
@@ -127,7 +126,7 @@ def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Labels:
         DataError: D016 colours instead of indices, D017 lossy compression, and ``read_raw``'s.
     """
     header = _lossless(path)
-    values = read_raw(path, max_pixels=max_pixels)
+    values = read_raw(path)
     if values.ndim == 2:
         return values
     if values.shape[2] <= 2 or _is_grey(values):
@@ -140,7 +139,7 @@ def read_labels(path: Path, *, max_pixels: int = MAX_PIXELS) -> Labels:
     )
 
 
-def _lossless(path: Path) -> Header:
+def _lossless(path: Path) -> ImageHeader:
     """The header of a label map that holds the values that were drawn."""
     header = image_header(path)
     if how := lossy(path, header.format):
@@ -164,10 +163,10 @@ def _commonest(values: NDArray[Any], count: int = 5) -> str:
     return ", ".join("({},{},{})".format(*c) for c, _ in found)
 
 
-def read_colours(path: Path, *, max_pixels: int = MAX_PIXELS) -> Array:
+def read_colours(path: Path) -> Array:
     """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour."""
     _lossless(path)
-    with opened(path, max_pixels) as image:
+    with opened(path) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -213,11 +212,6 @@ def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, kind, quality=88)
     return buffer.getvalue()
-
-
-def encode_png(array: Array) -> bytes:
-    """(H, W, 3) or (H, W) uint8 as the bytes of a PNG."""
-    return encode(array, "PNG")
 
 
 # -- in memory -------------------------------------------------------------------------------

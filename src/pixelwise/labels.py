@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,19 @@ def distinct_palette(length: int) -> Image:
     return (np.array(colours).reshape(length, 3) * 255).round().astype(np.uint8)
 
 
+def colours_for(
+    count: int, given: Sequence[tuple[int, int, int]] = ()
+) -> tuple[tuple[int, int, int], ...]:
+    """A colour for each of ``count`` classes: the given ones if they suffice, else made ones.
+
+    21 classes are taken for VOC's.
+    """
+    if len(given) >= count:
+        return tuple((int(r), int(g), int(b)) for r, g, b in given[:count])
+    made = voc_palette(count) if count == 21 else distinct_palette(count)
+    return tuple((int(r), int(g), int(b)) for r, g, b in made)
+
+
 def full_palette(palette: Image) -> Image:
     """A palette of 256 entries: the classes' colours, black, and void's pale yellow at the end.
 
@@ -128,14 +142,15 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
 
     Args:
         image: (H, W, 3) uint8.
-        labels: (H, W).
+        labels: (H, W) uint8, or uint16, where 255 is a class like others.
         palette: (K, 3) uint8.
         opacity: of the colours, in [0, 1].
 
     Returns:
         (H, W, 3) uint8.
     """
-    share = np.where(labels[..., None] == VOID, 0.0, opacity).astype(np.float32)
+    void = labels == VOID if labels.dtype == np.uint8 else np.zeros(labels.shape, bool)
+    share = np.where(void[..., None], 0.0, opacity).astype(np.float32)
     mixed = image * (1 - share) + colour(labels, palette) * share
     rounded: Image = mixed.round().astype(np.uint8)
     return rounded

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pixelwise import images, labels
+from pixelwise import images
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Precision, Predictor, best_class, resolve_device
 from pixelwise.inference.view import View
+from pixelwise.labels import colours_for
 from pixelwise.nets import catalog
-from pixelwise.nets.module import Network
+from pixelwise.nets.module import Network, filled
 from pixelwise.nets.net import Net
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 from pixelwise.weights.files import weight_file
@@ -47,10 +48,7 @@ class Model:
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         """A colour for each class."""
-        if len(self.header.palette) >= len(self.classes):
-            return self.header.palette
-        colours = labels.distinct_palette(len(self.classes))
-        return tuple((int(r), int(g), int(b)) for r, g, b in colours)
+        return colours_for(len(self.classes), self.header.palette)
 
     @property
     def task(self) -> str:
@@ -162,9 +160,7 @@ def load(
     with torch.device("meta"):  # compared before memory is taken
         shape_only = Network(net)
     header, tensors = load_checkpoint(path, net=shape_only)
-    module = Network(net)
-    module.load_state_dict(tensors)
-    module.eval()
+    module = filled(net, tensors)
     predictor = Predictor(module, preprocess, view=view or told, precision=precision, device=where)
     return Model(predictor, header, path)
 

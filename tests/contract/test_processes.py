@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pixelwise.training.journal import read_journal
+from pixelwise.runfolder import read_journal
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.state import generations

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from pixelwise.errors import ModelError, ResourceError, Stopped, UsageError
+from pixelwise.runfolder import read_journal
 from pixelwise.training import loop
-from pixelwise.training.journal import read_journal
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.state import generations

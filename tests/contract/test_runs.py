@@ -16,8 +16,8 @@ from PIL import Image
 import pixelwise as pw
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.files import write_json
+from pixelwise.runfolder import read_journal
 from pixelwise.training import loop
-from pixelwise.training.journal import read_journal
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "labels"}),
-    frozenset({"files", "geometry", "imagefile"}),
+    frozenset({"environment", "files", "geometry", "imagefile", "runfolder", "signals"}),
     frozenset({"images"}),
     frozenset({"nets", "data", "losses", "metrics"}),
     frozenset({"weights"}),
@@ -34,7 +34,6 @@ RIM: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "rich": ("cli/", "training/watching.py"),
     "yaml": ("training/recipe_text.py", "report/build.py"),
-    "safetensors": ("weights/",),
     "numpy": ("",),
     "torch": (
         "nets/module.py",

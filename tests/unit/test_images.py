@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from pixelwise import imagefile, images
-from pixelwise.data.layouts import exif_rule, open_dataset
+from pixelwise.data.dataset import exif_rule
+from pixelwise.data.layouts import open_dataset
 from pixelwise.errors import DataError
 from pixelwise.labels import voc_palette
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,25 +12,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pixelwise.files import plain
+
 
 def emit_json(value: Any) -> None:
     """Print one JSON document on stdout; not-a-number becomes null, which JSON can hold."""
-    text = json.dumps(_plain(value), indent=1, ensure_ascii=False)
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # an ASCII terminal, or the half surrogates of odd file names
-        text = json.dumps(_plain(value), indent=1)
+        text = json.dumps(plain(value), indent=1)
     sys.stdout.write(text + "\n")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -92,7 +92,7 @@ def split_data(
 ) -> None:
     """Write splits/train.txt and splits/val.txt into a data folder that has none."""
     from pixelwise.data.canonical import write_splits
-    from pixelwise.data.layouts import BY_SEED, open_dataset
+    from pixelwise.data.layouts import open_dataset
     from pixelwise.data.splits import by_seed
     from pixelwise.errors import UsageError
 
@@ -101,8 +101,10 @@ def split_data(
     if (data / "splits").exists():
         raise UsageError("U003", f"{data / 'splits'} exists already", "remove it first")
     dataset = open_dataset(data)
-    if BY_SEED.format(seed=0) not in dataset.notes:
+    if not dataset.divided_by_seed:
         raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own")
+    if len(dataset.all_items()) < 2:
+        raise UsageError("U002", f"{data} holds one picture, expected at least two to split")
     fit, out = by_seed(dataset.all_items(), seed, held=held)
     write_splits(data, {"train": [i.name for i in fit], "val": [i.name for i in out]})
     say(f"train {len(fit)}, val {len(out)}, in {data / 'splits'}")

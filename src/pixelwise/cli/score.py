@@ -32,11 +32,11 @@ def score(
 
     A missing, extra or unreadable file is an error: a mean over fewer images says something else.
     """
-    from pixelwise.evaluation.foreign import match, read_list, score_folders
+    from pixelwise.evaluation.foreign import match, read_names, score_folders
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
-    wanted = read_list(stems) if stems else None
+    wanted = read_names(stems) if stems else None
     total = len(match(guesses, truth, wanted))
     with progress("scoring", total) as advance:
         found = score_folders(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import say
+from pixelwise.runfolder import RECIPE, REPORT, STATE
 
 if TYPE_CHECKING:
     from pixelwise.training.recipe import Recipe
@@ -62,7 +63,7 @@ def train(
         both: Watch = tensorboard_watch(out, watch) if tensorboard and first else watch
         best = carry_out(recipe, out, resume=resume, watch=both)
     if first:
-        say(f"weights: {best}\nreport:  {out / 'report.html'}")
+        say(f"weights: {best}\nreport:  {out / REPORT}")
 
 
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
@@ -71,7 +72,7 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.recipe_text import read_recipe, with_settings
 
-    known = out / "recipe.yaml"
+    known = out / RECIPE
     if source.endswith((".yaml", ".yml")):
         base = read_recipe(Path(source))
     elif resume and known.exists():
@@ -96,7 +97,7 @@ def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
     entry(recipe.net)  # an unknown one is refused before anything is said
     o = recipe.optim
     start = f"starting from {recipe.weights}" if recipe.weights else "from random weights"
-    if resume and (out / "state").is_dir():
+    if resume and (out / STATE).is_dir():
         start = f"going on with {out}"
     elif resume:
         say(f"{out} holds no saved state: beginning anew")

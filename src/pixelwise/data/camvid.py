@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pixelwise.data import splits
 from pixelwise.data.classes import numbered
-from pixelwise.data.layouts import DataSet
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import listed_items, partners, read_list, without_empty
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
@@ -47,7 +47,7 @@ def open_layout(root: Path, seed: int) -> DataSet:
         }
         listing = root / f"{part}.txt"
         if listing.is_file():
-            names = [Path(line.split()[0]).stem for line in read_list(listing, problems)]
+            names = read_list(listing, problems, column=0)
             found[part] = listed_items(names, items, listing, problems)
         else:
             found[part] = tuple(items.values())

@@ -15,7 +15,7 @@ import numpy as np
 
 from pixelwise.data.class_files import names_in, number_in, parsed
 from pixelwise.data.classes import ClassMap, numbered
-from pixelwise.data.layouts import DataSet
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import listed_items, partners, read_list, without_empty
 from pixelwise.errors import DataError, UsageError
 from pixelwise.files import atomic_write, write_json

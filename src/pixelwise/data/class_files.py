@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pixelwise.data.classes import ClassMap, Colour, colours_for, numbered
+from pixelwise.data.classes import ClassMap, Colour, numbered
 from pixelwise.errors import DataError
-from pixelwise.labels import VOID
+from pixelwise.labels import VOID, colours_for
 
 LARGEST = 65535
 """Of 16-bit label maps."""

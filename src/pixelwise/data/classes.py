@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
 from pixelwise.images import read_colours, read_labels
-from pixelwise.labels import VOID, distinct_palette, voc_palette
+from pixelwise.labels import VOID, colours_for
 
 Colour = tuple[int, int, int]
 MAX_CLASSES = 255  # ids 0..254; 255 is void
@@ -99,14 +99,6 @@ def numbered(
     """Classes stored as 0, 1, 2, ...; the values in ``void`` count for nothing."""
     values = {i: i for i in range(len(names))} | dict.fromkeys(void, VOID)
     return ClassMap(tuple(names), colours_for(len(names), palette), values)
-
-
-def colours_for(count: int, palette: Sequence[Colour] = ()) -> tuple[Colour, ...]:
-    """A colour for each of ``count`` classes: those given, if they suffice, else made ones."""
-    if len(palette) >= count:
-        return tuple((int(r), int(g), int(b)) for r, g, b in palette[:count])
-    made = voc_palette(count) if count == 21 else distinct_palette(count)
-    return tuple((int(r), int(g), int(b)) for r, g, b in made)
 
 
 def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:

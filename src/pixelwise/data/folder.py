@@ -14,7 +14,7 @@ from pathlib import Path
 from pixelwise.data import splits
 from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, found_in
-from pixelwise.data.layouts import BY_SEED, DataSet
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     listed_items,
     partners,
@@ -47,7 +47,7 @@ def open_layout(root: Path, seed: int) -> DataSet:
     pair = _pair(root)
     assert pair is not None, "recognise said so"
     problems: list[DataError] = []
-    found, notes = _splits(root, *pair, seed, problems)
+    found, drawn = _splits(root, *pair, seed, problems)
     given = without_empty(root, found, problems)
     try:
         class_map, concluded = _classes(root, given)
@@ -55,29 +55,27 @@ def open_layout(root: Path, seed: int) -> DataSet:
         raise_all(root, [*problems, error])
         raise
     evidence = f"folders {pair[0].name}/ and {pair[1].name}/"
-    return DataSet(
-        root, "folder", evidence, class_map, given, notes + concluded, problems=tuple(problems)
-    )
+    notes = (splits.told(found, seed), *concluded) if drawn else concluded
+    return DataSet(root, "folder", evidence, class_map, given, notes, drawn, tuple(problems))
 
 
 def _splits(
     root: Path, images: Path, labels: Path, seed: int, problems: list[DataError]
-) -> tuple[dict[str, tuple[Item, ...]], tuple[str, ...]]:
+) -> tuple[dict[str, tuple[Item, ...]], bool]:
+    """Split to items, and whether the splits had to be drawn."""
     parts = sorted(p for p in images.iterdir() if p.is_dir() and (labels / p.name).is_dir())
     if parts and not pictures(images):
-        return _by_part(parts, labels, problems), ()
+        return _by_part(parts, labels, problems), False
     pairs = partners(images, labels, problems)
     if not pairs and not problems:
         problems.append(DataError("D032", f"{images} holds no picture", "add pictures"))
     lists = sorted((root / "splits").glob("*.txt"))
     if lists:
         items = {item.name: item for item in pairs}
-        named = {p: [Path(n).stem for n in read_list(p, problems)] for p in lists}
-        return {p.stem: listed_items(n, items, p, problems) for p, n in named.items()}, ()
-    train, val = splits.by_seed(pairs, seed)
-    if not val:
-        return {"train": train}, ("one picture alone: no val split",)
-    return {"train": train, "val": val}, (BY_SEED.format(seed=seed),)
+        return {
+            p.stem: listed_items(read_list(p, problems), items, p, problems) for p in lists
+        }, False
+    return splits.drawn(pairs, seed), True
 
 
 def _by_part(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.layouts import DataSet
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import raise_all
 from pixelwise.data.sample import Item, Reader
+from pixelwise.data.statistics import Counts, Statistics, count, summarise
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 
@@ -36,6 +37,12 @@ class Inspection:
     problems: tuple[DataError, ...]
     """Training refuses while there is one."""
     warnings: tuple[str, ...]
+    counted: Mapping[str, tuple[Counts, ...]]
+    """Split to the counts of its samples that could be read."""
+
+    def statistics(self, split: str) -> Statistics:
+        """Of a split that was inspected."""
+        return summarise(self.dataset.classes, self.counted[split])
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
@@ -66,7 +73,7 @@ class _Seen:
     """One item, read."""
 
     size: str = ""
-    counts: NDArray[np.int64] | None = None
+    counts: Counts | None = None
     digest: str = ""
     problem: DataError | None = None
 
@@ -100,28 +107,26 @@ def inspect(
         finally:
             watch()
         height, width = sample.labels.shape
-        counts = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
         digest = hashlib.sha256(sample.image.tobytes()).hexdigest()
-        return _Seen(f"{width}x{height}", counts, digest)
+        return _Seen(f"{width}x{height}", count(sample), digest)
 
     with ThreadPoolExecutor(2) as pool:
         seen = dict(zip(items, pool.map(look, items.values()), strict=True))
     problems = [*dataset.problems, *(s.problem for s in seen.values() if s.problem)]
     apart = chosen if splits else {s: i for s, i in chosen.items() if s in APART}
     problems += _leaks(apart, seen)
-    problems += _nothing_labelled(dataset, chosen, seen)
-    zero = np.zeros((1, k), np.int64)
-    tables = {
-        split: np.vstack(
-            [zero, *(c[:k] for i in members if (c := seen[i.name].counts) is not None)]
-        )
+    counted = {
+        split: tuple(c for i in members if (c := seen[i.name].counts) is not None)
         for split, members in chosen.items()
     }
+    problems += _nothing_labelled(dataset, counted)
+    zero = np.zeros((1, k), np.int64)
+    tables = {s: np.vstack([zero, *(c.labels[:k] for c in rows)]) for s, rows in counted.items()}
     counts = {s: t.sum(0) for s, t in tables.items()}
     within = {s: (t > 0).sum(0) for s, t in tables.items()}
     sizes = Counter(s.size for s in seen.values() if s.size)
     warnings = _warnings(dataset, counts, seen)
-    return Inspection(dataset, counts, within, sizes, tuple(problems), tuple(warnings))
+    return Inspection(dataset, counts, within, sizes, tuple(problems), tuple(warnings), counted)
 
 
 def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[DataError]:
@@ -144,22 +149,16 @@ def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[
 
 
 def _nothing_labelled(
-    dataset: DataSet, chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]
-) -> list[DataError]:
+    dataset: DataSet, counted: Mapping[str, Sequence[Counts]]
+) -> Iterator[DataError]:
     """Splits whose label maps are void everywhere: nothing can be learned or scored."""
-    found = []
-    for split, items in chosen.items():
-        counts = [seen[i.name].counts for i in items]
-        known = [c for c in counts if c is not None]
-        if known and not any(c[:VOID].any() for c in known):
-            found.append(
-                DataError(
-                    "D032",
-                    f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
-                    "check the label maps, or what classes.json ignores",
-                )
+    for split, rows in counted.items():
+        if rows and not any(c.labels[:VOID].any() for c in rows):
+            yield DataError(
+                "D032",
+                f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
+                "check the label maps, or what classes.json ignores",
             )
-    return found
 
 
 def _warnings(
@@ -170,16 +169,20 @@ def _warnings(
         for split, table in counts.items()
         for i in np.flatnonzero(table == 0)
     ]
-    empty = [name for name, s in seen.items() if s.counts is not None and not s.counts[:VOID].any()]
+    empty = [n for n, s in seen.items() if s.counts and not s.counts.labels[:VOID].any()]
     if empty:
         found.append(f"{len(empty)} label maps are void everywhere: {', '.join(empty[:5])}")
     return found
 
 
-def refuse_problems(dataset: DataSet, splits: Sequence[str], *, read: Reader | None = None) -> None:
+def refuse_problems(
+    dataset: DataSet, splits: Sequence[str], *, read: Reader | None = None
+) -> Inspection:
     """Read the splits and raise all that is wrong with them, before anything is trained.
 
     Raises:
         DataError: the problem, or a D035 with all of them.
     """
-    raise_all(dataset.root, inspect(dataset, splits, read=read).problems)
+    found = inspect(dataset, splits, read=read)
+    raise_all(dataset.root, found.problems)
+    return found

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
-
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
+from pixelwise.imagefile import SUFFIXES
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Files of a folder (not of its subfolders) with a picture's suffix, by name."""
+    """Files of a folder (not of its subfolders) with a picture's suffix, not hidden, by name."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    shown = (p for p in folder.iterdir() if not p.name.startswith("."))
+    return sorted(p for p in shown if p.suffix.lower() in SUFFIXES and p.is_file())
 
 
 def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:
@@ -37,19 +37,15 @@ def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]
     return found
 
 
-def partners(
-    images: Path, labels: Path, problems: list[DataError], *, label_end: str = ""
-) -> list[Item]:
+def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item]:
     """Items for the pictures of one folder that have a label map of the same stem in another.
 
     Args:
         images: folder of pictures.
         labels: folder of label maps.
         problems: gets a D031 for each picture or label map without a partner.
-        label_end: what label stems have in addition.
     """
     left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
-    right = {s.removesuffix(label_end) if label_end else s: p for s, p in right.items()}
     bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
     problems += [_alone(left[s], f"label map {labels / s}.png") for s in bare]
     problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
@@ -62,20 +58,29 @@ def _alone(path: Path, wanted: str) -> DataError:
     )
 
 
-def read_list(path: Path, problems: list[DataError]) -> list[str]:
-    """The names in a list file, without suffixes; entries that leave the data set are a problem."""
+def read_list(path: Path, problems: list[DataError], *, column: int | None = None) -> list[str]:
+    """The names in a list file, one a line, without folder and without a picture's suffix.
+
+    Args:
+        path: the file.
+        problems: gets a D034 if it cannot be read, and for entries that leave the data set.
+        column: which of several words of a line; by default a line is one name.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problems.append(DataError("D034", f"{path}: not a readable list of names ({error})"))
         return []
-    names = [line.strip() for line in lines if line.strip()]
-    outside = [n for n in names if ".." in Path(n).parts]
+    entries = [line.strip() for line in lines if line.strip()]
+    if column is not None:
+        entries = [entry.split()[column] for entry in entries]
+    outside = [e for e in entries if ".." in Path(e).parts]
     problems += [
-        DataError("D034", f"{path}: `{name}` leads out of the data set", "use plain names")
-        for name in outside
+        DataError("D034", f"{path}: `{entry}` leads out of the data set", "use plain names")
+        for entry in outside
     ]
-    return [n for n in names if n not in outside]
+    names = [Path(e) for e in entries if e not in outside]
+    return [n.stem if n.suffix.lower() in SUFFIXES else n.name for n in names]
 
 
 def listed_items(
@@ -99,15 +104,17 @@ def listed_items(
     return tuple(found.values())
 
 
-def raise_all(root: Path, problems: Sequence[DataError]) -> None:
+def raise_all(
+    root: Path, problems: Sequence[DataError], *, summary: str = "", hint: str = ""
+) -> None:
     """Nothing if there is no problem; one as it is; several as one D035 that holds them all."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
         raise DataError(
             "D035",
-            f"{root}: {len(problems)} problems",
-            f"pixelwise data inspect {root} --json lists all of them",
+            f"{summary or root}: {len(problems)} problems",
+            hint or f"pixelwise data inspect {root} --json lists all of them",
             problems=sorted(problems, key=str),
         )
 

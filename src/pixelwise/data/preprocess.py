@@ -65,6 +65,8 @@ class Preprocess:
 CAFFE = Preprocess("bgr", 1.0, (104.00699, 116.66877, 122.67892), (1.0, 1.0, 1.0))
 # torchvision's ImageNet weights.
 IMAGENET = Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+PUBLISHED = {"caffe": CAFFE, "imagenet": IMAGENET}
+"""By the name that ``nets.catalog`` gives a trunk's weights."""
 
 
 def standard(mean: Sequence[float], std: Sequence[float]) -> Preprocess:

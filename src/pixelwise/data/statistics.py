@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.layouts import DataSet
-from pixelwise.data.sample import Item, Reader
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.sample import Item, Sample
 from pixelwise.labels import VOID
 
 Ints = NDArray[np.int64]
@@ -57,54 +57,65 @@ class Statistics:
         }
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What one sample adds."""
+
+    labels: Ints
+    """(256,) pixels by class id."""
+    sums: Floats
+    """(C,) of the picture's values."""
+    squares: Floats
+    """(C,) of their squares."""
+
+
+def count(sample: Sample) -> Counts:
+    """The counts of a sample, by histograms: exact, and faster than sums over floats."""
+    pixels = sample.image.reshape(-1, sample.image.shape[2])
+    histograms = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
+    level = np.arange(256.0)
+    labels = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
+    return Counts(labels, histograms @ level, histograms @ level**2)
+
+
+def summarise(classes: Sequence[str], counted: Sequence[Counts]) -> Statistics:
+    """The statistics of a split from the counts of its samples."""
+    labels = np.stack([c.labels for c in counted])
+    known = labels[:, : len(classes)]
+    present = known > 0
+    total = labels.sum()
+    mean = np.sum([c.sums for c in counted], axis=0) / total
+    square = np.sum([c.squares for c in counted], axis=0) / total
+    return Statistics(
+        tuple(classes),
+        len(counted),
+        known.sum(0),
+        present.sum(0),
+        (known.sum(1)[:, None] * present).sum(0),
+        int(labels[:, VOID].sum()),
+        mean,
+        np.sqrt(np.maximum(square - mean**2, 0)),
+    )
+
+
 def statistics(
-    dataset: DataSet,
-    split: str,
-    *,
-    read: Reader | None = None,
-    watch: Callable[[], object] = lambda: None,
+    dataset: DataSet, split: str, *, watch: Callable[[], object] = lambda: None
 ) -> Statistics:
     """Read a whole split and count.
 
     Args:
         dataset: of ``open_dataset``.
         split: name.
-        read: ``dataset.read``, or one that remembers.
         watch: called after each item.
 
     Raises:
         DataError: the first sample that cannot be read or does not fit.
     """
-    items = dataset.items(split)
-    k = len(dataset.classes)
-    read = read or dataset.read
 
-    def one(item: Item) -> tuple[Ints, Floats, Floats]:
-        sample = read(item)
-        counts = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
-        pixels = sample.image.reshape(-1, sample.image.shape[2])
-        histograms = [np.bincount(channel, minlength=256) for channel in pixels.T]
-        level = np.arange(256.0)
-        sums = np.array([h @ level for h in histograms])
-        squares = np.array([h @ level**2 for h in histograms])
+    def one(item: Item) -> Counts:
+        counted = count(dataset.read(item))
         watch()
-        return counts, sums, squares
+        return counted
 
     with ThreadPoolExecutor(2) as pool:
-        rows = list(pool.map(one, items))
-    counts = np.stack([r[0] for r in rows])
-    known = counts[:, :k]
-    present = known > 0
-    total = counts.sum()
-    mean = np.sum([r[1] for r in rows], axis=0) / total
-    square = np.sum([r[2] for r in rows], axis=0) / total
-    return Statistics(
-        dataset.classes,
-        len(items),
-        known.sum(0),
-        present.sum(0),
-        (known.sum(1)[:, None] * present).sum(0),
-        int(counts[:, VOID].sum()),
-        mean,
-        np.sqrt(np.maximum(square - mean**2, 0)),
-    )
+        return summarise(dataset.classes, list(pool.map(one, dataset.items(split))))

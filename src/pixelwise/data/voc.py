@@ -7,7 +7,7 @@ from pathlib import Path
 from pixelwise.data import splits
 from pixelwise.data.class_files import described
 from pixelwise.data.classes import numbered
-from pixelwise.data.layouts import BY_SEED, DataSet
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     by_stem,
     listed_items,
@@ -50,10 +50,10 @@ def open_layout(root: Path, seed: int) -> DataSet:
             found[listing.stem] = listed_items(names, items, listing, problems)
     else:
         pairs = partners(root / "JPEGImages", labels, problems)
-        found["train"], found["val"] = splits.by_seed(pairs, seed)
+        found = splits.drawn(pairs, seed)
     given = without_empty(root, found, problems)
     palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
     class_map = described(root) or numbered(VOC_CLASSES, palette)
-    notes = () if lists else (BY_SEED.format(seed=seed),)
+    notes = () if lists else (splits.told(found, seed),)
     evidence = f"folders JPEGImages/ and {labels.name}/"
-    return DataSet(root, "voc", evidence, class_map, given, notes, problems=tuple(problems))
+    return DataSet(root, "voc", evidence, class_map, given, notes, not lists, tuple(problems))

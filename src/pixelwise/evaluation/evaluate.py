@@ -93,11 +93,6 @@ class Evaluation:
             for statistic in ("mean_iu", "pixel_accuracy")
         }
 
-    @property
-    def interval(self) -> Interval | None:
-        """The interval of ``mean_iu``."""
-        return self.intervals.get("mean_iu")
-
     @cached_property
     def per_image(self) -> tuple[ImageRow, ...]:
         """Each image's own mean IU and pixel accuracy, in order."""

@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.class_files import names_in, parsed
+from pixelwise.data.listing import by_stem, pictures, raise_all, read_list
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
 
-# What may hold a label map; JPEG is among them so that it is refused by name, not overlooked.
-SUFFIXES = frozenset({".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jpg", ".jpeg"})
-
 Labels = npt.NDArray[Any]
+NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
             problems.append(DataError("D031", f"{stem}: no truth in {truth}"))
     if not wanted:
         problems.append(DataError("D010", f"{truth}: no label map was found in it"))
-    _raise_all(problems, f"{guesses} does not match {truth}")
+    raise_all(guesses, problems, summary=f"{guesses} does not match {truth}", hint=NOTHING)
     return tuple(Match(stem, guessed[stem], true[stem]) for stem in wanted)
 
 
@@ -86,7 +85,8 @@ def score_folders(
         found = evaluate(pairs, names)
     except UsageError:  # no pair was left to count
         assert problems
-    _raise_all(problems, f"{guesses} cannot be scored against {truth}")
+    summary = f"{guesses} cannot be scored against {truth}"
+    raise_all(guesses, problems, summary=summary, hint=NOTHING)
     return found
 
 
@@ -125,15 +125,7 @@ def _truth_folder(truth: Path) -> Path:
 def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError("D010", f"{folder}: no such folder (expected a folder of label maps)")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            message = f"{folder}: {found[path.stem].name} and {path.name} share one stem"
-            problems.append(DataError("D030", message, "keep one of the two"))
-        found[path.stem] = path
-    return found
+    return by_stem(pictures(folder), problems)
 
 
 def _read_pairs(
@@ -199,21 +191,13 @@ def _size(labels: Labels) -> str:
     return f"{labels.shape[1]}x{labels.shape[0]}"
 
 
-def _raise_all(problems: Sequence[DataError], summary: str) -> None:
-    if not problems:
-        return
-    if len(problems) == 1:
-        raise problems[0]
-    hint = "nothing was scored: a mean over fewer images would not be comparable"
-    message = f"{len(problems)} problems: {summary}"
-    raise DataError("D035", message, hint, problems=problems)
+def read_names(path: Path) -> tuple[str, ...]:
+    """Names from a text file, one a line; a folder or a suffix of a label map is cut off.
 
-
-def read_list(path: Path) -> tuple[str, ...]:
-    """Names from a text file, one a line; a folder or a suffix of a label map is cut off."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError("D034", f"{path}: cannot be read as a list of names ({error})") from error
-    names = [Path(line.strip()) for line in lines if line.strip()]
-    return tuple(n.stem if n.suffix.lower() in SUFFIXES else n.name for n in names)
+    Raises:
+        DataError: D034 it cannot be read.
+    """
+    problems: list[DataError] = []
+    names = read_list(path, problems)
+    raise_all(path, problems)
+    return tuple(names)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.layouts import DataSet
+from pixelwise.data.dataset import DataSet
 from pixelwise.errors import ModelError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.images import write_labels

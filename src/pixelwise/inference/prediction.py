@@ -16,8 +16,6 @@ from pixelwise.inference.grid import EVERY_PIXEL, Grid
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Palette = Sequence[tuple[int, int, int]]
-
 
 @dataclass(frozen=True)
 class Prediction:

@@ -46,10 +46,6 @@ class Protocol:
     source: str
     rule: Callable[[Tallies], float]
 
-    def __call__(self, per_image: npt.ArrayLike) -> float:
-        """The score of (N, K, K) counts by this rule."""
-        return self.rule(tallies(per_image))
-
 
 @dataclass(frozen=True)
 class ProtocolRow:

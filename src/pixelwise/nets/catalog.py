@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from pixelwise.nets.module import Network
 
 
+WIDEST = 8
+"""Factor on a trunk's channels."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A net of the catalogue."""
@@ -137,8 +141,8 @@ def spec(name: str, **options: Any) -> Net:
             raise UsageError(
                 "U002", f"{option} is {value!r}, expected a whole number of at least 1"
             )
-        if option == "width" and not 0 < value <= 8:
-            raise UsageError("U002", f"width is {value}, expected a factor in (0, 8]")
+        if option == "width" and not 0 < value <= WIDEST:
+            raise UsageError("U002", f"width is {value}, expected a factor in (0, {WIDEST}]")
     return found.make(**options)
 
 

@@ -7,7 +7,7 @@ kind of record becomes is said once, in ``make``; ``Network.forward`` is a walk 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import singledispatch
 
 import torch
@@ -75,6 +75,23 @@ class Network(nn.Module):
         return found
 
 
+def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:
+    """The net with these parameters as its own, in evaluation: nothing is drawn, nothing copied.
+
+    Args:
+        net: what to build.
+        tensors: exactly its state dict.
+    """
+    with torch.device("meta"):
+        module = Network(net)
+    module.load_state_dict(dict(tensors), assign=True)
+    for name, layer in net.layers.items():
+        buffers = module.get_submodule(name).buffers() if name in module._modules else ()
+        if any(b.is_meta for b in buffers):  # computed from the record, in no state dict
+            module.add_module(name, make(layer, net.given_channels(layer)))
+    return module.eval()
+
+
 # -- what each kind of record becomes ----------------------------------------------------------
 @singledispatch
 def make(layer: spec.Layer, given: tuple[int, ...]) -> nn.Module:
@@ -99,8 +116,6 @@ def _(layer: spec.Conv, given: tuple[int, ...]) -> nn.Module:
             nn.init.zeros_(conv.weight)
         case "he":
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
-        case "xavier":
-            nn.init.xavier_uniform_(conv.weight)
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     return conv
@@ -172,7 +187,8 @@ def _(layer: spec.Crop, given: tuple[int, ...]) -> nn.Module:
 
 @make.register
 def _(layer: spec.Sum, given: tuple[int, ...]) -> nn.Module:
-    return WeightedSum(layer.coefficients or (1.0,) * len(given))
+    del layer, given
+    return SumMaps()
 
 
 @make.register
@@ -268,21 +284,16 @@ class CropLike(nn.Module):
         return x.narrow(-2, self.offset, h).narrow(-1, self.offset, w)
 
 
-class WeightedSum(nn.Module):
-    """Elementwise sum with a coefficient for each input."""
-
-    def __init__(self, coefficients: tuple[float, ...]) -> None:
-        super().__init__()
-        self.coefficients = coefficients
+class SumMaps(nn.Module):
+    """Elementwise sum."""
 
     def forward(self, *maps: Tensor) -> Tensor:
         """Maps of one shape to their sum; a map of one cell is not spread over the others."""
         if any(x.shape != maps[0].shape for x in maps):
             raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
-        terms = (x if c == 1 else c * x for c, x in zip(self.coefficients, maps, strict=True))
-        total = next(terms)
-        for term in terms:
-            total = total + term
+        total = maps[0]
+        for x in maps[1:]:
+            total = total + x
         return total
 
 

@@ -16,7 +16,7 @@ from pixelwise import geometry
 from pixelwise.errors import UsageError
 from pixelwise.geometry import CoordMap
 
-Init = Literal["he", "xavier", "zero"]
+Init = Literal["he", "zero"]
 Edge = Literal["fade", "hold"]
 
 
@@ -289,9 +289,7 @@ class _Join(Layer):
 
 @dataclass(frozen=True)
 class Sum(_Join):
-    """Elementwise sum, each input times its coefficient."""
-
-    coefficients: tuple[float, ...] = ()
+    """Elementwise sum."""
 
     def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
         if len(set(given)) != 1:

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import yaml
 
-from pixelwise.data.layouts import DataSet, open_dataset
+from pixelwise import runfolder
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.layouts import open_dataset
 from pixelwise.errors import ModelError, PixelwiseError, UsageError
 from pixelwise.files import atomic_write
-from pixelwise.labels import distinct_palette
+from pixelwise.labels import colours_for
 from pixelwise.report.curves import class_histories, curves
 from pixelwise.report.gallery import gallery
 from pixelwise.report.markup import Markup, join, tag
 from pixelwise.report.matrix import matrix
 from pixelwise.report.page import head, page
 from pixelwise.report.tables import classes, headline, legend, protocols, recipe
-
-NAME = "report.html"
 
 
 @dataclass(frozen=True)
@@ -38,35 +38,40 @@ class Run:
     notes: tuple[str, ...]
 
 
-def build(run: Path) -> Path:
+def build(run: Path, *, dataset: DataSet | None = None) -> Path:
     """Write ``RUN/report.html`` and return its path; parts that are missing are named in it.
+
+    Args:
+        run: the run folder.
+        dataset: what it was trained on, if it is open; else the recipe's data is opened.
 
     Raises:
         ModelError: the folder does not exist (M001).
         UsageError: it holds neither recipe, journal nor scores (U002).
     """
-    return atomic_write(Path(run) / NAME, render(read_run(Path(run))))
+    return atomic_write(Path(run) / runfolder.REPORT, render(read_run(Path(run), dataset)))
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
     """Everything the page is made of, apart from the pictures."""
     if not folder.is_dir():
         raise ModelError("M001", f"{folder} does not exist", "give a run folder")
     notes: list[str] = []
-    values = _recipe(folder / "recipe.yaml", notes)
-    events = _journal(folder / "journal.jsonl", notes)
-    scores = _json(folder / "evaluation" / "scores.json", notes)
+    values = _recipe(folder / runfolder.RECIPE, notes)
+    events = _journal(folder / runfolder.JOURNAL, notes)
+    scores = _json(folder / runfolder.SCORES, notes)
     if not (values or events or scores):
         hint = "a run is made by `pixelwise train DATA -o RUN`"
         raise UsageError("U002", f"{folder} is no run: no recipe, journal or scores", hint)
-    environment = _json(folder / "environment.json", [])
-    return Run(folder, values, events, scores, environment, _dataset(values, notes), tuple(notes))
+    environment = _json(folder / runfolder.ENVIRONMENT, [])
+    dataset = dataset or _dataset(values, notes)
+    return Run(folder, values, events, scores, environment, dataset, tuple(notes))
 
 
 def render(run: Run) -> str:
     """The page as text."""
     names = _class_names(run)
-    colours = _colours(run.dataset, len(names))
+    colours = colours_for(len(names), run.dataset.palette if run.dataset else ())
     notes = list(run.notes)
     parts: list[Markup | None] = []
     if run.scores:
@@ -86,7 +91,7 @@ def render(run: Run) -> str:
 def _pictures(
     run: Run, names: Sequence[str], colours: Sequence[tuple[int, int, int]], notes: list[str]
 ) -> Markup | None:
-    folder = run.folder / "evaluation" / "guesses"
+    folder = run.folder / runfolder.GUESSES
     if run.dataset is None or not run.scores:
         return None
     if not folder.is_dir():
@@ -132,21 +137,11 @@ def _recipe(path: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _journal(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    """Whole lines only: the last one is cut short when the machine dies while it is written."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return runfolder.read_journal(path)
     except OSError:
         notes.append("journal.jsonl is missing: there are no learning curves")
         return []
-    events = []
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events
 
 
 def _json(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -166,7 +161,7 @@ def _dataset(values: Mapping[str, Any], notes: list[str]) -> DataSet | None:
     if not place:
         return None
     try:
-        return open_dataset(Path(str(place)), seed=int(values.get("seed") or 0))
+        return open_dataset(Path(str(place)))
     except PixelwiseError as error:
         notes.append(f"no images: the data cannot be opened ({error})")
         return None
@@ -178,12 +173,6 @@ def _class_names(run: Run) -> list[str]:
     if run.dataset:
         return list(run.dataset.classes)
     return []
-
-
-def _colours(dataset: DataSet | None, classes: int) -> list[tuple[int, int, int]]:
-    if dataset and len(dataset.palette) >= classes:
-        return [(int(r), int(g), int(b)) for r, g, b in dataset.palette[:classes]]
-    return [(int(r), int(g), int(b)) for r, g, b in distinct_palette(classes)]
 
 
 def _split(run: Run) -> str:

@@ -19,7 +19,7 @@ from pixelwise.report.markup import Markup, percent, tag
 from pixelwise.report.matrix import confusions
 
 if TYPE_CHECKING:
-    from pixelwise.data.layouts import DataSet
+    from pixelwise.data.dataset import DataSet
 
 Rgb = npt.NDArray[np.uint8]
 Labels = npt.NDArray[Any]
@@ -165,7 +165,7 @@ def _jpeg(image: Rgb) -> str:
 
 
 def _png(image: Rgb) -> str:
-    return _inline("png", images.encode_png(image))
+    return _inline("png", images.encode(image))
 
 
 def _inline(kind: str, data: bytes) -> str:

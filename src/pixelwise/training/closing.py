@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import platform
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from pixelwise import __version__, model
+from pixelwise import model, runfolder
+from pixelwise.environment import environment
 from pixelwise.evaluation.on_dataset import evaluate_model
 from pixelwise.files import write_json
 from pixelwise.report import build
@@ -18,32 +14,14 @@ from pixelwise.report import build
 if TYPE_CHECKING:
     from pixelwise.training.setup import Setup
 
-log = logging.getLogger(__name__)
-
 
 def close(setup: Setup, weights: Path) -> None:
     """Write ``environment.json``, ``evaluation/`` and ``report.html`` into the run folder."""
-    write_json(setup.run / "environment.json", environment())
+    write_json(setup.run / runfolder.ENVIRONMENT, environment())
     if setup.validation:
         kept = model.load(weights, device=setup.fabric.device.type)
         found = evaluate_model(
-            kept, setup.dataset, setup.recipe.val_split, keep=setup.run / "evaluation" / "guesses"
+            kept, setup.dataset, setup.recipe.val_split, keep=setup.run / runfolder.GUESSES
         )
-        write_json(setup.run / "evaluation" / "scores.json", found.as_dict())
-    build(setup.run)
-
-
-def environment() -> dict[str, str | int]:
-    """What a run depended on beside its recipe."""
-    import numpy as np
-
-    return {
-        "pixelwise": __version__,
-        "python": sys.version.split()[0],
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.version.cuda or "none",
-    }
+        write_json(setup.run / runfolder.SCORES, found.as_dict())
+    build(setup.run, dataset=setup.dataset)

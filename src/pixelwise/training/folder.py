@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
+from pixelwise.runfolder import RECIPE, WEIGHTS
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
 from pixelwise.training.state import generations
@@ -61,7 +62,7 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
     Raises:
         UsageError: U003 the folder holds a run, U004 it was begun with other settings.
     """
-    known = run / "recipe.yaml"
+    known = run / RECIPE
     if resume and known.exists():
         begun = read_recipe(known)
         before, now = flat(begun), flat(recipe)
@@ -77,7 +78,7 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
                 f"pixelwise train {known} -o {run} --resume",
             )
         return begun
-    if generations(run) or (run / "weights").exists():
+    if generations(run) or (run / WEIGHTS).exists():
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from pixelwise.data import preprocess as preprocessing
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.inspect import refuse_problems
-from pixelwise.data.layouts import DataSet, open_dataset
+from pixelwise.data.layouts import open_dataset
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item
-from pixelwise.data.statistics import Statistics, statistics
+from pixelwise.data.statistics import Statistics
+from pixelwise.errors import UsageError
 from pixelwise.inference.view import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
@@ -51,6 +53,8 @@ class Ingredients:
     gaps: tuple[str, ...]
     """Tensors of the trunk that the file should hold and does not: they start from random."""
     check: RateCheck
+    fingerprint: str
+    """Of the data that is trained and evaluated on, as it was when the run began."""
 
     @property
     def view(self) -> View:
@@ -58,16 +62,11 @@ class Ingredients:
         return View(self.recipe.zooms or (self.recipe.zoom,), self.recipe.mirror)
 
     @property
-    def fingerprint(self) -> str:
-        """Of the data that is trained and evaluated on."""
-        return self.dataset.fingerprint(*_splits(self.recipe))
-
-    @property
     def header(self) -> Header:
         """For every checkpoint of the run, but for step and scores."""
         return Header(
             net=self.recipe.net,
-            options=net_options(self.recipe, self.dataset),
+            options=net_options(self.recipe, len(self.dataset.classes)),
             classes=self.dataset.classes,
             palette=self.dataset.palette,
             preprocess=self.preprocess.as_dict(),
@@ -145,31 +144,43 @@ def gather(recipe: Recipe) -> Ingredients:
         UsageError: a rate that does not fit the reduction, an unknown net.
         ModelError: weights that do not fit.
     """
+    _refuse_classifier(recipe.net)
     dataset = open_dataset(Path(recipe.data), strict=False)
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    refuse_problems(dataset, _splits(recipe), read=read)
-    counted = statistics(dataset, recipe.train_split, read=read)
+    splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
+    counted = refuse_problems(dataset, splits, read=read).statistics(recipe.train_split)
     check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
     net, preprocess, weights, gaps = _net(recipe, dataset, counted)
     return Ingredients(
-        recipe, dataset, read, items, held, counted, net, preprocess, weights, gaps, check
+        recipe,
+        dataset,
+        read,
+        items,
+        held,
+        counted,
+        net,
+        preprocess,
+        weights,
+        gaps,
+        check,
+        dataset.fingerprint(*splits),
     )
 
 
-def _splits(recipe: Recipe) -> tuple[str, ...]:
-    return tuple(s for s in (recipe.train_split, recipe.val_split) if s)
+def _refuse_classifier(net: str) -> None:
+    if catalog.entry(net).task != "segmentation":
+        raise UsageError(
+            "U002",
+            f"{net} is a classifier, expected a net that labels pixels",
+            f"--net fcn8s-{net}",
+        )
 
 
-def net_options(recipe: Recipe, dataset: DataSet) -> dict[str, Any]:
+def net_options(recipe: Recipe, classes: int) -> dict[str, Any]:
     """Arguments of ``catalog.build`` beside the name."""
-    return {
-        "classes": len(dataset.classes),
-        "channels": dataset.image_channels,
-        "width": recipe.width,
-        "learned": recipe.learned,
-    }
+    return {"classes": classes, "channels": 3, "width": recipe.width, "learned": recipe.learned}
 
 
 def _net(
@@ -178,25 +189,21 @@ def _net(
     """The net with its starting weights, their preprocessing, and what they do not hold."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        net = catalog.build(recipe.net, **net_options(recipe, dataset))
+        net = catalog.build(recipe.net, **net_options(recipe, len(dataset.classes)))
     if not recipe.weights:
-        return net, _fresh_preprocess(recipe.net, dataset, counted), {}, ()
+        return net, _fresh_preprocess(recipe.net, counted), {}, ()
     foreign, transplant = start_from(weight_file(Path(recipe.weights)), net)
     settings = preprocess_of(foreign, recipe.net)
     told = {"file": recipe.weights, **transplant.as_dict()}
     gaps = tuple(row.target for row in without_values(transplant, net))
-    fresh = _fresh_preprocess(recipe.net, dataset, counted)
+    fresh = _fresh_preprocess(recipe.net, counted)
     return net, Preprocess.from_dict(settings) if settings else fresh, told, gaps
 
 
-def _fresh_preprocess(net: str, dataset: DataSet, counted: Statistics) -> Preprocess:
-    """What a trunk's published weights expect; for other channels and trunks, the data's own."""
-    kind = catalog.entry(net).preprocess
-    if dataset.image_channels == 3 and kind == "caffe":
-        return preprocessing.CAFFE
-    if dataset.image_channels == 3 and kind == "imagenet":
-        return preprocessing.IMAGENET
-    return preprocessing.standard(counted.mean.tolist(), counted.std.tolist())
+def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
+    """What a trunk's published weights expect; for trunks without, the data's own."""
+    own = preprocessing.standard(counted.mean.tolist(), counted.std.tolist())
+    return preprocessing.PUBLISHED.get(catalog.entry(net).preprocess, own)
 
 
 def _pixels(recipe: Recipe, counted: Statistics, images: int) -> int:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import atomic_write
-
-NAME = "journal.jsonl"
+from pixelwise.files import atomic_write, plain
+from pixelwise.runfolder import JOURNAL, read_journal
 
 
 class Journal:
     """Appends events to ``RUN/journal.jsonl``; a silent one (``run=None``) is for other ranks."""
 
     def __init__(self, run: Path | None) -> None:
-        self.path = run / NAME if run else None
+        self.path = run / JOURNAL if run else None
 
     def write(self, event: str, **facts: Any) -> dict[str, Any]:
         """Add one event with the time of day; returns it."""
-        entry = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **_plain(facts)}
+        entry = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **plain(facts)}
         if self.path:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as f:
@@ -34,25 +32,3 @@ class Journal:
             kept = [e for e in read_journal(self.path) if e.get("step", 0) <= step]
             lines = (json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
             atomic_write(self.path, "".join(lines))
-
-
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole events; a last line cut short by a crash is left out."""
-    events = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return events
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no not-a-number: it becomes null."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

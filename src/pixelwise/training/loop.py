@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pixelwise import runfolder, signals
 from pixelwise.errors import NumericalError, Stopped
 from pixelwise.inference import memory
-from pixelwise.training import processes, signals
+from pixelwise.training import processes
+from pixelwise.training.closing import close
 from pixelwise.training.folder import claim, run_lock
 from pixelwise.training.journal import Journal
 from pixelwise.training.optim import learning_rate, set_rate
@@ -190,10 +192,9 @@ class _Run:
         self.save()
         self.setup.write_weights("last", self.progress)
         self.journal.write("end", step=self.progress.step, seconds=self.seconds(), reason="done")
-        best = self.run / "weights" / ("best" if self.setup.validation else "last")
-        path = best.with_suffix(".safetensors")
+        path = runfolder.weights(self.run, "best" if self.setup.validation else "last")
         if self.setup.fabric.global_rank == 0:
-            self.setup.report(path)
+            close(self.setup, path)
             self._refuse_collapse()
         return path
 
@@ -202,7 +203,7 @@ class _Run:
         s = self.setup
         self.journal.rewind(-1)  # of a run that died before its first save
         if s.fabric.global_rank == 0:
-            write_recipe(self.run / "recipe.yaml", self.recipe)
+            write_recipe(self.run / runfolder.RECIPE, self.recipe)
         self.journal.write("start", step=0, **s.found.facts(str(s.fabric.device)))
         for text in s.found.warnings:
             self.journal.write("warning", step=0, text=text)
@@ -241,7 +242,7 @@ class _Run:
         self.save()
         self.setup.write_weights("last", self.progress)
         self.journal.write("end", step=self.progress.step, reason=f"signal {number}")
-        command = f"pixelwise train {self.run / 'recipe.yaml'} -o {self.run} --resume"
+        command = f"pixelwise train {self.run / runfolder.RECIPE} -o {self.run} --resume"
         raise Stopped(number, f"stopped at step {self.progress.step}; the state is saved", command)
 
     def _refuse_collapse(self) -> None:

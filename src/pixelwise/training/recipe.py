@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pixelwise.errors import UsageError
 from pixelwise.inference.view import zoom_problem
 from pixelwise.losses.weighting import Scheme
+from pixelwise.nets.catalog import WIDEST
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _problems(r: Recipe) -> list[str]:
     lengths = [n for n in ("iterations", "epochs", "minutes") if getattr(r, n)]
     must(len(lengths) <= 1, f"give one of iterations, epochs, minutes, not {' and '.join(lengths)}")
     must(0 <= r.ema < 1, f"ema is {r.ema}, expected 0 or a decay below 1")
-    must(0 < r.width <= 16, f"width is {r.width}, expected a factor in (0, 16]")
+    must(0 < r.width <= WIDEST, f"width is {r.width}, expected a factor in (0, {WIDEST}]")
     must(r.optim.lr > 0, f"optim.lr is {r.optim.lr}, expected more than 0")
     must(0 <= r.optim.momentum < 1, f"optim.momentum is {r.optim.momentum}, expected [0, 1)")
     for pattern, rate in r.optim.rates.items():

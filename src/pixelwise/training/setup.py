@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from pixelwise.data.layouts import DataSet
+from pixelwise import runfolder
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Item
 from pixelwise.nets.module import Network
 from pixelwise.training.feed import Feed
@@ -67,13 +68,7 @@ class Setup:
         tensors = average.tensors if average else self.net.state_dict()
         scores = {"split": self.recipe.val_split, **found.scores.as_dict()} if found else {}
         header = replace(self.found.header, step=progress.step, scores=scores)
-        save_checkpoint(self.run / "weights" / f"{name}.safetensors", tensors, header)
-
-    def report(self, weights: Path) -> None:
-        """Evaluate the kept weights image by image, and write the page about the run."""
-        from pixelwise.training.closing import close
-
-        close(self, weights)
+        save_checkpoint(runfolder.weights(self.run, name), tensors, header)
 
 
 def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.files import remove_leftovers
+from pixelwise.runfolder import STATE, weights
 from pixelwise.training.step import Average
 from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
 
@@ -55,7 +56,7 @@ def save_state(
                 tensors[f"optim.{name}.{key}"] = value
     data = {**header.data, "progress": dataclasses.asdict(progress)}
     header = dataclasses.replace(header, step=progress.step, data=data)
-    folder = run / "state"
+    folder = run / STATE
     path = save_checkpoint(folder / f"step-{progress.step:09d}.safetensors", tensors, header)
     for old in generations(run)[:-GENERATIONS]:
         old.unlink(missing_ok=True)
@@ -65,7 +66,7 @@ def save_state(
 
 def generations(run: Path) -> list[Path]:
     """State files, oldest first, by the step in the name (clocks may lie)."""
-    return sorted((run / "state").glob("step-*.safetensors"))
+    return sorted((run / STATE).glob("step-*.safetensors"))
 
 
 def load_state(
@@ -114,8 +115,7 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
         raise UsageError(
             "U004",
             f"{now.data.get('path')} is not what {run} was begun with: {what}",
-            "bring the data back, or begin anew: --weights "
-            f"{run / 'weights' / 'last.safetensors'} -o NEW",
+            f"bring the data back, or begin anew: --weights {weights(run, 'last')} -o NEW",
         )
 
 

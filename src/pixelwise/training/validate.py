@@ -13,7 +13,7 @@ from torch import nn
 
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import confusion
-from pixelwise.metrics.scores import Scores, scores
+from pixelwise.metrics.scores import Scores, per_class, scores
 from pixelwise.training import processes
 
 if TYPE_CHECKING:
@@ -43,10 +43,7 @@ class Validation:
         """The fields of a journal's ``validate`` event."""
         return {
             "step": self.step,
-            "pixel_accuracy": self.scores.pixel_accuracy,
-            "mean_accuracy": self.scores.mean_accuracy,
-            "mean_iu": self.scores.mean_iu,
-            "frequency_weighted_iu": self.scores.frequency_weighted_iu,
+            **self.scores.as_dict(),
             "per_class_iu": list(self.per_class_iu),
             "guess_share": list(self.guess_share),
         }
@@ -84,9 +81,6 @@ def summarise(counts: np.ndarray, classes: tuple[str, ...], step: int) -> Valida
     """Scores and diagnosis of a confusion matrix."""
     total = max(1, int(counts.sum()))
     guess, truth = counts.sum(0) / total, counts.sum(1) / total
-    union = counts.sum(0) + counts.sum(1) - counts.diagonal()
-    seen = counts.sum(1) > 0
-    iu = [counts[i, i] / union[i] if seen[i] else None for i in range(len(classes))]
     top = int(guess.argmax())
     collapsed = bool(len(classes) > 1 and guess[top] > COLLAPSE and truth[top] < COLLAPSE)
     diagnosis = ""
@@ -99,7 +93,7 @@ def summarise(counts: np.ndarray, classes: tuple[str, ...], step: int) -> Valida
             "(pixelwise data stats; then --set loss.class_weights=sqrt)"
         )
     shares = tuple(float(g) for g in guess)
-    ius = tuple(None if v is None else float(v) for v in iu)
+    ius = tuple(row.iu for row in per_class(counts, classes))
     return Validation(step, scores(counts), ius, shares, collapsed, diagnosis)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixelwise.errors import ModelError
+from pixelwise.runfolder import weights
 
 
 def weight_file(path: Path) -> Path:
@@ -18,7 +19,7 @@ def weight_file(path: Path) -> Path:
             raise ModelError("M001", f"{path} does not exist", "give a run folder or a weight file")
         return path
     for name in ("best", "last"):
-        candidate = path / "weights" / f"{name}.safetensors"
+        candidate = weights(path, name)
         if candidate.is_file():
             return candidate
     raise ModelError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pixelwise.data.preprocess import PUBLISHED
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
@@ -229,16 +230,11 @@ def _told(row: Row) -> str:
 
 def preprocess_of(foreign: Foreign, net: str) -> dict[str, Any]:
     """What the weights were trained with: the file's origin decides, then the catalogue."""
-    from pixelwise.data.preprocess import CAFFE, IMAGENET
-
     if foreign.header is not None:
         return dict(foreign.header.preprocess)
+    known = catalog.entry(net).preprocess if net else ""
     if foreign.kind == "caffe":
-        return dict(CAFFE.as_dict())
-    if torchvision.recognise(foreign.tensors) or (
-        net and catalog.entry(net).preprocess == "imagenet"
-    ):
-        return dict(IMAGENET.as_dict())
-    if net and catalog.entry(net).preprocess == "caffe":
-        return dict(CAFFE.as_dict())
-    return {}
+        known = "caffe"
+    elif torchvision.recognise(foreign.tensors):
+        known = "imagenet"
+    return PUBLISHED[known].as_dict() if known in PUBLISHED else {}

@@ -7,7 +7,6 @@ others; here reading allocates a tensor only after its bytes are known to be the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -148,12 +147,6 @@ def check_finite(name: str, tensor: Tensor, source: str) -> None:
             f"(of {tensor.numel():,}, the first at {first:,})",
             "take an earlier checkpoint; a smaller learning rate keeps training finite",
         )
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a whole file, as ``sha256sum`` prints it."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def _ordered(tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import ModelError
-from pixelwise.weights import safe
+from pixelwise.files import sha256
 from pixelwise.weights.caffe import CaffeModel, read_caffemodel
 from pixelwise.weights.load import Foreign, from_caffe, read_weights
 from pixelwise.weights.sniff import sniff
@@ -21,7 +21,7 @@ def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
         ModelError: what ``read_weights`` raises, and M002 for another checksum than expected.
     """
     kind = sniff(path)
-    digest = safe.sha256(path)
+    digest = sha256(path)
     if expect_sha256 and digest != expect_sha256.strip().lower():
         raise ModelError(
             "M002", f"{path}: SHA-256 is {digest}, expected {expect_sha256}", "fetch the file again"

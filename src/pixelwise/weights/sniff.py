@@ -72,7 +72,7 @@ def _kind(path: Path, head: bytes) -> Kind:
     if head[257:262] == b"ustar":
         raise refuse(path, "M011", "a tar archive")
     if path.suffix == ".onnx" or head[0] == 0x08:  # ModelProto begins with its ir_version
-        raise refuse(path, "M011", "an ONNX file", "use it as MODEL of predict or evaluate")
+        raise refuse(path, "M011", "an ONNX file")
     # NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
     if head[0] in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x38, 0x42) or head.startswith(b"\xa2\x06"):
         return "caffe"

@@ -98,7 +98,6 @@ def plan(
     tensors: Mapping[str, Tensor],
     target: Network,
     *,
-    suffix: str = "",
     names: Mapping[str, str] | None = None,
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
@@ -106,8 +105,6 @@ def plan(
     Args:
         tensors: by ``<layer>.<parameter>``.
         target: the net, on any device (meta will do).
-        suffix: put behind every layer name of the file: the streams of a late fusion
-            (``conv1_1`` to ``conv1_1color``).
         names: the file's names to ours, for files that have other ones (torchvision).
 
     Raises:
@@ -115,7 +112,7 @@ def plan(
             for one place.
     """
     names = names if names is not None else light_names(tensors, target)
-    placed = {name: _suffixed(names.get(name, name), suffix) for name in tensors}
+    placed = {name: names.get(name, name) for name in tensors}
     _check_streams(set(placed.values()), target)
     state = target.state_dict()
     rows, taken = list[Row](), dict[str, str]()
@@ -167,11 +164,6 @@ def light_names(tensors: Mapping[str, Tensor], target: Network) -> dict[str, str
         for layer, _, parameter in [name.rpartition(".")]
         if layer in table
     }
-
-
-def _suffixed(name: str, suffix: str) -> str:
-    layer, dot, parameter = name.rpartition(".")
-    return f"{layer}{suffix}{dot}{parameter}"
 
 
 def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, target: Network) -> Row:

@@ -12,13 +12,15 @@ import numpy as np
 import torch
 
 from pixelwise import images, labels, model
-from pixelwise.data.layouts import DataSet, open_dataset
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.layouts import open_dataset
 from pixelwise.data.scenes import make_scenes
 from pixelwise.errors import UsageError
 from pixelwise.evaluation.on_dataset import evaluate_model
 from pixelwise.files import write_json
 from pixelwise.inference.predictor import Predictor
 from pixelwise.nets import catalog
+from pixelwise.runfolder import REPORT
 from pixelwise.training.loop import train
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
 from pixelwise.training.tick import Watch
@@ -87,7 +89,7 @@ def run(
     trained = model.load(best)
     found = evaluate_model(trained, dataset, "test", keep=out / "predictions")
     picture = _picture(trained, dataset, out)
-    report = shutil.copyfile(out / "run" / "report.html", out / "report.html")
+    report = shutil.copyfile(out / "run" / REPORT, out / REPORT)
     done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / "run"))
     write_json(out / MARK, done.as_dict())
     return done

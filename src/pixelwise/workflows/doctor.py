@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from pixelwise.training.closing import environment
+from pixelwise.environment import environment
 
 PACKAGES = {
     "numpy": "arrays",
     "pillow": "pictures",
-    "safetensors": "checkpoints",
     "lightning-fabric": "devices and distribution in training",
     "numba": "fast confusion counts",
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',

@@ -8,21 +8,14 @@ different files, so processes that share a folder do not disturb each other.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import write_json
+from pixelwise.files import sha256, write_json
 
 FOLDER = ".pixelwise"
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def missing(
@@ -47,9 +40,9 @@ def missing(
 
 def altered(out: Path, name: str) -> Path | None:
     """An output that someone changed since it was recorded, the first of them; None if none."""
-    for recorded, sha256 in _sums(_read(out, name)).items():
+    for recorded, told in _sums(_read(out, name)).items():
         path = out / recorded
-        if sha256 and _inside(path, out) and path.is_file() and not _whole(path, sha256):
+        if told and _inside(path, out) and path.is_file() and not _whole(path, told):
             return path
     return None
 
@@ -79,7 +72,7 @@ def record(
     """
     before = _sums(_read(out, name)).keys()
     kinds = _read(out, name, made_from) | {
-        kind: {path.relative_to(out).as_posix(): file_sha256(path) for path in files}
+        kind: {path.relative_to(out).as_posix(): sha256(path) for path in files}
         for kind, files in made.items()
     }
     write_json(place(out, name), {"made_from": dict(made_from), "kinds": kinds})
@@ -113,7 +106,7 @@ def _load(out: Path, name: str) -> dict[str, Any]:
 
 
 def _sums(kinds: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    return {path: sha256 for files in kinds.values() for path, sha256 in files.items()}
+    return {path: told for files in kinds.values() for path, told in files.items()}
 
 
 def _inside(path: Path, out: Path) -> bool:
@@ -121,5 +114,5 @@ def _inside(path: Path, out: Path) -> bool:
     return path.resolve().is_relative_to(out.resolve())
 
 
-def _whole(path: Path, sha256: object) -> bool:
-    return path.is_file() and file_sha256(path) == sha256
+def _whole(path: Path, told: object) -> bool:
+    return path.is_file() and sha256(path) == told

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from pixelwise import images, labels
 from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
-from pixelwise.files import atomic_write, remove_leftovers, write_json
+from pixelwise.files import atomic_write, remove_leftovers, sha256, write_json
 from pixelwise.inference.prediction import Prediction, find_class
 from pixelwise.model import Model
-from pixelwise.training.signals import caught
+from pixelwise.signals import caught
 from pixelwise.workflows import finished
 from pixelwise.workflows.sources import MAKER, MANIFEST, Job, find, is_predictions
 
@@ -270,7 +270,7 @@ def _refuse_altered(out: Path, job: Job) -> None:
 
 def _hash(source: Path) -> str:
     try:
-        return finished.file_sha256(source)
+        return sha256(source)
     except OSError as error:
         raise DataError("D010", f"{source}: {error.strerror or error}", "check the path") from error
 

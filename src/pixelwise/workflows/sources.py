@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.errors import DataError, UsageError
+from pixelwise.imagefile import SUFFIXES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 MANIFEST = "manifest.json"
 """Marks a folder of predictions, and says which model made them."""
 MAKER = "pixelwise predict"
@@ -74,7 +74,7 @@ def _expand(source: str, skipped: list[Path]) -> list[Job]:
     if path.is_dir():
         inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, skipped)]
         if not inside:
-            known = f"known: {' '.join(SUFFIXES)}"
+            known = f"known: {' '.join(sorted(SUFFIXES))}"
             raise DataError("D010", f"{path} holds no picture to read", known)
         return inside
     if path.is_file():

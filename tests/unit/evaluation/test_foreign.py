@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import DataError
-from pixelwise.evaluation.foreign import match, read_list, score_folders
+from pixelwise.evaluation.foreign import match, read_names, score_folders
 
 
 def put(path: Path, values: object) -> None:
@@ -176,7 +176,7 @@ def test_a_list_restricts_both_folders(folders: tuple[Path, Path], tmp_path: Pat
     guesses, truth = folders
     put(truth / "unwanted.png", [[0]])
     (tmp_path / "list.txt").write_text("b\n\na.png\n")
-    stems = read_list(tmp_path / "list.txt")
+    stems = read_names(tmp_path / "list.txt")
     assert stems == ("b", "a")
     assert score_folders(guesses, truth, classes=3, stems=stems).names == ("a", "b")
     with pytest.raises(DataError, match="2 problems") as caught:
@@ -186,7 +186,7 @@ def test_a_list_restricts_both_folders(folders: tuple[Path, Path], tmp_path: Pat
 
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("0001.v2\n/x/0002.v3.png\n")
-    assert read_list(tmp_path / "list.txt") == ("0001.v2", "0002.v3")
+    assert read_names(tmp_path / "list.txt") == ("0001.v2", "0002.v3")
 
 
 def test_every_pair_advances_the_progress(folders: tuple[Path, Path]) -> None:

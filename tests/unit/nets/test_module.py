@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import build, spec
 from pixelwise.nets.fcn import Learned
-from pixelwise.nets.module import Network, WeightedSum
+from pixelwise.nets.module import Network, filled
 from pixelwise.nets.net import Net
 from pixelwise.nets.spec import BatchNorm, Conv, Crop, Deconv, Dropout, Lrn, Relu, Scale, Sum
 
@@ -94,10 +94,19 @@ def test_scale_is_stored_and_not_trained() -> None:
     assert network(torch.ones(1, 3, 1, 1)).flatten().tolist() == [1, 2, 3]
 
 
-def test_sum_takes_coefficients() -> None:
-    a, b = torch.tensor([1.0]), torch.tensor([10.0])
-    assert WeightedSum((0.5, 0.5))(a, b).item() == 5.5
-    assert WeightedSum((1.0, 2.0))(a, b).item() == 21
+@pytest.mark.parametrize("name", ["fcn8s-vgg16-atonce", "fcn4s-googlenet-tight", "fcn8s-tiny"])
+def test_a_filled_net_is_the_built_one(name: str) -> None:
+    """Nothing is drawn; factors, bilinear kernels and LRN's band are made from the records."""
+    built = build(name, classes=3, width=1 / 16).eval()
+    before = torch.get_rng_state()
+    made = filled(built.net, built.state_dict())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not made.training
+    assert not [n for n, t in (*made.named_parameters(), *made.named_buffers()) if t.is_meta]
+    assert all(p.requires_grad for p in made.parameters())
+    x = torch.randn(1, 3, 64, 80)
+    with torch.no_grad():
+        assert torch.equal(made(x), built(x))
 
 
 def test_crop_begins_at_the_offset_of_both_axes() -> None:

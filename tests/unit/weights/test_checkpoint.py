@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pixelwise.errors import ModelError, ResourceError
+from pixelwise.files import sha256
 from pixelwise.weights.checkpoint import (
     KEY,
     Header,
@@ -24,7 +25,7 @@ from pixelwise.weights.checkpoint import (
     save_checkpoint,
 )
 from pixelwise.weights.load import read_weights
-from pixelwise.weights.safe import MAX_HEADER, sha256
+from pixelwise.weights.safe import MAX_HEADER
 
 HEADER = Header(
     net="fcn8s-tiny",

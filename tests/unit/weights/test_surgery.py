@@ -122,21 +122,6 @@ def test_other_classes_start_the_scores_anew_and_keep_the_rest() -> None:
     assert torch.equal(after["fc7.weight"], state["fc7.weight"])
 
 
-def test_a_suffix_leads_into_one_stream_of_a_late_fusion() -> None:
-    net = Net()
-    x = net.data(3)
-    color, depth = net.conv("conv1_1color", x, 2), net.conv("conv1_1hha", x, 2)
-    net.top = net.sum("score_fused", color, depth)
-    module = Network(net)
-    before = module.state_dict()["conv1_1hha.weight"].clone()
-    foreign = {"conv1_1.weight": torch.ones(2, 3, 1, 1), "conv1_1.bias": torch.ones(2)}
-    transplant = plan(foreign, module, suffix="color")
-    assert {r.target for r in transplant.copied} == {"conv1_1color.weight", "conv1_1color.bias"}
-    carry_out(transplant, foreign, module)
-    assert module.state_dict()["conv1_1color.weight"].eq(1).all()
-    assert torch.equal(module.state_dict()["conv1_1hha.weight"], before)
-
-
 # -- upsampling -------------------------------------------------------------------------------
 def upscore(tensor: Tensor) -> Row:
     return row_of(plan({"upscore.weight": tensor}, meta("fcn32s-vgg16")), "upscore.weight")

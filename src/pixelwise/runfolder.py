@@ -1,0 +1,43 @@
+"""Where things lie in a run folder, and how its journal is read; training writes, others look.
+
+RUN/recipe.yaml         the exact settings, itself a recipe
+    journal.jsonl       one JSON object a line, as things happen
+    weights/            best and last checkpoint
+    state/              to go on from
+    evaluation/         scores.json, guesses/NAME.png
+    environment.json    versions and machine
+    report.html         the page about it all
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RECIPE = "recipe.yaml"
+JOURNAL = "journal.jsonl"
+WEIGHTS = "weights"
+STATE = "state"
+SCORES = "evaluation/scores.json"
+GUESSES = "evaluation/guesses"
+ENVIRONMENT = "environment.json"
+REPORT = "report.html"
+
+
+def weights(run: Path, which: str) -> Path:
+    """The checkpoint ``best`` or ``last``."""
+    return run / WEIGHTS / f"{which}.safetensors"
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All whole events; a line cut short by a crash is left out."""
+    events = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            events.append(event)
+    return events
