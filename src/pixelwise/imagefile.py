@@ -35,6 +35,8 @@ class ImageHeader:
     format: str
     orientation: int
     """EXIF, 1 to 8; 5 to 8 exchange width and height."""
+    lossy: str
+    """How its compression changes values, in two words; empty if it keeps them."""
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -44,16 +46,21 @@ class ImageHeader:
 
 
 def image_header(path: Path) -> ImageHeader:
-    """Size, mode, format and orientation; nothing is decoded."""
+    """What a file says about itself; nothing is decoded."""
     with opened(path) as image:
-        return ImageHeader(*image.size, image.mode, image.format or "", orientation_of(image))
+        kind = image.format or ""
+        return ImageHeader(
+            *image.size, image.mode, kind, orientation_of(image), _lossy(path, image, kind)
+        )
 
 
-def lossy(path: Path, format: str) -> str:
-    """How a file's compression changes its values, in two words; empty if it keeps them."""
-    if format == "JPEG":
-        return "JPEG"
-    return "lossy WebP" if format == "WEBP" and _has_chunk(path, b"VP8 ") else ""
+def _lossy(path: Path, image: Image.Image, kind: str) -> str:
+    """Pillow tells no longer once a file is decoded."""
+    if kind == "TIFF" and image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
+        return f"TIFF with {image.info['compression']} inside"
+    if kind == "WEBP" and _has_chunk(path, b"VP8 "):
+        return "lossy WebP"
+    return kind if kind == "JPEG" else ""
 
 
 def _has_chunk(path: Path, wanted: bytes) -> bool:

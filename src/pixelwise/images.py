@@ -30,7 +30,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.errors import DataError
 from pixelwise.files import atomic_write
-from pixelwise.imagefile import ImageHeader, image_header, lossy, opened, stored_as
+from pixelwise.imagefile import ImageHeader, image_header, opened, stored_as
 from pixelwise.labels import Labels, full_palette
 
 STRETCHED = {"L;2": 85, "L;4": 17}
@@ -142,11 +142,11 @@ def read_labels(path: Path) -> Labels:
 def _lossless(path: Path) -> ImageHeader:
     """The header of a label map that holds the values that were drawn."""
     header = image_header(path)
-    if how := lossy(path, header.format):
+    if header.lossy:
         raise DataError(
             "D017",
-            f"{path}: a label map in {how}, which changes values at every edge; expected PNG, BMP, "
-            "TIFF, GIF or lossless WebP",
+            f"{path}: a label map in {header.lossy}, which changes values at every edge; "
+            "expected PNG, BMP, TIFF, GIF or lossless WebP",
             "export the labels again, as PNG",
         )
     return header

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -101,6 +102,26 @@ def test_a_signal_to_one_process_stops_both_and_the_run_goes_on(data, tmp_path) 
     again.send_signal(signal.SIGTERM)
     finish(again, 143)
     assert "resume" in [e["event"] for e in read_journal(run / "journal.jsonl")]
+
+
+def test_a_process_that_is_gone_ends_the_others_with_a_word(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(recipe(data, batch=2, devices=2, iterations=100_000, save_every=2), run)
+    while process.poll() is None and not generations(run):
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("this system does not list a process's children")
+    for child in children.read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+    _, told = process.communicate(timeout=120)
+    assert "Traceback" not in told
+    assert (process.returncode, "error R010" in told) == (5, True) or (
+        process.returncode,
+        "stopped at step" in told,
+    ) == (143, True), told  # the launcher may stop the first process before it notices by itself
+    assert generations(run)
 
 
 def test_processes_agree_when_the_length_is_a_time(data: Path, tmp_path: Path) -> None:

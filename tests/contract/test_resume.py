@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pixelwise.errors import ModelError, ResourceError, Stopped, UsageError
+from pixelwise.errors import DataError, ModelError, ResourceError, Stopped, UsageError
 from pixelwise.runfolder import read_journal
 from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
-from pixelwise.training.recipe_text import write_recipe
+from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.state import generations
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -222,13 +222,41 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch) -> None:
         loop.train(plan, tmp_path / "run", resume=True)
 
 
-def test_other_data_on_the_command_line_is_refused(data, tmp_path) -> None:
-    loop.train(recipe(data, iterations=1), tmp_path / "run")
-    command = [sys.executable, "-m", "pixelwise", "train", str(tmp_path), "-o"]
+def test_data_may_move_but_not_change_between_sittings(data, tmp_path, monkeypatch) -> None:
+    plan = recipe(folder_set(tmp_path / "here"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped):
+            loop.train(plan, tmp_path / "run")
+    (tmp_path / "here").rename(tmp_path / "there")
+    loop.train(plan.replace(data=str(tmp_path / "there")), tmp_path / "run", resume=True)
+    assert read_recipe(tmp_path / "run" / "recipe.yaml").data == str(tmp_path / "there")
+    loop.train(plan.replace(data=str(tmp_path / "there")), tmp_path / "whole")
+    assert_same(tmp_path / "whole", tmp_path / "run")
+    other = folder_set(tmp_path / "other", 9)
+    command = [sys.executable, "-m", "pixelwise", "train", str(other), "-o"]
     command += [str(tmp_path / "run"), "--resume"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"was begun with the data {data}, not with {tmp_path}" in done.stderr
+    assert f"{other} is not what {tmp_path / 'run'} was begun with" in done.stderr
+
+
+def test_what_happens_to_the_data_meanwhile_does_not_end_a_run(data, tmp_path, monkeypatch) -> None:
+    """All was read before; the state says what it was begun with, not what lies there now."""
+    plan = recipe(folder_set(tmp_path / "set"), iterations=4, val_split="", validate_every=0)
+    original = loop._Run._step
+
+    def step(run, number):
+        if number == 1:
+            next(iter(sorted((tmp_path / "set" / "images").iterdir()))).unlink()
+        return original(run, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "_step", step)
+        loop.train(plan, tmp_path / "run")
+    assert len(generations(tmp_path / "run")) == 2
+    with pytest.raises(DataError):  # it is noticed when the run is to go on
+        loop.train(plan, tmp_path / "run", resume=True)
 
 
 def test_a_run_that_died_before_its_first_save_begins_a_new_journal(data, tmp_path) -> None:

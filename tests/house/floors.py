@@ -41,6 +41,7 @@ RIM: dict[str, tuple[str, ...]] = {
         "losses/cross_entropy.py",
         "weights/",
         "inference/",
+        "environment.py",
         "model.py",
         "training/",
         "workflows/",

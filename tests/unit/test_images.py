@@ -192,7 +192,16 @@ def test_webp_keeps_labels_or_is_refused(tmp_path: Path) -> None:
     still = save(
         tmp_path / "still.webp", grey, save_all=True, append_images=[transparent], lossless=True
     )
-    assert imagefile.lossy(still, "WEBP") == ""
+    assert imagefile.image_header(still).lossy == ""
+
+
+def test_jpeg_inside_tiff_is_refused(tmp_path: Path) -> None:
+    grey = Image.fromarray(RAMP)
+    kept = save(tmp_path / "kept.tif", grey, compression="tiff_lzw")
+    assert np.array_equal(images.read_labels(kept), RAMP)
+    with pytest.raises(DataError, match="TIFF with jpeg inside") as caught:
+        images.read_labels(save(tmp_path / "lossy.tif", grey, compression="jpeg"))
+    assert caught.value.code == "D017"
 
 
 def test_pillows_own_turn_of_tiff_is_not_repeated(tmp_path: Path) -> None:

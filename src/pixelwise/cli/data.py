@@ -90,7 +90,7 @@ def split_data(
     held: Annotated[float, typer.Option(help="share of pictures to hold out")] = 0.2,
     seed: Annotated[int, typer.Option(help="another seed, another split")] = 0,
 ) -> None:
-    """Write splits/train.txt and splits/val.txt into a data folder that has none."""
+    """Draw train and val, and write the lists into a data folder that has none."""
     from pixelwise.data.canonical import write_splits
     from pixelwise.data.layouts import open_dataset
     from pixelwise.data.splits import by_seed
@@ -98,16 +98,15 @@ def split_data(
 
     if not 0 < held < 1:
         raise UsageError("U002", f"--held is {held}, expected a share between 0 and 1")
-    if (data / "splits").exists():
-        raise UsageError("U003", f"{data / 'splits'} exists already", "remove it first")
     dataset = open_dataset(data)
-    if not dataset.divided_by_seed:
+    if not dataset.drawn:
         raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own")
     if len(dataset.all_items()) < 2:
         raise UsageError("U002", f"{data} holds one picture, expected at least two to split")
     fit, out = by_seed(dataset.all_items(), seed, held=held)
-    write_splits(data, {"train": [i.name for i in fit], "val": [i.name for i in out]})
-    say(f"train {len(fit)}, val {len(out)}, in {data / 'splits'}")
+    folder = data / ("ImageSets/Segmentation" if dataset.layout == "voc" else "splits")
+    write_splits(folder, {"train": [i.name for i in fit], "val": [i.name for i in out]})
+    say(f"train {len(fit)}, val {len(out)}, in {folder}")
 
 
 @app.command("convert")

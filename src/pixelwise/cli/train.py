@@ -68,7 +68,6 @@ def train(
 
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
     """The recipe that is meant: a YAML file, the run's own when resuming, or a data folder's."""
-    from pixelwise.errors import UsageError
     from pixelwise.training.recipe import Recipe
     from pixelwise.training.recipe_text import read_recipe, with_settings
 
@@ -76,13 +75,7 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
     if source.endswith((".yaml", ".yml")):
         base = read_recipe(Path(source))
     elif resume and known.exists():
-        base = read_recipe(known)
-        if Path(source).resolve() != Path(base.data).resolve():
-            raise UsageError(
-                "U004",
-                f"{out} was begun with the data {base.data}, not with {source}",
-                f"pixelwise train {known} -o {out} --resume",
-            )
+        base = read_recipe(known).replace(data=source)
     else:
         base = Recipe(data=str(Path(source)))
     lengths = {"epochs", "iterations", "minutes"}

@@ -33,9 +33,8 @@ def recognise(root: Path) -> bool:
     return (root / "train").is_dir() and (root / "trainannot").is_dir()
 
 
-def open_layout(root: Path, seed: int) -> DataSet:
-    """The data set; ``seed`` is not needed, the splits are given."""
-    del seed
+def open_layout(root: Path) -> DataSet:
+    """The data set, with our own splits beside the given ones."""
     problems: list[DataError] = []
     found: dict[str, tuple[Item, ...]] = {}
     for part in PARTS:

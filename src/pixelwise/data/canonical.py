@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.class_files import names_in, number_in, parsed
+from pixelwise.data import splits
+from pixelwise.data.class_files import names_in, number_in, parsed, refuse_both
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import listed_items, partners, read_list, without_empty
@@ -31,27 +32,18 @@ def recognise(root: Path) -> bool:
     return (root / NAME).is_file() and (root / "images").is_dir()
 
 
-def open_layout(root: Path, seed: int) -> DataSet:
-    """The data set; ``seed`` is not needed, the splits are given."""
-    del seed
+def open_layout(root: Path) -> DataSet:
+    """The data set; its splits are drawn where splits/ holds no list."""
     class_map = parsed(root / NAME, _class_map, FORM)
     problems: list[DataError] = []
-    items = {i.name: i for i in partners(root / "images", root / "labels", problems)}
-    found = {
-        path.stem: listed_items(read_list(path, problems), items, path, problems)
-        for path in sorted((root / "splits").glob("*.txt"))
-    }
-    if not found:
-        problems.append(DataError("D032", f"{root}: no list in splits/", "pixelwise data split"))
-    given = without_empty(root, found, problems)
-    return DataSet(
-        root,
-        "canonical",
-        f"{NAME} beside images/ and labels/",
-        class_map,
-        given,
-        problems=tuple(problems),
-    )
+    pairs = partners(root / "images", root / "labels", problems)
+    items = {i.name: i for i in pairs}
+    lists = sorted((root / "splits").glob("*.txt"))
+    found = {p.stem: listed_items(read_list(p, problems), items, p, problems) for p in lists}
+    given = without_empty(root, found or splits.drawn(pairs), problems)
+    notes = () if lists else (splits.told(given),)
+    evidence = f"{NAME} beside images/ and labels/"
+    return DataSet(root, "canonical", evidence, class_map, given, notes, not lists, tuple(problems))
 
 
 def _class_map(told: dict[str, Any]) -> ClassMap:
@@ -60,7 +52,9 @@ def _class_map(told: dict[str, Any]) -> ClassMap:
     if not all(isinstance(v, int) and 0 <= v <= 255 for v in channels):
         raise ValueError("`palette` is no list of [r, g, b], each 0 to 255")
     ignore = number_in(told.get("ignore", VOID), "`ignore`")
-    return numbered(names_in(told.get("classes")), palette, void=(VOID, ignore))
+    names = names_in(told.get("classes"))
+    refuse_both(dict(enumerate(names)), [ignore])
+    return numbered(names, palette, void=(VOID, ignore))
 
 
 def _triples(values: object) -> bool:
@@ -78,10 +72,10 @@ def write_description(out: Path, classes: Any, palette: Any, source: str) -> Non
     write_json(out / NAME, told)
 
 
-def write_splits(out: Path, splits: Mapping[str, Any]) -> None:
-    """``splits/<name>.txt``, one name a line."""
-    for name, names in splits.items():
-        atomic_write(out / "splits" / f"{name}.txt", "".join(f"{n}\n" for n in names))
+def write_splits(folder: Path, lists: Mapping[str, Any]) -> None:
+    """``<name>.txt`` for each split, one name a line."""
+    for name, names in lists.items():
+        atomic_write(folder / f"{name}.txt", "".join(f"{n}\n" for n in names))
 
 
 def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda: None) -> Path:
@@ -107,6 +101,8 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
 
         atomic_write(target, copy)
         watch()
-    write_splits(out, {s: [i.name for i in items] for s, items in dataset.splits.items()})
+    write_splits(
+        out / "splits", {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    )
     write_description(out, dataset.classes, dataset.palette, f"{dataset.layout} {dataset.root}")
     return out

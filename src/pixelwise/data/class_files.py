@@ -30,6 +30,7 @@ NOT_NAMES = ("__ignore__", "_ignore_")
 """Lines of labelme's class lists that stand for void."""
 
 T = TypeVar("T")
+K = TypeVar("K", int, Colour)
 
 
 def described(root: Path) -> ClassMap | None:
@@ -136,16 +137,16 @@ def _class_map(told: dict[str, Any]) -> ClassMap:
     void = [number_in(value, "`ignore`") for value in ignore]
     listed = told.get("classes")
     if isinstance(listed, dict) and listed:
-        return _valued({number_in(k, "`classes`"): _name(n) for k, n in listed.items()}, void)
+        return _valued(_each_once(listed, lambda key: number_in(key, "`classes`")), void)
     if "classes" not in told:
         raise ValueError("neither `classes` nor `colours` in it")
     names = names_in(listed)
-    _refuse_both(dict(enumerate(names)), void)
+    refuse_both(dict(enumerate(names)), void)
     return numbered(names, void=(VOID, *void))
 
 
 def _valued(listed: Mapping[int, str], void: list[int]) -> ClassMap:
-    _refuse_both(listed, void)
+    refuse_both(listed, void)
     names = tuple(dict.fromkeys(listed.values()))  # two values may share a class
     values = {raw: names.index(name) for raw, name in listed.items()}
     values |= dict.fromkeys(void, VOID)
@@ -156,14 +157,9 @@ def _valued(listed: Mapping[int, str], void: list[int]) -> ClassMap:
 def _coloured(listed: object, ignore: list[Any]) -> ClassMap:
     if not isinstance(listed, dict) or not listed:
         raise ValueError("`colours` names no colours")
-    named: dict[Colour, str] = {}
-    for text, name in listed.items():
-        rgb = _colour(text)
-        if rgb in named:
-            raise ValueError(f"colour {text} stands there twice")
-        named[rgb] = _name(name)
+    named = _each_once(listed, _colour)
     void = [_colour(text) for text in ignore]
-    _refuse_both(named, void)
+    refuse_both(named, void)
     names = tuple(dict.fromkeys(named.values()))
     first = {name: rgb for rgb, name in reversed(named.items())}
     colours = {rgb: names.index(name) for rgb, name in named.items()}
@@ -172,7 +168,12 @@ def _coloured(listed: object, ignore: list[Any]) -> ClassMap:
     )
 
 
-def _refuse_both(named: Mapping[Any, str], void: list[Any]) -> None:
+def refuse_both(named: Mapping[Any, str], void: list[Any]) -> None:
+    """A value is a class or void, not both.
+
+    Raises:
+        ValueError: one is both.
+    """
     for value in void:
         if value in named:
             raise ValueError(f"{value} is both `{named[value]}` and ignored")
@@ -181,7 +182,18 @@ def _refuse_both(named: Mapping[Any, str], void: list[Any]) -> None:
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{value!r} is no class name, expected text")
-    return value
+    return value.strip()
+
+
+def _each_once(listed: Mapping[str, Any], read: Callable[[str], K]) -> dict[K, str]:
+    """Keys as ``read`` understands them, to names; ``0`` and ``00`` are one key twice."""
+    found: dict[K, str] = {}
+    for text, name in listed.items():
+        key = read(text)
+        if key in found:
+            raise ValueError(f"`{text}` stands there twice")
+        found[key] = _name(name)
+    return found
 
 
 def _colour(text: object) -> Colour:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.listing import raise_all
 from pixelwise.errors import DataError
 from pixelwise.images import read_colours, read_labels
 from pixelwise.labels import VOID, colours_for
@@ -109,10 +110,18 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
 
     Returns:
         The map, and a sentence on what was concluded.
+
+    Raises:
+        DataError: label maps that cannot be read, all of them; D012 two readings.
     """
     seen: set[int] = set()
+    problems = []
     for path in paths:
-        seen.update(np.unique(read_labels(path)).tolist())
+        try:
+            seen.update(np.unique(read_labels(path)).tolist())
+        except DataError as error:
+            problems.append(error)
+    raise_all(root, problems)
     known = sorted(seen - {VOID})
     if seen == {0, VOID} or (known and known[-1] >= MAX_CLASSES):
         raise DataError(

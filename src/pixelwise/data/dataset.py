@@ -27,7 +27,7 @@ class DataSet:
     splits: Mapping[str, tuple[Item, ...]]
     notes: tuple[str, ...] = ()
     """What was decided on the way, one sentence each."""
-    divided_by_seed: bool = False
+    drawn: bool = False
     """The folder says nothing of splits; train and val were drawn."""
     problems: tuple[DataError, ...] = ()
     """What is wrong with the listing; ``splits`` hold what could be paired all the same."""
@@ -85,11 +85,14 @@ class DataSet:
         """A short hash over what labels mean, and over the files of splits (all, or those named).
 
         Files count by name and size.
+
+        Raises:
+            DataError: D032 no such split, or an empty one.
         """
         meaning = self.classes, sorted(self.class_map.values.items()), self.class_map.colours
         digest = hashlib.sha256(repr(meaning).encode("utf-8", "surrogatepass"))
         for split in sorted(set(splits) or self.splits):
-            for item in self.splits[split]:
+            for item in self.items(split):
                 sizes = item.image.stat().st_size, item.labels.stat().st_size
                 digest.update(repr((split, item.name, sizes)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]

@@ -1,7 +1,7 @@
 """A folder of pictures beside a folder of masks, in the common names, with or without splits.
 
 ``images/ + labels/`` (or masks, annotations, ...), partners by stem; flat with ``splits/*.txt``, or
-with subfolders by split (``images/train/``, ``labels/train/``). Without splits one is made by seed.
+with subfolders by split (``images/train/``, ``labels/train/``). Without splits one is drawn.
 """
 
 from __future__ import annotations
@@ -42,25 +42,25 @@ def _pair(root: Path) -> tuple[Path, Path] | None:
     return (left, right) if left and right else None
 
 
-def open_layout(root: Path, seed: int) -> DataSet:
+def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
     pair = _pair(root)
     assert pair is not None, "recognise said so"
     problems: list[DataError] = []
-    found, drawn = _splits(root, *pair, seed, problems)
+    found, drawn = _splits(root, *pair, problems)
     given = without_empty(root, found, problems)
     try:
         class_map, concluded = _classes(root, given)
     except DataError as error:
-        raise_all(root, [*problems, error])
+        raise_all(root, [*problems, *(error.problems or (error,))])
         raise
     evidence = f"folders {pair[0].name}/ and {pair[1].name}/"
-    notes = (splits.told(found, seed), *concluded) if drawn else concluded
+    notes = (splits.told(found), *concluded) if drawn else concluded
     return DataSet(root, "folder", evidence, class_map, given, notes, drawn, tuple(problems))
 
 
 def _splits(
-    root: Path, images: Path, labels: Path, seed: int, problems: list[DataError]
+    root: Path, images: Path, labels: Path, problems: list[DataError]
 ) -> tuple[dict[str, tuple[Item, ...]], bool]:
     """Split to items, and whether the splits had to be drawn."""
     parts = sorted(p for p in images.iterdir() if p.is_dir() and (labels / p.name).is_dir())
@@ -75,7 +75,7 @@ def _splits(
         return {
             p.stem: listed_items(read_list(p, problems), items, p, problems) for p in lists
         }, False
-    return splits.drawn(pairs, seed), True
+    return splits.drawn(pairs), True
 
 
 def _by_part(

@@ -119,7 +119,8 @@ def inspect(
         split: tuple(c for i in members if (c := seen[i.name].counts) is not None)
         for split, members in chosen.items()
     }
-    problems += _nothing_labelled(dataset, counted)
+    needed = splits or ("train", "val")  # the labels of a test split may be withheld
+    problems += _nothing_labelled(dataset, {s: c for s, c in counted.items() if s in needed})
     zero = np.zeros((1, k), np.int64)
     tables = {s: np.vstack([zero, *(c.labels[:k] for c in rows)]) for s, rows in counted.items()}
     counts = {s: t.sum(0) for s, t in tables.items()}

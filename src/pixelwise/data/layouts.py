@@ -33,12 +33,11 @@ def _namesakes(dataset: DataSet) -> Iterator[DataError]:
             )
 
 
-def open_dataset(path: Path | str, *, seed: int = 0, strict: bool = True) -> DataSet:
+def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
     """The data set in a folder, by whatever layout it has.
 
     Args:
         path: the folder.
-        seed: for the split of a folder that comes without one.
         strict: raise the problems of the listing; else they are in the data set's ``problems``,
             for ``inspect`` to tell with those inside the files.
 
@@ -51,7 +50,7 @@ def open_dataset(path: Path | str, *, seed: int = 0, strict: bool = True) -> Dat
         raise DataError("D010", f"{root}: no such folder", "give the folder of a data set")
     for layout in LAYOUTS:
         if layout.recognise(root):
-            found: DataSet = layout.open_layout(root, seed)
+            found: DataSet = layout.open_layout(root)
             found = replace(found, problems=(*found.problems, *_namesakes(found)))
             if strict:
                 raise_all(root, found.problems)

@@ -31,17 +31,17 @@ def _key(item: Item, by_group: bool) -> str:
     return item.group if by_group and item.group else item.name
 
 
-def drawn(items: Sequence[Item], seed: int) -> dict[str, tuple[Item, ...]]:
+def drawn(items: Sequence[Item]) -> dict[str, tuple[Item, ...]]:
     """``by_seed`` as named splits; one picture alone leaves no val."""
-    train, val = by_seed(items, seed)
+    train, val = by_seed(items)
     return {"train": train, "val": val} if val else {"train": train}
 
 
-def told(found: Mapping[str, Sequence[Item]], seed: int) -> str:
+def told(found: Mapping[str, Sequence[Item]]) -> str:
     """A sentence on what ``drawn`` did."""
     if "val" not in found:
         return "no lists of splits, and one picture alone: there is no val"
-    return f"no lists of splits: train and val were split by seed {seed}"
+    return "no lists of splits: train and val were drawn, by the names alone"
 
 
 def heads(

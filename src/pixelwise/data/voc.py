@@ -34,7 +34,7 @@ def _labels(root: Path) -> Path | None:
     return next((folder for folder in found if pictures(folder)), None)
 
 
-def open_layout(root: Path, seed: int) -> DataSet:
+def open_layout(root: Path) -> DataSet:
     """The data set. With lists only the listed pictures need labels (VOC has many without)."""
     problems: list[DataError] = []
     labels = _labels(root)
@@ -50,10 +50,10 @@ def open_layout(root: Path, seed: int) -> DataSet:
             found[listing.stem] = listed_items(names, items, listing, problems)
     else:
         pairs = partners(root / "JPEGImages", labels, problems)
-        found = splits.drawn(pairs, seed)
+        found = splits.drawn(pairs)
     given = without_empty(root, found, problems)
     palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
     class_map = described(root) or numbered(VOC_CLASSES, palette)
-    notes = () if lists else (splits.told(found, seed),)
+    notes = () if lists else (splits.told(found),)
     evidence = f"folders JPEGImages/ and {labels.name}/"
     return DataSet(root, "voc", evidence, class_map, given, notes, not lists, tuple(problems))

@@ -72,8 +72,7 @@ def score_folders(
         classes: names, or how many; by default ``dataset.json`` beside the truth, else one more
             than the largest value in either folder (void aside).
         stems: score these only.
-        ignore: values of the truth that are void, beside 255; a guess may hold them where the
-            truth is void, and nowhere else.
+        ignore: values of the truth that are void, beside 255.
         advance: called after each file pair that was read.
     """
     matches = match(guesses, truth, stems)

@@ -69,7 +69,7 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
         changed = [
             f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
             for name in {**before, **now}
-            if before.get(name) != now.get(name)
+            if before.get(name) != now.get(name) and name != "data"  # it may have moved
         ]
         if changed:
             raise UsageError(
@@ -77,7 +77,7 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
                 f"{run} was begun with other settings: {', '.join(changed)}",
                 f"pixelwise train {known} -o {run} --resume",
             )
-        return begun
+        return begun.replace(data=recipe.data)
     if generations(run) or (run / WEIGHTS).exists():
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"

@@ -14,10 +14,11 @@ from pixelwise.data import preprocess as preprocessing
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.inspect import refuse_problems
 from pixelwise.data.layouts import open_dataset
+from pixelwise.data.listing import raise_all
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item
 from pixelwise.data.statistics import Statistics
-from pixelwise.errors import UsageError
+from pixelwise.errors import DataError, UsageError
 from pixelwise.inference.view import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
@@ -146,10 +147,14 @@ def gather(recipe: Recipe) -> Ingredients:
     """
     _refuse_classifier(recipe.net)
     dataset = open_dataset(Path(recipe.data), strict=False)
+    splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
+    try:
+        fingerprint = dataset.fingerprint(*splits)
+    except DataError as error:
+        raise_all(dataset.root, [*dataset.problems, error])
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
     counted = refuse_problems(dataset, splits, read=read).statistics(recipe.train_split)
     check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
     net, preprocess, weights, gaps = _net(recipe, dataset, counted)
@@ -165,7 +170,7 @@ def gather(recipe: Recipe) -> Ingredients:
         weights,
         gaps,
         check,
-        dataset.fingerprint(*splits),
+        fingerprint,
     )
 
 

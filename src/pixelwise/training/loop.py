@@ -69,13 +69,12 @@ def train(
         torch.set_num_threads(recipe.threads)
     fabric = _fabric(recipe)
     hold = run_lock(run) if fabric.global_rank == 0 else nullcontext()
-    with signals.caught() as caught, hold:
+    with signals.caught() as caught, hold, processes.together(fabric):
         setup = prepare(recipe, run, fabric)
         first = fabric.global_rank == 0
         journal = Journal(run if first else None)
         watch = watch if first and watch else unwatched
-        with processes.together(fabric):
-            return _Run(setup, run, journal, watch, caught).go(resume=resume)
+        return _Run(setup, run, journal, watch, caught).go(resume=resume)
 
 
 def _fabric(recipe: Recipe) -> Any:
@@ -141,6 +140,7 @@ class _Run:
                 self.run, s.net, s.optimizer, s.stepper.average, s.found.header
             )
             self.before = self.progress.seconds
+            self._write_recipe()  # the data may have moved
             self.journal.rewind(self.progress.step)
             self.journal.write("resume", step=self.progress.step)
         else:
@@ -202,12 +202,15 @@ class _Run:
     def _start(self) -> None:
         s = self.setup
         self.journal.rewind(-1)  # of a run that died before its first save
-        if s.fabric.global_rank == 0:
-            write_recipe(self.run / runfolder.RECIPE, self.recipe)
+        self._write_recipe()
         self.journal.write("start", step=0, **s.found.facts(str(s.fabric.device)))
         for text in s.found.warnings:
             self.journal.write("warning", step=0, text=text)
             log.warning("%s", text)
+
+    def _write_recipe(self) -> None:
+        if self.setup.fabric.global_rank == 0:
+            write_recipe(self.run / runfolder.RECIPE, self.recipe)
 
     def validate(self, *, last: bool) -> None:
         """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
@@ -228,7 +231,7 @@ class _Run:
         self.watch(replace(self._tick, step=found.step, validation=found))
 
     def save(self) -> None:
-        """A state to resume from, and the last weights."""
+        """A state to resume from."""
         self.saved_at = time.monotonic()
         s = self.setup
         self.progress = replace(self.progress, seconds=self.seconds())

@@ -211,6 +211,9 @@ def _problems(r: Recipe) -> list[str]:
         if not math.isfinite(value)
     ]
 
+    if found:
+        return found
+
     def must(true: bool, text: str) -> None:
         if not true:
             found.append(text)

@@ -162,7 +162,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         if hint is int and float(value) != int(float(value)):
             raise ValueError
         return hint(float(value)) if hint is int else hint(value)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
         wanted = getattr(hint, "__name__", str(hint))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.files import remove_leftovers
-from pixelwise.runfolder import STATE, weights
+from pixelwise.runfolder import STATE
 from pixelwise.training.step import Average
 from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
 
@@ -115,7 +115,7 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
         raise UsageError(
             "U004",
             f"{now.data.get('path')} is not what {run} was begun with: {what}",
-            f"bring the data back, or begin anew: --weights {weights(run, 'last')} -o NEW",
+            "bring the data back, or begin another run: -o NEW",
         )
 
 

@@ -86,7 +86,7 @@ def _unknown(path: Path, head: bytes) -> ModelError:
         hint = "the weights are in the .caffemodel beside it"
         return refuse(path, "M011", "a net's description without weights", hint)
     if head.isascii() and b"\0" not in head:
-        return ModelError("M002", f"{path}: text, expected a weight file", _HINTS["M011"])
+        return refuse(path, "M011", "a text file")
     first = head[:8].hex(" ")
     return ModelError(
         "M002", f"{path}: no known weight format (begins with {first})", _HINTS["M011"]

@@ -38,9 +38,21 @@ def missing(
     return tuple(kind for kind in wanted if not there(kind))
 
 
-def altered(out: Path, name: str) -> Path | None:
-    """An output that someone changed since it was recorded, the first of them; None if none."""
-    for recorded, told in _sums(_read(out, name)).items():
+def altered(
+    out: Path, name: str, made_from: Mapping[str, Any], kinds: Sequence[str]
+) -> Path | None:
+    """The first output that someone changed since it was recorded, and that would be replaced.
+
+    Args:
+        out: folder of the outputs.
+        name: of the picture's outputs.
+        made_from: source and model; when they are others, all that was made before goes.
+        kinds: of output that are to be made.
+    """
+    known = _read(out, name)
+    if _read(out, name, made_from):
+        known = {kind: files for kind, files in known.items() if kind in kinds}
+    for recorded, told in _sums(known).items():
         path = out / recorded
         if told and _inside(path, out) and path.is_file() and not _whole(path, told):
             return path

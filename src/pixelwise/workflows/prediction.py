@@ -239,7 +239,7 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
             done.skipped += 1
             return
         if not force:
-            _refuse_altered(out, job)
+            _refuse_altered(job, finished.altered(out, job.name, made_from, kinds))
         found = _predict(work, job.source, kinds)
         if _hash(job.source) != made_from["source_sha256"]:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
@@ -257,9 +257,8 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
     done.results.append({"path": str(job.source), "sha256": digest, "areas": found.areas()})
 
 
-def _refuse_altered(out: Path, job: Job) -> None:
+def _refuse_altered(job: Job, path: Path | None) -> None:
     """A label map may have been corrected by hand; it is not ours to replace any more."""
-    path = finished.altered(out, job.name)
     if path:
         raise UsageError(
             "U003",

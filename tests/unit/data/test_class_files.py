@@ -67,6 +67,8 @@ def test_colours_in_three_forms(tmp_path: Path, text: str) -> None:
         ({"classes": {"x": "a"}}, "`classes` holds 'x', expected whole numbers from 0 to 65535"),
         ({"classes": {"-1": "a"}}, "`classes` holds '-1'"),
         ({"classes": {"0": 5}}, "5 is no class name"),
+        ({"classes": {"0": "a", "00": "b"}}, "`00` stands there twice"),
+        ({"classes": ["a", " a"]}, "class `a` stands there twice"),
         ({"classes": {"70000": "a"}}, "'70000'"),
         ({"classes": ["a"], "ignore": [-1]}, "`ignore` holds -1"),
         ({"classes": ["a"], "ignore": [1.5]}, "`ignore` holds 1.5"),
@@ -80,7 +82,7 @@ def test_colours_in_three_forms(tmp_path: Path, text: str) -> None:
         ({"colours": {"1,2": "a"}}, "'1,2' is no colour"),
         ({"colours": {"1,2,256": "a"}}, "'1,2,256' is no colour"),
         ({"colours": {"#12345g": "a"}}, "'#12345g' is no colour"),
-        ({"colours": {"1,2,3": "a", "#010203": "b"}}, "colour #010203 stands there twice"),
+        ({"colours": {"1,2,3": "a", "#010203": "b"}}, "`#010203` stands there twice"),
         ({"colours": {"1,2,3": "a"}, "ignore": ["1,2,3"]}, "both `a` and ignored"),
     ],
 )

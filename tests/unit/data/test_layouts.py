@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.cli.app import run
 from pixelwise.data.canonical import convert
-from pixelwise.data.inspect import inspect, refuse_problems
 from pixelwise.data.layouts import open_dataset
 from pixelwise.errors import DataError, PixelwiseError, UsageError
 
@@ -38,10 +38,52 @@ def test_pictures_beside_masks(tmp_path: Path, labels: str) -> None:
     assert np.array_equal(sample.labels, labels_)
 
 
-def test_a_split_by_seed_is_the_same_every_time_and_other_for_other_seeds(tmp_path) -> None:
+def test_a_drawn_split_depends_on_names_alone(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 20)
-    names = [[i.name for i in open_dataset(root, seed=seed).items("val")] for seed in (0, 0, 1)]
-    assert names[0] == names[1] != names[2]
+    before = [i.name for i in open_dataset(root).items("val")]
+    assert before == [i.name for i in open_dataset(root).items("val")]
+    for kind in ("images", "labels"):
+        (root / kind / "another.png").write_bytes((root / kind / "p0.png").read_bytes())
+    after = {i.name for i in open_dataset(root).items("val")}
+    assert len(after & set(before)) >= 3
+
+
+@pytest.mark.parametrize("layout", ["folder", "canonical", "voc"])
+def test_a_split_that_was_drawn_and_written_is_read_back(tmp_path: Path, layout: str) -> None:
+    """Dots in names are part of them; `data split` writes where its own layout reads."""
+    root = tmp_path / "d"
+    if layout == "voc":
+        folder_set(root, 10, images="JPEGImages", labels="SegmentationClass")
+        kinds = ("JPEGImages", "SegmentationClass")
+    else:
+        folder_set(root, 10)
+        kinds = ("images", "labels")
+    for kind in kinds:
+        for path in (root / kind).iterdir():
+            path.rename(path.with_name(f"a.{path.name[1:]}"))
+    if layout == "canonical":
+        (root / "dataset.json").write_text('{"classes": ["a", "b", "c"]}')
+    dataset = open_dataset(root)
+    assert (dataset.layout, dataset.drawn) == (layout, True)
+    assert run(["data", "split", str(root), "--seed", "3", "--held", "0.3"]) == 0
+    dataset = open_dataset(root)
+    assert not dataset.drawn
+    assert {s: len(i) for s, i in dataset.splits.items()} == {"train": 7, "val": 3}
+    assert run(["data", "split", str(root)]) == 2  # it has lists now
+
+
+def test_one_picture_cannot_be_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder_set(tmp_path / "d", 1)
+    assert "there is no val" in open_dataset(root).notes[0]
+    assert run(["data", "split", str(root)]) == 2
+    assert "expected at least two" in capsys.readouterr().err
+
+
+def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    """Some systems put a ._NAME beside every file they copy."""
+    root = folder_set(tmp_path / "d", 3)
+    (root / "images" / "._p0.png").write_bytes(b"\0\5\x16\7")
+    assert len(open_dataset(root).all_items()) == 3
 
 
 def by_part(root: Path, **counts: int) -> Path:
@@ -205,27 +247,6 @@ def test_all_problems_of_a_listing_are_told_at_once(tmp_path: Path) -> None:
     assert any("p1.png" in f for f in found)
 
 
-def test_problems_of_the_listing_do_not_hide_those_in_the_files(tmp_path: Path) -> None:
-    root = folder_set(tmp_path / "d", 6)
-    (root / "classes.txt").write_text("red\ngreen\nblue\n")
-    (root / "labels" / "p0.png").unlink()
-    strange = picture(1)[1]
-    strange[0, 0] = 9
-    Image.fromarray(strange).save(root / "labels" / "p1.png")
-    assert [p[:4] for p in told(lambda: open_dataset(root))] == ["D031"]
-    dataset = open_dataset(root, strict=False)
-    assert [p[:4] for p in told(lambda: refuse_problems(dataset, ["train", "val"]))] == [
-        "D012",
-        "D031",
-    ]
-    (root / "classes.txt").unlink()
-    Image.fromarray(np.repeat(strange[..., None] * [1, 2, 3], 1, 2).astype(np.uint8)).save(
-        root / "labels" / "p1.png"
-    )
-    found = told(lambda: open_dataset(root, strict=False))  # no classes can be concluded
-    assert [p[:4] for p in found] == ["D016", "D031"]
-
-
 def test_conversion_into_the_source_is_refused(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 3)
     with pytest.raises(UsageError, match="lies inside"):
@@ -250,86 +271,6 @@ def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     assert "split `test` is empty or missing; there are: train (6), val (2)" in problem
 
 
-def test_everything_inside_the_files_is_found_in_one_go(tmp_path: Path) -> None:
-    root = folder_set(tmp_path / "d", 12)
-    (root / "classes.txt").write_text("red\ngreen\nblue\n")
-    images, labels = root / "images", root / "labels"
-    strange = picture(0)[1]
-    strange[3, 7] = 9
-    Image.fromarray(strange).save(labels / "p0.png")
-    Image.fromarray(picture(1)[1][:20]).save(labels / "p1.png")
-    (images / "p2.png").write_bytes((images / "p2.png").read_bytes()[:200])
-    (images / "p3.png").write_bytes(b"")
-    (images / "p4.png").write_text("<html>not found</html>")
-    Image.fromarray(picture(5)[0]).save(labels / "p5.png")  # colours
-    (labels / "p6.png").unlink()
-    Image.fromarray(picture(6)[1]).save(labels / "p6.jpg")  # lossy
-    Image.fromarray(np.zeros((40, 48), np.float32)).save(images / "p7.tif")
-    (images / "p7.png").unlink()
-    found = told(lambda: refuse_problems(open_dataset(root), ["train", "val"]))
-    assert [(f[:4], next(w for w in f.split() if "/p" in w).split("/")[-1][:2]) for f in found] == [
-        ("D012", "p0"),
-        ("D013", "p1"),
-        ("D015", "p7"),
-        ("D016", "p5"),
-        ("D017", "p6"),
-        ("D020", "p2"),
-        ("D020", "p3"),
-        ("D020", "p4"),
-    ]
-    assert "value 9 names no class (1 px, first at x=7 y=3; expected 0..2, 255)" in found[0]
-
-
-def test_the_same_picture_in_two_splits_is_a_leak(tmp_path: Path) -> None:
-    root = folder_set(tmp_path / "d", 4)
-    (root / "splits").mkdir()
-    (root / "splits" / "train.txt").write_text("p0\np1\n")
-    (root / "splits" / "val.txt").write_text("p2\n")
-    (root / "images" / "p2.png").write_bytes((root / "images" / "p1.png").read_bytes())
-    found = [str(p) for p in inspect(open_dataset(root)).problems]
-    assert len(found) == 1
-    assert "p1.png (train)" in found[0]
-    assert "p2.png (val)" in found[0]
-
-
-def listed(root: Path, **splits: str) -> Path:
-    """A folder of six pictures with lists of them: ``train="01"`` names p0 and p1."""
-    folder_set(root, 6)
-    (root / "splits").mkdir()
-    for split, digits in splits.items():
-        (root / "splits" / f"{split}.txt").write_text("".join(f"p{d}\n" for d in digits))
-    return root
-
-
-def test_trainval_may_hold_train_and_val_but_is_not_scored_on_them(tmp_path: Path) -> None:
-    dataset = open_dataset(listed(tmp_path / "d", train="012", val="34", trainval="01234"))
-    assert not inspect(dataset).problems
-    assert not inspect(dataset, ["train", "val"]).problems
-    problems = told(lambda: refuse_problems(dataset, ["trainval", "val"]))
-    assert [p[:4] for p in problems] == ["D033", "D033"]
-    assert "(trainval) and" in problems[0]
-
-
-def test_a_split_without_any_label_is_refused(tmp_path: Path) -> None:
-    root = listed(tmp_path / "d", train="012", val="34")
-    for name in ("p3", "p4"):
-        Image.fromarray(np.full((40, 48), 255, np.uint8)).save(root / "labels" / f"{name}.png")
-    dataset = open_dataset(root)
-    assert not inspect(dataset, ["train"]).problems
-    problems = told(lambda: refuse_problems(dataset, ["train", "val"]))
-    assert any(p.startswith("D032") and "every pixel of split `val` is void" in p for p in problems)
-
-
-def test_absent_classes_and_empty_maps_are_warnings(tmp_path: Path) -> None:
-    root = folder_set(tmp_path / "d", 4)
-    (root / "classes.txt").write_text("red\ngreen\nblue\nnever\n")
-    Image.fromarray(np.full((40, 48), 255, np.uint8)).save(root / "labels" / "p0.png")
-    found = inspect(open_dataset(root))
-    assert not found.problems
-    assert "no pixel of `never` in split train" in found.warnings
-    assert "1 label maps are void everywhere: p0" in found.warnings
-
-
 @pytest.mark.parametrize("name", ["isbi2012", "ade20k_samples"])
 def test_real_folders_of_others(real_data: Path, name: str) -> None:
     """0/255 masks are refused with a hint; index masks are read."""
@@ -347,6 +288,9 @@ def test_fingerprints_tell_data_apart(tmp_path: Path) -> None:
     dataset = open_dataset(one)
     assert dataset.fingerprint("train") != dataset.fingerprint("val")
     assert dataset.fingerprint("train", "val") == dataset.fingerprint()
+    before = dataset.fingerprint()
+    Image.fromarray(picture(99)[0]).save(dataset.items("train")[0].image)
+    assert dataset.fingerprint() != before
 
 
 def test_more_than_255_classes_are_refused(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_json_holds_the_promised_keys_and_fractions(both: Evaluation) -> None:
 
 
 def test_intervals_are_the_bootstrap_of_the_counts(both: Evaluation) -> None:
-    assert both.interval == bootstrap(both.image_counts, statistic="mean_iu")
+    assert both.intervals["mean_iu"] == bootstrap(both.image_counts, statistic="mean_iu")
     low, high = both.as_dict()["intervals"]["pixel_accuracy"]
     assert (low, high) == (pytest.approx(2 / 3), pytest.approx(3 / 4))
 

@@ -84,6 +84,8 @@ def test_every_contradiction_is_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
+        ("seed=inf", "seed is 'inf', expected int"),
+        ("crop=infx3", "crop is"),
         ("seed=-1", "seed is -1, expected 0 to 4294967295"),
         ("seed=99999999999", "seed is 99999999999"),
         ("workers=-2", "workers is -2, expected 0 to"),

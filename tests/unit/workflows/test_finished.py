@@ -94,6 +94,18 @@ def test_an_output_that_someone_changed_is_not_replaced_unasked(
     assert contents(out) == whole
 
 
+def test_other_kinds_can_be_added_to_a_label_map_that_was_corrected(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out, "labels")
+    Image.fromarray(np.asarray(Image.open(out / "p2.png")) * 0).save(out / "p2.png")
+    corrected = (out / "p2.png").read_bytes()
+    assert predict(model, photos, out, "overlay").made == 3
+    assert (out / "p2.png").read_bytes() == corrected
+    assert [f["code"] for f in predict(model, photos, out, "labels").failures] == ["U003"]
+
+
 def test_killed_between_outputs_and_record_it_does_not_suspect_itself(
     model: models.Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,6 @@ def make_scenes(
         splits[PATTERN[index % len(PATTERN)]].append(name)
     facts = {"unit_metres": 0.001, "geometric_classes": GEOMETRIC_CLASSES, "cameras": cameras}
     write_json(out / "cameras.json", facts)
-    write_splits(out, splits)
+    write_splits(out / "splits", splits)
     write_description(out, SCENE_CLASSES, SCENE_PALETTE, f"pixelwise scenes, seed {seed}")
     return out

@@ -1,0 +1,128 @@
+"""Everything that training would stumble over is found beforehand, and told at once."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise.data.inspect import inspect, refuse_problems
+from pixelwise.data.layouts import open_dataset
+from pixelwise.errors import PixelwiseError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from make_data import folder_set, picture
+
+
+def told(call) -> list[str]:
+    """Code and text of every problem that a call raises."""
+    with pytest.raises(PixelwiseError) as caught:
+        call()
+    found = getattr(caught.value, "problems", ()) or (caught.value,)
+    return sorted(f"{p.code} {p}" for p in found)
+
+
+def test_problems_of_the_listing_do_not_hide_those_in_the_files(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 6)
+    (root / "classes.txt").write_text("red\ngreen\nblue\n")
+    (root / "labels" / "p0.png").unlink()
+    strange = picture(1)[1]
+    strange[0, 0] = 9
+    Image.fromarray(strange).save(root / "labels" / "p1.png")
+    assert [p[:4] for p in told(lambda: open_dataset(root))] == ["D031"]
+    dataset = open_dataset(root, strict=False)
+    assert [p[:4] for p in told(lambda: refuse_problems(dataset, ["train", "val"]))] == [
+        "D012",
+        "D031",
+    ]
+    (root / "classes.txt").unlink()
+    colours = np.stack([strange, 2 * strange, 3 * strange], axis=2)
+    for name in ("p1", "p2"):
+        Image.fromarray(colours).save(root / "labels" / f"{name}.png")
+    found = told(lambda: open_dataset(root, strict=False))  # no classes can be concluded
+    assert [p[:4] for p in found] == ["D016", "D016", "D031"]
+
+
+def test_everything_inside_the_files_is_found_in_one_go(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 12)
+    (root / "classes.txt").write_text("red\ngreen\nblue\n")
+    images, labels = root / "images", root / "labels"
+    strange = picture(0)[1]
+    strange[3, 7] = 9
+    Image.fromarray(strange).save(labels / "p0.png")
+    Image.fromarray(picture(1)[1][:20]).save(labels / "p1.png")
+    (images / "p2.png").write_bytes((images / "p2.png").read_bytes()[:200])
+    (images / "p3.png").write_bytes(b"")
+    (images / "p4.png").write_text("<html>not found</html>")
+    Image.fromarray(picture(5)[0]).save(labels / "p5.png")  # colours
+    (labels / "p6.png").unlink()
+    Image.fromarray(picture(6)[1]).save(labels / "p6.jpg")  # lossy
+    Image.fromarray(np.zeros((40, 48), np.float32)).save(images / "p7.tif")
+    (images / "p7.png").unlink()
+    found = told(lambda: refuse_problems(open_dataset(root), ["train", "val"]))
+    assert [(f[:4], next(w for w in f.split() if "/p" in w).split("/")[-1][:2]) for f in found] == [
+        ("D012", "p0"),
+        ("D013", "p1"),
+        ("D015", "p7"),
+        ("D016", "p5"),
+        ("D017", "p6"),
+        ("D020", "p2"),
+        ("D020", "p3"),
+        ("D020", "p4"),
+    ]
+    assert "value 9 names no class (1 px, first at x=7 y=3; expected 0..2, 255)" in found[0]
+
+
+def test_the_same_picture_in_two_splits_is_a_leak(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("p0\np1\n")
+    (root / "splits" / "val.txt").write_text("p2\n")
+    (root / "images" / "p2.png").write_bytes((root / "images" / "p1.png").read_bytes())
+    found = [str(p) for p in inspect(open_dataset(root)).problems]
+    assert len(found) == 1
+    assert "p1.png (train)" in found[0]
+    assert "p2.png (val)" in found[0]
+
+
+def listed(root: Path, **splits: str) -> Path:
+    """A folder of six pictures with lists of them: ``train="01"`` names p0 and p1."""
+    folder_set(root, 6)
+    (root / "splits").mkdir()
+    for split, digits in splits.items():
+        (root / "splits" / f"{split}.txt").write_text("".join(f"p{d}\n" for d in digits))
+    return root
+
+
+def test_trainval_may_hold_train_and_val_but_is_not_scored_on_them(tmp_path: Path) -> None:
+    dataset = open_dataset(listed(tmp_path / "d", train="012", val="34", trainval="01234"))
+    assert not inspect(dataset).problems
+    assert not inspect(dataset, ["train", "val"]).problems
+    problems = told(lambda: refuse_problems(dataset, ["trainval", "val"]))
+    assert [p[:4] for p in problems] == ["D033", "D033"]
+    assert "(trainval) and" in problems[0]
+
+
+def test_a_split_without_any_label_is_refused(tmp_path: Path) -> None:
+    """But a test split may be published without its labels."""
+    root = listed(tmp_path / "d", train="012", val="34", test="5")
+    blank = Image.fromarray(np.full((40, 48), 255, np.uint8))
+    blank.save(root / "labels" / "p5.png")
+    dataset = open_dataset(root)
+    assert not inspect(dataset).problems
+    for name in ("p3", "p4"):
+        blank.save(root / "labels" / f"{name}.png")
+    assert not inspect(dataset, ["train"]).problems
+    problems = told(lambda: refuse_problems(dataset, ["train", "val"]))
+    assert any(p.startswith("D032") and "every pixel of split `val` is void" in p for p in problems)
+
+
+def test_absent_classes_and_empty_maps_are_warnings(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    (root / "classes.txt").write_text("red\ngreen\nblue\nnever\n")
+    Image.fromarray(np.full((40, 48), 255, np.uint8)).save(root / "labels" / "p0.png")
+    found = inspect(open_dataset(root))
+    assert not found.problems
+    assert "no pixel of `never` in split train" in found.warnings
+    assert "1 label maps are void everywhere: p0" in found.warnings
