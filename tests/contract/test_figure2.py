@@ -35,9 +35,9 @@ def without_padding(padded: Net) -> Net:
         if isinstance(layer, spec.Conv | spec.MaxPool):
             net.add(dataclasses.replace(layer, pad=0))
         elif isinstance(layer, spec.Concat):
-            widest = max(layer.inputs, key=lambda name: net.views[name].field)
+            widest = max(layer.inputs, key=lambda name: net.sights[name].field)
             maps = [
-                x if net.views[x].map == net.views[widest].map else cropped(net, x, widest)
+                x if net.sights[x].map == net.sights[widest].map else cropped(net, x, widest)
                 for x in layer.inputs
             ]
             net.add(dataclasses.replace(layer, inputs=tuple(maps)))

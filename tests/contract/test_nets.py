@@ -134,7 +134,9 @@ def transparent(name: str) -> Network:
 def measured_window(network: Network, layer: str, cell: int, length: int) -> tuple[int, int]:
     """First and last input row that cell ``cell`` of ``layer`` feels, on a picture 1 px wide."""
     x = torch.full((1, 3, length, 1), 0.01, dtype=torch.float64, requires_grad=True)
-    across = network.net.views[layer].map.inverse().shift  # the column that is centred on the pixel
+    across = (
+        network.net.sights[layer].map.inverse().shift
+    )  # the column that is centred on the pixel
     column = min(max(0, round(across)), network.net.sizes(1)[layer] - 1)
     network.activations(x, [layer])[layer][0, 0, cell, column].backward()
     assert x.grad is not None
@@ -161,11 +163,11 @@ def test_receptive_field_by_gradient_is_that_by_arithmetic(name: str) -> None:
     scored = [n for n in net.layers if n.startswith("score_") and not n.endswith("c")]
     assert len(scored) == 4
     for layer in scored:
-        view = net.views[layer]
-        length = int(view.field) + 64
+        sight = net.sights[layer]
+        length = int(sight.field) + 64
         cell = net.sizes(length)[layer] // 2
-        centre = view.map.scale * cell + view.map.shift
-        half = (int(view.field) - 1) / 2
+        centre = sight.map.scale * cell + sight.map.shift
+        half = (int(sight.field) - 1) / 2
         expected = (float(centre) - half, float(centre) + half)
         assert measured_window(network, layer, cell, length) == expected, layer
 
@@ -174,7 +176,7 @@ def test_receptive_field_by_gradient_is_that_by_arithmetic(name: str) -> None:
 def test_no_score_sees_beyond_its_field_and_some_see_all_of_it(name: str) -> None:
     # a tile needs this much around it; which side a pixel sees further to depends on its phase
     network = transparent(name)
-    field = int(network.net.views["score"].field)
+    field = int(network.net.sights["score"].field)
     length = field + 40
     start = length // 2 - 16
     before, after = 0, 0

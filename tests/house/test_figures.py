@@ -43,11 +43,11 @@ def test_derivations_are_what_the_code_computes(index: int, net: str) -> None:
     walks = [
         t for t in tables(GEOMETRY) if t.header == ("layer", "added to the shift", "scale", "shift")
     ]
-    views = spec(net).views
+    sights = spec(net).sights
     told = derived(walks[index])
     assert len(told) >= 5
     for layer, (scale, shift) in told.items():
-        place = views[layer if layer in views else "score_fr"].map
+        place = sights[layer if layer in sights else "score_fr"].map
         assert (place.scale, place.shift) == (scale, shift), layer
 
 
@@ -70,9 +70,9 @@ def test_sizes_are_what_the_code_computes() -> None:
 
 
 def test_fields_are_what_the_code_computes() -> None:
-    views = spec("fcn8s-vgg16").views
+    sights = spec("fcn8s-vgg16").sights
     for layer, field, step in table(GEOMETRY, "VGG16").rows:
-        assert (views[layer].field, views[layer].map.scale) == (int(field), int(step)), layer
+        assert (sights[layer].field, sights[layer].map.scale) == (int(field), int(step)), layer
 
 
 def test_costs_of_the_geometries_are_true() -> None:

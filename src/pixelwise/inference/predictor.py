@@ -122,8 +122,8 @@ class Predictor:
     def grid(self) -> Grid:
         """Where the cells of ``scores`` lie on the picture."""
         net = self.net.net
-        view = net.views[net.output].map
-        return EVERY_PIXEL if view.scale == 1 else Grid.of(view, self.view.zooms[0])
+        seen = net.sights[net.output].map
+        return EVERY_PIXEL if seen.scale == 1 else Grid.of(seen, self.view.zooms[0])
 
     def _shown_sizes(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Heights and widths of the picture as the net will see it, checked before any work."""

@@ -90,7 +90,7 @@ def fuse_skip(
     fine = net.score(f"score_{label}", layer, classes)
     # A coarse map that begins inside the fine one is the smaller: Caffe's case. Where it begins at
     # or outside the fine one's rim (3x3 pools, tight pads) it also ends there or beyond.
-    if relative_offset(net.views[fine].map, net.views[coarse].map) > 0:
+    if relative_offset(net.sights[fine].map, net.sights[coarse].map) > 0:
         fine = net.crop(f"score_{label}c", fine, like=coarse)
     else:
         coarse = net.crop(f"{coarse}c", coarse, like=fine)

@@ -2,7 +2,7 @@
 
 ``Net`` is the builder in which the functions of the catalogue write (``net.conv(...)``,
 ``net.pool(...)``), each method returning the new layer's name. What follows (channels, sizes,
-views, parameters) is kept beside it, and a net whose maps do not align refuses to be written.
+sights, parameters) is kept beside it, and a net whose maps do not align refuses to be written.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from fractions import Fraction
 from pixelwise import geometry
 from pixelwise.errors import UsageError
 from pixelwise.nets import spec
-from pixelwise.nets.spec import Edge, Init, Layer, View
+from pixelwise.nets.spec import Edge, Init, Layer, Sight
 
 
 @dataclass
 class Net:
-    """Named layers with their channels and views; the last layer is the output.
+    """Named layers with their channels and sights; the last layer is the output.
 
     Attributes:
         layers: name to record, in order of execution.
         channels: name to number of channels.
-        views: name to what a cell sees of the input.
+        sights: name to what a cell sees of the input.
         top: the layer whose stride and receptive field the paper's table gives: the last one
             before any upsampling (``score_fr``; the classifier of a classification net).
     """
 
     layers: dict[str, Layer] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
-    views: dict[str, View] = field(default_factory=dict)
+    sights: dict[str, Sight] = field(default_factory=dict)
     top: str = ""
 
     # -- the vocabulary a net is written in ---------------------------------------------------
     def add(self, layer: Layer) -> str:
-        """Append a record whose inputs exist; derives its channels and view."""
+        """Append a record whose inputs exist; derives its channels and sight."""
         if layer.name in self.layers:
             raise UsageError("U002", f"layer {layer.name} is already in the net")
         missing = [name for name in layer.inputs if name not in self.layers]
@@ -44,10 +44,10 @@ class Net:
             raise UsageError(
                 "U002", f"layer {layer.name} reads {missing}, which come later or never"
             )
-        given = tuple(self.views[name] for name in layer.inputs)
-        view = layer.view(given) if given else View()
+        given = tuple(self.sights[name] for name in layer.inputs)
+        sight = layer.sight(given) if given else Sight()
         self.channels[layer.name] = layer.channels(self.given_channels(layer))
-        self.views[layer.name] = view
+        self.sights[layer.name] = sight
         self.layers[layer.name] = layer
         return layer.name
 
@@ -118,15 +118,15 @@ class Net:
         GoogLeNet, ResNet) it is 2 * by - 1 (fact sheet 1.6: parity is forced by alignment).
         """
         for kernel in (2 * by, 2 * by - 1):
-            view = self.views[src].through_deconv(kernel, by, 0)
-            offset = geometry.relative_offset(view.map, self.views[like].map)
+            sight = self.sights[src].through_deconv(kernel, by, 0)
+            offset = geometry.relative_offset(sight.map, self.sights[like].map)
             if offset.denominator == 1:
                 return self.add(spec.Deconv(name, (src,), kernel, by, learned, edge))
         raise UsageError("U002", f"{name}: no bilinear kernel aligns {src} with {like}")
 
     def crop(self, name: str, src: str, *, like: str) -> str:
         """Cut ``src`` to the frame of ``like``; the offset is computed, never typed."""
-        offset = geometry.crop_offset(self.views[src].map, self.views[like].map)
+        offset = geometry.crop_offset(self.sights[src].map, self.sights[like].map)
         return self.add(spec.Crop(name, (src, like), offset))
 
     def sum(self, name: str, *sources: str) -> str:
@@ -202,12 +202,12 @@ class Net:
     @property
     def stride(self) -> Fraction:
         """Input pixels between two cells of the top layer."""
-        return self.views[self.top].map.scale
+        return self.sights[self.top].map.scale
 
     @property
     def receptive_field(self) -> float:
         """Input pixels that a cell of the top layer sees, along one axis."""
-        return self.views[self.top].field
+        return self.sights[self.top].field
 
     @property
     def depth(self) -> int:

@@ -1,7 +1,7 @@
 """The vocabulary in which nets are written: one small frozen record per kind of operation.
 
 A net is an ordered list of named records; all else is derived from it. Every record carries its own
-rules: channels, output length, view of the input, parameters, multiply-adds. No torch in here;
+rules: channels, output length, sight of the input, parameters, multiply-adds. No torch in here;
 ``module.py`` carries a spec out.
 """
 
@@ -21,7 +21,7 @@ Edge = Literal["fade", "hold"]
 
 
 @dataclass(frozen=True)
-class View:
+class Sight:
     """What one cell of a map sees of the net's input, along one axis.
 
     ``map`` leads from the cell's index to the input coordinate of its centre; ``field`` is the
@@ -32,13 +32,13 @@ class View:
     map: CoordMap = CoordMap()  # noqa: RUF009 - it is frozen
     field: float = 1
 
-    def through_window(self, kernel: int, stride: int, pad: int, dilation: int = 1) -> View:
+    def through_window(self, kernel: int, stride: int, pad: int, dilation: int = 1) -> Sight:
         """After a sliding window: r + (span - 1) * j (fact sheet, section 7)."""
         reach = (geometry.span(kernel, dilation) - 1) * self.map.scale
         step = geometry.window_map(kernel, stride, pad, dilation)
-        return View(self.map.then(step), self.field + _whole(reach))
+        return Sight(self.map.then(step), self.field + _whole(reach))
 
-    def through_deconv(self, kernel: int, stride: int, pad: int) -> View:
+    def through_deconv(self, kernel: int, stride: int, pad: int) -> Sight:
         """After a deconvolution: r + (k - 1) * j, with the j after it.
 
         A cell reaches (k - 1) / 2 outputs to either side, so an output sees that far at most, and
@@ -46,7 +46,7 @@ class View:
         centred on the output, holds all of it: what a tile must carry around it.
         """
         step = self.map.then(geometry.deconv_map(kernel, stride, pad))
-        return View(step, self.field + _whole((kernel - 1) * step.scale))
+        return Sight(step, self.field + _whole((kernel - 1) * step.scale))
 
 
 def _whole(value: Fraction) -> float:
@@ -68,7 +68,7 @@ class Layer:
         """Output length along one axis from the inputs' lengths."""
         return given[0]
 
-    def view(self, given: tuple[View, ...]) -> View:
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         """What an output cell sees of the net's input, from what the inputs' cells see."""
         return given[0]
 
@@ -114,7 +114,7 @@ class Conv(Layer):
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return geometry.conv_size(given[0], self.kernel, self.stride, self.pad, self.dilation)
 
-    def view(self, given: tuple[View, ...]) -> View:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
         return given[0].through_window(self.kernel, self.stride, self.pad, self.dilation)
 
     def parameters(self, given: tuple[int, ...]) -> dict[str, tuple[int, ...]]:  # noqa: D102
@@ -141,7 +141,7 @@ class Deconv(Layer):
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return geometry.deconv_size(given[0], self.kernel, self.stride)
 
-    def view(self, given: tuple[View, ...]) -> View:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
         return given[0].through_deconv(self.kernel, self.stride, 0)
 
     def parameters(self, given: tuple[int, ...]) -> dict[str, tuple[int, ...]]:  # noqa: D102
@@ -165,7 +165,7 @@ class MaxPool(Layer):
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return geometry.pool_size(given[0], self.kernel, self.stride, self.pad, ceil=self.ceil)
 
-    def view(self, given: tuple[View, ...]) -> View:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
         return given[0].through_window(self.kernel, self.stride, self.pad)
 
 
@@ -179,7 +179,7 @@ class AvgPool(Layer):
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return geometry.pool_size(given[0], self.kernel, self.stride)
 
-    def view(self, given: tuple[View, ...]) -> View:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
         return given[0].through_window(self.kernel, self.stride, 0)
 
 
@@ -191,8 +191,8 @@ class GlobalAvgPool(Layer):
         del given
         return 1
 
-    def view(self, given: tuple[View, ...]) -> View:  # noqa: D102
-        return View(given[0].map, math.inf)
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+        return Sight(given[0].map, math.inf)
 
 
 @dataclass(frozen=True)
@@ -261,9 +261,9 @@ class Crop(Layer):
             )
         return want
 
-    def view(self, given: tuple[View, ...]) -> View:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
         step = CoordMap(shift=Fraction(self.offset))
-        return View(given[0].map.then(step), given[0].field)
+        return Sight(given[0].map.then(step), given[0].field)
 
 
 @dataclass(frozen=True)
@@ -275,16 +275,16 @@ class _Join(Layer):
             raise UsageError("U002", f"{self.name}: inputs {self.inputs} have sizes {given}")
         return given[0]
 
-    def view(self, given: tuple[View, ...]) -> View:
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         if len({v.map for v in given}) != 1:
             maps = ", ".join(
-                f"{name}: {view.map}" for name, view in zip(self.inputs, given, strict=True)
+                f"{name}: {sight.map}" for name, sight in zip(self.inputs, given, strict=True)
             )
             raise UsageError(
                 "U002", f"{self.name} joins maps that are not aligned ({maps})", "crop one of them"
             )
         # Aligned windows share their centre, so the union is the widest of them.
-        return View(given[0].map, max(v.field for v in given))
+        return Sight(given[0].map, max(v.field for v in given))
 
 
 @dataclass(frozen=True)

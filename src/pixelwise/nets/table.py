@@ -119,7 +119,7 @@ def layer_rows(net: Net, height: int, width: int) -> tuple[Row, ...]:
     macs = net.macs(height, width)
 
     def row(layer: spec.Layer) -> Row:
-        name, view = layer.name, net.views[layer.name]
+        name, sight = layer.name, net.sights[layer.name]
         shapes = layer.parameters(net.given_channels(layer)).values()
         return Row(
             name=name,
@@ -133,8 +133,8 @@ def layer_rows(net: Net, height: int, width: int) -> tuple[Row, ...]:
             channels=net.channels[name],
             height=rows[name],
             width=columns[name],
-            receptive_field=view.field,
-            total_stride=_number(view.map.scale),
+            receptive_field=sight.field,
+            total_stride=_number(sight.map.scale),
             parameters=sum(math.prod(shape) for shape in shapes),
             macs=macs[name],
         )

@@ -164,7 +164,7 @@ def test_constant_scores_stay_constant_in_tight_nets(trunk: str, stride: int) ->
 # -- away from the rim ----------------------------------------------------------------------------
 def interior(network: Network, length: int) -> slice:
     """Pixels whose scores see the picture and nothing beyond it."""
-    reach = math.ceil((network.net.views["score"].field - 1) / 2)
+    reach = math.ceil((network.net.sights["score"].field - 1) / 2)
     assert length - 2 * reach >= 32, "the picture is too small to have an interior"
     return slice(reach, length - reach)
 

@@ -18,8 +18,8 @@ from pixelwise.nets.spec import (
     Deconv,
     GlobalAvgPool,
     Relu,
+    Sight,
     Sum,
-    View,
 )
 
 
@@ -52,7 +52,7 @@ def test_what_follows_from_a_small_net_by_hand() -> None:
     # field: 3, pool 4 at stride 2, conv2 4 + 2 * 2 = 8
     assert (net.receptive_field, net.stride, net.depth) == (8, 2, 3)
     # pool cell 0 is centred on pixel 1/2
-    assert net.views["score_fr"].map == CoordMap(Fraction(2), Fraction(1, 2))
+    assert net.sights["score_fr"].map == CoordMap(Fraction(2), Fraction(1, 2))
     assert net.crops() == {"score": 1}
     assert net.sizes(7) == {
         "data": 7,
@@ -115,11 +115,11 @@ def test_a_refused_layer_leaves_no_trace() -> None:
         net.sum("bad", "conv1", "pool1")
     assert "bad" not in net.layers
     assert "bad" not in net.channels
-    assert "bad" not in net.views
+    assert "bad" not in net.sights
     with pytest.raises(UsageError):
         net.sum("bad", "conv1", "data")  # aligned, but 8 and 3 channels
     assert "bad" not in net.layers
-    assert "bad" not in net.views
+    assert "bad" not in net.sights
 
 
 def test_joining_maps_of_different_stride_names_the_layer_and_both_maps() -> None:
@@ -144,7 +144,7 @@ def test_concatenation_adds_channels_and_takes_the_widest_field() -> None:
     net = small()
     net.add(Concat("both", ("conv1", "data")))
     assert net.channels["both"] == 11
-    assert net.views["both"] == View(CoordMap(), 3)
+    assert net.sights["both"] == Sight(CoordMap(), 3)
 
 
 def test_a_join_of_unlike_sizes_names_the_layer() -> None:
@@ -212,7 +212,7 @@ def test_dilation_spans() -> None:
     net = Net()
     net.data(1)
     net.add(Conv("atrous", ("data",), 1, kernel=3, pad=4, dilation=4))
-    assert net.views["atrous"] == View(CoordMap(), 9)
+    assert net.sights["atrous"] == Sight(CoordMap(), 9)
     assert net.sizes(20)["atrous"] == 20
 
 

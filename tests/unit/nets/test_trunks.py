@@ -63,7 +63,7 @@ def test_vgg_maps_are_those_of_the_fact_sheet() -> None:
     }
     net = spec("fcn32s-vgg16")
     for layer, (stride, b) in published.items():
-        back = net.views[layer].map.inverse()
+        back = net.sights[layer].map.inverse()
         assert (back.scale, back.shift) == (Fraction(1, stride), Fraction(b)), layer
 
 
@@ -118,8 +118,8 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_receptive_fields_grow_as_in_the_fact_sheet(name: str) -> None:
-    views = spec(name).views
-    assert {layer: views[layer].field for layer in FIELDS[name]} == FIELDS[name]
+    sights = spec(name).sights
+    assert {layer: sights[layer].field for layer in FIELDS[name]} == FIELDS[name]
 
 
 @pytest.mark.parametrize(
@@ -170,10 +170,10 @@ def test_geometries_of_a_trunk_have_the_same_parameters_and_field() -> None:
 def test_tight_grids_are_the_caffe_grids_modulo_the_stride() -> None:
     for trunk in ("alexnet", "vgg16", "googlenet"):
         caffe, tight = spec(f"fcn32s-{trunk}"), spec(f"fcn32s-{trunk}-tight")
-        for layer, view in caffe.views.items():
+        for layer, sight in caffe.sights.items():
             if layer in ("score", "upscore"):
                 continue
-            shift = (tight.views[layer].map.shift - view.map.shift) / view.map.scale
+            shift = (tight.sights[layer].map.shift - sight.map.shift) / sight.map.scale
             assert shift.denominator == 1, layer
 
 
