@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pixelwise.errors import DataError, UsageError
 from pixelwise.metrics.bootstrap import Interval, bootstrap
 from pixelwise.metrics.confusion import Counts, confusion
-from pixelwise.metrics.protocols import ProtocolRow, protocol_rows, tallies
+from pixelwise.metrics.protocols import ProtocolRow, iu_per_image, protocol_rows, tallies
 from pixelwise.metrics.scores import ClassRow, Scores, per_class, scores
 
 _DRAWS = 1000  # bootstrap draws; the ends of the interval then move by about a tenth of its width
@@ -97,12 +97,10 @@ class Evaluation:
     def per_image(self) -> tuple[ImageRow, ...]:
         """Each image's own mean IU and pixel accuracy, in order."""
         tally = tallies(self.image_counts)
-        seen = tally.truth > 0
-        union = tally.truth + tally.guess - tally.hits
-        iu = np.divide(tally.hits, union, out=np.zeros(union.shape), where=seen)
+        sums = zip(iu_per_image(tally), tally.hits.sum(1), tally.truth.sum(1), strict=True)
         return tuple(
-            _image_row(name, float(iu[i].sum()), int(seen[i].sum()), tally.hits[i], tally.truth[i])
-            for i, name in enumerate(self.names)
+            ImageRow(name, float(iu), float(hits / truth)) if truth else ImageRow(name, None, None)
+            for name, (iu, hits, truth) in zip(self.names, sums, strict=True)
         )
 
     def timed(self, seconds_per_image: float) -> Evaluation:
@@ -164,9 +162,3 @@ def evaluate(
 def _narrow(counts: Counts) -> npt.NDArray[np.integer[Any]]:
     """int32 where it fits: 500 images of 150 classes then take 45 MB."""
     return counts.astype(np.int32) if counts.max(initial=0) < 2**31 else counts
-
-
-def _image_row(name: str, iu_sum: float, seen: int, hits: Counts, truth: Counts) -> ImageRow:
-    if not seen:
-        return ImageRow(name, None, None)
-    return ImageRow(name, iu_sum / seen, float(hits.sum() / truth.sum()))

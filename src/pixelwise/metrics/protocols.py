@@ -169,11 +169,17 @@ def _imagewise_micro(tally: Tallies) -> float:
     return _mean(_iu(*sums, nothing=1.0))
 
 
-def _per_image(tally: Tallies) -> float:
+def iu_per_image(tally: Tallies) -> Floats:
+    """(N,) mean IU of each image over the classes in its own truth; NaN where all is void."""
     seen = tally.truth > 0
     iu = np.where(seen, _iu(tally.hits, tally.truth, tally.guess, nothing=0.0), 0.0)
-    counted = seen.any(axis=1)
-    return _mean(iu[counted].sum(1) / seen[counted].sum(1))
+    count = seen.sum(1)
+    return np.divide(iu.sum(1), count, out=np.full(len(iu), np.nan), where=count > 0)
+
+
+def _per_image(tally: Tallies) -> float:
+    found = iu_per_image(tally)
+    return _mean(found[np.isfinite(found)])
 
 
 def _micro(tally: Tallies) -> float:
