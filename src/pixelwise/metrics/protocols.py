@@ -174,7 +174,8 @@ def iu_per_image(tally: Tallies) -> Floats:
     seen = tally.truth > 0
     iu = np.where(seen, _iu(tally.hits, tally.truth, tally.guess, nothing=0.0), 0.0)
     count = seen.sum(1)
-    return np.divide(iu.sum(1), count, out=np.full(len(iu), np.nan), where=count > 0)
+    mean: Floats = np.divide(iu.sum(1), count, out=np.full(len(iu), np.nan), where=count > 0)
+    return mean
 
 
 def _per_image(tally: Tallies) -> float:
