@@ -28,17 +28,23 @@ class Inspection:
     """What was found."""
 
     dataset: DataSet
-    counts: dict[str, NDArray[np.int64]]
-    """Split to (K,) pixels by class."""
-    images_with: dict[str, NDArray[np.int64]]
-    """Split to (K,) pictures in which the class occurs."""
+    counted: Mapping[str, tuple[Counts, ...]]
+    """Split to the counts of its samples that could be read."""
     sizes: Counter[str]
     """WIDTHxHEIGHT to pictures."""
     problems: tuple[DataError, ...]
     """Training refuses while there is one."""
     warnings: tuple[str, ...]
-    counted: Mapping[str, tuple[Counts, ...]]
-    """Split to the counts of its samples that could be read."""
+
+    @property
+    def counts(self) -> dict[str, NDArray[np.int64]]:
+        """Split to (K,) pixels by class."""
+        return {s: _table(self.dataset, rows).sum(0) for s, rows in self.counted.items()}
+
+    @property
+    def images_with(self) -> dict[str, NDArray[np.int64]]:
+        """Split to (K,) pictures in which the class occurs."""
+        return {s: (_table(self.dataset, rows) > 0).sum(0) for s, rows in self.counted.items()}
 
     def statistics(self, split: str) -> Statistics:
         """Of a split that was inspected."""
@@ -46,7 +52,7 @@ class Inspection:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
-        d = self.dataset
+        d, pixels, images = self.dataset, self.counts, self.images_with
         return {
             "root": str(d.root),
             "layout": d.layout,
@@ -56,8 +62,8 @@ class Inspection:
                 {
                     "name": name,
                     "colour": list(d.palette[i]),
-                    "pixels": {s: int(c[i]) for s, c in self.counts.items()},
-                    "images": {s: int(c[i]) for s, c in self.images_with.items()},
+                    "pixels": {s: int(c[i]) for s, c in pixels.items()},
+                    "images": {s: int(c[i]) for s, c in images.items()},
                 }
                 for i, name in enumerate(d.classes)
             ],
@@ -96,7 +102,6 @@ def inspect(
     """
     chosen = {s: dataset.items(s) for s in splits} or dict(dataset.splits)
     items = {item.name: item for members in chosen.values() for item in members}
-    k = len(dataset.classes)
     read = read or dataset.read
 
     def look(item: Item) -> _Seen:
@@ -121,13 +126,15 @@ def inspect(
     }
     needed = splits or ("train", "val")  # the labels of a test split may be withheld
     problems += _nothing_labelled(dataset, {s: c for s, c in counted.items() if s in needed})
-    zero = np.zeros((1, k), np.int64)
-    tables = {s: np.vstack([zero, *(c.labels[:k] for c in rows)]) for s, rows in counted.items()}
-    counts = {s: t.sum(0) for s, t in tables.items()}
-    within = {s: (t > 0).sum(0) for s, t in tables.items()}
     sizes = Counter(s.size for s in seen.values() if s.size)
-    warnings = _warnings(dataset, counts, seen)
-    return Inspection(dataset, counts, within, sizes, tuple(problems), tuple(warnings), counted)
+    warnings = _warnings(dataset, counted, seen)
+    return Inspection(dataset, counted, sizes, tuple(problems), tuple(warnings))
+
+
+def _table(dataset: DataSet, rows: Sequence[Counts]) -> NDArray[np.int64]:
+    """(N + 1, K) pixels by sample and class, after a row of zeros: there may be no sample."""
+    k = len(dataset.classes)
+    return np.vstack([np.zeros((1, k), np.int64), *(c.labels[:k] for c in rows)])
 
 
 def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[DataError]:
@@ -163,12 +170,12 @@ def _nothing_labelled(
 
 
 def _warnings(
-    dataset: DataSet, counts: dict[str, NDArray[np.int64]], seen: dict[str, _Seen]
+    dataset: DataSet, counted: Mapping[str, Sequence[Counts]], seen: Mapping[str, _Seen]
 ) -> list[str]:
     found = [
         f"no pixel of `{dataset.classes[i]}` in split {split}"
-        for split, table in counts.items()
-        for i in np.flatnonzero(table == 0)
+        for split, rows in counted.items()
+        for i in np.flatnonzero(_table(dataset, rows).sum(0) == 0)
     ]
     empty = [n for n, s in seen.items() if s.counts and not s.counts.labels[:VOID].any()]
     if empty:
