@@ -4,13 +4,8 @@ Every scene is a function of (seed, index): colour picture, depth, semantic and 
 camera and gravity. Nothing is stored; 200 scenes take seconds.
 """
 
-from pixelwise.data.scenes.compose import (
-    GEOMETRIC_CLASSES,
-    SCENE_CLASSES,
-    SCENE_PALETTE,
-    Scene,
-    scene,
-)
+from pixelwise.data.scenes.compose import Scene, scene
+from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.data.scenes.write import make_scenes
 
 __all__ = [

@@ -1,48 +1,15 @@
-"""Rooms and streets put together from solids, looked at through a pinhole camera, and lit."""
+"""A world looked at through a pinhole camera, lit, and put on film: the scene and its truth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.scenes import textures as paint
-from pixelwise.data.scenes.solids import Ball, Box, Floats, Hits, Plane, Post, Solid, Texture
-
-SCENE_CLASSES = (
-    "floor",
-    "wall",
-    "ceiling",
-    "door",
-    "furniture",
-    "ball",
-    "sky",
-    "road",
-    "grass",
-    "building",
-    "tree",
-    "car",
-)
-SCENE_PALETTE = (
-    (176, 137, 104),
-    (222, 203, 164),
-    (240, 240, 235),
-    (140, 86, 75),
-    (148, 103, 189),
-    (255, 127, 14),
-    (143, 197, 245),
-    (110, 110, 120),
-    (140, 200, 75),
-    (214, 93, 93),
-    (34, 120, 60),
-    (31, 90, 200),
-)
-GEOMETRIC_CLASSES = ("sky", "horizontal", "vertical")
-SKY, HORIZONTAL, VERTICAL = 0, 1, 2
-
-World = Literal["room", "street"]
+from pixelwise.data.scenes.solids import Box, Floats, Hits
+from pixelwise.data.scenes.worlds import HORIZONTAL, SKY, VERTICAL, Thing, World, things_of
 
 
 @dataclass(frozen=True)
@@ -101,17 +68,6 @@ class Scene:
     """Unit vector in camera coordinates (x right, y down, z forward)."""
 
 
-@dataclass(frozen=True)
-class Thing:
-    """A solid with its class and its surface; a box's level faces count as horizontal."""
-
-    solid: Solid
-    label: int
-    texture: Texture
-    level: bool = False
-    """Horizontal whatever the normal says (floor, road), else by the normal for boxes."""
-
-
 def scene(seed: int, index: int, size: tuple[int, int] = (96, 128)) -> Scene:
     """Scene ``index`` of a seed; even ones are rooms, odd ones streets.
 
@@ -123,7 +79,7 @@ def scene(seed: int, index: int, size: tuple[int, int] = (96, 128)) -> Scene:
     rng = np.random.default_rng([seed, index])
     world: World = "room" if index % 2 == 0 else "street"
     camera = _camera(rng, world, size)
-    things = _room(rng, camera) if world == "room" else _street(rng, camera)
+    things = things_of(world, rng, camera.height)
     rays = camera.rays(size)
     noise = np.random.default_rng([seed, index, 1])  # of its own: sizes differ, scenes must not
     image, depth, semantic, geometric = _look(rng, noise, things, rays, world, size)
@@ -148,158 +104,6 @@ def _camera(rng: np.random.Generator, world: World, size: tuple[int, int]) -> Ca
     )
 
 
-def _tone(rng: np.random.Generator, low: float = 0.25, high: float = 0.9) -> Floats:
-    """A random colour, not too grey."""
-    value, hue = rng.uniform(low, high), rng.uniform(0, 2 * np.pi)
-    swing = rng.uniform(0.05, 0.35) * np.cos(hue + np.array([0, 2.09, 4.19]))
-    return np.clip(value + swing, 0.03, 1)
-
-
-def _surface(rng: np.random.Generator) -> Texture:
-    """A random upright surface."""
-    first, second = _tone(rng), _tone(rng)
-    seed = int(rng.integers(1 << 30))
-    match int(rng.integers(4)):
-        case 0:
-            return paint.stripes(first, 0.8 * first + 0.2 * second, rng.uniform(0.15, 0.5))
-        case 1:
-            return paint.bricks(
-                first, np.full(3, rng.uniform(0.5, 0.8)), rng.uniform(0.07, 0.12), seed
-            )
-        case 2:
-            return paint.planks(first, 0.7 * first + 0.3 * second, rng.uniform(0.15, 0.4), seed)
-        case _:
-            return paint.plain(first, seed)
-
-
-# -- worlds ----------------------------------------------------------------------------------
-def _room(rng: np.random.Generator, camera: Camera) -> list[Thing]:
-    """Four walls, a floor and a ceiling turned a little, a door, furniture, balls."""
-    h = camera.height
-    wide, deep, high = rng.uniform(3.6, 6), rng.uniform(4.2, 7), rng.uniform(2.4, 3.0)
-    turn = rng.uniform(-0.5, 0.5)
-    c, s = np.cos(turn), np.sin(turn)
-    back = deep / 2 - rng.uniform(0.4, 1.2)  # the camera stands near the wall behind it
-    aside = rng.uniform(-0.2, 0.2) * wide
-    centre = (c * aside - s * back, h - high / 2, s * aside + c * back)
-    seed = int(rng.integers(1 << 30))
-    floor = (
-        paint.planks(_tone(rng, 0.3, 0.6), _tone(rng, 0.3, 0.6), rng.uniform(0.1, 0.25), seed)
-        if rng.random() < 0.5
-        else paint.checker(_tone(rng), _tone(rng, 0.5, 0.95), rng.uniform(0.25, 0.6))
-    )
-    above = paint.plain(np.full(3, rng.uniform(0.8, 0.97)), seed, 0.02)
-    things = [
-        Thing(Plane(h), 0, floor, level=True),
-        Thing(Plane(h - high), 2, above, level=True),
-        Thing(Box(centre, (wide, 40.0, deep), turn, inside=True), 1, _surface(rng)),
-    ]
-    frame = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])  # the room's axes to the world's
-
-    def place(x: float, y: float, z: float) -> tuple[float, float, float]:
-        p = frame @ np.array([x * wide / 2, 0, z * deep / 2]) + [centre[0], 0, centre[2]]
-        return float(p[0]), y, float(p[2])
-
-    for wall in rng.permutation(3)[: int(rng.integers(1, 3))]:  # doors, on walls that can be seen
-        tall = rng.uniform(1.9, 2.15)
-        if wall == 0:
-            at, thin = place(rng.uniform(-0.6, 0.6), h - tall / 2, 0.985), (1.0, tall, 0.06)
-        else:
-            side = 0.985 if wall == 1 else -0.985
-            at, thin = place(side, h - tall / 2, rng.uniform(0.2, 0.7)), (0.06, tall, 1.0)
-        board = paint.planks(_tone(rng, 0.2, 0.6), _tone(rng, 0.2, 0.6), 0.25, seed + 3)
-        things.append(Thing(Box(at, thin, turn), 3, board))
-    for _ in range(int(rng.integers(2, 5))):
-        w, t, d = rng.uniform(0.5, 1.4), rng.uniform(0.4, 1.4), rng.uniform(0.4, 0.9)
-        at = place(rng.uniform(-0.75, 0.75), h - t / 2, rng.uniform(0.0, 0.85))
-        box = Box(at, (w, t, d), turn + rng.choice([0, 0, rng.uniform(-0.6, 0.6)]))
-        things.append(Thing(box, 4, _surface(rng)))
-    for _ in range(int(rng.integers(1, 4))):
-        r = rng.uniform(0.18, 0.42)
-        x, y, z = place(rng.uniform(-0.7, 0.7), h - r, rng.uniform(-0.1, 0.6))
-        two = paint.stripes(_tone(rng, 0.4, 0.9), _tone(rng, 0.4, 0.9), r * rng.uniform(0.6, 1.6))
-        things.append(Thing(Ball((x, y, z), r), 5, two))
-    return things
-
-
-def _street(rng: np.random.Generator, camera: Camera) -> list[Thing]:
-    """A road through grass, houses along it, trees, cars."""
-    h, seed = camera.height, int(rng.integers(1 << 30))
-    turn, wide = rng.uniform(-0.35, 0.35), rng.uniform(4.5, 8)
-    shift = rng.uniform(-0.25, 0.25) * wide
-    green = np.array([0.3, 0.5, 0.2]) * rng.uniform(0.7, 1.4) + rng.normal(0, 0.05, 3)
-    grass = paint.meadow(np.clip(green * 0.6, 0, 1), np.clip(green * 1.3, 0, 1), seed)
-    grey = np.full(3, rng.uniform(0.25, 0.55)) + rng.normal(0, 0.02, 3)
-    c, s = np.cos(turn), np.sin(turn)
-
-    def place(x: float, y: float, z: float) -> tuple[float, float, float]:
-        return c * x - s * z, y, s * x + c * z
-
-    road = Box(
-        place(shift, h + 0.5, 200), (wide, 1.04, 480), turn
-    )  # two centimetres above the grass
-    things = [
-        Thing(Plane(h), 8, grass, level=True),
-        Thing(road, 7, _asphalt(grey, wide, seed), level=True),
-    ]
-    for side in (-1.0, 1.0):
-        z = rng.uniform(6, 12)
-        while z < 45:
-            w, tall, long = rng.uniform(5, 9), rng.uniform(4, 11), rng.uniform(6, 12)
-            if rng.random() < 0.7:
-                x = shift + side * (wide / 2 + rng.uniform(2.5, 6) + w / 2)
-                glass = np.array([0.25, 0.32, 0.42]) * rng.uniform(0.6, 1.5)
-                front = paint.facade(
-                    _surface(rng), glass, rng.uniform(2.4, 3.2), rng.uniform(1.8, 3)
-                )
-                house = Box(place(x, h - tall / 2, z + long / 2), (w, tall, long), turn)
-                things.append(Thing(house, 9, front))
-            z += long + rng.uniform(1, 6)
-    for _ in range(int(rng.integers(2, 6))):
-        side, z = float(rng.choice([-1, 1])), rng.uniform(6, 26)
-        x, y, z = place(shift + side * (wide / 2 + rng.uniform(0.8, 3.0)), h, z)
-        stem, crown = rng.uniform(1.2, 2.4), rng.uniform(0.9, 1.9)
-        leaf = np.array([0.2, 0.42, 0.16]) * rng.uniform(0.6, 1.4) + rng.normal(0, 0.06, 3)
-        bark = paint.plain(np.array([0.35, 0.25, 0.18]) * rng.uniform(0.7, 1.3), seed, 0.3)
-        leaves = paint.meadow(np.clip(leaf * 0.5, 0, 1), np.clip(leaf * 1.3, 0, 1), seed + 5)
-        stretch = rng.uniform(0.9, 1.5)
-        things.append(Thing(Post(x, z, 0.09 * crown + 0.08, y - stem - 0.5, y), 10, bark))
-        top = Ball((x, y - stem - crown * stretch * 0.8, z), crown, stretch)
-        things.append(Thing(top, 10, leaves))
-    for _ in range(int(rng.integers(1, 4))):
-        x, _, z = place(
-            shift + float(rng.choice([-1, 1])) * wide * rng.uniform(0.2, 0.36),
-            0,
-            rng.uniform(5.5, 20),
-        )
-        coat = paint.plain(_tone(rng, 0.2, 0.85), seed + 9, 0.03)
-        dark = paint.plain(np.array([0.12, 0.14, 0.18]), seed + 10)
-        things.append(Thing(Box((x, h - 0.62, z), (1.75, 0.75, 4.1), turn), 11, _wheels(coat)))
-        things.append(Thing(Box((x, h - 1.2, z + 0.2), (1.5, 0.55, 2.1), turn), 11, dark))
-        things.append(Thing(Box((x, h - 1.5, z + 0.2), (1.5, 0.08, 2.1), turn), 11, coat))
-        things.append(Thing(Box((x, h - 0.16, z), (1.6, 0.3, 3.6), turn), 11, dark))
-    return things
-
-
-def _asphalt(grey: Floats, wide: float, seed: int) -> Texture:
-    def texture(u: Floats, v: Floats) -> Floats:
-        rough = 0.85 + 0.3 * paint.grain(u, v, 0.2, seed)
-        dash = (np.abs(u) < 0.09) & (v / 4 % 1 < 0.5)
-        kerb = np.abs(np.abs(u) - wide / 2 + 0.25) < 0.07
-        return np.where((dash | kerb)[:, None], 0.85, grey * rough[:, None])
-
-    return texture
-
-
-def _wheels(coat: Texture) -> Texture:
-    def texture(u: Floats, v: Floats) -> Floats:
-        wheel = (np.hypot(np.abs(u) - 1.3, v - 0.75) < 0.33) & (np.abs(u) > 0.9)
-        return np.where(wheel[:, None], 0.08, coat(u, v))
-
-    return texture
-
-
-# -- light -----------------------------------------------------------------------------------
 def _look(
     rng: np.random.Generator,
     noise: np.random.Generator,

@@ -8,12 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.canonical import write_description, write_splits
-from pixelwise.data.scenes.compose import (
-    GEOMETRIC_CLASSES,
-    SCENE_CLASSES,
-    SCENE_PALETTE,
-    scene,
-)
+from pixelwise.data.scenes.compose import scene
+from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.errors import UsageError
 from pixelwise.files import write_json
 from pixelwise.images import write_image, write_labels, write_raw
