@@ -150,7 +150,8 @@ def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> 
     """A ``UsageError`` that lists the known names, the most similar first."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    ending = [k for k in known if k.rpartition(".")[2] == name]  # lr for optim.lr
+    close = ending or get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"; did you mean {', '.join(f'`{c}`' for c in close)}?" if close else ""
     return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or _listed(known))
 

@@ -185,11 +185,7 @@ def write_labels(
     info = PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
-    if labels.dtype == np.uint16:
-        image = Image.fromarray(labels)
-    else:
-        image = Image.fromarray(labels, mode="L")
-        image.putpalette(full_palette(palette).tobytes())
+    image = label_image(labels, palette)
     return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=info))
 
 
@@ -212,6 +208,14 @@ def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, kind, quality=88)
     return buffer.getvalue()
+
+
+def label_image(labels: Labels, palette: Array) -> Image.Image:
+    """A label map as a PIL image of class ids that shows their colours; uint16 as plain grey."""
+    image = Image.fromarray(labels)
+    if labels.dtype == np.uint8:
+        image.putpalette(full_palette(palette).tobytes())
+    return image
 
 
 # -- in memory -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,12 @@ from pixelwise.nets.net import Net
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 from pixelwise.weights.files import weight_file
 from pixelwise.weights.sniff import sniff
+from pixelwise.weights.surgery import score_layers
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
+
+log = logging.getLogger(__name__)
 
 Picture = Path | str | NDArray[np.uint8]
 
@@ -161,6 +165,8 @@ def load(
         shape_only = Network(net)
     header, tensors = load_checkpoint(path, net=shape_only)
     module = filled(net, tensors)
+    if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(module)):
+        log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
     predictor = Predictor(module, preprocess, view=view or told, precision=precision, device=where)
     return Model(predictor, header, path)
 

@@ -62,6 +62,22 @@ def test_own_data_from_pictures_to_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert not re.search(r"(?:src|href)=[\"']https?:", report)
 
 
+def test_library_lines_of_the_python_page_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_data(tmp_path / "my-data", tmp_path / "photos")
+    (training,) = [c for c in own_data_commands() if c.startswith("pixelwise train")]
+    assert typed(training) == 0
+    shutil.copy(tmp_path / "photos" / "mine.png", tmp_path / "photo.jpg")
+    known: dict[str, object] = {}
+    for code in blocks(ROOT / "docs" / "python.md", "python"):
+        exec(compile(code, "python.md", "exec"), known)
+    assert read_labels(tmp_path / "mask.png").shape == (40, 48)
+    assert known["net"].net.sights["score_fr"].field == 404  # type: ignore[attr-defined]
+    assert (tmp_path / "runs" / "from-python" / "report.html").exists()
+
+
 def test_library_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_data(tmp_path / "my-data", tmp_path / "photos")

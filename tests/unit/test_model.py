@@ -42,7 +42,8 @@ def test_five_lines(path: Path, tmp_path: Path) -> None:
     assert result.labels.dtype == np.uint8
     assert sum(result.areas().values()) == pytest.approx(1)
     palette = np.array(HEADER.palette, np.uint8)
-    assert np.array_equal(np.asarray(result.mask), palette[result.labels])
+    assert np.array_equal(np.asarray(result.mask), result.labels)
+    assert np.array_equal(np.asarray(result.mask.convert("RGB")), palette[result.labels])
     assert np.array_equal(result.image, images.read_image(source))
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Sequence
 
 import typer
 from typer.exceptions import TyperException
@@ -27,6 +28,7 @@ from pixelwise.cli import (
 from pixelwise.cli.console import emit_json, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
 
+SHOWN_HINTS = 5  # for different kinds of problems
 SHOWN = 20  # problems of one error that are printed; --json has all of them
 
 app = typer.Typer(
@@ -115,9 +117,17 @@ def _told(error: PixelwiseError, *, as_json: bool) -> int:
         say(f"  {problem.code}: {problem}")
     if len(problems) > SHOWN:
         say(f"  ... and {len(problems) - SHOWN} more (--json lists all)")
-    if error.hint:
-        say(f"hint: {error.hint}")
+    for hint in _hints(error, problems):
+        say(f"hint: {hint}")
     return code
+
+
+def _hints(error: PixelwiseError, problems: Sequence[DataError]) -> list[str]:
+    """The error's own, else one for each kind of problem."""
+    if error.hint or not problems:
+        return [error.hint] if error.hint else []
+    by_code = {p.code: p.hint for p in reversed(problems) if p.hint}
+    return [f"{code}: {by_code[code]}" for code in sorted(by_code)][:SHOWN_HINTS]
 
 
 def _bug(error: Exception) -> PixelwiseError:

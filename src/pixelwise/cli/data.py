@@ -47,6 +47,7 @@ def _print(found: Inspection) -> None:
     facts: list[tuple[object, ...]] = [
         ("layout", f"{d.layout} ({d.evidence})"),
         ("pictures", len(d.all_items())),
+        ("read without a problem", sum(found.sizes.values())),
         ("sizes", ", ".join(f"{size}: {n:,}" for size, n in found.sizes.most_common(5))),
         *(("note", note) for note in d.notes),
     ]
@@ -100,7 +101,8 @@ def split_data(
         raise UsageError("U002", f"--held is {held}, expected a share between 0 and 1")
     dataset = open_dataset(data)
     if not dataset.drawn:
-        raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own")
+        hint = "remove its lists first, if others are to be drawn"
+        raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own", hint)
     if len(dataset.all_items()) < 2:
         raise UsageError("U002", f"{data} holds one picture, expected at least two to split")
     fit, out = by_seed(dataset.all_items(), seed, held=held)

@@ -53,6 +53,8 @@ def predict(
         emit_json(done.as_dict())
     for failure in done.failures[:SHOWN]:
         say(f"failed {failure['code']}: {failure['error']}")
+        if failure["hint"]:
+            say(f"  hint: {failure['hint']}")
     say(
         f"{done.made} made, {done.skipped} already there, {len(done.failures)} failed; in {out}"
         + (f" (see {out / plan.failures})" if done.failures else "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import say
+from pixelwise.cli.console import emit_json, say
 from pixelwise.runfolder import RECIPE, REPORT, STATE
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="also write RUN/tensorboard (extra)")
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """Train a net; --resume goes on bit for bit.
 
@@ -64,6 +65,12 @@ def train(
         best = carry_out(recipe, out, resume=resume, watch=both)
     if first:
         say(f"weights: {best}\nreport:  {out / REPORT}")
+    if first and json:
+        from pixelwise.weights.checkpoint import read_header
+
+        told = read_header(best)
+        facts = {"weights": str(best), "report": str(out / REPORT), "step": told.step}
+        emit_json({**facts, "scores": dict(told.scores)})
 
 
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:

@@ -124,11 +124,13 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     raise_all(root, problems)
     known = sorted(seen - {VOID})
     if seen == {0, VOID} or (known and known[-1] >= MAX_CLASSES):
+        what = "is 255 a class, or void?" if seen == {0, VOID} else "which classes are they?"
+        named = ", ".join(f'"{v}": "name{i}"' for i, v in enumerate(sorted(seen)[:4]))
+        more = ", ..." if len(seen) > 4 else ""
         raise DataError(
             "D012",
-            f"{root}: the label maps hold the values {_listed(sorted(seen))}, which can be read in "
-            "more than one way (is 255 a class, or void?)",
-            f'write {root}/classes.json: {{"classes": {{"0": "background", "255": "object"}}}}',
+            f"{root}: the label maps hold the values {_listed(sorted(seen))}: {what}",
+            f'write {root}/classes.json: {{"classes": {{{named}{more}}}, "ignore": []}}',
         )
     count = (known[-1] if known else 0) + 1
     gaps = [v for v in range(count) if v not in seen]

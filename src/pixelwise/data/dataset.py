@@ -54,7 +54,7 @@ class DataSet:
             raise DataError(
                 "D032",
                 f"{self.root}: split `{split}` is empty or missing; there are: {known}",
-                "choose one of them, e.g. --split val or --set train_split=train",
+                f"--split {next((s for s in self.splits if self.splits[s]), 'NAME')}",
             )
         return found
 

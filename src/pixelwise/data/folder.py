@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pixelwise.data import splits
 from pixelwise.data.class_files import described
-from pixelwise.data.classes import ClassMap, found_in
+from pixelwise.data.classes import ClassMap, found_in, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     listed_items,
@@ -69,6 +69,7 @@ def _splits(
     pairs = partners(images, labels, problems)
     if not pairs and not problems:
         problems.append(DataError("D032", f"{images} holds no picture", "add pictures"))
+        return {}, False
     lists = sorted((root / "splits").glob("*.txt"))
     if lists:
         items = {item.name: item for item in pairs}
@@ -106,5 +107,7 @@ def _classes(root: Path, given: dict[str, tuple[Item, ...]]) -> tuple[ClassMap, 
     if told is not None:
         return told, ()
     paths = [item.labels for items in given.values() for item in items]
+    if not paths:
+        return numbered(["class 0"]), ()  # the listing has told why
     class_map, note = found_in(paths, root)
     return class_map, (note,)

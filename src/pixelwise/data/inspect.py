@@ -172,11 +172,15 @@ def _nothing_labelled(
 def _warnings(
     dataset: DataSet, counted: Mapping[str, Sequence[Counts]], seen: Mapping[str, _Seen]
 ) -> list[str]:
-    found = [
-        f"no pixel of `{dataset.classes[i]}` in split {split}"
-        for split, rows in counted.items()
-        for i in np.flatnonzero(_table(dataset, rows).sum(0) == 0)
-    ]
+    found = []
+    for split, rows in counted.items():
+        never = np.flatnonzero(_table(dataset, rows).sum(0) == 0)
+        if len(never):
+            names = ", ".join(f"`{dataset.classes[i]}`" for i in never[:10])
+            more = f" and {len(never) - 10} more classes" if len(never) > 10 else ""
+            found.append(f"no pixel of {names}{more} in split {split}")
+    if "train" in counted and "val" not in dataset.splits:
+        found.append("there is no split val: train with --set val_split=, or add pictures")
     empty = [n for n, s in seen.items() if s.counts and not s.counts.labels[:VOID].any()]
     if empty:
         found.append(f"{len(empty)} label maps are void everywhere: {', '.join(empty[:5])}")

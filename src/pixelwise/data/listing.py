@@ -9,6 +9,9 @@ from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
 from pixelwise.imagefile import SUFFIXES
 
+LABEL_ENDS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask")
+"""Endings that tools give to label maps; known where every label map has the same."""
+
 
 def pictures(folder: Path) -> list[Path]:
     """Files of a folder (not of its subfolders) with a picture's suffix, not hidden, by name."""
@@ -46,10 +49,20 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
         problems: gets a D031 for each picture or label map without a partner.
     """
     left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
+    end = _common_end(left, right)
+    right = {stem.removesuffix(end): path for stem, path in right.items()}
     bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
     problems += [_alone(left[s], f"label map {labels / s}.png") for s in bare]
     problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
     return [Item(s, left[s], right[s]) for s in sorted(left.keys() & right.keys())]
+
+
+def _common_end(left: Mapping[str, Path], right: Mapping[str, Path]) -> str:
+    """What all label stems have in addition, as in ``street1_mask.png``; empty if nothing."""
+    for end in LABEL_ENDS:
+        if right and all(s.endswith(end) for s in right) and not left.keys() & right.keys():
+            return end
+    return ""
 
 
 def _alone(path: Path, wanted: str) -> DataError:
@@ -114,7 +127,7 @@ def raise_all(
         raise DataError(
             "D035",
             f"{summary or root}: {len(problems)} problems",
-            hint or f"pixelwise data inspect {root} --json lists all of them",
+            hint,
             problems=sorted(problems, key=str),
         )
 

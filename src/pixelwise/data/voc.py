@@ -53,7 +53,10 @@ def open_layout(root: Path) -> DataSet:
         found = splits.drawn(pairs)
     given = without_empty(root, found, problems)
     palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
-    class_map = described(root) or numbered(VOC_CLASSES, palette)
-    notes = () if lists else (splits.told(found),)
+    own = described(root)
+    class_map = own or numbered(VOC_CLASSES, palette)
+    notes: tuple[str, ...] = () if lists else (splits.told(found),)
+    if own is None:
+        notes += ("no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others",)
     evidence = f"folders JPEGImages/ and {labels.name}/"
     return DataSet(root, "voc", evidence, class_map, given, notes, not lists, tuple(problems))

@@ -18,6 +18,7 @@ from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
 
 Labels = npt.NDArray[Any]
+OVERLAY = "_overlay.jpg"
 NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
 
 
@@ -124,7 +125,10 @@ def _truth_folder(truth: Path) -> Path:
 def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError("D010", f"{folder}: no such folder (expected a folder of label maps)")
-    return by_stem(pictures(folder), problems)
+    found = pictures(folder)
+    if (folder / "manifest.json").is_file():  # of `pixelwise predict`, which also draws overlays
+        found = [path for path in found if not path.name.endswith(OVERLAY)]
+    return by_stem(found, problems)
 
 
 def _read_pairs(

@@ -52,8 +52,8 @@ class Prediction:
 
     @property
     def mask(self) -> Image:
-        """The label map in colour, as a PIL image."""
-        return images.to_image(labels.colour(self.labels, np.asarray(self.palette, np.uint8)))
+        """The label map as a PIL image: class ids with a palette, so that it is seen in colour."""
+        return images.label_image(self.labels, np.asarray(self.palette, np.uint8))
 
     def heat(self, name: str | int) -> NDArray[np.float32]:
         """The probability of a class at every pixel, (H, W) float32.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,8 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
     Raises:
         UsageError: U003 the folder holds a run, U004 it was begun with other settings.
     """
+    if run.resolve() == Path(recipe.data).resolve():
+        raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
     known = run / RECIPE
     if resume and known.exists():
         begun = read_recipe(known)
@@ -75,7 +78,7 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
             raise UsageError(
                 "U004",
                 f"{run} was begun with other settings: {', '.join(changed)}",
-                f"pixelwise train {known} -o {run} --resume",
+                f"pixelwise train {shlex.quote(str(known))} -o {shlex.quote(str(run))} --resume",
             )
         return begun.replace(data=recipe.data)
     if generations(run) or (run / WEIGHTS).exists():

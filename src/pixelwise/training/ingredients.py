@@ -151,6 +151,8 @@ def gather(recipe: Recipe) -> Ingredients:
     try:
         fingerprint = dataset.fingerprint(*splits)
     except DataError as error:
+        if recipe.val_split and recipe.val_split not in dataset.splits:
+            error.hint = "--set val_split= trains without evaluation; " + error.hint
         raise_all(dataset.root, [*dataset.problems, error])
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -245,7 +246,8 @@ class _Run:
         self.save()
         self.setup.write_weights("last", self.progress)
         self.journal.write("end", step=self.progress.step, reason=f"signal {number}")
-        command = f"pixelwise train {self.run / runfolder.RECIPE} -o {self.run} --resume"
+        recipe, run = (shlex.quote(str(p)) for p in (self.run / runfolder.RECIPE, self.run))
+        command = f"pixelwise train {recipe} -o {run} --resume"
         raise Stopped(number, f"stopped at step {self.progress.step}; the state is saved", command)
 
     def _refuse_collapse(self) -> None:

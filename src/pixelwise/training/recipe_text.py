@@ -57,6 +57,8 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file; environment variables in its paths are put in."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError("U002", f"{path}: no such recipe", "check the path") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError("U002", f"{path} is not a readable recipe: {reason}") from error

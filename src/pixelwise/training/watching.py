@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ from pixelwise.errors import ResourceError
 from pixelwise.training import processes
 from pixelwise.training.tick import Tick, Watch, unwatched
 
+EVERY_SECONDS = 30.0  # between plain lines
+
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """A progress bar on stderr; plain lines at evaluations when stderr is no terminal.
+    """A progress bar on stderr; plain lines now and then when stderr is no terminal.
 
     Of several processes only the first one speaks.
     """
@@ -40,11 +43,16 @@ def watching() -> Iterator[Watch]:
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("training", total=1.0, text="")
+            told = time.monotonic()
 
             def watch(tick: Tick) -> None:
+                nonlocal told
                 bar.update(task, completed=tick.done, text=line(tick))
                 if tick.note:
                     console.print(tick.note, markup=False)
+                elif not console.is_terminal and time.monotonic() - told > EVERY_SECONDS:
+                    told = time.monotonic()
+                    console.print(line(tick), markup=False)
 
             yield watch
     finally:

@@ -155,9 +155,13 @@ def _options(
     top = f"{module.net.top}.weight"
     found = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
     stored = found.get(top) or next((found[s] for s in sorted(scores) if s in found), None)
-    count = classes or len(class_names) or stored or module.net.channels[module.net.top]
+    count = classes or stored or len(class_names) or module.net.channels[module.net.top]
     if class_names and len(class_names) != count:
-        raise UsageError("U002", f"{len(class_names)} class names for {count} classes")
+        raise UsageError(
+            "U002",
+            f"{len(class_names)} class names for {count} classes",
+            f"--classes {len(class_names)}, if the score layer is to start anew",
+        )
     options = dict(foreign.header.options) if _own(foreign, net) and foreign.header else {}
     return options | {"classes": count}
 

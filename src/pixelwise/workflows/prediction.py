@@ -254,7 +254,9 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         return
     done.made += 1
     digest = made_from["source_sha256"]
-    done.results.append({"path": str(job.source), "sha256": digest, "areas": found.areas()})
+    files = [str(path) for paths in made.values() for path in paths]
+    result = {"path": str(job.source), "sha256": digest, "outputs": files, "areas": found.areas()}
+    done.results.append(result)
 
 
 def _refuse_altered(job: Job, path: Path | None) -> None:

@@ -79,6 +79,25 @@ def test_one_picture_cannot_be_split(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "expected at least two" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("end", ["_mask", "-label", "_gt"])
+def test_an_ending_that_all_label_maps_have_is_understood(tmp_path: Path, end: str) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    for path in (root / "labels").iterdir():
+        path.rename(path.with_name(f"{path.stem}{end}.png"))
+    assert [i.name for i in open_dataset(root).all_items()] == ["p0", "p1", "p2"]
+    (root / "labels" / f"p0{end}.png").rename(root / "labels" / "p0.png")
+    assert [p[:4] for p in told(lambda: open_dataset(root))] == ["D031"] * 4
+
+
+def test_an_empty_folder_is_told_as_such(tmp_path: Path) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / "d" / kind).mkdir(parents=True)
+    assert told(lambda: open_dataset(tmp_path / "d")) == [
+        f"D032 {tmp_path}/d/images holds no picture"
+    ]
+    assert open_dataset(tmp_path / "d", strict=False).notes == ()
+
+
 def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
     """Some systems put a ._NAME beside every file they copy."""
     root = folder_set(tmp_path / "d", 3)
@@ -203,7 +222,9 @@ def two_valued(root: Path) -> Path:
 
 def test_0_and_255_are_not_guessed(tmp_path: Path) -> None:
     root = two_valued(tmp_path / "d")
-    assert "D012" in told(lambda: open_dataset(root))[0]
+    problem = told(lambda: open_dataset(root))[0]
+    assert "D012" in problem
+    assert "0, 255: is 255 a class, or void?" in problem
     (root / "classes.json").write_text('{"classes": {"0": "membrane", "255": "cell"}}')
     dataset = open_dataset(root)
     assert dataset.classes == ("membrane", "cell")

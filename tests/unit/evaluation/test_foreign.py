@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import DataError
-from pixelwise.evaluation.foreign import match, read_names, score_folders
+from pixelwise.evaluation.foreign import OVERLAY, match, read_names, score_folders
+from pixelwise.workflows.prediction import KINDS
 
 
 def put(path: Path, values: object) -> None:
@@ -79,6 +80,18 @@ def test_other_values_of_the_truth_can_be_void(folders: tuple[Path, Path]) -> No
     put(guesses / "b.tif", [[2, 11]])
     with pytest.raises(DataError, match="values that name no class: 11"):
         score_folders(guesses, truth, classes=3, ignore=(11, 12))
+
+
+def test_overlays_that_predict_drew_beside_its_label_maps_are_no_guesses(
+    folders: tuple[Path, Path],
+) -> None:
+    guesses, truth = folders
+    assert KINDS["overlay"] == OVERLAY
+    put(guesses / f"a{OVERLAY}", [[0]])
+    with pytest.raises(DataError, match="a_overlay"):
+        score_folders(guesses, truth, classes=3)
+    (guesses / "manifest.json").write_text("{}")
+    assert score_folders(guesses, truth, classes=3).names == ("a", "b")
 
 
 def test_missing_and_extra_files_are_all_listed(folders: tuple[Path, Path]) -> None:

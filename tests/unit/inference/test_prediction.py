@@ -66,7 +66,10 @@ def test_heat_without_probabilities_says_how_to_keep_them() -> None:
 def test_areas_mask_and_overlay_by_hand() -> None:
     found = made()
     assert found.areas() == {"a": 0.5, "b": 0.5}
-    assert np.asarray(found.mask)[0].tolist() == [[200, 0, 0]] * 2 + [[0, 200, 0]] * 2
+    assert (
+        np.asarray(found.mask.convert("RGB"))[0].tolist() == [[200, 0, 0]] * 2 + [[0, 200, 0]] * 2
+    )
+    assert np.array_equal(np.asarray(found.mask), found.labels)
     overlay = np.asarray(found.overlay)
     assert overlay[0, :4].tolist() == [[150, 50, 50]] * 2 + [[50, 150, 50]] * 2
     assert overlay.shape[1] > 4  # the legend

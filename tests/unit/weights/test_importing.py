@@ -178,6 +178,14 @@ def test_a_trunk_that_is_not_all_there_is_refused(tmp_path: Path) -> None:
     assert "train --weights" in e.value.hint
 
 
+def test_names_for_another_number_of_classes_are_refused(mobilenet: Path, tmp_path: Path) -> None:
+    """A list with a line too many must not throw the classifier away."""
+    names = tuple(f"c{i}" for i in range(1001))
+    with pytest.raises(UsageError, match="1001 class names for 7 classes") as caught:
+        import_weights(mobilenet, tmp_path / "o.safetensors", net="mobilenetv2", class_names=names)
+    assert caught.value.hint.startswith("--classes 1001")
+
+
 def test_nothing_is_overwritten_unasked(caffe: Path, tmp_path: Path) -> None:
     before, out = caffe.read_bytes(), tmp_path / "out.safetensors"
     link = tmp_path / "link.caffemodel"
