@@ -4,23 +4,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from pixelwise.data.inspect import inspect, refuse_problems
 from pixelwise.data.layouts import open_dataset
-from pixelwise.errors import PixelwiseError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from make_data import folder_set, picture
-
-
-def told(call) -> list[str]:
-    """Code and text of every problem that a call raises."""
-    with pytest.raises(PixelwiseError) as caught:
-        call()
-    found = getattr(caught.value, "problems", ()) or (caught.value,)
-    return sorted(f"{p.code} {p}" for p in found)
+from problems import told
 
 
 def test_problems_of_the_listing_do_not_hide_those_in_the_files(tmp_path: Path) -> None:

@@ -11,18 +11,11 @@ from PIL import Image
 from pixelwise.cli.app import run
 from pixelwise.data.canonical import convert
 from pixelwise.data.layouts import open_dataset
-from pixelwise.errors import DataError, PixelwiseError, UsageError
+from pixelwise.errors import DataError, UsageError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from make_data import camvid_set, folder_set, picture
-
-
-def told(call) -> list[str]:
-    """Code and text of every problem that a call raises."""
-    with pytest.raises(PixelwiseError) as caught:
-        call()
-    found = getattr(caught.value, "problems", ()) or (caught.value,)
-    return sorted(f"{p.code} {p}" for p in found)
+from problems import told
 
 
 # -- what is recognised ----------------------------------------------------------------------
