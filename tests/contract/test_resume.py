@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -87,6 +88,7 @@ def test_three_steps_and_three_more_are_six(data, tmp_path, monkeypatch, changes
             loop.train(plan, tmp_path / "parts")
     assert stopped.value.exit_status == 143
     assert "--resume" in stopped.value.hint
+    assert shlex.split(stopped.value.hint)[-2] == str(tmp_path / "parts")
     loop.train(plan, tmp_path / "parts", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "parts")
 

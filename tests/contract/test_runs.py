@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
+from pixelwise.cli.app import run
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.files import write_json
 from pixelwise.runfolder import read_journal
@@ -71,6 +72,35 @@ def test_it_learns_and_leaves_a_model_scores_and_a_page(finished: Path, data: Pa
     header, _ = load_checkpoint(finished / "weights" / "best.safetensors")
     assert header.scores["mean_iu"] == pytest.approx(best)
     assert (finished / "environment.json").exists()
+
+
+def test_the_data_folder_itself_is_no_run_folder(data: Path) -> None:
+    before = sorted(p.name for p in data.iterdir())
+    with pytest.raises(UsageError, match="is the data itself") as caught:
+        loop.train(recipe(data), data)
+    assert caught.value.code == "U003"
+    assert sorted(p.name for p in data.iterdir()) == before
+
+
+def test_without_a_val_split_the_way_on_is_told(data: Path, tmp_path: Path) -> None:
+    one = folder_set(tmp_path / "one", count=1)
+    with pytest.raises(DataError, match="split `val` is empty") as caught:
+        loop.train(recipe(one, iterations=1), tmp_path / "run")
+    assert caught.value.hint.startswith("--set val_split= ")
+    best = loop.train(recipe(one, iterations=1, val_split="", batch=1), tmp_path / "run")
+    assert best.name == "last.safetensors"
+
+
+def test_the_command_tells_a_run_as_one_json_document(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    length = ["--iterations", "2", "--threads", "1", "--set", "width=0.5"]
+    assert run(["train", str(data), "-o", str(out), *length, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["weights"] == str(out / "weights" / "best.safetensors")
+    assert told["scores"]["split"] == "val"
+    assert Path(told["report"]).exists()
 
 
 def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(

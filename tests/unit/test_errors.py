@@ -32,6 +32,11 @@ def documented() -> dict[str, str]:
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
+def test_a_setting_is_found_by_its_last_part() -> None:
+    error = unknown_name("recipe setting", "lr", ("optim.lr", "loss.reduction", "crop"))
+    assert "did you mean `optim.lr`?" in str(error)
+
+
 def test_every_code_is_raised_somewhere_and_every_raised_code_is_registered() -> None:
     assert used_codes() == set(CODES)
 

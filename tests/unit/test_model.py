@@ -133,6 +133,16 @@ def test_saved_and_loaded_it_is_the_same_model(model: Model, tmp_path: Path) -> 
     assert np.array_equal(again.predict(pixels()).labels, shown.predict(pixels()).labels)
 
 
+def test_a_net_that_was_never_trained_is_said_to_be_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(save_model(tmp_path / "trained.safetensors"))
+    assert not caplog.text
+    net = catalog.build("fcn8s-tiny", classes=3, width=0.25)
+    load(save_checkpoint(tmp_path / "new.safetensors", net.state_dict(), HEADER))
+    assert "new.safetensors: the score layers are zero" in caplog.text
+
+
 def test_a_view_that_is_asked_for_wins(path: Path) -> None:
     assert load(path, view=View((2.0,))).predictor.view == View((2.0,))
     assert load(path).predictor.view == View()

@@ -199,6 +199,19 @@ def test_all_problems_are_in_json_and_twenty_on_the_screen(
     assert "... and 5 more (--json lists all)" in told.err
 
 
+def test_each_kind_of_problem_has_its_hint_once(tmp_path: Path, capsys: Out) -> None:
+    for kind in ("images", "labels"):
+        (tmp_path / "d" / kind).mkdir(parents=True)
+    for name in ("a", "b"):
+        photo(tmp_path / "d" / "images" / f"{name}.png")
+        photo(tmp_path / "d" / "labels" / f"{name}.png")  # colours instead of indices
+    photo(tmp_path / "d" / "images" / "c.png")
+    assert run(["data", "inspect", str(tmp_path / "d")]) == 3
+    hints = [line for line in capsys.readouterr().err.splitlines() if line.startswith("hint")]
+    assert [hint[:11] for hint in hints] == ["hint: D016:", "hint: D031:"]
+    assert "classes.json" in hints[0]
+
+
 def test_hostile_names_are_shown_as_they_are_and_escaped(model: Path, capsys: Out) -> None:
     run(["predict", str(model), "no\x1b[31m[bold]\udcff:smile:\n.png", "-o", "out"])
     told = capsys.readouterr().err

@@ -116,4 +116,8 @@ def test_absent_classes_and_empty_maps_are_warnings(tmp_path: Path) -> None:
     found = inspect(open_dataset(root))
     assert not found.problems
     assert "no pixel of `never` in split train" in found.warnings
+    (root / "classes.txt").write_text("red\ngreen\nblue\n" + "".join(f"c{i}\n" for i in range(30)))
+    told = [w for w in inspect(open_dataset(root)).warnings if "split train" in w]
+    assert len(told) == 1
+    assert told[0].endswith("`c9` and 20 more classes in split train")
     assert "1 label maps are void everywhere: p0" in found.warnings

@@ -185,6 +185,10 @@ def test_voc_needs_labels_only_for_listed_pictures(tmp_path: Path) -> None:
     assert dataset.layout == "voc"
     assert len(dataset.classes) == 21
     assert [i.name for i in dataset.items("val")] == ["p2"]
+    assert "21 names of PASCAL VOC" in dataset.notes[0]
+    (root / "classes.txt").write_text("roof\nroad\ntree\n")
+    assert open_dataset(root).classes == ("roof", "road", "tree")
+    assert open_dataset(root).notes == ()
 
 
 def test_conversion_keeps_every_label_and_opens_in_colour(tmp_path: Path) -> None:
