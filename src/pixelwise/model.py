@@ -196,7 +196,9 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
 def _array(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
     """An array as the net takes it, (H, W, C) uint8, or the reason why not."""
     if array.dtype != np.uint8:
-        hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
+        hint = "bring its values to 0..255, e.g. (a // 257).astype(np.uint8) for 16 bits"
+        if array.dtype.kind == "f":
+            hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
         raise DataError(
             "D015", f"the picture is an array of {array.dtype}, expected uint8, 0 to 255", hint
         )

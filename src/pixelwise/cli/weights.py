@@ -43,7 +43,7 @@ def import_file(
 
 @app.command("show")
 def show_file(
-    file: Annotated[Path, typer.Argument(help="a weight file of any kind")],
+    file: Annotated[Path, typer.Argument(help="a weight file of any kind, or a run")],
     expect_sha256: Annotated[str, typer.Option(help="fail unless the file has it")] = "",
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:

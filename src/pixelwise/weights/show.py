@@ -8,6 +8,7 @@ from typing import Any
 from pixelwise.errors import ModelError
 from pixelwise.files import sha256
 from pixelwise.weights.caffe import CaffeModel, read_caffemodel
+from pixelwise.weights.files import weight_file
 from pixelwise.weights.load import Foreign, from_caffe, read_weights
 from pixelwise.weights.sniff import sniff
 
@@ -20,6 +21,7 @@ def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
     Raises:
         ModelError: what ``read_weights`` raises, and M002 for another checksum than expected.
     """
+    path = weight_file(path)
     kind = sniff(path)
     digest = sha256(path)
     if expect_sha256 and digest != expect_sha256.strip().lower():
