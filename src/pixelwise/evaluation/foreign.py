@@ -14,11 +14,11 @@ from pixelwise.data.class_files import names_in, parsed
 from pixelwise.data.listing import by_stem, pictures, raise_all, read_list
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
+from pixelwise.inference.outputs import OVERLAY, is_predictions
 from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
 
 Labels = npt.NDArray[Any]
-OVERLAY = "_overlay.jpg"
 NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
 
 
@@ -126,7 +126,7 @@ def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError("D010", f"{folder}: no such folder (expected a folder of label maps)")
     found = pictures(folder)
-    if (folder / "manifest.json").is_file():  # of `pixelwise predict`, which also draws overlays
+    if is_predictions(folder):
         found = [path for path in found if not path.name.endswith(OVERLAY)]
     return by_stem(found, problems)
 

@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from pixelwise import images, labels
 from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
 from pixelwise.files import atomic_write, remove_leftovers, sha256, write_json
+from pixelwise.inference.outputs import MAKER, MANIFEST, OVERLAY, is_predictions
 from pixelwise.inference.prediction import Prediction, find_class
 from pixelwise.model import Model
 from pixelwise.signals import caught
 from pixelwise.workflows import finished
-from pixelwise.workflows.sources import MAKER, MANIFEST, Job, find, is_predictions
+from pixelwise.workflows.sources import Job, find
 
 KINDS = {
     "labels": ".png",
-    "overlay": "_overlay.jpg",
+    "overlay": OVERLAY,
     "scores": "_scores.npz",
     "heatmaps": "_heat",
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,8 @@ from pathlib import Path
 
 from pixelwise.errors import DataError, UsageError
 from pixelwise.imagefile import SUFFIXES
+from pixelwise.inference.outputs import is_predictions
 
-MANIFEST = "manifest.json"
-"""Marks a folder of predictions, and says which model made them."""
-MAKER = "pixelwise predict"
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
 
@@ -58,15 +55,6 @@ def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
             f"{out} holds {picture.name}, a picture to read; outputs could replace it",
             "choose another -o",
         )
-
-
-def is_predictions(folder: Path) -> bool:
-    """Whether an earlier ``predict`` wrote ``folder``."""
-    try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and told.get("made_by") == MAKER
 
 
 def _expand(source: str, skipped: list[Path]) -> list[Job]:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from pixelwise.errors import DataError
-from pixelwise.evaluation.foreign import OVERLAY, match, read_names, score_folders
-from pixelwise.workflows.prediction import KINDS
+from pixelwise.evaluation.foreign import match, read_names, score_folders
+from pixelwise.inference.outputs import MAKER, MANIFEST, OVERLAY
 
 
 def put(path: Path, values: object) -> None:
@@ -86,11 +86,10 @@ def test_overlays_that_predict_drew_beside_its_label_maps_are_no_guesses(
     folders: tuple[Path, Path],
 ) -> None:
     guesses, truth = folders
-    assert KINDS["overlay"] == OVERLAY
     put(guesses / f"a{OVERLAY}", [[0]])
     with pytest.raises(DataError, match="a_overlay"):
         score_folders(guesses, truth, classes=3)
-    (guesses / "manifest.json").write_text("{}")
+    (guesses / MANIFEST).write_text(json.dumps({"made_by": MAKER}))
     assert score_folders(guesses, truth, classes=3).names == ("a", "b")
 
 

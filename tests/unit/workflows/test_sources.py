@@ -7,7 +7,8 @@ import pytest
 
 from pixelwise.errors import DataError, UsageError
 from pixelwise.files import write_json
-from pixelwise.workflows.sources import MAKER, MANIFEST, find
+from pixelwise.inference.outputs import MAKER, MANIFEST
+from pixelwise.workflows.sources import find
 from small_model import photo
 
 

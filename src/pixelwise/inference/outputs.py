@@ -1,0 +1,21 @@
+"""What ``predict`` leaves in a folder: how files are named, and how such a folder is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+"""Marks a folder of predictions, and says which model made them."""
+MAKER = "pixelwise predict"
+OVERLAY = "_overlay.jpg"
+"""Behind the name of a picture; its label map has the name alone."""
+
+
+def is_predictions(folder: Path) -> bool:
+    """Whether an earlier ``predict`` wrote ``folder``."""
+    try:
+        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("made_by") == MAKER
