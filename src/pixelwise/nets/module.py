@@ -201,16 +201,16 @@ def _(layer: spec.Concat, given: tuple[int, ...]) -> nn.Module:
 class FixedUpsampling(nn.Module):
     """A bilinear deconvolution that is never trained and stands in no state dict."""
 
-    weights: Tensor
+    shares: Tensor
 
     def __init__(self, kernel: int, stride: int, edge: spec.Edge) -> None:
         super().__init__()
         self.kernel, self.edge = kernel, edge
-        self.register_buffer("weights", phases(kernel, stride).float(), persistent=False)
+        self.register_buffer("shares", phases(kernel, stride).float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k), in float32 or wider."""
-        return upsample(x, self.weights, self.kernel, self.edge)
+        return upsample(x, self.shares, self.kernel, self.edge)
 
 
 class LearnedUpsampling(nn.Module):

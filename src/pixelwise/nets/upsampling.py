@@ -1,18 +1,24 @@
 """Bilinear upsampling as the paper has it: a deconvolution whose kernel is a tent.
 
 The two-dimensional kernel is the product of two one-dimensional ramps, so the deconvolution is done
-one axis after the other; and along an axis a kernel of length at most 2s mixes two neighbours with
-weights that depend only on the output's phase. That is a handful of multiply-adds per output, equal
-to the full deconvolution up to rounding, for any size and either kernel parity.
+one axis after the other; and along an axis a kernel of length 2s or 2s - 1 mixes two neighbours
+with shares that depend only on the output's phase and add up to 1. That is one interpolation per
+output and axis, equal to the full deconvolution up to rounding, for any size and kernel parity.
+
+Its gradient is written out: left to autograd, every product would be kept and summed at full size.
 """
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.nets.spec import Edge
+
+Axis = Literal[-2, -1]
 
 
 def bilinear_ramp(kernel: int) -> Tensor:
@@ -36,54 +42,86 @@ def bilinear_kernel(kernel: int, channels: int) -> Tensor:
 
 
 def phases(kernel: int, stride: int) -> Tensor:
-    """Weights of the two neighbours by phase.
+    """The share of the cell at the output's own index // stride; the one before it has the rest.
 
     Returns:
-        (2, stride) float64: row 0 for the cell at the output's own index // stride, row 1 for the
-        one before it.
+        (stride,) float64, by phase.
 
     Raises:
-        ValueError: the kernel is longer than two strides.
+        ValueError: the kernel is neither two strides long nor one less.
     """
-    if not stride <= kernel <= 2 * stride:
-        raise ValueError(f"kernel {kernel} does not span between one and two strides of {stride}")
-    ramp = torch.zeros(2 * stride, dtype=torch.float64)
-    ramp[:kernel] = bilinear_ramp(kernel)
-    return ramp.reshape(2, stride)
+    if kernel not in (2 * stride - 1, 2 * stride):
+        raise ValueError(f"kernel {kernel} does not interpolate at a stride of {stride}")
+    return bilinear_ramp(kernel)[:stride]
 
 
-def upsample(x: Tensor, weights: Tensor, kernel: int, edge: Edge = "fade") -> Tensor:
+def upsample(x: Tensor, shares: Tensor, kernel: int, edge: Edge = "fade") -> Tensor:
     """The fixed bilinear deconvolution, without padding.
 
     Args:
         x: (N, K, h, w).
-        weights: ``phases(kernel, stride)``, in the dtype and on the device to compute in.
+        shares: ``phases(kernel, stride)``, in the dtype and on the device to compute in.
         kernel: its length along an axis.
         edge: beyond the outermost cells there is nothing (``fade``), or their own value (``hold``).
 
     Returns:
-        (N, K, s(h-1)+k, s(w-1)+k).
+        (N, K, s(h-1)+k, s(w-1)+k) in the wider dtype of the two.
     """
-    stride = weights.shape[1]
-    shape = [stride * (n - 1) + kernel for n in x.shape[-2:]]
+    x = x.to(torch.promote_types(x.dtype, shares.dtype))
+    shares = shares.to(x.dtype)
+    if torch.is_grad_enabled() and x.requires_grad:
+        out: Tensor = _Upsampling.apply(x, shares, kernel, edge)  # type: ignore[no-untyped-call]
+        return out
+    return _forward(x, shares, kernel, edge)
+
+
+class _Upsampling(torch.autograd.Function):
+    """``_forward`` with the gradient that a linear map has: its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, shares: Tensor, kernel: int, edge: Edge) -> Tensor:
+        ctx.save_for_backward(shares)
+        ctx.edge, ctx.size = edge, x.shape[-2:]
+        return _forward(x, shares, kernel, edge)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (shares,) = ctx.saved_tensors
+        height, width = ctx.size
+        rows = _gather(gradients[0], shares, ctx.edge, -2, height)
+        return _gather(rows, shares, ctx.edge, -1, width), None, None, None
+
+
+def _forward(x: Tensor, shares: Tensor, kernel: int, edge: Edge) -> Tensor:
     # Rows last, so that the scores lie row by row in memory: softmax then takes half the time.
-    x = _along_columns(x, weights, edge)[..., : shape[1]]
-    return _along_rows(x, weights, edge)[..., : shape[0], :]
+    return _spread(_spread(x, shares, kernel, edge, -1), shares, kernel, edge, -2)
 
 
-def _along_rows(x: Tensor, weights: Tensor, edge: Edge) -> Tensor:
-    """(..., h, w) to (..., (h + 1) * stride, w): every row spread over its neighbours' phases."""
+def _spread(x: Tensor, shares: Tensor, kernel: int, edge: Edge, axis: Axis) -> Tensor:
+    """n cells along an axis to stride * (n - 1) + kernel outputs, each between two neighbours."""
+    n, stride = x.shape[axis], len(shares)
     if edge == "hold":
-        x = torch.cat([x[..., :1, :], x, x[..., -1:, :]], dim=-2)
+        x = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, -1, 1)], dim=axis)
     else:
-        x = F.pad(x, (0, 0, 1, 1))
-    own, before = x[..., 1:, :].unsqueeze(-2), x[..., :-1, :].unsqueeze(-2)
-    spread = own * weights[0, :, None] + before * weights[1, :, None]
-    return spread.flatten(-3, -2)
+        x = F.pad(x, (1, 1) if axis == -1 else (0, 0, 1, 1))
+    before, own = x.narrow(axis, 0, n + 1), x.narrow(axis, 1, n + 1)
+    by_phase = shares if axis == -1 else shares[:, None]
+    spread = torch.lerp(before.unsqueeze(axis), own.unsqueeze(axis), by_phase)
+    return spread.flatten(axis - 1, axis).narrow(axis, 0, stride * (n - 1) + kernel)
 
 
-def _along_columns(x: Tensor, weights: Tensor, edge: Edge) -> Tensor:
-    """(..., h, w) to (..., h, (w + 1) * stride): the same for columns."""
-    x = torch.cat([x[..., :1], x, x[..., -1:]], dim=-1) if edge == "hold" else F.pad(x, (1, 1))
-    own, before = x[..., 1:].unsqueeze(-1), x[..., :-1].unsqueeze(-1)
-    return (own * weights[0] + before * weights[1]).flatten(-2)
+def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, n: int) -> Tensor:
+    """The transpose of ``_spread``: each of n cells gets back its share of what it went into."""
+    shape = list(gradient.shape)
+    shape[axis] = n + 2
+    padded = gradient.new_zeros(shape)
+    for phase, share in enumerate(shares):
+        part = gradient.movedim(axis, -1)[..., phase :: len(shares)].movedim(-1, axis)
+        count = part.shape[axis]
+        padded.narrow(axis, 1, count).addcmul_(part, share)
+        padded.narrow(axis, 0, count).addcmul_(part, 1 - share)
+    cells = padded.narrow(axis, 1, n)
+    if edge == "hold":  # the rim repeats the outermost cells
+        cells.narrow(axis, 0, 1).add_(padded.narrow(axis, 0, 1))
+        cells.narrow(axis, -1, 1).add_(padded.narrow(axis, -1, 1))
+    return cells

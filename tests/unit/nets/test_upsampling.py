@@ -44,12 +44,14 @@ def test_kernel_is_caffes(kernel: int, stride: int) -> None:
 
 
 @pytest.mark.parametrize(("kernel", "stride"), KERNELS)
-def test_weights_of_each_phase_sum_to_one(kernel: int, stride: int) -> None:
-    assert torch.equal(phases(kernel, stride).sum(0), torch.ones(stride, dtype=torch.float64))
+def test_the_two_shares_of_each_phase_are_the_kernel(kernel: int, stride: int) -> None:
+    own = phases(kernel, stride)
+    ramp = F.pad(bilinear_ramp(kernel), (0, 2 * stride - kernel))
+    assert torch.equal(torch.cat([own, 1 - own]), ramp)
 
 
-@pytest.mark.parametrize("kernel", [1, 9])
-def test_a_kernel_of_more_than_two_neighbours_is_refused(kernel: int) -> None:
+@pytest.mark.parametrize("kernel", [1, 4, 9])
+def test_a_kernel_that_does_not_interpolate_is_refused(kernel: int) -> None:
     with pytest.raises(ValueError, match=f"kernel {kernel}"):
         phases(kernel, 4)
 
@@ -93,10 +95,41 @@ def test_held_constants_stay_constant_and_faded_ones_fall(kernel: int, stride: i
     assert faded.max() == 1
 
 
-def test_gradient_of_the_separable_form() -> None:
+@pytest.mark.parametrize(("kernel", "stride"), KERNELS[:4])
+@pytest.mark.parametrize("edge", ["fade", "hold"])
+def test_gradients_are_the_slopes_and_have_slopes(kernel: int, stride: int, edge: Edge) -> None:
     x = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
-    for edge in ("fade", "hold"):
-        assert torch.autograd.gradcheck(lambda v, e=edge: upsample(v, phases(4, 2), 4, e), (x,))
+    shares = phases(kernel, stride)
+
+    def carry_out(v: Tensor) -> Tensor:
+        return upsample(v, shares, kernel, edge)
+
+    assert torch.autograd.gradcheck(carry_out, (x,))
+    assert torch.autograd.gradgradcheck(carry_out, (x,))
+
+
+@pytest.mark.parametrize(("kernel", "stride"), KERNELS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 3)])
+def test_gradients_equal_the_dense_ones(kernel: int, stride: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(kernel)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    dense = F.conv_transpose2d(x, bilinear_kernel(kernel, 3).double(), stride=stride)
+    towards = torch.randn_like(dense)
+    (expected,) = torch.autograd.grad(dense, x, towards)
+    out = upsample(x, phases(kernel, stride), kernel)
+    torch.testing.assert_close(
+        torch.autograd.grad(out, x, towards)[0], expected, rtol=0, atol=1e-10
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_computed_in_the_wider_type(dtype: torch.dtype) -> None:
+    x = torch.randn(1, 2, 3, 2, dtype=dtype, requires_grad=True)
+    out = upsample(x, phases(4, 2).float(), 4)
+    assert out.dtype == torch.promote_types(dtype, torch.float32)
+    out.sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == dtype
 
 
 @pytest.mark.parametrize("edge", ["fade", "hold"])
