@@ -37,6 +37,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "numpy": ("",),
     "torch": (
         "nets/module.py",
+        "nets/response_norm.py",
         "nets/upsampling.py",
         "losses/cross_entropy.py",
         "weights/",

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pixelwise.errors import unknown_name
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
+from pixelwise.nets.response_norm import neighbours, normalise
 from pixelwise.nets.upsampling import bilinear_kernel, phases, upsample
 
 
@@ -245,30 +246,18 @@ class FixedScale(nn.Module):
 
 
 class AcrossChannelNorm(nn.Module):
-    """Caffe's LRN; the sum over neighbouring channels is a 1x1 convolution with a band of ones.
+    """Caffe's local response normalisation."""
 
-    That is a small matrix product, keeps the memory layout, and is several times faster forward and
-    backward than torch's 3-D pooling or shifted sums.
-    """
-
-    band: Tensor
+    near: Tensor
 
     def __init__(self, layer: spec.Lrn, channels: int) -> None:
         super().__init__()
         self.layer = layer
-        index = torch.arange(channels)
-        ahead = index - index[:, None]
-        n = layer.window
-        near = (-(n // 2) <= ahead) & (ahead <= (n - 1) // 2)
-        self.register_buffer("band", near.float()[:, :, None, None], persistent=False)
+        self.register_buffer("near", neighbours(layer.window, channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w), normalised over ``window`` neighbouring channels."""
-        total = F.conv2d(x.square(), self.band)
-        base = total.to(x.dtype) * (self.layer.alpha / self.layer.window) + self.layer.k
-        if self.layer.beta == 0.75:  # two square roots instead of a power
-            return x / (base.sqrt() * base.sqrt().sqrt())
-        return x / base**self.layer.beta
+        """(N, C, h, w), normalised over neighbouring channels."""
+        return normalise(x, self.near, self.layer)
 
 
 class CropLike(nn.Module):

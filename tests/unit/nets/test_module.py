@@ -50,9 +50,38 @@ def test_dropout_of_googlenet_is_its_own() -> None:
 def test_lrn_is_torchs(channels: int, window: int, beta: float, k: float) -> None:
     torch.manual_seed(channels)
     x = 100 * torch.randn(2, channels, 4, 3, dtype=torch.float64)
-    ours = single(Lrn, channels, window=window, alpha=1e-2, beta=beta, k=k).double()(x)
-    theirs = nn.LocalResponseNorm(window, 1e-2, beta, k)(x)
+    x.requires_grad_()
+    network = single(Lrn, channels, window=window, alpha=1e-2, beta=beta, k=k).double()
+    ours, theirs = network(x), nn.LocalResponseNorm(window, 1e-2, beta, k)(x)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    towards = torch.randn_like(ours)
+    (mine,) = torch.autograd.grad(ours, x, towards)
+    (expected,) = torch.autograd.grad(theirs, x, towards)
+    torch.testing.assert_close(mine, expected, rtol=1e-12, atol=1e-14)
+    with torch.no_grad():
+        assert torch.equal(network(x), ours)
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_slopes_of_lrn_have_slopes(beta: float) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 2, 1, dtype=torch.float64, requires_grad=True)
+    network = single(Lrn, 4, window=2, alpha=0.5, beta=beta, k=1.0).double()
+    assert torch.autograd.gradcheck(network, (x,))
+    assert torch.autograd.gradgradcheck(network, (x,))
+
+
+def test_lrn_under_autocast_stays_near() -> None:
+    torch.manual_seed(0)
+    x = (50 * torch.randn(1, 16, 4, 4).relu()).requires_grad_()
+    network = single(Lrn, 16)
+    exact = network(x)
+    (slope,) = torch.autograd.grad(exact.sum(), x)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(x.bfloat16())
+    assert rough.dtype == torch.bfloat16
+    torch.testing.assert_close(rough.float(), exact, rtol=0.02, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(rough.sum(), x)[0], slope, rtol=0, atol=0.03)
 
 
 def test_lrn_by_hand() -> None:

@@ -1,0 +1,78 @@
+"""Caffe's local response normalisation across channels, y = x (k + alpha/n sum x^2)^-beta.
+
+The sum over neighbouring channels is a 1x1 convolution with a band of ones: a small matrix product
+that keeps the memory layout. With b for the base and g for the gradient of y, the gradient of x is
+g b^-beta - 2 alpha beta / n * x * sum(g y / b) over the channels whose sum holds x. Written out
+like this a training step passes over the maps a few times; autograd would pass over each product.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.nets.spec import Lrn
+
+
+def neighbours(window: int, channels: int) -> Tensor:
+    """Which channels are summed for which, as Caffe has it: half the window before, the rest after.
+
+    Returns:
+        (channels, channels, 1, 1) float32, 1 where the second is in the window of the first.
+    """
+    index = torch.arange(channels)
+    ahead = index - index[:, None]
+    near = (-(window // 2) <= ahead) & (ahead <= (window - 1) // 2)
+    return near.float()[:, :, None, None]
+
+
+def normalise(x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
+    """``x`` normalised over neighbouring channels.
+
+    Args:
+        x: (N, C, h, w), any float type; it is the one that is computed in.
+        near: ``neighbours(layer.window, C)``, on the same device.
+        layer: window, alpha, beta and k.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        out: Tensor = _Normalisation.apply(x, near, layer)  # type: ignore[no-untyped-call]
+        return out
+    return x * _power(_base(x, near, layer), layer)
+
+
+class _Normalisation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
+        base = _base(x, near, layer)
+        factor = _power(base, layer)
+        ctx.save_for_backward(x, base, factor, near)
+        ctx.layer = layer
+        return x * factor
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        x, base, factor, near = ctx.saved_tensors
+        layer: Lrn = ctx.layer
+        if torch.is_grad_enabled():  # for gradients of gradients, what depends on x is made of it
+            base = _base(x, near, layer)
+            factor = _power(base, layer)
+        straight = gradients[0] * factor
+        share = -2 * layer.alpha * layer.beta / layer.window
+        summed = near.transpose(0, 1).to(x.dtype) * share
+        around = F.conv2d(straight * x / base, summed)
+        return torch.addcmul(straight, around, x), None, None
+
+
+def _base(x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
+    k = torch.full(near.shape[:1], layer.k, dtype=x.dtype, device=x.device)
+    return F.conv2d(x.square(), near.to(x.dtype) * (layer.alpha / layer.window), k)
+
+
+def _power(base: Tensor, layer: Lrn) -> Tensor:
+    if layer.beta == 0.75:  # two roots take less time than a power
+        root = base.rsqrt()
+        return root * root.sqrt()
+    return base**-layer.beta
