@@ -107,6 +107,17 @@ def test_the_journal_tells_each_step_once_after_a_resume(data, tmp_path, monkeyp
     assert events[-1]["reason"] == "done"
 
 
+def test_a_finished_run_says_so_and_keeps_its_weights(data, tmp_path, caplog) -> None:
+    plan = recipe(data, iterations=3)
+    best = loop.train(plan, tmp_path / "run")
+    before = best.read_bytes()
+    assert "finished" not in caplog.text
+    assert loop.train(plan, tmp_path / "run", resume=True).read_bytes() == before
+    assert f"{tmp_path / 'run'} was finished" in caplog.text
+    events = read_journal(tmp_path / "run" / "journal.jsonl")
+    assert [e["step"] for e in events if e["event"] == "validate"] == [3]
+
+
 def test_killed_at_any_moment_it_continues_to_the_same_weights(data, tmp_path) -> None:
     """SIGKILL in the middle of things, three times over; a real process."""
     plan = recipe(data, iterations=8)

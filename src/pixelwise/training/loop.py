@@ -144,6 +144,8 @@ class _Run:
             self._write_recipe()  # the data may have moved
             self.journal.rewind(self.progress.step)
             self.journal.write("resume", step=self.progress.step)
+            if self._share() >= 1:
+                log.warning("%s was finished: only its evaluation and report are made anew", self.run)
         else:
             self._start()
         with s.feed:
@@ -188,7 +190,7 @@ class _Run:
 
     def finish(self) -> Path:
         """Last evaluation and save, evaluation of the best weights, report."""
-        if self.setup.validation and (self.last is None or self.last.step != self.progress.step):
+        if self.setup.validation and self.progress.validated != self.progress.step:
             self.validate(last=True)
         self.save()
         self.setup.write_weights("last", self.progress)
@@ -222,6 +224,7 @@ class _Run:
             best=found.mean_iu if best else self.progress.best,
             best_step=found.step if best else self.progress.best_step,
             stale=0 if best else self.progress.stale + 1,
+            validated=found.step,
         )
         self.journal.write("validate", seconds=self.seconds(), best=best, **found.as_dict())
         if found.diagnosis and (found.step >= COLLAPSED_AFTER or last):

@@ -131,6 +131,12 @@ def _build(kind: Any, values: Mapping[str, Any], prefix: str) -> Any:
 
 def _parse(text: str, hint: Any, key: str) -> Any:
     """Text from the command line to what YAML would hold, e.g. 320x400 for a pair."""
+    if get_origin(hint) is Mapping:
+        raise UsageError(
+            "U002",
+            f"{key} is {text!r}, expected one setting for each of its names",
+            f"e.g. --set '{key}.score*=10'",
+        )
     if text.lower() in ("none", "null") and type(None) in get_args(hint):
         return None
     if tuple in (get_origin(hint), *(get_origin(a) for a in get_args(hint))):

@@ -37,6 +37,8 @@ class Progress:
     """Evaluations since the best one."""
     next_validation: float = 0.0
     """The share of the run at which the next evaluation is due."""
+    validated: int = -1
+    """Steps done at the latest evaluation."""
 
 
 def save_state(

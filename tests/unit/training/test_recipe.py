@@ -60,6 +60,7 @@ def test_settings_take_the_type_of_their_field(setting, path, value) -> None:
         ("precision=fp16", "precision is 'fp16', expected one of fp32, bf16"),
         ("augment.mirror=maybe", "augment.mirror is 'maybe', expected bool"),
         ("crop=320", "crop is"),
+        ("optim.rates={score: 5}", "expected one setting for each of its names"),
         ("batch", "expected key=value"),
     ],
 )
