@@ -1,13 +1,14 @@
 """A folder of pictures beside a folder of masks, in the common names, with or without splits.
 
 ``images/ + labels/`` (or masks, annotations, ...), partners by stem; flat with ``splits/*.txt``, or
-with subfolders by split (``images/train/``, ``labels/train/``). Without splits one is drawn.
+with folders by split inside (``images/train/``, ``labels/train/``) or outside (``train/images/``,
+``train/labels/``). Without splits one is drawn.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,46 +27,85 @@ from pixelwise.data.listing import (
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "JPEGImages")
-LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "gt")
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "JPEGImages")
+LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
+SPLITS = ("train", "val", "test")
 ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+
+Pair = tuple[Path, Path]
+"""A folder of pictures and the folder of their label maps."""
 
 
 def recognise(root: Path) -> bool:
-    """A folder with a name of ``IMAGE_FOLDERS`` and one of ``LABEL_FOLDERS``."""
-    return _pair(root) is not None
+    """Folders with a name of ``IMAGE_FOLDERS`` and ``LABEL_FOLDERS``, here or in every split's."""
+    return bool(_pair(root) or _outer_parts(root))
 
 
-def _pair(root: Path) -> tuple[Path, Path] | None:
-    left = next((root / n for n in IMAGE_FOLDERS if (root / n).is_dir()), None)
-    right = next((root / n for n in LABEL_FOLDERS if (root / n).is_dir()), None)
+def _pair(root: Path) -> Pair | None:
+    left, right = _first(root, IMAGE_FOLDERS), _first(root, LABEL_FOLDERS)
     return (left, right) if left and right else None
+
+
+def _first(root: Path, names: tuple[str, ...]) -> Path | None:
+    return next((root / n for n in names if (root / n).is_dir()), None)
+
+
+def _split_name(folder: Path) -> str:
+    name = folder.name.lower()
+    return ALIASES.get(name, name if name in SPLITS else folder.name)
+
+
+def _outer_parts(root: Path) -> dict[Path, Pair | None]:
+    """Folders of splits that hold pictures and label maps (none: pictures alone)."""
+    named = sorted(p for p in root.iterdir() if p.is_dir() and _split_name(p) in SPLITS)
+    found = {part: _pair(part) for part in named if _first(part, IMAGE_FOLDERS)}
+    return found if any(found.values()) else {}
+
+
+def _inner_parts(images: Path, labels: Path) -> dict[Path, Pair | None]:
+    """Folders of splits among the pictures, where no picture lies beside them."""
+    parts = sorted(p for p in images.iterdir() if p.is_dir())
+    found = {p: (p, labels / p.name) if (labels / p.name).is_dir() else None for p in parts}
+    return found if any(found.values()) and not pictures(images) else {}
 
 
 def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
-    pair = _pair(root)
-    assert pair is not None, "recognise said so"
     problems: list[DataError] = []
-    found, drawn = _splits(root, *pair, problems)
+    pair = _pair(root)
+    parts = _inner_parts(*pair) if pair else _outer_parts(root)
+    drawn = False
+    if parts:
+        found = _by_part(parts, problems)
+    else:
+        assert pair is not None, "recognise said so"
+        found, drawn = _flat(root, *pair, problems)
     given = without_empty(root, found, problems)
     try:
         class_map, concluded = _classes(root, given)
     except DataError as error:
         raise_all(root, [*problems, *(error.problems or (error,))])
         raise
-    evidence = f"folders {pair[0].name}/ and {pair[1].name}/"
-    notes = (splits.told(found), *concluded) if drawn else concluded
+    left_out = tuple(
+        f"{part.relative_to(root)}/ has no label maps and is left out"
+        for part, sides in parts.items()
+        if sides is None
+    )
+    told = (splits.told(found),) if drawn else ()
+    notes = (*told, *left_out, *concluded)
+    evidence = _evidence(root, pair or next(filter(None, parts.values())))
     return DataSet(root, "folder", evidence, class_map, given, notes, drawn, tuple(problems))
 
 
-def _splits(
+def _evidence(root: Path, pair: Pair) -> str:
+    one, other = (side.relative_to(root) for side in pair)
+    return f"folders {one}/ and {other}/"
+
+
+def _flat(
     root: Path, images: Path, labels: Path, problems: list[DataError]
 ) -> tuple[dict[str, tuple[Item, ...]], bool]:
-    """Split to items, and whether the splits had to be drawn."""
-    parts = sorted(p for p in images.iterdir() if p.is_dir() and (labels / p.name).is_dir())
-    if parts and not pictures(images):
-        return _by_part(parts, labels, problems), False
+    """Split to items by lists, and whether the splits had to be drawn for want of lists."""
     pairs = partners(images, labels, problems)
     if not pairs and not problems:
         problems.append(DataError("D032", f"{images} holds no picture", "add pictures"))
@@ -80,19 +120,21 @@ def _splits(
 
 
 def _by_part(
-    parts: Sequence[Path], labels: Path, problems: list[DataError]
+    parts: Mapping[Path, Pair | None], problems: list[DataError]
 ) -> dict[str, tuple[Item, ...]]:
-    """Subfolders as splits; where two hold one stem, every name gets its folder in front."""
+    """Folders as splits; where two hold one stem, every name gets its folder in front."""
     found: dict[str, list[Item]] = {}
-    for part in parts:
-        name = ALIASES.get(part.name.lower(), part.name)
+    for part, pair in parts.items():
+        if pair is None:
+            continue
+        name = _split_name(part)
         if name in found:
             problems.append(
                 DataError(
                     "D030", f"{part}: there is another folder for split `{name}`", "join them"
                 )
             )
-        found[name] = partners(part, labels / part.name, problems)
+        found[name] = partners(*pair, problems)
     stems = Counter(item.name.lower() for items in found.values() for item in items)
     if max(stems.values(), default=0) > 1:
         found = {

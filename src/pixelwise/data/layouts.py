@@ -59,5 +59,6 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
     raise DataError(
         "D011",
         f"{root}: no known layout (it holds: {inside})",
-        "put pictures into images/ and label maps of the same names into labels/",
+        "put pictures into images/ and label maps of the same names into labels/ "
+        "(or into train/images/, train/labels/, val/images/, val/labels/)",
     )

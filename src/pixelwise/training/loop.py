@@ -145,7 +145,9 @@ class _Run:
             self.journal.rewind(self.progress.step)
             self.journal.write("resume", step=self.progress.step)
             if self._share() >= 1:
-                log.warning("%s was finished: only its evaluation and report are made anew", self.run)
+                log.warning(
+                    "%s was finished: only its evaluation and report are made anew", self.run
+                )
         else:
             self._start()
         with s.feed:

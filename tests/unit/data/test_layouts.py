@@ -134,6 +134,34 @@ def test_two_folders_for_one_split(tmp_path: Path) -> None:
     assert "`val`" in problems[0]
 
 
+@pytest.mark.parametrize(("images", "labels"), [("images", "labels"), ("img", "masks")])
+def test_folders_by_split_outside(tmp_path: Path, images: str, labels: str) -> None:
+    for part, count in {"Train": 3, "valid": 2}.items():
+        folder_set(tmp_path / part, count, images=images, labels=labels)
+    (tmp_path / "test" / images).mkdir(parents=True)
+    (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
+    dataset = open_dataset(tmp_path)
+    assert {s: len(items) for s, items in dataset.splits.items()} == {"train": 3, "val": 2}
+    assert dataset.classes == ("red", "green", "blue")
+    assert dataset.evidence == f"folders Train/{images}/ and Train/{labels}/"
+    assert "test/ has no label maps and is left out" in dataset.notes
+    assert [i.name for i in dataset.items("val")] == ["val_p0", "val_p1"]
+
+
+def test_label_maps_that_are_missing_for_one_split_inside(tmp_path: Path) -> None:
+    root = by_part(tmp_path / "d", train=3)
+    (root / "images" / "test").mkdir()
+    dataset = open_dataset(root)
+    assert set(dataset.splits) == {"train"}
+    assert "images/test/ has no label maps and is left out" in dataset.notes
+
+
+def test_a_shelf_of_data_sets_is_not_one(tmp_path: Path) -> None:
+    folder_set(tmp_path / "mine", 2)
+    with pytest.raises(DataError, match="no known layout"):
+        open_dataset(tmp_path)
+
+
 def test_camvid_with_its_splits_and_ours(tmp_path: Path) -> None:
     dataset = open_dataset(camvid_set(tmp_path / "c"))
     names = {s: [i.name for i in items] for s, items in dataset.splits.items()}
