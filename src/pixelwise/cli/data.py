@@ -90,6 +90,7 @@ def split_data(
     data: Data,
     held: Annotated[float, typer.Option(help="share of pictures to hold out")] = 0.2,
     seed: Annotated[int, typer.Option(help="another seed, another split")] = 0,
+    json: Json = False,
 ) -> None:
     """Draw train and val, and write the lists into a data folder that has none."""
     from pixelwise.data.canonical import write_splits
@@ -108,25 +109,30 @@ def split_data(
     fit, out = by_seed(dataset.all_items(), seed, held=held)
     folder = data / ("ImageSets/Segmentation" if dataset.layout == "voc" else "splits")
     write_splits(folder, {"train": [i.name for i in fit], "val": [i.name for i in out]})
+    if json:
+        emit_json({"folder": str(folder), "train": len(fit), "val": len(out)})
     say(f"train {len(fit)}, val {len(out)}, in {folder}")
 
 
 @app.command("convert")
-def convert_data(data: Data, out: Annotated[Path, typer.Argument(help="new folder")]) -> None:
+def convert_data(
+    data: Data, out: Annotated[Path, typer.Argument(help="new folder")], json: Json = False
+) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
-    _convert(data, out)
+    _convert(data, out, json=json)
 
 
 @prepare.command("camvid")
 def prepare_camvid(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="CamVid as SegNet published it")],
     out: Annotated[Path, typer.Argument(help="new folder")],
+    json: Json = False,
 ) -> None:
     """CamVid with its own splits and ours by sequence, in the canonical layout."""
-    _convert(source, out, layout="camvid")
+    _convert(source, out, layout="camvid", json=json)
 
 
-def _convert(data: Path, out: Path, *, layout: str = "") -> None:
+def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
     from pixelwise.data.canonical import convert
     from pixelwise.data.layouts import open_dataset
     from pixelwise.errors import DataError
@@ -138,6 +144,9 @@ def _convert(data: Path, out: Path, *, layout: str = "") -> None:
         )
     with progress("writing", len(dataset.all_items())) as advance:
         convert(dataset, out, watch=advance)
+    if json:
+        splits = {name: len(items) for name, items in dataset.splits.items()}
+        emit_json({"folder": str(out), "pictures": len(dataset.all_items()), "splits": splits})
     say(f"wrote {len(dataset.all_items())} pictures to {out}")
 
 
@@ -147,10 +156,13 @@ def make_scenes(
     count: Annotated[int, typer.Option(help="how many")] = 200,
     size: Annotated[str, typer.Option(metavar="HxW", help="of the pictures")] = "96x128",
     seed: Annotated[int, typer.Option(help="another seed, other scenes")] = 0,
+    json: Json = False,
 ) -> None:
     """Rooms and streets with colour, depth, semantic and geometric labels, known exactly."""
     from pixelwise.cli.running import parse_size
     from pixelwise.data import scenes
 
     scenes.make_scenes(out, count=count, size=parse_size(size), seed=seed)
+    if json:
+        emit_json({"folder": str(out), "scenes": count, "seed": seed})
     say(f"made {count} scenes in {out}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -302,6 +303,23 @@ def test_help_and_version_are_quick_and_take_no_torch() -> None:
 
 
 # -- evaluate ---------------------------------------------------------------------------------
+def test_commands_that_write_data_tell_what_in_json(tmp_path: Path, capsys: Out) -> None:
+    made, canonical = str(tmp_path / "made"), str(tmp_path / "canonical")
+    told = []
+    for words in (
+        ["make", "scenes", made, "--count", "20", "--size", "32x48"],
+        ["split", made, "--held", "0.5"],
+        ["convert", made, canonical],
+    ):
+        if words[0] == "split":
+            shutil.rmtree(tmp_path / "made" / "splits")
+        assert run(["data", *words, "--json"]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == {"folder": made, "scenes": 20, "seed": 0}
+    assert told[1] == {"folder": f"{made}/splits", "train": 10, "val": 10}
+    assert told[2] == {"folder": canonical, "pictures": 20, "splits": {"train": 10, "val": 10}}
+
+
 def test_evaluate_is_the_confusion_by_hand(model: Path, rooms: Path, capsys: Out) -> None:
     assert run(["evaluate", str(model), str(rooms), "--json", "--protocol", "all"]) == 0
     found = json.loads(capsys.readouterr().out)
