@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pixelwise import images
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.layouts import open_dataset
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.errors import DataError, ModelError, UsageError
+from pixelwise.evaluation.evaluate import Evaluation
+from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Precision, Predictor, best_class, resolve_device
 from pixelwise.inference.view import View
@@ -27,9 +31,6 @@ from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, s
 from pixelwise.weights.files import weight_file
 from pixelwise.weights.sniff import sniff
 from pixelwise.weights.surgery import score_layers
-
-if TYPE_CHECKING:
-    from pixelwise.evaluation.evaluate import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +93,29 @@ class Model:
             return _array(picture, self.predictor.channels)
         return images.from_image(picture)
 
-    def evaluate(self, data: Path | str, split: str = "val") -> Evaluation:
-        """Scores on a split of a data folder."""
-        from pixelwise.data.layouts import open_dataset
-        from pixelwise.evaluation.on_dataset import evaluate_model
+    def evaluate(
+        self,
+        data: DataSet | Path | str,
+        split: str = "val",
+        *,
+        keep: Path | None = None,
+        watch: Callable[[], object] = lambda: None,
+    ) -> Evaluation:
+        """Scores on a split of a data set.
 
-        return evaluate_model(self, open_dataset(Path(data)), split)
+        Args:
+            data: a data set, or a folder of one; with the model's classes, in its order.
+            split: which pictures of it.
+            keep: folder for the guessed label maps, ``<name>.png``.
+            watch: called after each picture.
+
+        Raises:
+            ModelError: M040 the model's classes are not the data set's.
+            DataError: an unreadable picture, an unknown or empty split.
+        """
+        dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
+        label = self.predictor.labels
+        return evaluate_split(label, self.classes, dataset, split, keep=keep, watch=watch)
 
     def shown(
         self, *, zoom: float | Sequence[float] | None = None, mirror: bool | None = None

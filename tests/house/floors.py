@@ -13,18 +13,14 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"nets", "data", "losses", "metrics"}),
     frozenset({"weights"}),
     frozenset({"inference"}),
+    frozenset({"evaluation"}),
     frozenset({"model"}),
-    frozenset({"evaluation", "report"}),
+    frozenset({"report"}),
     frozenset({"training"}),
     frozenset({"workflows"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
-
-# The one way up, only inside a function or for types (docs/adr/0013-floors.md).
-SHORTCUTS: dict[tuple[str, str], str] = {
-    ("model", "evaluation"): "Model.evaluate is the method users look for",
-}
 
 # Library -> where it may be imported: a folder (with /) or a file.
 RIM: dict[str, tuple[str, ...]] = {

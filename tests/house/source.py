@@ -28,8 +28,6 @@ class Import:
     file: Path
     line: int
     module: str
-    inside: bool
-    """In a function, so that it happens on use."""
     typing_only: bool
     """Under ``if TYPE_CHECKING``, so that it never happens."""
 
@@ -44,25 +42,24 @@ def modules() -> list[Path]:
 
 def imports(path: Path) -> Iterator[Import]:
     """Every import of a file, wherever it stands; ``from pixelwise import x`` names x."""
-    yield from _imports(path, ast.parse(path.read_text("utf-8")), inside=False, typing_only=False)
+    yield from _imports(path, ast.parse(path.read_text("utf-8")), typing_only=False)
 
 
-def _imports(path: Path, node: ast.AST, *, inside: bool, typing_only: bool) -> Iterator[Import]:
+def _imports(path: Path, node: ast.AST, *, typing_only: bool) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import):
             for name in child.names:
-                yield Import(path, child.lineno, name.name, inside, typing_only)
+                yield Import(path, child.lineno, name.name, typing_only)
         elif isinstance(child, ast.ImportFrom):
             assert child.module, f"{path}:{child.lineno}: an import without a name"
             assert not child.level, f"{path}:{child.lineno}: a relative import"
             named = [f"{child.module}.{n.name}" for n in child.names]
             for module in named if child.module == "pixelwise" else [child.module]:
-                yield Import(path, child.lineno, module, inside, typing_only)
+                yield Import(path, child.lineno, module, typing_only)
         elif isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            yield from _imports(path, child, inside=inside, typing_only=True)
+            yield from _imports(path, child, typing_only=True)
         else:
-            within = inside or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-            yield from _imports(path, child, inside=within, typing_only=typing_only)
+            yield from _imports(path, child, typing_only=typing_only)
 
 
 def blocks(document: Path, *languages: str) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.house.floors import FLOORS, RIM, SHORTCUTS
+from tests.house.floors import FLOORS, RIM
 from tests.house.source import PACKAGE, Import, imports, modules
 
 LEVEL = {part: level for level, parts in enumerate(FLOORS) for part in parts}
@@ -42,16 +42,9 @@ def test_parts_import_only_from_lower_floors() -> None:
     broken = [
         f"{i.place}: {user} (floor {LEVEL[user]}) imports {used} (floor {LEVEL[used]})"
         for user, used, i in own_imports()
-        if LEVEL[used] >= LEVEL[user] and (user, used) not in SHORTCUTS
+        if LEVEL[used] >= LEVEL[user]
     ]
     assert not broken, "\n".join(broken)
-
-
-def test_shortcuts_are_taken_late_and_still_needed() -> None:
-    taken = [(user, used, i) for user, used, i in own_imports() if (user, used) in SHORTCUTS]
-    assert {(user, used) for user, used, _ in taken} == set(SHORTCUTS)
-    early = [i.place for _, _, i in taken if not (i.inside or i.typing_only)]
-    assert not early, f"on import: {early}"
 
 
 def test_libraries_stay_at_the_rim() -> None:
@@ -73,20 +66,20 @@ def test_the_rim_names_no_library_in_vain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "module", "inside", "typing_only"),
+    ("source", "module", "typing_only"),
     [
-        ("import a.b", "a.b", False, False),
-        ("from pixelwise import images", "pixelwise.images", False, False),
-        ("def f():\n    from a import b", "a", True, False),
-        ("class C:\n    def f(self):\n        import a", "a", True, False),
-        ("if TYPE_CHECKING:\n    from a import b", "a", False, True),
-        ("try:\n    import a\nexcept ImportError:\n    pass", "a", False, False),
+        ("import a.b", "a.b", False),
+        ("from pixelwise import images", "pixelwise.images", False),
+        ("def f():\n    from a import b", "a", False),
+        ("class C:\n    def f(self):\n        import a", "a", False),
+        ("if TYPE_CHECKING:\n    from a import b", "a", True),
+        ("try:\n    import a\nexcept ImportError:\n    pass", "a", False),
     ],
 )
 def test_imports_are_found_wherever_they_stand(
-    tmp_path: Path, source: str, module: str, inside: bool, typing_only: bool
+    tmp_path: Path, source: str, module: str, typing_only: bool
 ) -> None:
     path = tmp_path / "some.py"
     path.write_text(source)
     (found,) = imports(path)
-    assert (found.module, found.inside, found.typing_only) == (module, inside, typing_only)
+    assert (found.module, found.typing_only) == (module, typing_only)

@@ -28,7 +28,6 @@ def evaluate(
     from pixelwise import model as models
     from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
     from pixelwise.data.layouts import open_dataset
-    from pixelwise.evaluation.on_dataset import evaluate_model
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
@@ -38,7 +37,7 @@ def evaluate(
     loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
     dataset = open_dataset(data)
     with progress(f"evaluating {split}", len(dataset.items(split))) as advance:
-        found = evaluate_model(loaded, dataset, split, keep=save, watch=advance)
+        found = loaded.evaluate(dataset, split, keep=save, watch=advance)
     if json:
         chosen = {"protocols": {name: found.protocols[name] for name in names}}
         facts = {"model": str(loaded.path), "data": str(data), "split": split}

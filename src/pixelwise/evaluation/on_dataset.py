@@ -1,4 +1,4 @@
-"""A model's scores on a split: the predictor that everyone uses, fed to the one evaluation."""
+"""Scores on a split of a data set, of anything that labels pictures."""
 
 from __future__ import annotations
 
@@ -7,36 +7,41 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
 from pixelwise.errors import ModelError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.images import write_labels
-from pixelwise.model import Model
+
+Labelling = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""A picture (H, W, C) to its class ids (H, W)."""
 
 
-def evaluate_model(
-    model: Model,
+def evaluate_split(
+    label: Labelling,
+    classes: tuple[str, ...],
     dataset: DataSet,
     split: str,
     *,
     keep: Path | None = None,
     watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Predict every picture of a split and compare it with its truth.
+    """Label every picture of a split and compare it with its truth.
 
     Args:
-        model: with the data set's classes, in its order.
+        label: what is evaluated.
+        classes: the names of the ids it gives; must be the data set's, in its order.
         dataset: the pictures and label maps.
         split: which of them.
         keep: folder for the guessed label maps, ``<name>.png``.
         watch: called after each picture.
 
     Raises:
-        ModelError: M040 the model's classes are not the data set's.
+        ModelError: M040 the classes are not the data set's.
         DataError: an unreadable picture, an unknown or empty split.
     """
-    check_classes(model, dataset)
+    _check_classes(classes, dataset)
     items = dataset.items(split)
     palette = np.asarray(dataset.palette, np.uint8)
     spent = 0.0
@@ -46,7 +51,7 @@ def evaluate_model(
         for item in items:
             sample = dataset.read(item)
             began = time.perf_counter()
-            guess = model.predictor.labels(sample.image)
+            guess = label(sample.image)
             spent += time.perf_counter() - began
             if keep:
                 write_labels(keep / f"{item.name}.png", guess, palette)
@@ -57,13 +62,9 @@ def evaluate_model(
     return found.timed(spent / max(1, len(items)))
 
 
-def check_classes(model: Model, dataset: DataSet) -> None:
-    """Refuse to compare apples with pears.
-
-    Raises:
-        ModelError: M040 with the first difference.
-    """
-    mine, theirs = model.classes, dataset.classes
+def _check_classes(mine: tuple[str, ...], dataset: DataSet) -> None:
+    """Refuse to compare apples with pears."""
+    theirs = dataset.classes
     if mine == theirs:
         return
     differences = [

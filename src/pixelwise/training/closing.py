@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pixelwise import model, runfolder
 from pixelwise.environment import environment
-from pixelwise.evaluation.on_dataset import evaluate_model
 from pixelwise.files import write_json
 from pixelwise.report import build
 
@@ -20,8 +19,7 @@ def close(setup: Setup, weights: Path) -> None:
     write_json(setup.run / runfolder.ENVIRONMENT, environment())
     if setup.validation:
         kept = model.load(weights, device=setup.fabric.device.type)
-        found = evaluate_model(
-            kept, setup.dataset, setup.recipe.val_split, keep=setup.run / runfolder.GUESSES
-        )
+        guesses = setup.run / runfolder.GUESSES
+        found = kept.evaluate(setup.dataset, setup.recipe.val_split, keep=guesses)
         write_json(setup.run / runfolder.SCORES, found.as_dict())
     build(setup.run, dataset=setup.dataset)

@@ -16,7 +16,6 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.layouts import open_dataset
 from pixelwise.data.scenes import make_scenes
 from pixelwise.errors import UsageError
-from pixelwise.evaluation.on_dataset import evaluate_model
 from pixelwise.files import write_json
 from pixelwise.inference.predictor import Predictor
 from pixelwise.nets import catalog
@@ -87,7 +86,7 @@ def run(
     say(f"training {plan.net} for {minutes:g} minutes from random weights")
     best = train(plan, out / "run", watch=watch)
     trained = model.load(best)
-    found = evaluate_model(trained, dataset, "test", keep=out / "predictions")
+    found = trained.evaluate(dataset, "test", keep=out / "predictions")
     picture = _picture(trained, dataset, out)
     report = shutil.copyfile(out / "run" / REPORT, out / REPORT)
     done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / "run"))
@@ -121,7 +120,7 @@ def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
     random = model.Model(
         Predictor(net, standard((128.0,) * 3, (64.0,) * 3)), header, Path("untrained")
     )
-    return evaluate_model(random, dataset, "test").scores.as_dict()
+    return random.evaluate(dataset, "test").scores.as_dict()
 
 
 def _picture(trained: model.Model, dataset: DataSet, out: Path) -> Path:
