@@ -72,7 +72,11 @@ def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
 
 
 def record(
-    out: Path, name: str, made_from: Mapping[str, Any], made: Mapping[str, Sequence[Path]]
+    out: Path,
+    name: str,
+    made_from: Mapping[str, Any],
+    made: Mapping[str, Sequence[Path]],
+    areas: Mapping[str, float],
 ) -> None:
     """Note what is finished, and remove files of earlier records that are no longer true.
 
@@ -81,17 +85,26 @@ def record(
         name: of the picture's outputs.
         made_from: source and model.
         made: kind of output to its files.
+        areas: what was found: class to its share of the picture.
     """
     before = _sums(_read(out, name)).keys()
     kinds = _read(out, name, made_from) | {
         kind: {path.relative_to(out).as_posix(): sha256(path) for path in files}
         for kind, files in made.items()
     }
-    write_json(place(out, name), {"made_from": dict(made_from), "kinds": kinds})
+    told = {"made_from": dict(made_from), "areas": dict(areas), "kinds": kinds}
+    write_json(place(out, name), told)
     for old in before - _sums(kinds).keys():
         path = out / old
         if _inside(path, out):
             path.unlink(missing_ok=True)
+
+
+def told(out: Path, name: str, kinds: Sequence[str]) -> dict[str, Any]:
+    """What the record of a finished picture says: ``outputs`` of these kinds, and ``areas``."""
+    known = _load(out, name)
+    files = [str(out / path) for kind in kinds for path in known["kinds"][kind]]
+    return {"outputs": files, "areas": known.get("areas")}
 
 
 def place(out: Path, name: str) -> Path:

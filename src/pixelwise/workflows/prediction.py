@@ -238,6 +238,7 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         kinds = wanted if force else finished.missing(out, job.name, made_from, wanted)
         if not kinds:
             done.skipped += 1
+            done.results.append(_result(work, job, made_from, made=False))
             return
         if not force:
             _refuse_altered(job, finished.altered(out, job.name, made_from, kinds))
@@ -246,7 +247,7 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
         finished.begin(out, job.name, kinds)
         made = {kind: _write(kind, work, job, found) for kind in kinds}
-        finished.record(out, job.name, made_from, made)
+        finished.record(out, job.name, made_from, made, found.areas())
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
         if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
@@ -254,10 +255,13 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         done.failures.append({"path": str(job.source), **error.as_dict()})
         return
     done.made += 1
-    digest = made_from["source_sha256"]
-    files = [str(path) for paths in made.values() for path in paths]
-    result = {"path": str(job.source), "sha256": digest, "outputs": files, "areas": found.areas()}
-    done.results.append(result)
+    done.results.append(_result(work, job, made_from, made=True))
+
+
+def _result(work: _Work, job: Job, made_from: Mapping[str, Any], *, made: bool) -> dict[str, Any]:
+    """What ``--json`` tells of a picture that is finished, now or before."""
+    told = finished.told(work.plan.out, job.name, work.wanted())
+    return {"path": str(job.source), "sha256": made_from["source_sha256"], "made": made, **told}
 
 
 def _refuse_altered(job: Job, path: Path | None) -> None:

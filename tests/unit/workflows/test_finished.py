@@ -20,10 +20,12 @@ ALL = "labels,overlay,scores,heatmaps"
 def test_what_is_finished_is_skipped_and_left_alone(
     model: models.Model, photos: Path, tmp_path: Path
 ) -> None:
-    predict(model, photos, tmp_path / "out")
+    first = predict(model, photos, tmp_path / "out")
     before = contents(tmp_path / "out")
     again = predict(model, photos, tmp_path / "out")
     assert (again.made, again.skipped) == (0, 3)
+    assert again.results == [{**result, "made": False} for result in first.results]
+    assert all(result["made"] and sum(result["areas"].values()) > 0.99 for result in first.results)
     assert contents(tmp_path / "out") == before
 
 
