@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from harness import cpu_times, surroundings, tell
+from harness import cpu_times, interleaved, surroundings, tell
 
 from pixelwise.metrics.confusion import confusion
 
@@ -47,17 +47,18 @@ def measure(classes: int, rounds: int) -> dict[str, Any]:
     truth, guess = label_maps(classes)
     ways, absent = all_ways(classes)
     expected = confusion(truth, guess, classes)
-    repeats, rates = {}, {name: [] for name in ways}
+    repeats = {}
     for name, way in ways.items():
         found = np.asarray(way(truth, guess))
         assert np.array_equal(found, expected), f"{name} counts differently"
         repeats[name] = max(1, round(SECONDS / timed(way, truth, guess, 1)))
-    order = list(ways)
-    for _ in range(rounds):
-        for name in order:
-            spent = timed(ways[name], truth, guess, repeats[name])
-            rates[name].append(repeats[name] / spent)
-        order = order[1:] + order[:1]
+    rates = interleaved(
+        {
+            name: lambda way=way, n=repeats[name]: n / timed(way, truth, guess, n)
+            for name, way in ways.items()
+        },
+        rounds,
+    )
     ours = float(np.median(rates["pixelwise"]))
     rows = [row(name, values, ours) for name, values in rates.items()]
     return {"classes": classes, "rows": rows, "not_installed": absent}

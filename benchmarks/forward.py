@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, surroundings, tell
+from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -89,18 +89,19 @@ def fill(net: Network) -> None:
 
 def measure(picture: Tensor, classes: int, rounds: int) -> list[dict[str, Any]]:
     ways = {name: make(name, classes) for name in NAMES}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
     with torch.inference_mode():
         compare({name: way(picture) for name, way in ways.items()})
-        order = list(ways)
-        for _ in range(rounds):
-            for name in order:
-                began = time.perf_counter()
-                ways[name](picture)
-                seconds[name].append(time.perf_counter() - began)
-            order = order[1:] + order[:1]
+        seconds = interleaved(
+            {name: lambda way=way: timed(way, picture) for name, way in ways.items()}, rounds
+        )
     reference = float(np.median(seconds["by hand"]))
     return [row(name, spent, reference) for name, spent in seconds.items()]
+
+
+def timed(way: Way, picture: Tensor) -> float:
+    began = time.perf_counter()
+    way(picture)
+    return time.perf_counter() - began
 
 
 def row(name: str, spent: list[float], reference: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What every benchmark here tells beside its figures: machine, versions, competing load."""
+"""What every benchmark here shares: turns are taken, and the surroundings are told."""
 
 from __future__ import annotations
 
@@ -6,8 +6,20 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+
+def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What every way returns in every round; the first of a round is the last of the next."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    order = list(ways)
+    for _ in range(rounds):
+        for name in order:
+            found[name].append(ways[name]())
+        order = order[1:] + order[:1]
+    return found
 
 
 def surroundings(

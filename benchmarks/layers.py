@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, surroundings, tell
+from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -110,12 +110,8 @@ def measure(name: str, ways: dict[str, Way], x: Tensor, rounds: int) -> dict[str
         for ours, theirs in zip(expected, step(way, x, towards)[1:], strict=True):
             far = (ours - theirs).abs().max().item()
             assert far < tolerance * ours.abs().max().item(), f"{other} differs by {far}"
-    seconds: dict[str, list[float]] = {other: [] for other in ways}
-    order = list(ways)
-    for _ in range(rounds):
-        for other in order:
-            seconds[other].append(step(ways[other], x, towards)[0])
-        order = order[1:] + order[:1]
+    timed = {other: lambda way=way: step(way, x, towards)[0] for other, way in ways.items()}
+    seconds = interleaved(timed, rounds)
     ours = float(np.median(seconds["pixelwise"]))
     return {"layer": name, "rows": [row(n, spent, ours) for n, spent in seconds.items()]}
 
