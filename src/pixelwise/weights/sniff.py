@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -74,9 +75,20 @@ def _kind(path: Path, head: bytes) -> Kind:
     if path.suffix == ".onnx" or head[0] == 0x08:  # ModelProto begins with its ir_version
         raise refuse(path, "M011", "an ONNX file")
     # NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
+    if _is_text(head):
+        raise _unknown(path, head)
     if head[0] in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x38, 0x42) or head.startswith(b"\xa2\x06"):
         return "caffe"
     raise _unknown(path, head)
+
+
+def _is_text(head: bytes) -> bool:
+    """Letters and spaces alone: lengths and numbers of a binary file are neither."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # may end within a letter
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c in "\t\n\r" for c in text)
 
 
 def _unknown(path: Path, head: bytes) -> ModelError:
@@ -85,7 +97,7 @@ def _unknown(path: Path, head: bytes) -> ModelError:
     if path.suffix == ".prototxt":
         hint = "the weights are in the .caffemodel beside it"
         return refuse(path, "M011", "a net's description without weights", hint)
-    if head.isascii() and b"\0" not in head:
+    if _is_text(head):
         return refuse(path, "M011", "a text file")
     first = head[:8].hex(" ")
     return ModelError(

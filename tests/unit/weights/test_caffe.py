@@ -276,6 +276,9 @@ def test_a_file_is_read_through_a_mapping(tmp_path: Path) -> None:
         (b"PK\x03\x04....", "M002", "torch-zip"),
         (b"\x80\x04\x95........", "M010", "can run code"),
         (b'name: "LeNet"\nlayer {\n', "M011", "text file"),
+        (b"\n# begins like a net's name", "M011", "text file"),
+        (b'"quoted", like an input', "M011", "text file"),
+        ("8 Gewichte, gewöhnliche".encode()[:18], "M011", "text file"),  # cut within a letter
         (b"\xf3\x01\x02\x03", "M002", "no known weight format"),
         (struct.pack("<Q", 2) + b"{}", "M002", "safetensors"),
     ],
