@@ -44,6 +44,8 @@ def normalise(x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
 
 
 class _Normalisation(torch.autograd.Function):
+    """``x`` times its factor, with the gradient of the module's docstring."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
         base = _base(x, near, layer)
@@ -61,14 +63,19 @@ class _Normalisation(torch.autograd.Function):
             factor = _power(base, layer)
         straight = gradients[0] * factor
         share = -2 * layer.alpha * layer.beta / layer.window
-        summed = near.transpose(0, 1).to(x.dtype) * share
-        around = F.conv2d(straight * x / base, summed)
+        around = _sum(straight * x / base, share * near.transpose(0, 1))
         return torch.addcmul(straight, around, x), None, None
 
 
 def _base(x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
-    k = torch.full(near.shape[:1], layer.k, dtype=x.dtype, device=x.device)
-    return F.conv2d(x.square(), near.to(x.dtype) * (layer.alpha / layer.window), k)
+    k = torch.full(near.shape[:1], layer.k, device=x.device)
+    return _sum(x.square(), layer.alpha / layer.window * near, k)
+
+
+def _sum(x: Tensor, weights: Tensor, start: Tensor | None = None) -> Tensor:
+    """Over channels, in the type of ``x``: autocast would round a float32 one to bfloat16."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, weights.to(x.dtype), None if start is None else start.to(x.dtype))
 
 
 def _power(base: Tensor, layer: Lrn) -> Tensor:

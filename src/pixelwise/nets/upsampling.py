@@ -82,7 +82,8 @@ class _Upsampling(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, shares: Tensor, kernel: int, edge: Edge) -> Tensor:
         ctx.save_for_backward(shares)
         ctx.edge, ctx.size = edge, x.shape[-2:]
-        return _forward(x, shares, kernel, edge)
+        # No view for torch, which would refuse to let it be written into.
+        return _forward(x, shares, kernel, edge).data
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:

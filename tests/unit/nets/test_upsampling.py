@@ -122,6 +122,15 @@ def test_gradients_equal_the_dense_ones(kernel: int, stride: int, size: tuple[in
     )
 
 
+def test_scores_may_be_written_into() -> None:
+    x = torch.randn(1, 2, 3, 2, requires_grad=True)
+    out = upsample(x, phases(3, 2).float(), 3)
+    (expected,) = torch.autograd.grad(out.sum() / 2, x)
+    out = upsample(x, phases(3, 2).float(), 3)
+    out /= 2
+    assert torch.equal(torch.autograd.grad(out.sum(), x)[0], expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_computed_in_the_wider_type(dtype: torch.dtype) -> None:
     x = torch.randn(1, 2, 3, 2, dtype=dtype, requires_grad=True)
