@@ -22,7 +22,7 @@ CODES: dict[str, str] = {
     "U002": "options contradict each other or are out of range",
     "U003": "an output would overwrite something that is not ours",
     "U004": "a setting differs from the run that is to be continued",
-    "D010": "a path does not exist",
+    "D010": "a path does not exist or cannot be read",
     "D011": "the layout of a data folder is not recognised",
     "D012": "a label value names no class",
     "D013": "image and label map differ in size",
@@ -144,6 +144,11 @@ class Stopped(PixelwiseError):
     def exit_status(self) -> int:
         """130 for SIGINT, 143 for SIGTERM."""
         return 128 + self.signal_number
+
+
+def hxw(shape: Sequence[int]) -> str:
+    """A size as all messages, tables and options have it: 375x500 is 375 high and 500 wide."""
+    return f"{shape[0]}x{shape[1]}"
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> UsageError:

@@ -1,7 +1,8 @@
 """The one way by which pixelwise writes a file: whole or not at all; and what goes into one.
 
 Temporary name in the same folder, fsync, rename, fsync of the folder, mode by umask. Whatever
-moment the process dies, the old file or the new one is there, never half of one.
+moment the process dies, the old file or the new one is there, never half of one. Folders that make
+sense only as a whole, such as a converted data set, are filled in hiding.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -68,6 +70,46 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
             raise _write_error(path, cause) from error
         raise
     return path
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A new folder's content: all of it appears when the block ends well, and none of it else.
+
+    Args:
+        path: the folder; it may be there, and must be empty (see ``is_free``).
+
+    Yields:
+        A hidden folder inside, to be filled.
+
+    Raises:
+        ResourceError: no space (R001) or no permission (R002).
+    """
+    new = not path.exists()
+    part = path / f"{PREFIX}{secrets.token_hex(8)}.part"
+    try:
+        for left in path.glob(f"{PREFIX}*.part"):  # of a killed process
+            shutil.rmtree(left, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        for made in sorted(part.iterdir()):
+            made.rename(path / made.name)
+        part.rmdir()
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if new:
+            with suppress(OSError):
+                path.rmdir()
+        if isinstance(error, OSError):
+            raise _write_error(path, error) from error
+        raise
+
+
+def is_free(path: Path) -> bool:
+    """Nothing stands at ``path`` but an empty folder, or one that a killed process left."""
+    if not path.is_dir():
+        return not path.exists()
+    return all(p.name.startswith(PREFIX) for p in path.iterdir())
 
 
 def write_json(path: Path, value: Any) -> Path:

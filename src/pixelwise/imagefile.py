@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, hxw
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
@@ -90,7 +90,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             if width * height > MAX_PIXELS:
                 raise DataError(
                     "D022",
-                    f"{path}: {width:,}x{height:,} = {width * height / 1e6:,.0f} MP, "
+                    f"{path}: {hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP, "
                     f"the limit is {MAX_PIXELS / 1e6:.0f} MP",
                     "cut or shrink the picture",
                 )

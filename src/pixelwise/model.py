@@ -45,6 +45,9 @@ class Model:
     header: Header
     path: Path
 
+    def __repr__(self) -> str:
+        return f"<Model {self.header.net} of {len(self.classes)} classes, {self.path}>"
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the labels."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say, table
+from pixelwise.errors import hxw
 
 if TYPE_CHECKING:
     from pixelwise.data.inspect import Inspection
@@ -48,7 +49,7 @@ def _print(found: Inspection) -> None:
         ("layout", f"{d.layout} ({d.evidence})"),
         ("pictures", len(d.all_items())),
         ("read without a problem", sum(found.sizes.values())),
-        ("sizes", ", ".join(f"{size}: {n:,}" for size, n in found.sizes.most_common(5))),
+        ("sizes (HxW)", ", ".join(f"{hxw(s)}: {n:,}" for s, n in found.sizes.most_common(5))),
         *(("note", note) for note in d.notes),
     ]
     table(str(d.root), ("what", "found"), facts)
@@ -102,7 +103,7 @@ def split_data(
         raise UsageError("U002", f"--held is {held}, expected a share between 0 and 1")
     dataset = open_dataset(data)
     if not dataset.drawn:
-        hint = "remove its lists first, if others are to be drawn"
+        hint = "its folders or lists say what the splits are; remove splits/ to draw others"
         raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own", hint)
     if len(dataset.all_items()) < 2:
         raise UsageError("U002", f"{data} holds one picture, expected at least two to split")

@@ -42,8 +42,8 @@ def predict(
     use_threads(threads)
     wanted = f"{save},heatmaps" if heat else save
     plan = prediction.plan(sources, out, save=wanted, shard=shard)
-    for folder in plan.skipped:
-        say(f"left out: {folder} holds earlier predictions")
+    for told in plan.left_out:
+        say(f"left out: {told}")
     given = choose_precision(precision)
     loaded = models.load(model, device=device, precision=given)
     loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
@@ -55,8 +55,9 @@ def predict(
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:
             say(f"  hint: {failure['hint']}")
+    kept = f", {len(done.kept)} changed by hand and kept" if done.kept else ""
     say(
-        f"{done.made} made, {done.skipped} already there, {len(done.failures)} failed; in {out}"
-        + (f" (see {out / plan.failures})" if done.failures else "")
+        f"{done.made} made, {done.skipped} already there{kept}, {len(done.failures)} failed; "
+        f"in {out}" + (f" (see {out / plan.failures})" if done.failures else "")
     )
     return 1 if done.failures else 0

@@ -34,6 +34,12 @@ def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
     if absent := [row.name for row in found.per_class if row.reason]:
         word = "class" if len(absent) == 1 else "classes"
         say(f"mean IU leaves out {len(absent)} {word} without truth: {', '.join(absent)}")
+    if len(found.per_class) - len(absent) == 1 < len(found.per_class):
+        only = next(row.name for row in found.per_class if not row.reason)
+        say(
+            f"warning: `{only}` is the only class in the truth, so these scores say little; 255 is "
+            "void: a mask of 0 and 255 must be mapped to 0 and 1 first"
+        )
 
 
 def _spread(interval: Interval | None) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelwise.cli.console import emit_json, say
+from pixelwise.errors import UsageError
 from pixelwise.runfolder import RECIPE, REPORT, STATE
 
 if TYPE_CHECKING:
@@ -51,8 +53,7 @@ def train(
         "device": device,
         "threads": threads,
     }
-    given = [f"{key}={value}" for key, value in named.items() if value]
-    recipe = _recipe(source, out, given + (settings or []), resume=resume)
+    recipe = _recipe(source, out, _joined(named, settings or []), resume=resume)
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.watching import tensorboard_watch, watching
@@ -73,9 +74,20 @@ def train(
         emit_json({**facts, "scores": dict(told.scores)})
 
 
+def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
+    """Options and ``--set`` as one list of settings; what is given in both ways is refused."""
+    given = {key: f"{key}={value}" for key, value in named.items() if value}
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key in given:
+            told = f"--{key} and --set {setting} both give {key}"
+            raise UsageError("U002", told, "give it once")
+    return [*given.values(), *settings]
+
+
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
     """The recipe that is meant: a YAML file, the run's own when resuming, or a data folder's."""
-    from pixelwise.training.recipe import Recipe
+    from pixelwise.training.recipe import LENGTHS, Recipe
     from pixelwise.training.recipe_text import read_recipe, with_settings
 
     known = out / RECIPE
@@ -85,8 +97,8 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
         base = read_recipe(known).replace(data=source)
     else:
         base = Recipe(data=str(Path(source)))
-    lengths = {"epochs", "iterations", "minutes"}
-    if lengths & {s.partition("=")[0] for s in settings}:  # a new length replaces the old one
+    keys = {s.partition("=")[0].strip() for s in settings}
+    if keys & set(LENGTHS):  # a new length replaces the old one
         base = base.replace(epochs=0.0, iterations=0, minutes=0.0)
     return with_settings(base, settings)
 

@@ -17,9 +17,10 @@ from pixelwise.data import splits
 from pixelwise.data.class_files import names_in, number_in, parsed, refuse_both
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.listing import listed_items, partners, read_list, without_empty
+from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
+from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, UsageError
-from pixelwise.files import atomic_write, write_json
+from pixelwise.files import atomic_write, is_free, whole_folder, write_json
 from pixelwise.images import write_labels
 from pixelwise.labels import VOID
 
@@ -81,28 +82,38 @@ def write_splits(folder: Path, lists: Mapping[str, Any]) -> None:
 def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda: None) -> Path:
     """Write any data set in this layout; pictures are copied as they are.
 
+    Nothing is left behind where a sample cannot be converted: the folder gets its name at the end.
+
     Raises:
         UsageError: U003 the output folder is not empty.
-        DataError: a sample that cannot be read or does not fit.
+        DataError: samples that cannot be read or do not fit, all of them.
     """
-    if out.exists() and any(out.iterdir()):
+    if not is_free(out):
         raise UsageError("U003", f"{out} is not empty", "choose a new folder")
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
-    palette = np.asarray(dataset.palette, np.uint8)
-    for item in dataset.all_items():
-        labels = dataset.read(item).labels
-        write_labels(out / "labels" / f"{item.name}.png", labels, palette)
-        target = out / "images" / f"{item.name}{item.image.suffix.lower()}"
-
-        def copy(f: Any, source: Path = item.image) -> None:
-            with source.open("rb") as original:
-                shutil.copyfileobj(original, f)
-
-        atomic_write(target, copy)
-        watch()
-    write_splits(
-        out / "splits", {s: [i.name for i in items] for s, items in dataset.splits.items()}
-    )
-    write_description(out, dataset.classes, dataset.palette, f"{dataset.layout} {dataset.root}")
+    with whole_folder(out) as place:
+        problems = []
+        for item in dataset.all_items():
+            try:
+                _write(dataset, item, place)
+            except DataError as error:
+                problems.append(error)
+            watch()
+        raise_all(dataset.root, problems)
+        lists = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+        write_splits(place / "splits", lists)
+        source = f"{dataset.layout} {dataset.root}"
+        write_description(place, dataset.classes, dataset.palette, source)
     return out
+
+
+def _write(dataset: DataSet, item: Item, out: Path) -> None:
+    palette = np.asarray(dataset.palette, np.uint8)
+    write_labels(out / "labels" / f"{item.name}.png", dataset.read(item).labels, palette)
+
+    def copy(f: Any) -> None:
+        with item.image.open("rb") as original:
+            shutil.copyfileobj(original, f)
+
+    atomic_write(out / "images" / f"{item.name}{item.image.suffix.lower()}", copy)

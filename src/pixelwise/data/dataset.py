@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.sample import Item, Sample
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, hxw
 from pixelwise.imagefile import image_header
 from pixelwise.images import Exif, read_image
 
@@ -54,7 +54,7 @@ class DataSet:
             raise DataError(
                 "D032",
                 f"{self.root}: split `{split}` is empty or missing; there are: {known}",
-                f"--split {next((s for s in self.splits if self.splits[s]), 'NAME')}",
+                f"name another split, or add {split}.txt to the lists in splits/",
             )
         return found
 
@@ -70,8 +70,8 @@ class DataSet:
         if image.shape[:2] != labels.shape:
             raise DataError(
                 "D013",
-                f"{item.image} is {image.shape[1]}x{image.shape[0]}, its label map {item.labels} "
-                f"is {labels.shape[1]}x{labels.shape[0]}; expected the same size",
+                f"{item.image} is {hxw(image.shape)}, its label map {item.labels} is "
+                f"{hxw(labels.shape)} (HxW); expected the same size",
                 "export the labels at the picture's size; they are never resized silently",
             )
         return Sample(item.name, image, labels)

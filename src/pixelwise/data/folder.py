@@ -2,13 +2,13 @@
 
 ``images/ + labels/`` (or masks, annotations, ...), partners by stem; flat with ``splits/*.txt``, or
 with folders by split inside (``images/train/``, ``labels/train/``) or outside (``train/images/``,
-``train/labels/``). Without splits one is drawn.
+``train/labels/``); or both in one folder (``a.jpg``, ``a_mask.png``). Without splits one is drawn.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,91 +24,78 @@ from pixelwise.data.listing import (
     read_list,
     without_empty,
 )
+from pixelwise.data.pairs import Pair, Part, inner_parts, outer_parts, part_in, subfolders
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
 
-IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "JPEGImages")
-LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
-SPLITS = ("train", "val", "test")
-ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
-
-Pair = tuple[Path, Path]
-"""A folder of pictures and the folder of their label maps."""
-
 
 def recognise(root: Path) -> bool:
-    """Folders with a name of ``IMAGE_FOLDERS`` and ``LABEL_FOLDERS``, here or in every split's."""
-    return bool(_pair(root) or _outer_parts(root))
-
-
-def _pair(root: Path) -> Pair | None:
-    left, right = _first(root, IMAGE_FOLDERS), _first(root, LABEL_FOLDERS)
-    return (left, right) if left and right else None
-
-
-def _first(root: Path, names: tuple[str, ...]) -> Path | None:
-    return next((root / n for n in names if (root / n).is_dir()), None)
-
-
-def _split_name(folder: Path) -> str:
-    name = folder.name.lower()
-    return ALIASES.get(name, name if name in SPLITS else folder.name)
-
-
-def _outer_parts(root: Path) -> dict[Path, Pair | None]:
-    """Folders of splits that hold pictures and label maps (none: pictures alone)."""
-    named = sorted(p for p in root.iterdir() if p.is_dir() and _split_name(p) in SPLITS)
-    found = {part: _pair(part) for part in named if _first(part, IMAGE_FOLDERS)}
-    return found if any(found.values()) else {}
-
-
-def _inner_parts(images: Path, labels: Path) -> dict[Path, Pair | None]:
-    """Folders of splits among the pictures, where no picture lies beside them."""
-    parts = sorted(p for p in images.iterdir() if p.is_dir())
-    found = {p: (p, labels / p.name) if (labels / p.name).is_dir() else None for p in parts}
-    return found if any(found.values()) and not pictures(images) else {}
+    """A folder of pictures and one of label maps, here or in the folder of a split."""
+    return bool(part_in(root).pair or outer_parts(root))
 
 
 def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
     problems: list[DataError] = []
-    pair = _pair(root)
-    parts = _inner_parts(*pair) if pair else _outer_parts(root)
-    drawn = False
+    pair, outer = part_in(root).pair, outer_parts(root)
+    parts = _parts(pair, outer)
     if parts:
-        found = _by_part(parts, problems)
+        found, drawn = _by_part(parts, problems), False
     else:
         assert pair is not None, "recognise said so"
-        found, drawn = _flat(root, *pair, problems)
+        found, drawn = _flat(root, pair, problems)
     given = without_empty(root, found, problems)
     try:
         class_map, concluded = _classes(root, given)
     except DataError as error:
         raise_all(root, [*problems, *(error.problems or (error,))])
         raise
-    left_out = tuple(
-        f"{part.relative_to(root)}/ has no label maps and is left out"
-        for part, sides in parts.items()
-        if sides is None
-    )
-    told = (splits.told(found),) if drawn else ()
-    notes = (*told, *left_out, *concluded)
-    evidence = _evidence(root, pair or next(filter(None, parts.values())))
-    return DataSet(root, "folder", evidence, class_map, given, notes, drawn, tuple(problems))
+    seen = _evidence(root, *(part.pair for part in parts), pair)
+    splitting = (splits.told(found),) if drawn else ()
+    notes = (*splitting, *_doubts(root, parts, outer), *concluded)
+    return DataSet(root, "folder", seen, class_map, given, notes, drawn, tuple(problems))
 
 
-def _evidence(root: Path, pair: Pair) -> str:
-    one, other = (side.relative_to(root) for side in pair)
-    return f"folders {one}/ and {other}/"
+def _parts(pair: Pair | None, outer: tuple[Part, ...]) -> tuple[Part, ...]:
+    """The folders that are splits; none where pictures or label maps lie flat."""
+    inner = inner_parts(pair) if pair else ()
+    flat = pair is not None and any(pictures(side) for side in pair)
+    return inner or (() if flat else outer)
+
+
+def _evidence(root: Path, *pairs: Pair | None) -> str:
+    images, labels = next(pair for pair in pairs if pair)
+    if images == labels:
+        return "pictures and label maps, marked by their endings, in one folder"
+    return f"folders {images.relative_to(root)}/ and {labels.relative_to(root)}/"
+
+
+def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterator[str]:
+    """What was seen and not used, and names that were changed: a sentence each."""
+    for part in parts:
+        place = part.folder.relative_to(root)
+        if part.split != part.folder.name:
+            yield f"{place}/ is split {part.split}"
+        if not part.pair:
+            lacking = "label maps" if part.images else "pictures"
+            yield f"{place}/ has no {lacking} and is left out"
+    used = {part.folder for part in parts}
+    for folder in (part.folder for part in outer if part.folder not in used):
+        yield f"{folder.relative_to(root)}/ is left out: pictures lie in images/ already"
+    if parts and parts == outer:
+        others = (f for f in subfolders(root) if f not in used and part_in(f).pair)
+        yield from (f"{f.name}/ is left out: its name is that of no split" for f in others)
+    if parts and any((root / "splits").glob("*.txt")):
+        yield "splits/ is not read: the folders say what the splits are"
 
 
 def _flat(
-    root: Path, images: Path, labels: Path, problems: list[DataError]
+    root: Path, pair: Pair, problems: list[DataError]
 ) -> tuple[dict[str, tuple[Item, ...]], bool]:
     """Split to items by lists, and whether the splits had to be drawn for want of lists."""
-    pairs = partners(images, labels, problems)
+    pairs = partners(*pair, problems)
     if not pairs and not problems:
-        problems.append(DataError("D032", f"{images} holds no picture", "add pictures"))
+        problems.append(DataError("D032", f"{pair[0]} holds no picture", "add pictures"))
         return {}, False
     lists = sorted((root / "splits").glob("*.txt"))
     if lists:
@@ -119,22 +106,16 @@ def _flat(
     return splits.drawn(pairs), True
 
 
-def _by_part(
-    parts: Mapping[Path, Pair | None], problems: list[DataError]
-) -> dict[str, tuple[Item, ...]]:
+def _by_part(parts: Sequence[Part], problems: list[DataError]) -> dict[str, tuple[Item, ...]]:
     """Folders as splits; where two hold one stem, every name gets its folder in front."""
     found: dict[str, list[Item]] = {}
-    for part, pair in parts.items():
-        if pair is None:
+    for part in parts:
+        if not part.pair:
             continue
-        name = _split_name(part)
-        if name in found:
-            problems.append(
-                DataError(
-                    "D030", f"{part}: there is another folder for split `{name}`", "join them"
-                )
-            )
-        found[name] = partners(*pair, problems)
+        if part.split in found:
+            told = f"{part.folder}: there is another folder for split `{part.split}`"
+            problems.append(DataError("D030", told, "join them"))
+        found[part.split] = partners(*part.pair, problems)
     stems = Counter(item.name.lower() for items in found.values() for item in items)
     if max(stems.values(), default=0) > 1:
         found = {

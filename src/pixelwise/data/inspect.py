@@ -16,7 +16,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import raise_all
 from pixelwise.data.sample import Item, Reader
 from pixelwise.data.statistics import Counts, Statistics, count, summarise
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, hxw
 from pixelwise.labels import VOID
 
 APART = ("train", "val", "test")
@@ -30,8 +30,8 @@ class Inspection:
     dataset: DataSet
     counted: Mapping[str, tuple[Counts, ...]]
     """Split to the counts of its samples that could be read."""
-    sizes: Counter[str]
-    """WIDTHxHEIGHT to pictures."""
+    sizes: Counter[tuple[int, int]]
+    """(height, width) to pictures."""
     problems: tuple[DataError, ...]
     """Training refuses while there is one."""
     warnings: tuple[str, ...]
@@ -68,7 +68,7 @@ class Inspection:
                 for i, name in enumerate(d.classes)
             ],
             "splits": {s: len(items) for s, items in d.splits.items()},
-            "sizes": dict(self.sizes),
+            "sizes": {hxw(size): pictures for size, pictures in self.sizes.items()},
             "problems": [p.as_dict() for p in self.problems],
             "warnings": list(self.warnings),
         }
@@ -78,7 +78,7 @@ class Inspection:
 class _Seen:
     """One item, read."""
 
-    size: str = ""
+    size: tuple[int, int] | None = None
     counts: Counts | None = None
     digest: str = ""
     problem: DataError | None = None
@@ -113,7 +113,7 @@ def inspect(
             watch()
         height, width = sample.labels.shape
         digest = hashlib.sha256(sample.image.tobytes()).hexdigest()
-        return _Seen(f"{width}x{height}", count(sample), digest)
+        return _Seen((height, width), count(sample), digest)
 
     with ThreadPoolExecutor(2) as pool:
         seen = dict(zip(items, pool.map(look, items.values()), strict=True))

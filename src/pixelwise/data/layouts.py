@@ -42,21 +42,29 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
             for ``inspect`` to tell with those inside the files.
 
     Raises:
-        DataError: D010 no such folder, D011 no layout fits, D030, D031, D032, D034 problems of the
-            listing; several at once as one D035.
+        DataError: D010 no such folder, or one that cannot be read, D011 no layout fits, D030, D031,
+            D032, D034 problems of the listing; several at once as one D035.
     """
     root = Path(path)
     if not root.is_dir():
         raise DataError("D010", f"{root}: no such folder", "give the folder of a data set")
-    for layout in LAYOUTS:
-        if layout.recognise(root):
-            found: DataSet = layout.open_layout(root)
-            found = replace(found, problems=(*found.problems, *_namesakes(found)))
-            if strict:
-                raise_all(root, found.problems)
-            return found
+    try:
+        layout = next((known for known in LAYOUTS if known.recognise(root)), None)
+        if layout is None:
+            raise _unknown(root)
+        found: DataSet = layout.open_layout(root)
+    except OSError as error:
+        what = f"{error.filename or root}: cannot be read ({error.strerror or error})"
+        raise DataError("D010", what, "check who may read it") from error
+    found = replace(found, problems=(*found.problems, *_namesakes(found)))
+    if strict:
+        raise_all(root, found.problems)
+    return found
+
+
+def _unknown(root: Path) -> DataError:
     inside = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
-    raise DataError(
+    return DataError(
         "D011",
         f"{root}: no known layout (it holds: {inside})",
         "put pictures into images/ and label maps of the same names into labels/ "

@@ -45,16 +45,25 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
 
     Args:
         images: folder of pictures.
-        labels: folder of label maps.
+        labels: folder of label maps; the same one, if these are known by their endings.
         problems: gets a D031 for each picture or label map without a partner.
     """
-    left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
+    shown, labelled = pictures(images), pictures(labels)
+    if images == labels:
+        shown = [path for path in shown if not end_of(path.stem)]
+        labelled = [path for path in labelled if end_of(path.stem)]
+    left, right = by_stem(shown, problems), by_stem(labelled, problems)
     end = _common_end(left, right)
     right = {stem.removesuffix(end): path for stem, path in right.items()}
     bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
     problems += [_alone(left[s], f"label map {labels / s}.png") for s in bare]
     problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
     return [Item(s, left[s], right[s]) for s in sorted(left.keys() & right.keys())]
+
+
+def end_of(stem: str) -> str:
+    """The ending that marks a label map, or nothing."""
+    return next((end for end in LABEL_ENDS if stem.endswith(end)), "")
 
 
 def _common_end(left: Mapping[str, Path], right: Mapping[str, Path]) -> str:

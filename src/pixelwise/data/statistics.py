@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
+from pixelwise.data.listing import raise_all
 from pixelwise.data.sample import Item, Sample
+from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 
 Ints = NDArray[np.int64]
@@ -109,13 +111,18 @@ def statistics(
         watch: called after each item.
 
     Raises:
-        DataError: the first sample that cannot be read or does not fit.
+        DataError: the samples that cannot be read or do not fit, all of them.
     """
 
-    def one(item: Item) -> Counts:
-        counted = count(dataset.read(item))
-        watch()
-        return counted
+    def one(item: Item) -> Counts | DataError:
+        try:
+            return count(dataset.read(item))
+        except DataError as error:
+            return error
+        finally:
+            watch()
 
     with ThreadPoolExecutor(2) as pool:
-        return summarise(dataset.classes, list(pool.map(one, dataset.items(split))))
+        found = list(pool.map(one, dataset.items(split)))
+    raise_all(dataset.root, [e for e in found if isinstance(e, DataError)])
+    return summarise(dataset.classes, [c for c in found if isinstance(c, Counts)])

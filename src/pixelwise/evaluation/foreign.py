@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pixelwise.data.class_files import names_in, parsed
 from pixelwise.data.listing import by_stem, pictures, raise_all, read_list
-from pixelwise.errors import DataError, UsageError
+from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.inference.outputs import OVERLAY, is_predictions
 from pixelwise.labels import VOID
@@ -152,8 +152,8 @@ def _read_pairs(
 
 def _check(pair: Match, guess: Labels, truth: Labels, num_classes: int) -> None:
     if guess.shape != truth.shape:
-        sizes = f"{_size(guess)}, but {pair.truth} is {_size(truth)}"
-        raise DataError("D013", f"{pair.guess}: {sizes} (expected one size)")
+        sizes = f"is {hxw(guess.shape)}, but {pair.truth} is {hxw(truth.shape)} (HxW)"
+        raise DataError("D013", f"{pair.guess} {sizes}; expected one size")
     counted = truth != VOID
     _check_values(pair.truth, truth[counted], num_classes, "or 255 for void")
     _check_values(pair.guess, guess[counted], num_classes, "void is no class to predict")
@@ -188,10 +188,6 @@ def _read(path: Path) -> Labels:
 
     labels: Labels = read_labels(path)
     return labels
-
-
-def _size(labels: Labels) -> str:
-    return f"{labels.shape[1]}x{labels.shape[0]}"
 
 
 def read_names(path: Path) -> tuple[str, ...]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from pixelwise.errors import ResourceError
+from pixelwise.errors import ResourceError, hxw
 from pixelwise.nets.net import Net
-from pixelwise.nets.table import FLOAT32, peak_of_maps
+from pixelwise.nets.table import FLOAT32, kept_for_gradients, peak_of_maps
 
 HINT = "shrink or cut the picture, or take a narrower net"
+TRAINING_HINT = "a smaller crop or batch (--set accumulate makes up for it), or --precision bf16"
 SCRATCH = 1.25
 """Times the maps held: what convolutions use beside their input and output."""
 
@@ -28,9 +29,41 @@ def check(net: Net, height: int, width: int, device: torch.device) -> None:
     if there is not None and needed > there:
         raise ResourceError(
             "R003",
-            f"a picture of {width}x{height} needs about {needed:,} bytes at {layer}, "
+            f"a picture of {hxw((height, width))} (HxW) needs about {needed:,} bytes at {layer}, "
             f"{there:,} are available on {device.type}",
             HINT,
+        )
+
+
+def check_step(
+    net: Net,
+    trained: Collection[str],
+    shape: tuple[int, int, int],
+    *,
+    number: int,
+    device: torch.device,
+) -> None:
+    """Refuse a training step that cannot fit.
+
+    Args:
+        net: what is trained.
+        trained: layers whose parameters are.
+        shape: (N, H, W) of a batch.
+        number: bytes of one.
+        device: where.
+
+    Raises:
+        ResourceError: R003 with the bytes needed at the least, and available.
+    """
+    count, height, width = shape
+    needed = number * count * kept_for_gradients(net, trained, height, width)
+    there = available(device)
+    if there is not None and needed > there:
+        raise ResourceError(
+            "R003",
+            f"a step on {count} pictures of {hxw((height, width))} (HxW) keeps at least "
+            f"{needed:,} bytes, {there:,} are available on {device.type}",
+            TRAINING_HINT,
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise import images, labels
-from pixelwise.errors import UsageError, unknown_name
+from pixelwise.errors import UsageError, hxw, unknown_name
 from pixelwise.inference.grid import EVERY_PIXEL, Grid
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ class Prediction:
     probabilities: NDArray[np.float32] | None = None
     grid: Grid = EVERY_PIXEL
 
+    def __repr__(self) -> str:
+        areas = sorted(self.areas().items(), key=lambda area: -area[1])
+        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
+        more = f", and {len(areas) - 6} more" if len(areas) > 6 else ""
+        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {told}{more}>"
+
     @property
     def overlay(self) -> Image:
         """The picture under the classes' colours, with a legend, as a PIL image."""
@@ -62,7 +68,8 @@ class Prediction:
             name: of the class, a part of it that no other has, or its number.
 
         Raises:
-            UsageError: U001 no such class, or several; U002 the probabilities were not kept.
+            UsageError: U001 no such class, or several; U002 the probabilities were not kept, or a
+                number that is no class's.
         """
         if self.probabilities is None:
             raise UsageError(
@@ -71,6 +78,9 @@ class Prediction:
                 "model.predict(picture, probabilities=True)",
             )
         index = name if isinstance(name, int) else find_class(name, self.classes)
+        if not 0 <= index < len(self.classes):
+            told = f"class {index} was asked for, expected 0 to {len(self.classes) - 1}"
+            raise UsageError("U002", told)
         cells = self.probabilities[index]
         height, width = self.labels.shape
         return cells if cells.shape == (height, width) else self.grid.smooth(cells, (height, width))

@@ -18,6 +18,7 @@ from pixelwise.errors import (
     NumericalError,
     ResourceError,
     UsageError,
+    hxw,
     unknown_name,
 )
 from pixelwise.images import resize_channels as zoom
@@ -134,7 +135,7 @@ class Predictor:
         except UsageError as error:
             raise DataError(
                 "D023",
-                f"a picture of {shape[1]}x{shape[0]} is too small for the net ({error})",
+                f"a picture of {hxw(shape)} (HxW) is too small for the net ({error})",
                 "enlarge the picture, or take a model made with a larger zoom",
             ) from error
         return sizes

@@ -7,7 +7,7 @@ Everything is read off the spec; no torch, no weights, no picture. ``Table.as_di
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
@@ -183,6 +183,28 @@ def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
             peak, at = sum(alive.values()), name
         alive = {n: size for n, size in alive.items() if n in kept or last_use.get(n) != name}
     return peak, at
+
+
+def kept_for_gradients(net: Net, trained: Collection[str], height: int, width: int) -> int:
+    """Numbers that a training step keeps of one picture's maps until its backward pass; a minimum.
+
+    A convolution that is trained keeps what it is given, and so do pooling and normalisation on
+    the way back to one; a rectifier keeps what it gives.
+    """
+    reached: dict[str, bool] = {}
+    kept = {net.output}
+    for name, layer in net.layers.items():
+        back = any(reached[source] for source in layer.inputs)
+        reached[name] = back or name in trained
+        match layer:
+            case spec.Conv() if name in trained:
+                kept.update(layer.inputs)
+            case spec.MaxPool() | spec.BatchNorm() | spec.Lrn() if back:
+                kept.update(layer.inputs)
+            case spec.Relu() if back:
+                kept.add(name)
+    rows, columns = net.sizes(height), net.sizes(width)
+    return sum(net.channels[name] * rows[name] * columns[name] for name in kept)
 
 
 def _number(value: Fraction) -> float:

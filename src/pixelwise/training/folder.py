@@ -6,12 +6,12 @@ import os
 import platform
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
-from pixelwise.runfolder import RECIPE, WEIGHTS
-from pixelwise.training.recipe import Recipe
+from pixelwise.runfolder import JOURNAL, RECIPE, WEIGHTS
+from pixelwise.training.recipe import LENGTHS, Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
 from pixelwise.training.state import generations
 
@@ -25,10 +25,12 @@ except ImportError:  # Windows has no flock; there two trainers are not kept apa
 def run_lock(run: Path) -> Iterator[None]:
     """Hold ``RUN/.lock`` for the length of the block; it dies with the process.
 
+    A folder that was made for it, and stayed empty, goes as well.
+
     Raises:
         ResourceError: R002 the folder cannot be written, R007 another process holds it.
     """
-    path = run / ".lock"
+    path, new = run / ".lock", not run.exists()
     try:
         run.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
@@ -50,8 +52,19 @@ def run_lock(run: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {platform.node()}")
         file.flush()
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            if new:  # and nothing was written
+                with suppress(OSError):
+                    run.rmdir()
+
+
+def _holds_other_things(run: Path) -> bool:
+    if not run.is_dir() or (run / RECIPE).exists() or (run / JOURNAL).exists():
+        return False
+    return any(not path.name.startswith(".") for path in run.iterdir())
 
 
 def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
@@ -69,20 +82,23 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
     if resume and known.exists():
         begun = read_recipe(known)
         before, now = flat(begun), flat(recipe)
-        changed = [
-            f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
+        changed = {
+            name: f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
             for name in {**before, **now}
             if before.get(name) != now.get(name) and name != "data"  # it may have moved
-        ]
+        }
         if changed:
-            raise UsageError(
-                "U004",
-                f"{run} was begun with other settings: {', '.join(changed)}",
-                f"pixelwise train {shlex.quote(str(known))} -o {shlex.quote(str(run))} --resume",
-            )
+            place = shlex.quote(str(run))
+            command = f"pixelwise train {shlex.quote(str(known))} -o {place} --resume"
+            if changed.keys() <= set(LENGTHS):
+                command += f" goes on as begun; a new run may start from it: --weights {place}"
+            told = ", ".join(changed.values())
+            raise UsageError("U004", f"{run} was begun with other settings: {told}", command)
         return begun.replace(data=recipe.data)
     if generations(run) or (run / WEIGHTS).exists():
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
+    if _holds_other_things(run):
+        raise UsageError("U003", f"{run} holds other things than a run", f"-o {run / 'run'}")
     return recipe

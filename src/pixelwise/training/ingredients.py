@@ -18,7 +18,7 @@ from pixelwise.data.listing import raise_all
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item
 from pixelwise.data.statistics import Statistics
-from pixelwise.errors import DataError, UsageError
+from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.inference.view import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
@@ -56,6 +56,8 @@ class Ingredients:
     check: RateCheck
     fingerprint: str
     """Of the data that is trained and evaluated on, as it was when the run began."""
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of the pictures, each once."""
 
     @property
     def view(self) -> View:
@@ -92,6 +94,20 @@ class Ingredients:
         return tuple(i for i, s in enumerate(share) if 0 < s < limit)
 
     @property
+    def batch_shape(self) -> tuple[int, int, int]:
+        """(N, H, W) of a batch; where pictures are not cut, of one of the smallest."""
+        smallest = min(self.sizes, key=lambda size: size[0] * size[1])
+        scale = self.recipe.zoom * self.recipe.augment.scale[0]
+        whole = (round(scale * smallest[0]), round(scale * smallest[1]))
+        height, width = self.recipe.crop or whole
+        return self.recipe.batch, max(1, height), max(1, width)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the weights it starts from were fitted to the net, score layers above all."""
+        return tuple(self.weights.get("notes", ()))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Classes that cannot be learned, layers that the given weights leave random."""
         found = []
@@ -102,6 +118,19 @@ class Ingredients:
                 f"no pixel of {listed} in split {self.recipe.train_split}: the net cannot learn "
                 "them, and they are scored 0 where the truth has them (add pictures, or drop them "
                 "from the class list)"
+            )
+        if self.recipe.train_split == self.recipe.val_split:
+            found.append(
+                f"the split that is trained on, `{self.recipe.train_split}`, is also evaluated on: "
+                "its scores say nothing about other pictures"
+            )
+        largest = tuple(max(sides) for sides in zip(*self.sizes, strict=True))
+        scale = self.recipe.zoom * self.recipe.augment.scale[1]
+        crop = self.recipe.crop
+        if crop and any(c > scale * side for c, side in zip(crop, largest, strict=True)):
+            found.append(
+                f"crop {hxw(crop)} is larger than every picture (at most {hxw(largest)}, enlarged "
+                f"{scale:g} times): what is beyond is void"
             )
         if self.gaps:
             more = f", and {len(self.gaps) - 5} more" if len(self.gaps) > 5 else ""
@@ -152,12 +181,13 @@ def gather(recipe: Recipe) -> Ingredients:
         fingerprint = dataset.fingerprint(*splits)
     except DataError as error:
         if recipe.val_split and recipe.val_split not in dataset.splits:
-            error.hint = "--set val_split= trains without evaluation; " + error.hint
+            error.hint = "--set val_split= trains without evaluation; or " + error.hint
         raise_all(dataset.root, [*dataset.problems, error])
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    counted = refuse_problems(dataset, splits, read=read).statistics(recipe.train_split)
+    inspected = refuse_problems(dataset, splits, read=read)
+    counted = inspected.statistics(recipe.train_split)
     check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
     net, preprocess, weights, gaps = _net(recipe, dataset, counted)
     return Ingredients(
@@ -173,6 +203,7 @@ def gather(recipe: Recipe) -> Ingredients:
         gaps,
         check,
         fingerprint,
+        tuple(inspected.sizes),
     )
 
 

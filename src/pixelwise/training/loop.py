@@ -29,13 +29,12 @@ from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.setup import Setup, prepare
 from pixelwise.training.state import Progress, generations, load_state, save_state
 from pixelwise.training.tick import Tick, Watch, unwatched
-from pixelwise.training.validate import Validation, validate
+from pixelwise.training.validate import validate
 
 SAVE_SECONDS = 120.0
 VALIDATIONS = 10
 PATIENT = 3.0  # in a run by the clock, training gets this many times the time of an evaluation
 LOG_EVERY = 10
-MEMORY_HINT = "a smaller crop or batch (--set accumulate makes up for it), or --precision bf16"
 COLLAPSED_AFTER = 100  # steps; before that one class for all is only a warning
 
 log = logging.getLogger(__name__)
@@ -129,7 +128,6 @@ class _Run:
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
         self.before = 0.0
-        self.last: Validation | None = None
         self._tick = Tick(0, setup.iterations, 0.0, 0.0, 0.0, 0.0)
 
     # -- the whole ----------------------------------------------------------------------------
@@ -144,10 +142,8 @@ class _Run:
             self._write_recipe()  # the data may have moved
             self.journal.rewind(self.progress.step)
             self.journal.write("resume", step=self.progress.step)
-            if self._share() >= 1:
-                log.warning(
-                    "%s was finished: only its evaluation and report are made anew", self.run
-                )
+            if self._moment().over:
+                log.warning("%s was finished: only its report is made anew", self.run)
         else:
             self._start()
         with s.feed:
@@ -183,7 +179,7 @@ class _Run:
     def _step(self, step: int) -> float:
         feed = self.setup.feed
         try:
-            with memory.told(MEMORY_HINT):
+            with memory.told(memory.TRAINING_HINT):
                 batches = [feed.batch(step, micro) for micro in range(self.recipe.accumulate)]
                 return self.setup.stepper.run(step, batches)
         except NumericalError as error:
@@ -209,6 +205,8 @@ class _Run:
         self.journal.rewind(-1)  # of a run that died before its first save
         self._write_recipe()
         self.journal.write("start", step=0, **s.found.facts(str(s.fabric.device)))
+        for text in s.found.notes:
+            log.info("%s", text)
         for text in s.found.warnings:
             self.journal.write("warning", step=0, text=text)
             log.warning("%s", text)
@@ -219,7 +217,7 @@ class _Run:
 
     def validate(self, *, last: bool) -> None:
         """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
-        found = self.last = validate(self.setup, self.progress.step)
+        found = validate(self.setup, self.progress.step)
         best = found.mean_iu > self.progress.best
         self.progress = replace(
             self.progress,
@@ -227,6 +225,7 @@ class _Run:
             best_step=found.step if best else self.progress.best_step,
             stale=0 if best else self.progress.stale + 1,
             validated=found.step,
+            collapse=found.diagnosis if found.collapsed else "",
         )
         self.journal.write("validate", seconds=self.seconds(), best=best, **found.as_dict())
         if found.diagnosis and (found.step >= COLLAPSED_AFTER or last):
@@ -256,10 +255,9 @@ class _Run:
         raise Stopped(number, f"stopped at step {self.progress.step}; the state is saved", command)
 
     def _refuse_collapse(self) -> None:
-        if self.last and self.last.collapsed and self.progress.step >= COLLAPSED_AFTER:
-            raise NumericalError(
-                "N002", self.last.diagnosis, "the weights are kept in the run folder"
-            )
+        if self.progress.collapse and self.progress.step >= COLLAPSED_AFTER:
+            hint = "the weights are kept in the run folder"
+            raise NumericalError("N002", self.progress.collapse, hint)
 
     # -- time ---------------------------------------------------------------------------------
     def seconds(self) -> float:

@@ -172,6 +172,8 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
 
+LENGTHS = ("iterations", "epochs", "minutes")
+"""Settings of which one at most says how long a run is."""
 INFINITE = float("inf")
 RANGES: dict[str, tuple[float, float]] = {
     "iterations": (0, INFINITE),
@@ -222,8 +224,8 @@ def _problems(r: Recipe) -> list[str]:
         value = operator.attrgetter(name)(r)
         span = f"at least {low}" if high == INFINITE else f"{low} to {high}"
         must(low <= value <= high, f"{name} is {value}, expected {span}")
-    lengths = [n for n in ("iterations", "epochs", "minutes") if getattr(r, n)]
-    must(len(lengths) <= 1, f"give one of iterations, epochs, minutes, not {' and '.join(lengths)}")
+    lengths = [n for n in LENGTHS if getattr(r, n)]
+    must(len(lengths) <= 1, f"give one of {', '.join(LENGTHS)}, not {' and '.join(lengths)}")
     must(0 <= r.ema < 1, f"ema is {r.ema}, expected 0 or a decay below 1")
     must(0 < r.width <= WIDEST, f"width is {r.width}, expected a factor in (0, {WIDEST}]")
     must(r.optim.lr > 0, f"optim.lr is {r.optim.lr}, expected more than 0")

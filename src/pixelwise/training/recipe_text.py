@@ -173,5 +173,15 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
-        wanted = getattr(hint, "__name__", str(hint))
-        raise UsageError("U002", f"{key} is {value!r}, expected {wanted}") from error
+        raise UsageError("U002", f"{key} is {value!r}, expected {_wanted(hint)}") from error
+
+
+def _wanted(hint: Any) -> str:
+    """A type as people say it."""
+    if get_origin(hint) is tuple:
+        parts = get_args(hint)
+        count = "numbers" if Ellipsis in parts else f"{len(parts)} numbers"
+        return f"{count}, as 320x400 or 0.5,2"
+    if get_origin(hint) is Mapping:
+        return "a number for each name"
+    return {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "text")

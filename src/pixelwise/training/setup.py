@@ -11,6 +11,7 @@ import torch
 from pixelwise import runfolder
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Item
+from pixelwise.inference import memory
 from pixelwise.nets.module import Network
 from pixelwise.training.feed import Feed
 from pixelwise.training.ingredients import Ingredients, gather
@@ -76,9 +77,18 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
 
     Raises:
         DataError, UsageError, ModelError: as ``gather``.
+        ResourceError: R003 a step would not fit into memory.
     """
     found = gather(recipe)
     made = optimizer(found.net, recipe)
+    trained = {n.rpartition(".")[0] for n, p in found.net.named_parameters() if p.requires_grad}
+    memory.check_step(
+        found.net.net,
+        trained,
+        found.batch_shape,
+        number=2 if recipe.precision == "bf16" else 4,
+        device=fabric.device,
+    )
     found.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     wrapped, made = fabric.setup(found.net, made)
     weights = found.class_weights

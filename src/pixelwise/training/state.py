@@ -39,6 +39,8 @@ class Progress:
     """The share of the run at which the next evaluation is due."""
     validated: int = -1
     """Steps done at the latest evaluation."""
+    collapse: str = ""
+    """What it said of a collapsed net; empty: nothing."""
 
 
 def save_state(

@@ -40,6 +40,8 @@ def watching() -> Iterator[Watch]:
     handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
     root = logging.getLogger("pixelwise")
     root.addHandler(handler)
+    level = root.level
+    root.setLevel(logging.INFO)
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("training", total=1.0, text="")
@@ -57,6 +59,7 @@ def watching() -> Iterator[Watch]:
             yield watch
     finally:
         root.removeHandler(handler)
+        root.setLevel(level)
 
 
 def line(tick: Tick) -> str:

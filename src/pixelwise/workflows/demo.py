@@ -15,7 +15,7 @@ from pixelwise import images, labels, model
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.layouts import open_dataset
 from pixelwise.data.scenes import make_scenes
-from pixelwise.errors import UsageError
+from pixelwise.errors import UsageError, hxw
 from pixelwise.files import write_json
 from pixelwise.inference.predictor import Predictor
 from pixelwise.nets import catalog
@@ -78,7 +78,7 @@ def run(
         UsageError: U003 ``out`` holds something that is not a demo.
     """
     _clear(out)
-    say(f"making {images} scenes of {SIZE[1]}x{SIZE[0]} in {out / 'scenes'}")
+    say(f"making {images} scenes of {hxw(SIZE)} in {out / 'scenes'}")
     data = make_scenes(out / "scenes", count=images, size=SIZE, seed=seed)
     dataset = open_dataset(data)
     plan = recipe(data, minutes=minutes, seed=seed)

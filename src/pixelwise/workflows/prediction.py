@@ -23,6 +23,7 @@ from pixelwise.inference.prediction import Prediction, find_class
 from pixelwise.model import Model
 from pixelwise.signals import caught
 from pixelwise.workflows import finished
+from pixelwise.workflows.finished import Record
 from pixelwise.workflows.sources import Job, find
 
 KINDS = {
@@ -46,8 +47,8 @@ class Plan:
     kinds: tuple[str, ...]
     failures: str = "failures.jsonl"
     """File name for what fails; each shard has its own."""
-    skipped: tuple[Path, ...] = ()
-    """Folders of predictions among the sources, which are not taken for pictures."""
+    left_out: tuple[str, ...] = ()
+    """Folders among the sources that are not taken for pictures, with the reason."""
 
 
 @dataclass
@@ -56,6 +57,8 @@ class Done:
 
     made: int = 0
     skipped: int = 0
+    kept: list[dict[str, str]] = field(default_factory=list)
+    """Pictures with an output that was changed by hand: nothing of theirs was touched."""
     failures: list[dict[str, str]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
 
@@ -78,11 +81,11 @@ def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") ->
     if not kinds:
         raise UsageError("U002", "--save names no output", f"--save {','.join(KINDS)}")
     part, parts = _shard(shard)
-    jobs, skipped = find(sources, out)
+    jobs, left_out = find(sources, out)
     if HEAT in kinds:
         _refuse_heat_collisions(jobs)
     failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
-    return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(skipped))
+    return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(left_out))
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -143,7 +146,7 @@ def carry_out(
                 break
     _list_failures(plan, done)
     if seen.signal:
-        count = done.made + done.skipped + len(done.failures)
+        count = done.made + done.skipped + len(done.kept) + len(done.failures)
         raise Stopped(
             seen.signal,
             f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept",
@@ -235,19 +238,26 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
     out, wanted = work.plan.out, work.wanted()
     try:
         made_from = {"source_sha256": _hash(job.source), **_identity(work.model)}
-        kinds = wanted if force else finished.missing(out, job.name, made_from, wanted)
+        known = finished.read(out, job.name)
+        same = known.of(made_from)
+        kinds = wanted if force else finished.missing(out, same, wanted)
         if not kinds:
             done.skipped += 1
-            done.results.append(_result(work, job, made_from, made=False))
+            done.results.append(_result(work, job, same, made=False))
             return
-        if not force:
-            _refuse_altered(job, finished.altered(out, job.name, made_from, kinds))
+        at_stake = same.files(kinds) if same.kinds else known.files()
+        mine = None if force else finished.altered(out, at_stake)
+        if mine and same.kinds and _is_picture(mine):
+            done.kept.append({"path": str(job.source), "kept": str(mine)})
+            return
+        if mine:
+            raise _altered(job, mine)
         found = _predict(work, job.source, kinds)
         if _hash(job.source) != made_from["source_sha256"]:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
-        finished.begin(out, job.name, kinds)
-        made = {kind: _write(kind, work, job, found) for kind in kinds}
-        finished.record(out, job.name, made_from, made, found.areas())
+        finished.begin(out, job.name, known, kinds)
+        made = finished.summed(out, {kind: _write(kind, work, job, found) for kind in kinds})
+        now = finished.record(out, job.name, Record(made_from, made, found.areas()))
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
         if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
@@ -255,23 +265,36 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         done.failures.append({"path": str(job.source), **error.as_dict()})
         return
     done.made += 1
-    done.results.append(_result(work, job, made_from, made=True))
+    done.results.append(_result(work, job, now, made=True))
 
 
-def _result(work: _Work, job: Job, made_from: Mapping[str, Any], *, made: bool) -> dict[str, Any]:
+def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, Any]:
     """What ``--json`` tells of a picture that is finished, now or before."""
-    told = finished.told(work.plan.out, job.name, work.wanted())
-    return {"path": str(job.source), "sha256": made_from["source_sha256"], "made": made, **told}
+    return {
+        "path": str(job.source),
+        "sha256": known.made_from["source_sha256"],
+        "made": made,
+        "outputs": [str(work.plan.out / path) for path in known.files(work.wanted())],
+        "areas": known.areas,
+    }
 
 
-def _refuse_altered(job: Job, path: Path | None) -> None:
-    """A label map may have been corrected by hand; it is not ours to replace any more."""
-    if path:
-        raise UsageError(
-            "U003",
-            f"{path} was changed since it was made from {job.source}",
-            "move it away and run again, or --force to make everything anew",
-        )
+def _is_picture(path: Path) -> bool:
+    """Whole and readable: what was changed by hand is, what was damaged is not."""
+    try:
+        images.read_image(path)
+    except PixelwiseError:
+        return False
+    return True
+
+
+def _altered(job: Job, path: Path) -> UsageError:
+    """Outputs that were changed, and belong to another picture or model now, or are damaged."""
+    return UsageError(
+        "U003",
+        f"{path} was changed since it was made from {job.source}",
+        "move it away and run again, or --force to make everything anew",
+    )
 
 
 def _hash(source: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.data.pairs import label_folders
 from pixelwise.errors import DataError, UsageError
 from pixelwise.imagefile import SUFFIXES
 from pixelwise.inference.outputs import is_predictions
@@ -25,8 +26,10 @@ class Job:
     name: str
 
 
-def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[Path]]:
-    """The pictures of all sources, each once, and the folders of predictions that were left out.
+def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[str]]:
+    """The pictures of all sources, each once, and which folders were left out, with the reason.
+
+    Left out are earlier predictions, and label maps that lie beside a folder of their pictures.
 
     Raises:
         UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
@@ -35,14 +38,14 @@ def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[Path]]:
     if out.exists() and not out.is_dir():
         raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
     jobs: dict[Path, Job] = {}
-    skipped: list[Path] = []
+    left_out: list[str] = []
     for source in sources:
-        for job in _expand(source, skipped):
+        for job in _expand(source, left_out):
             _refuse_own_input(job.source, Path(source), out)
             jobs.setdefault(job.source.absolute(), job)
     found = list(jobs.values())
     _refuse_collisions(found)
-    return found, skipped
+    return found, left_out
 
 
 def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
@@ -57,10 +60,10 @@ def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
         )
 
 
-def _expand(source: str, skipped: list[Path]) -> list[Job]:
+def _expand(source: str, left_out: list[str]) -> list[Job]:
     path = Path(source)
     if path.is_dir():
-        inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, skipped)]
+        inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, left_out)]
         if not inside:
             known = f"known: {' '.join(sorted(SUFFIXES))}"
             raise DataError("D010", f"{path} holds no picture to read", known)
@@ -76,15 +79,17 @@ def _expand(source: str, skipped: list[Path]) -> list[Job]:
     return [Job(p, _name(Path(p.name))) for p in files]
 
 
-def _walk(root: Path, skipped: list[Path]) -> Iterator[Path]:
+def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
     """Pictures below ``root``; links to folders are not followed, hidden names not taken."""
     for place, folders, files in os.walk(root):
         here = Path(place)
         if is_predictions(here):
-            skipped.append(here)
+            left_out.append(f"{here} holds earlier predictions")
             folders.clear()
             continue
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        labels = sorted(label_folders(folders))
+        left_out += [f"{here / name} holds label maps" for name in labels]
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in labels)
         for name in sorted(files):
             path = here / name
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():

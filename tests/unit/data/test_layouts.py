@@ -1,6 +1,7 @@
 """Layouts are recognised by content; every problem of a listing is named with its file."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -145,6 +146,7 @@ def test_folders_by_split_outside(tmp_path: Path, images: str, labels: str) -> N
     assert dataset.classes == ("red", "green", "blue")
     assert dataset.evidence == f"folders Train/{images}/ and Train/{labels}/"
     assert "test/ has no label maps and is left out" in dataset.notes
+    assert "valid/ is split val" in dataset.notes
     assert [i.name for i in dataset.items("val")] == ["val_p0", "val_p1"]
 
 
@@ -154,6 +156,71 @@ def test_label_maps_that_are_missing_for_one_split_inside(tmp_path: Path) -> Non
     dataset = open_dataset(root)
     assert set(dataset.splits) == {"train"}
     assert "images/test/ has no label maps and is left out" in dataset.notes
+
+
+def test_no_split_vanishes_without_a_word(tmp_path: Path) -> None:
+    for name in ("train", "VAL", "dev"):
+        folder_set(tmp_path / name, 2, images="Images", labels="Masks")
+    (tmp_path / "test" / "labels").mkdir(parents=True)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "train.txt").write_text("p0\n")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    dataset = open_dataset(tmp_path)
+    assert {s: len(items) for s, items in dataset.splits.items()} == {"train": 2, "val": 2}
+    for note in (
+        "VAL/ is split val",
+        "test/ has no pictures and is left out",
+        "dev/ is left out: its name is that of no split",
+        "splits/ is not read: the folders say what the splits are",
+    ):
+        assert note in dataset.notes
+    assert not any("ipynb" in note for note in dataset.notes)
+
+
+def test_flat_pictures_go_before_folders_of_splits_and_empty_ones_do_not(tmp_path: Path) -> None:
+    folder_set(tmp_path / "train", 4)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    assert len(open_dataset(tmp_path).items("train")) == 4
+    (tmp_path / "images").rmdir()
+    (tmp_path / "labels").rmdir()
+    folder_set(tmp_path, 10)
+    dataset = open_dataset(tmp_path)
+    assert dataset.drawn
+    assert len(dataset.all_items()) == 10
+    assert "train/ is left out: pictures lie in images/ already" in dataset.notes
+
+
+@pytest.mark.parametrize("parts", [("",), ("train", "valid")])
+def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        place = tmp_path / part
+        folder_set(tmp_path / "made", 5)
+        place.mkdir(exist_ok=True)
+        for i in range(5):
+            (tmp_path / f"made/images/p{i}.png").rename(place / f"p{i}.png")
+            (tmp_path / f"made/labels/p{i}.png").rename(place / f"p{i}_mask.png")
+        shutil.rmtree(tmp_path / "made")
+    dataset = open_dataset(tmp_path)
+    assert set(dataset.splits) == {"train", "val"}
+    assert dataset.evidence.endswith("in one folder")
+    for item in dataset.all_items():
+        assert (item.image.suffix, item.labels.stem) == (".png", f"{item.image.stem}_mask")
+        assert np.array_equal(dataset.read(item).labels, picture(int(item.image.stem[-1]))[1])
+    (tmp_path / parts[0] / "p0_mask.png").unlink()
+    assert told(lambda: open_dataset(tmp_path))[0].startswith("D031")
+
+
+def test_a_folder_that_fails_to_list_is_named(tmp_path, monkeypatch) -> None:
+    folder_set(tmp_path, 2)
+
+    def refused(path: Path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\)") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.code == "D010"
 
 
 def test_a_shelf_of_data_sets_is_not_one(tmp_path: Path) -> None:

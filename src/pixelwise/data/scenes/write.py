@@ -10,8 +10,8 @@ import numpy as np
 from pixelwise.data.canonical import write_description, write_splits
 from pixelwise.data.scenes.compose import scene
 from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
-from pixelwise.errors import UsageError
-from pixelwise.files import write_json
+from pixelwise.errors import UsageError, hxw
+from pixelwise.files import is_free, whole_folder, write_json
 from pixelwise.images import write_image, write_labels, write_raw
 
 GEOMETRIC_PALETTE = np.array([(143, 197, 245), (120, 180, 90), (200, 90, 80)], np.uint8)
@@ -37,15 +37,19 @@ def make_scenes(
         UsageError: U003 the folder is not empty; U002 too few scenes or no pixels.
     """
     out = Path(out)
-    if count < len(PATTERN) or min(size) < 1:
-        raise UsageError(
-            "U002",
-            f"{count} scenes of {size[1]}x{size[0]} were asked for, expected at least "
-            f"{len(PATTERN)} of 1x1",
-            "--count 200 --size 96x128",
-        )
-    if out.exists() and any(out.iterdir()):
+    if count < len(PATTERN):
+        told = f"{count} scenes were asked for, expected at least {len(PATTERN)}"
+        raise UsageError("U002", f"{told}: train, val and test need both worlds", "--count 200")
+    if min(size) < 1:
+        raise UsageError("U002", f"scenes of {hxw(size)} (HxW) have no pixel", "--size 96x128")
+    if not is_free(out):
         raise UsageError("U003", f"{out} is not empty", "choose a new folder")
+    with whole_folder(out) as place:
+        _fill(place, count, size, seed)
+    return out
+
+
+def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
     palette = np.array(SCENE_PALETTE, np.uint8)
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     cameras = {}
@@ -62,4 +66,3 @@ def make_scenes(
     write_json(out / "cameras.json", facts)
     write_splits(out / "splits", splits)
     write_description(out, SCENE_CLASSES, SCENE_PALETTE, f"pixelwise scenes, seed {seed}")
-    return out

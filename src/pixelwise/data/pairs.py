@@ -1,0 +1,87 @@
+"""Where a folder keeps its pictures and its label maps: side by side, together, and by split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.listing import end_of, pictures
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "jpegimages")
+LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
+"""Names that count, in any case; of several the first in this order."""
+SPLITS = ("train", "val", "test")
+ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+
+
+Pair = tuple[Path, Path]
+"""A folder of pictures and the folder of their label maps; one folder may be both."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder that stands for a split, and what it was found to hold."""
+
+    folder: Path
+    images: Path | None
+    labels: Path | None
+
+    @property
+    def pair(self) -> Pair | None:
+        """Both folders, if both are there."""
+        return (self.images, self.labels) if self.images and self.labels else None
+
+    @property
+    def split(self) -> str:
+        """The split's name: of the folder, in the usual spelling."""
+        name = self.folder.name.lower()
+        return ALIASES.get(name, name if name in SPLITS else self.folder.name)
+
+
+def part_in(root: Path) -> Part:
+    """The folders in ``root`` by their names, else ``root`` itself if it mixes both kinds."""
+    inside = {folder.name.lower(): folder for folder in reversed(subfolders(root))}
+    images = next((inside[n] for n in IMAGE_FOLDERS if n in inside), None)
+    labels = next((inside[n] for n in LABEL_FOLDERS if n in inside), None)
+    if not (images or labels) and _together(root):
+        return Part(root, root, root)
+    return Part(root, images, labels)
+
+
+def _together(root: Path) -> bool:
+    """There are ``a.jpg`` and ``a_mask.png``."""
+    stems = {path.stem for path in pictures(root)}
+    return any(end_of(s) and s.removesuffix(end_of(s)) in stems for s in stems)
+
+
+def outer_parts(root: Path) -> tuple[Part, ...]:
+    """Folders named as splits, where one at least holds both pictures and label maps."""
+    found = tuple(part_in(folder) for folder in subfolders(root))
+    named = tuple(part for part in found if part.split in SPLITS)
+    return named if any(part.pair for part in named) else ()
+
+
+def inner_parts(pair: Pair) -> tuple[Part, ...]:
+    """Folders among pictures and label maps, where no picture lies beside them."""
+    if pair[0] == pair[1] or pictures(pair[0]):
+        return ()
+    left, right = ({f.name: f for f in subfolders(side)} for side in pair)
+    found = tuple(
+        Part(left.get(n) or right[n], left.get(n), right.get(n))
+        for n in sorted(left.keys() | right.keys())
+    )
+    return found if any(part.pair for part in found) else ()
+
+
+def subfolders(root: Path) -> list[Path]:
+    """Folders in a folder, by name; hidden ones are not looked at."""
+    inside = (p for p in root.iterdir() if not p.name.startswith("."))
+    return sorted(p for p in inside if p.is_dir())
+
+
+def label_folders(names: Iterable[str]) -> Iterator[str]:
+    """Which of the folders at one place hold label maps: pictures must have a folder there too."""
+    listed = list(names)
+    if any(name.lower() in IMAGE_FOLDERS for name in listed):
+        yield from (name for name in listed if name.lower() in LABEL_FOLDERS)
