@@ -1,4 +1,4 @@
-"""Images per second of 500x375 whose pixels are counted by (true class, predicted class).
+"""Images per second of 375x500 whose pixels are counted by (true class, predicted class).
 
     python benchmarks/confusion.py [--classes 21,150] [--rounds 15] [--json]
 

@@ -131,11 +131,14 @@ def read_labels(path: Path) -> Labels:
         return values
     if values.shape[2] <= 2 or _is_grey(values):
         return values[..., 0].copy()
+    colours = _commonest(values)
+    listed = ", ".join(f"({colour})" for colour in colours)
+    named = ", ".join(f'"{colour}": "name{i}"' for i, colour in enumerate(colours))
     raise DataError(
         "D016",
         f"{path}: a label map in colours ({header.mode}), expected one class index per pixel; "
-        f"its commonest colours are {_commonest(values)}",
-        'describe them in classes.json: {"colours": {"128,0,0": "name", ...}}',
+        f"its commonest colours are {listed}",
+        f'describe all colours in classes.json: {{"colours": {{{named}}}}}',
     )
 
 
@@ -157,10 +160,10 @@ def _is_grey(values: NDArray[Any]) -> bool:
     return bool((values[..., :1] == values[..., :3]).all())
 
 
-def _commonest(values: NDArray[Any], count: int = 5) -> str:
+def _commonest(values: NDArray[Any], count: int = 5) -> list[str]:
     flat = values[..., :3].reshape(-1, 3)[:: max(1, values.shape[0] * values.shape[1] // 100_000)]
     found = Counter(map(tuple, flat.tolist())).most_common(count)
-    return ", ".join("({},{},{})".format(*c) for c, _ in found)
+    return ["{},{},{}".format(*colour) for colour, _ in found]
 
 
 def read_colours(path: Path) -> Array:

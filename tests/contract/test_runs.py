@@ -82,6 +82,37 @@ def test_the_data_folder_itself_is_no_run_folder(data: Path) -> None:
     assert sorted(p.name for p in data.iterdir()) == before
 
 
+def test_a_folder_of_other_things_is_no_run_folder(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds other things than a run") as caught:
+        loop.train(recipe(data, iterations=1), tmp_path)
+    assert caught.value.code == "U003"
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_that_is_refused_leaves_no_folder(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="split `night`"):
+        loop.train(recipe(data, train_split="night"), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_that_cannot_fit_is_refused_before_memory_is_taken(
+    data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ResourceError, match=r"4 pictures of 90000x90000 \(HxW\)") as caught:
+        loop.train(recipe(data, crop=(90000, 90000)), tmp_path / "run")
+    assert caught.value.code == "R003"
+
+
+def test_doubtful_settings_are_warned_of(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plan = recipe(data, iterations=1, crop=(48, 48), val_split="train")
+    loop.train(plan, tmp_path / "run")
+    assert "crop 48x48 is larger than every picture (at most 40x48" in caplog.text
+    assert "`train`, is also evaluated on" in caplog.text
+
+
 def test_without_a_val_split_the_way_on_is_told(data: Path, tmp_path: Path) -> None:
     one = folder_set(tmp_path / "one", count=1)
     with pytest.raises(DataError, match="split `val` is empty") as caught:
@@ -104,8 +135,9 @@ def test_the_command_tells_a_run_as_one_json_document(
 
 
 def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
-    finished: Path, tmp_path: Path
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "pixelwise")
     other = folder_set(tmp_path / "other", count=6)
     write_json(other / "classes.json", {"classes": ["a", "b", "c", "d", "e"]})
     plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
@@ -126,6 +158,8 @@ def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
         else:
             torch.testing.assert_close(tensor, old[name], msg=name)
     assert pw.load(tmp_path / "tuned").classes == ("a", "b", "c", "d", "e")
+    assert "other classes: score_fr.bias, score_fr.weight" in caplog.text
+    assert "start anew, the rest is kept" in caplog.text
 
 
 def test_patience_ends_a_run_that_no_longer_improves(data: Path, tmp_path: Path) -> None:
@@ -158,6 +192,8 @@ def test_a_net_of_one_class_is_named_and_kept(data: Path, tmp_path: Path) -> Non
     assert (tmp_path / "weights" / "last.safetensors").exists()
     assert (tmp_path / "report.html").exists()
     assert "collapsed" in events(tmp_path, "warning")[-1]["text"]
+    with pytest.raises(NumericalError, match=r"collapsed to one class"):  # nor by trying again
+        loop.train(plan, tmp_path, resume=True)
 
 
 def test_classes_that_never_occur_are_told_before_the_first_step(data, tmp_path) -> None:
@@ -182,7 +218,7 @@ def test_damaged_data_is_told_before_the_first_step_with_every_file(data, tmp_pa
     with pytest.raises(DataError) as caught:
         loop.train(recipe(root), tmp_path / "run")
     told = "".join(traceback.format_exception(caught.value))  # what a user of the library sees
-    for part in ("p3.png", "77", "p5.png", "47x40"):
+    for part in ("p3.png", "77", "p5.png", "40x47"):
         assert part in told
     assert not generations(tmp_path / "run")
 

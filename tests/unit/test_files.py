@@ -14,7 +14,7 @@ import pytest
 
 from pixelwise import files
 from pixelwise.errors import DataError, ResourceError
-from pixelwise.files import atomic_write, remove_leftovers, write_json
+from pixelwise.files import atomic_write, is_free, remove_leftovers, whole_folder, write_json
 
 
 def names(folder: Path) -> set[str]:
@@ -79,6 +79,34 @@ def test_a_device_at_the_target_stays_one(tmp_path: Path) -> None:
         atomic_write(tmp_path / "pipe", b"1")
     assert caught.value.code == "R002"
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fill(place: Path, *, end: bool) -> None:
+        with whole_folder(place) as part:
+            atomic_write(part / "deep" / "a", b"a")
+            assert not (place / "deep").exists()
+            if not end:
+                raise KeyboardInterrupt
+            atomic_write(part / "b", b"b")
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "new", end=False)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "there", end=False)
+    assert names(tmp_path / "there") == set()
+    (tmp_path / "there" / ".pixelwise-dead.part").mkdir()
+    (tmp_path / "there" / ".pixelwise-dead.part" / "half").write_text("")
+    assert is_free(tmp_path / "there")
+    fill(tmp_path / "there", end=True)
+    assert names(tmp_path / "there") == {"deep", "b"}
+    assert (tmp_path / "there/deep/a").read_bytes() == b"a"
+    assert not is_free(tmp_path / "there")
+    assert not is_free(tmp_path / "there" / "b")
+    with pytest.raises(ResourceError, match="a file stands where a folder is needed"):
+        fill(tmp_path / "there" / "b" / "c", end=True)
 
 
 def test_names_may_take_all_the_length_there_is(tmp_path: Path) -> None:

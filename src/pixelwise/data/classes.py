@@ -73,7 +73,7 @@ class ClassMap:
             "D012",
             f"{path}: value {shown} names no class ({int(where.sum())} px, first at "
             f"x={column} y={row}; expected {_spans(self.values)})",
-            f'name it in classes.json, or leave it out there: "ignore": {values[:5].tolist()}',
+            "name each such value in classes.json, or list it there under `ignore`",
         )
 
     def _by_colour(self, path: Path) -> NDArray[np.uint8]:

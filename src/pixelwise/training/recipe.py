@@ -23,7 +23,7 @@ class Optim:
     """The optimizer."""
 
     name: Literal["sgd", "adamw"] = "adamw"
-    """sgd is the paper's."""
+    """sgd (the paper's) or adamw."""
     lr: float = 3e-4
     """Learning rate of weights; with ``loss.reduction: sum`` it is a rate per pixel."""
     momentum: float = 0.9
@@ -44,7 +44,7 @@ class Schedule:
     """How the learning rate moves from the run's start (progress 0) to its end (progress 1)."""
 
     name: Literal["fixed", "poly", "step", "cosine"] = "poly"
-    """fixed is the paper's."""
+    """fixed (the paper's), poly, step or cosine."""
     power: float = 0.9
     """Of poly: (1 - progress) ** power."""
     steps: tuple[float, ...] = (0.6, 0.85)
@@ -62,7 +62,7 @@ class Loss:
     reduction: Literal["mean", "sum"] = "mean"
     """mean over pixels, or the released nets' unnormalised sum."""
     class_weights: Scheme = "none"
-    """From the training split's pixel counts."""
+    """none, median, enet or sqrt, from the training split's pixel counts."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Augmentation:
     mirror: bool = True
     """Left and right exchanged for half of the samples."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the random size factor (log-uniform)."""
+    """Range of the random size factor (log-uniform); with several pictures a batch it needs crop."""
     jitter: int = 0
     """Largest random shift in pixels (the paper tried 32)."""
     brightness: float = 0.0
@@ -140,9 +140,9 @@ class Recipe:
     width: float = 1.0
     """Factor on the net's channels."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16 is autocast: weights and optimizer stay in float32."""
+    """fp32 or bf16; bf16 is autocast: weights and optimizer stay in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
+    """Where to train: auto, cpu or cuda."""
     devices: int = 1
     """Processes, each on its own device (or share of the cores); the batch is per device."""
     threads: int = 0

@@ -89,6 +89,8 @@ def test_1_some_items_failed(model: Path, tmp_path: Path, capsys: Out) -> None:
         ["predict", "{model}", "{photo}", "-o", "{photo}"],
         ["predict", "{model}", "{photo}", "-o", "{in}"],
         ["nets", "fcn8s-vgg61"],
+        ["train", "{in}", "-o", "{out}", "--iterations", "2", "--set", "iterations=3"],
+        ["train", "{in}", "-o", "{out}", "--net", "fcn8s-tiny", "--set", "net=fcn8s-vgg16"],
     ],
 )
 def test_2_wrong_usage_writes_nothing(

@@ -143,7 +143,7 @@ def test_sizes_values_and_unreadable_files_are_listed_together(
     codes, texts = zip(*problems(caught.value), strict=True)
     assert codes == ("D013", "D012", "D012", "D020", "D016", "D012")
     assert "2x2" in texts[0]
-    assert "3x2" in texts[0]
+    assert "2x3 (HxW)" in texts[0]
     assert "b.tif" in texts[1]
     assert "7 on 2 px" in texts[1]
     assert "c.png" in texts[2]

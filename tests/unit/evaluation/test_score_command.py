@@ -46,6 +46,17 @@ def test_tables_show_scores_classes_and_reasons(folders: tuple[str, str]) -> Non
     assert "leaves out 1 class" in result.stderr
 
 
+def test_one_class_alone_in_the_truth_is_warned_of(tmp_path: Path) -> None:
+    for folder in ("truth", "guesses"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / folder / "a.png")
+        if folder == "guesses":
+            Image.fromarray(np.array([[0, 0]], np.uint8)).save(tmp_path / folder / "a.png")
+    told = call(str(tmp_path / "guesses"), str(tmp_path / "truth"), "--classes", "2").stderr
+    assert "warning: `0` is the only class in the truth" in told
+    assert "255 is void" in told
+
+
 def test_a_guessed_number_of_classes_is_said(folders: tuple[str, str]) -> None:
     assert "2 classes, from the largest value found" in call(*folders).stderr
     assert "largest value" not in call(*folders, "--classes", "2").stderr

@@ -63,6 +63,17 @@ def test_heat_without_probabilities_says_how_to_keep_them() -> None:
     assert "probabilities=True" in caught.value.hint
 
 
+@pytest.mark.parametrize("number", [2, -1])
+def test_heat_of_a_number_that_is_no_class(number: int) -> None:
+    found = made(np.full((2, 2, 4), 0.5, np.float32))
+    with pytest.raises(UsageError, match=f"class {number} was asked for, expected 0 to 1"):
+        found.heat(number)
+
+
+def test_a_prediction_shown_in_a_notebook() -> None:
+    assert repr(made()) == "<Prediction of 4x4 (HxW): a 50 %, b 50 %>"
+
+
 def test_areas_mask_and_overlay_by_hand() -> None:
     found = made()
     assert found.areas() == {"a": 0.5, "b": 0.5}

@@ -144,7 +144,7 @@ def test_the_estimate_is_compared_with_what_is_there(monkeypatch: pytest.MonkeyP
             needed.append(str(error))
     assert len(needed) == 1
     # input 3 + conv1_1 16 + its norm 16, at 4 bytes, 25 % beside: 175 MB
-    assert "a picture of 1000x1000 needs about 175,000,000 bytes at bn1_1" in needed[0]
+    assert "a picture of 1000x1000 (HxW) needs about 175,000,000 bytes at bn1_1" in needed[0]
 
 
 def test_memory_of_this_machine_is_read(tmp_path) -> None:

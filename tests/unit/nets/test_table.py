@@ -10,7 +10,7 @@ import torch
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import build, spec
 from pixelwise.nets.net import Net
-from pixelwise.nets.table import memory, peak_of_maps, table
+from pixelwise.nets.table import kept_for_gradients, memory, peak_of_maps, table
 
 
 def test_the_papers_fcn8s() -> None:
@@ -94,6 +94,32 @@ def test_peak_by_hand() -> None:
     assert peak_of_maps(net, 4, 6) == (72 + 192 + 192, "relu")
     assert memory(net, 4, 6).maps == 4 * 456
     assert memory(net, 4, 6).weights == 4 * (8 * 27 + 8 + 2 * 8 + 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["fcn8s-vgg16-tight", "fcn4s-googlenet-tight", "fcn8s-resnet18", "fcn8s-tiny"]
+)
+@pytest.mark.parametrize("part", ["", "score"])
+def test_what_gradients_need_is_at_least_what_is_told(name: str, part: str) -> None:
+    """Compared with what autograd really keeps, parameters aside."""
+    network = build(name, width=1 / 4).train()
+    for key, parameter in network.named_parameters():
+        parameter.requires_grad_(key.startswith(part))
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        keep(network(torch.randn(1, 3, 96, 128)))
+    measured = sum(storage.nbytes() for storage in kept.values())
+    trained = {k.rpartition(".")[0] for k, p in network.named_parameters() if p.requires_grad}
+    told = 4 * kept_for_gradients(network.net, trained, 96, 128)
+    assert 0.6 * measured < told <= measured
 
 
 def test_a_crop_takes_nothing_and_keeps_what_it_cuts() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,32 +67,67 @@ def test_a_missing_output_is_made_anew(model: models.Model, photos: Path, tmp_pa
     assert (predict(model, photos, out).made, contents(out)) == (1, whole)
 
 
-@pytest.mark.parametrize("change", ["edited", "cut", "other"])
-def test_an_output_that_someone_changed_is_not_replaced_unasked(
-    model: models.Model, photos: Path, tmp_path: Path, change: str
+def test_what_was_corrected_by_hand_is_kept_and_told(
+    model: models.Model, photos: Path, tmp_path: Path
 ) -> None:
-    """Hours of correction by hand may be in it; whether its picture changed too or not."""
+    """Hours of work may be in it."""
     out = tmp_path / "out"
     predict(model, photos, out)
     whole, path = contents(out), out / "p2.png"
-    match change:
-        case "edited":
-            Image.fromarray(np.asarray(Image.open(path)) * 0).save(path)
-        case "cut":
-            path.write_bytes(path.read_bytes()[:-9])
-        case "other":  # another picture's output under this name: whole, and wrong
-            shutil.copyfile(out / "p1.png", path)
+    Image.fromarray(np.asarray(Image.open(path)) * 0).save(path)
+    changed = contents(out)
+    (out / "p1_overlay.jpg").unlink()
+    done = predict(model, photos, out)
+    assert (done.made, done.skipped, done.failures) == (1, 1, [])
+    assert done.kept == [{"path": str(photos / "p2.png"), "kept": str(path)}]
+    assert contents(out) == changed
+    photo(photos / "p2.png", seed=99)  # now it belongs to another picture: someone must decide
+    assert [f["code"] for f in predict(model, photos, out).failures] == ["U003"]
+    assert path.read_bytes() == changed["p2.png"]
+    photo(photos / "p2.png", seed=2)
+    assert predict(model, photos, out, force=True).made == 3
+    assert contents(out).keys() == whole.keys()
+
+
+def test_a_damaged_output_is_not_replaced_unasked(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out)
+    whole, path = contents(out), out / "p2.png"
+    path.write_bytes(path.read_bytes()[:-40])
     changed = contents(out)
     done = predict(model, photos, out)
     assert [f["code"] for f in done.failures] == ["U003"]
     assert "p2.png was changed since it was made from" in done.failures[0]["error"]
     assert contents(out) == changed | {"failures.jsonl": (out / "failures.jsonl").read_bytes()}
-    before = (photos / "p2.png").read_bytes()
-    photo(photos / "p2.png", seed=99)
-    assert [f["code"] for f in predict(model, photos, out).failures] == ["U003"]
-    (photos / "p2.png").write_bytes(before)
     assert predict(model, photos, out, force=True).made == 3
     assert contents(out) == whole
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"kinds": 5}', '{"kinds": {"labels": [["a"]]}}', '{"areas": 5}']
+)
+def test_a_damaged_record_counts_as_none(
+    model: models.Model, photos: Path, tmp_path: Path, text: str
+) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out)
+    whole = contents(out)
+    (out / ".pixelwise/p1.json").write_text(text)
+    assert (predict(model, photos, out).made, contents(out)) == (1, whole)
+
+
+def test_records_without_areas_are_read(model: models.Model, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out)
+    path = out / ".pixelwise/p1.json"
+    told = json.loads(path.read_text())
+    del told["areas"]
+    path.write_text(json.dumps(told))
+    again = predict(model, photos, out)
+    assert again.skipped == 3
+    assert [result["areas"] is None for result in again.results] == [False, True, False]
 
 
 def test_other_kinds_can_be_added_to_a_label_map_that_was_corrected(
@@ -105,7 +139,7 @@ def test_other_kinds_can_be_added_to_a_label_map_that_was_corrected(
     corrected = (out / "p2.png").read_bytes()
     assert predict(model, photos, out, "overlay").made == 3
     assert (out / "p2.png").read_bytes() == corrected
-    assert [f["code"] for f in predict(model, photos, out, "labels").failures] == ["U003"]
+    assert len(predict(model, photos, out, "labels").kept) == 1
 
 
 def test_killed_between_outputs_and_record_it_does_not_suspect_itself(

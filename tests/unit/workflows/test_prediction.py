@@ -147,7 +147,7 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
     monkeypatch.setattr(type(model.predictor), "_scores", _only_small(type(model.predictor)))
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, [f["code"] for f in done.failures]) == (3, ["R003"])
-    assert "a picture of 400x400 needs about" in done.failures[0]["error"]
+    assert "a picture of 400x400 (HxW) needs about" in done.failures[0]["error"]
     assert "4,000,000 are available on cpu" in done.failures[0]["error"]
     with pytest.raises(ResourceError, match="400x400"):  # alone it is the command's own error
         predict(model, photos / "large.png", tmp_path / "other")
@@ -237,7 +237,7 @@ def test_a_picture_smaller_than_the_classifier_takes_is_named(tmp_path: Path) ->
     model = models.load(save_classifier(tmp_path / "c.safetensors"))
     done = predict(model, photo(tmp_path / "a.png"), tmp_path / "out")
     assert [f["code"] for f in done.failures] == ["D023"]
-    assert "56x40 is too small" in done.failures[0]["error"]
+    assert "40x56 (HxW) is too small" in done.failures[0]["error"]
     assert predict(model.shown(zoom=6), tmp_path / "a.png", tmp_path / "out2").made == 1
 
 

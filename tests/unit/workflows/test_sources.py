@@ -92,11 +92,19 @@ def test_an_output_folder_that_is_a_file_is_refused(folder: Path) -> None:
 def test_earlier_predictions_are_not_taken_for_pictures(folder: Path) -> None:
     photo(folder / "out/a.png", size=(4, 4))
     write_json(folder / "out" / MANIFEST, {"made_by": MAKER})
-    jobs, skipped = find([str(folder)], folder / "out")
+    jobs, left_out = find([str(folder)], folder / "out")
     assert [job.name for job in jobs] == ["a", "b", "deep/a", "deep/er/a"]
-    assert skipped == [folder / "out"]
+    assert left_out == [f"{folder / 'out'} holds earlier predictions"]
     with pytest.raises(UsageError, match="a picture to read"):
         find([str(folder / "out/a.png")], folder / "out")
+
+
+def test_label_maps_beside_their_pictures_are_not_taken_for_pictures(tmp_path: Path) -> None:
+    for place in ("train/Images/a", "train/masks/a", "masks/b", "test/images/c"):
+        photo(tmp_path / f"{place}.png", size=(4, 4))
+    jobs, left_out = find([str(tmp_path)], tmp_path / "out")
+    assert [job.name for job in jobs] == ["masks/b", "test/images/c", "train/Images/a"]
+    assert left_out == [f"{tmp_path / 'train/masks'} holds label maps"]
 
 
 def test_names_too_long_for_an_ending_are_cut_and_stay_apart(tmp_path: Path) -> None:

@@ -1,0 +1,136 @@
+"""Folders of splits: inside, outside, and what is said of those that are not used."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixelwise.data.canonical import convert
+from pixelwise.data.layouts import open_dataset
+from pixelwise.errors import DataError
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from make_data import folder_set, picture
+from problems import told
+
+
+def by_part(root: Path, **counts: int) -> Path:
+    """``images/PART/pN.png`` beside ``labels/PART/pN.png``; every part counts from 0."""
+    for part, count in counts.items():
+        folder_set(root.parent / part, count)
+        for kind in ("images", "labels"):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            (root.parent / part / kind).rename(root / kind / part)
+    return root
+
+
+def test_subfolders_by_split_hold_other_pictures_of_the_same_names(tmp_path: Path) -> None:
+    dataset = open_dataset(by_part(tmp_path / "d", training=4, validation=3))
+    names = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    assert names["train"] == ["train_p0", "train_p1", "train_p2", "train_p3"]
+    assert names["val"] == ["val_p0", "val_p1", "val_p2"]
+    assert len(dataset.all_items()) == 7
+    out = convert(dataset, tmp_path / "o")
+    assert len(list((out / "images").iterdir())) == 7
+    for item in open_dataset(out).items("val"):
+        assert np.array_equal(open_dataset(out).read(item).image, picture(int(item.name[-1]))[0])
+
+
+def test_subfolders_whose_names_do_not_clash_keep_them(tmp_path: Path) -> None:
+    root = by_part(tmp_path / "d", train=3, val=1)
+    for kind in ("images", "labels"):
+        (root / kind / "val" / "p0.png").rename(root / kind / "val" / "x.png")
+    dataset = open_dataset(root)
+    assert [i.name for i in dataset.all_items()] == ["p0", "p1", "p2", "x"]
+
+
+def test_two_folders_for_one_split(tmp_path: Path) -> None:
+    problems = told(lambda: open_dataset(by_part(tmp_path / "d", val=2, validation=2)))
+    assert problems[0].startswith("D030")
+    assert "`val`" in problems[0]
+
+
+@pytest.mark.parametrize(("images", "labels"), [("images", "labels"), ("img", "masks")])
+def test_folders_by_split_outside(tmp_path: Path, images: str, labels: str) -> None:
+    for part, count in {"Train": 3, "valid": 2}.items():
+        folder_set(tmp_path / part, count, images=images, labels=labels)
+    (tmp_path / "test" / images).mkdir(parents=True)
+    (tmp_path / "classes.txt").write_text("red\ngreen\nblue\n")
+    dataset = open_dataset(tmp_path)
+    assert {s: len(items) for s, items in dataset.splits.items()} == {"train": 3, "val": 2}
+    assert dataset.classes == ("red", "green", "blue")
+    assert dataset.evidence == f"folders Train/{images}/ and Train/{labels}/"
+    assert "test/ has no label maps and is left out" in dataset.notes
+    assert "valid/ is split val" in dataset.notes
+    assert [i.name for i in dataset.items("val")] == ["val_p0", "val_p1"]
+
+
+def test_label_maps_that_are_missing_for_one_split_inside(tmp_path: Path) -> None:
+    root = by_part(tmp_path / "d", train=3)
+    (root / "images" / "test").mkdir()
+    dataset = open_dataset(root)
+    assert set(dataset.splits) == {"train"}
+    assert "images/test/ has no label maps and is left out" in dataset.notes
+
+
+def test_no_split_vanishes_without_a_word(tmp_path: Path) -> None:
+    for name in ("train", "VAL", "dev"):
+        folder_set(tmp_path / name, 2, images="Images", labels="Masks")
+    (tmp_path / "test" / "labels").mkdir(parents=True)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits" / "train.txt").write_text("p0\n")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    dataset = open_dataset(tmp_path)
+    assert {s: len(items) for s, items in dataset.splits.items()} == {"train": 2, "val": 2}
+    for note in (
+        "VAL/ is split val",
+        "test/ has no pictures and is left out",
+        "dev/ is left out: its name is that of no split",
+        "splits/ is not read: the folders say what the splits are",
+    ):
+        assert note in dataset.notes
+    assert not any("ipynb" in note for note in dataset.notes)
+
+
+def test_flat_pictures_go_before_folders_of_splits_and_empty_ones_do_not(tmp_path: Path) -> None:
+    folder_set(tmp_path / "train", 4)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    assert len(open_dataset(tmp_path).items("train")) == 4
+    (tmp_path / "images").rmdir()
+    (tmp_path / "labels").rmdir()
+    folder_set(tmp_path, 10)
+    dataset = open_dataset(tmp_path)
+    assert dataset.drawn
+    assert len(dataset.all_items()) == 10
+    assert "train/ is left out: pictures lie in images/ already" in dataset.notes
+
+
+@pytest.mark.parametrize("parts", [("",), ("train", "valid")])
+def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        place = tmp_path / part
+        folder_set(tmp_path / "made", 5)
+        place.mkdir(exist_ok=True)
+        for i in range(5):
+            (tmp_path / f"made/images/p{i}.png").rename(place / f"p{i}.png")
+            (tmp_path / f"made/labels/p{i}.png").rename(place / f"p{i}_mask.png")
+        shutil.rmtree(tmp_path / "made")
+    dataset = open_dataset(tmp_path)
+    assert set(dataset.splits) == {"train", "val"}
+    assert dataset.evidence.endswith("in one folder")
+    for item in dataset.all_items():
+        assert (item.image.suffix, item.labels.stem) == (".png", f"{item.image.stem}_mask")
+        assert np.array_equal(dataset.read(item).labels, picture(int(item.image.stem[-1]))[1])
+    (tmp_path / parts[0] / "p0_mask.png").unlink()
+    assert told(lambda: open_dataset(tmp_path))[0].startswith("D031")
+
+
+def test_a_shelf_of_data_sets_is_not_one(tmp_path: Path) -> None:
+    folder_set(tmp_path / "mine", 2)
+    with pytest.raises(DataError, match="no known layout"):
+        open_dataset(tmp_path)
