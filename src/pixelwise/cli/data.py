@@ -143,6 +143,8 @@ def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
         raise DataError(
             "D011", f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)"
         )
+    for note in dataset.notes:
+        say(f"note: {note}")
     with progress("writing", len(dataset.all_items())) as advance:
         convert(dataset, out, watch=advance)
     if json:

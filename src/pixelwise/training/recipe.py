@@ -72,7 +72,7 @@ class Augmentation:
     mirror: bool = True
     """Left and right exchanged for half of the samples."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the random size factor (log-uniform); with several pictures a batch it needs crop."""
+    """Range of the random size factor (log-uniform); batches of several pictures need crop."""
     jitter: int = 0
     """Largest random shift in pixels (the paper tried 32)."""
     brightness: float = 0.0
