@@ -80,8 +80,8 @@ def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterato
             lacking = "label maps" if part.images else "pictures"
             yield f"{place}/ has no {lacking} and is left out"
     used = {part.folder for part in parts}
-    for folder in (part.folder for part in outer if part.folder not in used):
-        yield f"{folder.relative_to(root)}/ is left out: pictures lie in images/ already"
+    unused = (part.folder for part in outer if part.folder not in used)
+    yield from (f"{f.name}/ is left out: there are pictures outside the splits" for f in unused)
     if parts and parts == outer:
         others = (f for f in subfolders(root) if f not in used and part_in(f).pair)
         yield from (f"{f.name}/ is left out: its name is that of no split" for f in others)

@@ -56,7 +56,7 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
     end = _common_end(left, right)
     right = {stem.removesuffix(end): path for stem, path in right.items()}
     bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
-    problems += [_alone(left[s], f"label map {labels / s}.png") for s in bare]
+    problems += [_alone(left[s], f"label map {labels / s}{end}.png") for s in bare]
     problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
     return [Item(s, left[s], right[s]) for s in sorted(left.keys() & right.keys())]
 

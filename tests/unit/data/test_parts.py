@@ -107,7 +107,7 @@ def test_flat_pictures_go_before_folders_of_splits_and_empty_ones_do_not(tmp_pat
     dataset = open_dataset(tmp_path)
     assert dataset.drawn
     assert len(dataset.all_items()) == 10
-    assert "train/ is left out: pictures lie in images/ already" in dataset.notes
+    assert "train/ is left out: there are pictures outside the splits" in dataset.notes
 
 
 @pytest.mark.parametrize("parts", [("",), ("train", "valid")])
@@ -127,7 +127,9 @@ def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str,
         assert (item.image.suffix, item.labels.stem) == (".png", f"{item.image.stem}_mask")
         assert np.array_equal(dataset.read(item).labels, picture(int(item.image.stem[-1]))[1])
     (tmp_path / parts[0] / "p0_mask.png").unlink()
-    assert told(lambda: open_dataset(tmp_path))[0].startswith("D031")
+    (problem,) = told(lambda: open_dataset(tmp_path))
+    assert problem.startswith("D031")
+    assert f"expected a label map {tmp_path / parts[0] / 'p0_mask.png'}" in problem
 
 
 def test_a_shelf_of_data_sets_is_not_one(tmp_path: Path) -> None:
