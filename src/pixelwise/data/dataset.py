@@ -54,7 +54,7 @@ class DataSet:
             raise DataError(
                 "D032",
                 f"{self.root}: split `{split}` is empty or missing; there are: {known}",
-                f"name another split, or add {split}.txt to the lists in splits/",
+                "name one that is there, or add pictures for it",
             )
         return found
 
