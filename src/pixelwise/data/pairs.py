@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,6 @@ LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation"
 """Names that count, in any case; of several the first in this order."""
 SPLITS = ("train", "val", "test")
 ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
-
 
 Pair = tuple[Path, Path]
 """A folder of pictures and the folder of their label maps; one folder may be both."""
@@ -44,15 +43,14 @@ def part_in(root: Path) -> Part:
     inside = {folder.name.lower(): folder for folder in reversed(subfolders(root))}
     images = next((inside[n] for n in IMAGE_FOLDERS if n in inside), None)
     labels = next((inside[n] for n in LABEL_FOLDERS if n in inside), None)
-    if not (images or labels) and _together(root):
+    if not (images or labels) and marked({path.stem for path in pictures(root)}):
         return Part(root, root, root)
     return Part(root, images, labels)
 
 
-def _together(root: Path) -> bool:
-    """There are ``a.jpg`` and ``a_mask.png``."""
-    stems = {path.stem for path in pictures(root)}
-    return any(end_of(s) and s.removesuffix(end_of(s)) in stems for s in stems)
+def marked(stems: Set[str]) -> set[str]:
+    """Those of label maps that lie beside their pictures: ``a_mask`` where there is ``a``."""
+    return {s for s in stems if end_of(s) and s.removesuffix(end_of(s)) in stems}
 
 
 def outer_parts(root: Path) -> tuple[Part, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.pairs import label_folders
+from pixelwise.data.pairs import label_folders, marked
 from pixelwise.errors import DataError, UsageError
 from pixelwise.imagefile import SUFFIXES
 from pixelwise.inference.outputs import is_predictions
@@ -90,10 +90,12 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         labels = sorted(label_folders(folders))
         left_out += [f"{here / name} holds label maps" for name in labels]
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in labels)
-        for name in sorted(files):
-            path = here / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
-                yield path
+        shown = [here / name for name in sorted(files) if not name.startswith(".")]
+        found = [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
+        masks = marked({path.stem for path in found})
+        if masks:
+            left_out.append(f"{len(masks)} label maps beside their pictures in {here}")
+        yield from (path for path in found if path.stem not in masks)
 
 
 def _name(relative: Path) -> str:

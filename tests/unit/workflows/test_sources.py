@@ -105,6 +105,11 @@ def test_label_maps_beside_their_pictures_are_not_taken_for_pictures(tmp_path: P
     jobs, left_out = find([str(tmp_path)], tmp_path / "out")
     assert [job.name for job in jobs] == ["masks/b", "test/images/c", "train/Images/a"]
     assert left_out == [f"{tmp_path / 'train/masks'} holds label maps"]
+    photo(tmp_path / "test/images/c_mask.png", size=(4, 4))
+    photo(tmp_path / "test/images/lone_mask.png", size=(4, 4))
+    jobs, left_out = find([str(tmp_path / "test")], tmp_path / "out")
+    assert [job.name for job in jobs] == ["images/c", "images/lone_mask"]
+    assert left_out == [f"1 label maps beside their pictures in {tmp_path / 'test/images'}"]
 
 
 def test_names_too_long_for_an_ending_are_cut_and_stay_apart(tmp_path: Path) -> None:
