@@ -100,5 +100,5 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
     if _holds_other_things(run):
-        raise UsageError("U003", f"{run} holds other things than a run", f"-o {run / 'run'}")
+        raise UsageError("U003", f"{run} holds other things than a run", "-o runs/first")
     return recipe
