@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from pixelwise.errors import ResourceError
+from pixelwise.errors import ResourceError, UsageError
 
 Writer = Callable[[BinaryIO], object]
 PREFIX = ".pixelwise-"
@@ -77,7 +77,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder's content: all of it appears when the block ends well, and none of it else.
 
     Args:
-        path: the folder; it may be there, and must be empty (see ``is_free``).
+        path: the folder; it may be there, and must be empty (see ``refuse_taken``).
 
     Yields:
         A hidden folder inside, to be filled.
@@ -88,12 +88,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
     new = not path.exists()
     part = path / f"{PREFIX}{secrets.token_hex(8)}.part"
     try:
-        for left in path.glob(f"{PREFIX}*.part"):  # of a killed process
-            shutil.rmtree(left, ignore_errors=True)
+        for left in path.glob(f"{PREFIX}*.part"):
+            if not _in_use(left):
+                shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
-        yield part
-        for made in sorted(part.iterdir()):
-            made.rename(path / made.name)
+        with _held(part):
+            yield part
+            for made in sorted(part.iterdir()):
+                made.rename(path / made.name)
         part.rmdir()
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
@@ -105,11 +107,41 @@ def whole_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-def is_free(path: Path) -> bool:
-    """Nothing stands at ``path`` but an empty folder, or one that a killed process left."""
-    if not path.is_dir():
-        return not path.exists()
-    return all(p.name.startswith(PREFIX) for p in path.iterdir())
+def refuse_taken(path: Path) -> None:
+    """A new folder's place must be free: nothing there, or an empty folder.
+
+    What a killed process left of ``whole_folder`` does not count, what a living one fills does.
+
+    Raises:
+        UsageError: U003 with what is there.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError("U003", f"{path} is a file, expected a new folder", "choose another")
+    inside = path.iterdir() if path.exists() else ()
+    if any(not p.name.startswith(PREFIX) or _in_use(p) for p in inside):
+        raise UsageError("U003", f"{path} is not empty", "choose a new folder")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder locked for the length of the block; the lock dies with the process."""
+    if os.name == "nt":  # a folder cannot be opened there
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        with _held(folder):
+            return False
+    except OSError:
+        return True
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -157,7 +189,7 @@ def _temporary(folder: Path) -> tuple[Path, BinaryIO]:
         f.close()  # ``remove_leftovers`` of another process came between open and lock
 
 
-def _lock(f: IO[bytes], *, wait: bool = False) -> None:
+def _lock(f: IO[bytes] | int, *, wait: bool = False) -> None:
     if os.name == "nt":  # an open file cannot be deleted there
         return
     import fcntl

@@ -83,11 +83,18 @@ def test_the_data_folder_itself_is_no_run_folder(data: Path) -> None:
 
 
 def test_a_folder_of_other_things_is_no_run_folder(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds other things than a run") as caught:
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(UsageError, match="holds thesis/, which is not of a run") as caught:
         loop.train(recipe(data, iterations=1), tmp_path)
     assert caught.value.code == "U003"
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_log_may_lie_in_the_run_folder(data: Path, tmp_path: Path, resume: bool) -> None:
+    (tmp_path / "slurm.out").write_text("begun")
+    loop.train(recipe(data, iterations=1), tmp_path, resume=resume)
+    assert (tmp_path / "slurm.out").read_text() == "begun"
 
 
 def test_a_run_that_is_refused_leaves_no_folder(data: Path, tmp_path: Path) -> None:

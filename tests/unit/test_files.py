@@ -13,8 +13,8 @@ from typing import BinaryIO
 import pytest
 
 from pixelwise import files
-from pixelwise.errors import DataError, ResourceError
-from pixelwise.files import atomic_write, is_free, remove_leftovers, whole_folder, write_json
+from pixelwise.errors import DataError, ResourceError, UsageError
+from pixelwise.files import atomic_write, refuse_taken, remove_leftovers, whole_folder, write_json
 
 
 def names(folder: Path) -> set[str]:
@@ -99,14 +99,27 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert names(tmp_path / "there") == set()
     (tmp_path / "there" / ".pixelwise-dead.part").mkdir()
     (tmp_path / "there" / ".pixelwise-dead.part" / "half").write_text("")
-    assert is_free(tmp_path / "there")
+    refuse_taken(tmp_path / "there")
     fill(tmp_path / "there", end=True)
     assert names(tmp_path / "there") == {"deep", "b"}
     assert (tmp_path / "there/deep/a").read_bytes() == b"a"
-    assert not is_free(tmp_path / "there")
-    assert not is_free(tmp_path / "there" / "b")
+    for taken, why in ((tmp_path / "there", "not empty"), (tmp_path / "there" / "b", "is a file")):
+        with pytest.raises(UsageError, match=why):
+            refuse_taken(taken)
     with pytest.raises(ResourceError, match="a file stands where a folder is needed"):
         fill(tmp_path / "there" / "b" / "c", end=True)
+
+
+def test_a_folder_that_is_being_filled_is_taken(tmp_path: Path) -> None:
+    refuse_taken(tmp_path)
+    with whole_folder(tmp_path) as part:
+        atomic_write(part / "a", b"a")
+        with pytest.raises(UsageError, match="not empty"):
+            refuse_taken(tmp_path)
+        with whole_folder(tmp_path) as other:
+            atomic_write(other / "b", b"b")
+        assert (part / "a").read_bytes() == b"a"
+    assert names(tmp_path) == {"a", "b"}
 
 
 def test_names_may_take_all_the_length_there_is(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, UsageError
-from pixelwise.files import atomic_write, is_free, whole_folder, write_json
+from pixelwise.files import atomic_write, refuse_taken, whole_folder, write_json
 from pixelwise.images import write_labels
 from pixelwise.labels import VOID
 
@@ -88,8 +88,7 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
         UsageError: U003 the output folder is not empty.
         DataError: samples that cannot be read or do not fit, all of them.
     """
-    if not is_free(out):
-        raise UsageError("U003", f"{out} is not empty", "choose a new folder")
+    refuse_taken(out)
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
     with whole_folder(out) as place:

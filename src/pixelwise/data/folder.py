@@ -83,10 +83,17 @@ def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterato
     unused = (part.folder for part in outer if part.folder not in used)
     yield from (f"{f.name}/ is left out: there are pictures outside the splits" for f in unused)
     if parts and parts == outer:
-        others = (f for f in subfolders(root) if f not in used and part_in(f).pair)
+        others = (f for f in subfolders(root) if f not in used and _is_whole(f))
         yield from (f"{f.name}/ is left out: its name is that of no split" for f in others)
     if parts and any((root / "splits").glob("*.txt")):
         yield "splits/ is not read: the folders say what the splits are"
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return part_in(folder).pair is not None
+    except OSError:  # nobody asked for it
+        return False
 
 
 def _flat(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from pixelwise.data.sample import Item
@@ -48,13 +48,16 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
         labels: folder of label maps; the same one, if these are known by their endings.
         problems: gets a D031 for each picture or label map without a partner.
     """
-    shown, labelled = pictures(images), pictures(labels)
     if images == labels:
-        shown = [path for path in shown if not end_of(path.stem)]
-        labelled = [path for path in labelled if end_of(path.stem)]
-    left, right = by_stem(shown, problems), by_stem(labelled, problems)
-    end = _common_end(left, right)
-    right = {stem.removesuffix(end): path for stem, path in right.items()}
+        found = by_stem(pictures(images), problems)
+        masks = marked(found.keys())
+        left = {stem: path for stem, path in found.items() if stem not in masks}
+        right = {stem.removesuffix(end_of(stem)): found[stem] for stem in masks}
+        end = end_of(min(masks, default=""))
+    else:
+        left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
+        end = _common_end(left, right)
+        right = {stem.removesuffix(end): path for stem, path in right.items()}
     bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
     problems += [_alone(left[s], f"label map {labels / s}{end}.png") for s in bare]
     problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
@@ -64,6 +67,11 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
 def end_of(stem: str) -> str:
     """The ending that marks a label map, or nothing."""
     return next((end for end in LABEL_ENDS if stem.endswith(end)), "")
+
+
+def marked(stems: Set[str]) -> set[str]:
+    """Those of label maps that lie beside their pictures: ``a_mask`` where there is ``a``."""
+    return {s for s in stems if end_of(s) and s.removesuffix(end_of(s)) in stems}
 
 
 def _common_end(left: Mapping[str, Path], right: Mapping[str, Path]) -> str:

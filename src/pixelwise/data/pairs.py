@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.listing import end_of, pictures
+from pixelwise.data.listing import marked, pictures
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "jpegimages")
 LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
@@ -48,16 +48,11 @@ def part_in(root: Path) -> Part:
     return Part(root, images, labels)
 
 
-def marked(stems: Set[str]) -> set[str]:
-    """Those of label maps that lie beside their pictures: ``a_mask`` where there is ``a``."""
-    return {s for s in stems if end_of(s) and s.removesuffix(end_of(s)) in stems}
-
-
 def outer_parts(root: Path) -> tuple[Part, ...]:
     """Folders named as splits, where one at least holds both pictures and label maps."""
-    found = tuple(part_in(folder) for folder in subfolders(root))
-    named = tuple(part for part in found if part.split in SPLITS)
-    return named if any(part.pair for part in named) else ()
+    named = [f for f in subfolders(root) if Part(f, None, None).split in SPLITS]
+    found = tuple(part_in(folder) for folder in named)
+    return found if any(part.pair for part in found) else ()
 
 
 def inner_parts(pair: Pair) -> tuple[Part, ...]:

@@ -61,10 +61,12 @@ def run_lock(run: Path) -> Iterator[None]:
                     run.rmdir()
 
 
-def _holds_other_things(run: Path) -> bool:
+def _foreign_folder(run: Path) -> Path | None:
+    """A folder in ``run`` that no run has; loose files, such as a log of this one, may be there."""
     if not run.is_dir() or (run / RECIPE).exists() or (run / JOURNAL).exists():
-        return False
-    return any(not path.name.startswith(".") for path in run.iterdir())
+        return None
+    inside = sorted(p for p in run.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return next(iter(inside), None)
 
 
 def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
@@ -99,6 +101,8 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
-    if _holds_other_things(run):
-        raise UsageError("U003", f"{run} holds other things than a run", "-o runs/first")
+    foreign = _foreign_folder(run)
+    if foreign:
+        told = f"{run} holds {foreign.name}/, which is not of a run"
+        raise UsageError("U003", told, "choose a new folder: -o runs/first")
     return recipe

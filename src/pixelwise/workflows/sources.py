@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.pairs import label_folders, marked
+from pixelwise.data.listing import marked
+from pixelwise.data.pairs import label_folders
 from pixelwise.errors import DataError, UsageError
 from pixelwise.imagefile import SUFFIXES
 from pixelwise.inference.outputs import is_predictions
 
+PHOTOS = {".jpg", ".jpeg", ".webp"}
+"""Suffixes that no label map has, whatever its name ends in."""
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
 
@@ -92,10 +95,12 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in labels)
         shown = [here / name for name in sorted(files) if not name.startswith(".")]
         found = [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
-        masks = marked({path.stem for path in found})
+        stems = marked({path.stem for path in found})
+        masks = [p for p in found if p.stem in stems and p.suffix.lower() not in PHOTOS]
         if masks:
-            left_out.append(f"{len(masks)} label maps beside their pictures in {here}")
-        yield from (path for path in found if path.stem not in masks)
+            more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
+            left_out.append(f"{masks[0]}{more}: label maps beside their pictures")
+        yield from (path for path in found if path not in masks)
 
 
 def _name(relative: Path) -> str:

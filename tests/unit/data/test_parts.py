@@ -132,6 +132,37 @@ def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str,
     assert f"expected a label map {tmp_path / parts[0] / 'p0_mask.png'}" in problem
 
 
+def test_endings_that_pictures_have_by_nature_and_a_stray(tmp_path: Path) -> None:
+    folder_set(tmp_path / "made", 3)
+    for i in range(3):
+        (tmp_path / f"made/images/p{i}.png").rename(tmp_path / f"p{i}_gt.png")
+        (tmp_path / f"made/labels/p{i}.png").rename(tmp_path / f"p{i}_gt_mask.png")
+    shutil.rmtree(tmp_path / "made")
+    assert [i.name for i in open_dataset(tmp_path).all_items()] == ["p0_gt", "p1_gt", "p2_gt"]
+    shutil.copyfile(tmp_path / "p0_gt.png", tmp_path / "stray_seg.png")
+    (problem,) = told(lambda: open_dataset(tmp_path))
+    assert (
+        f"stray_seg.png has no partner, expected a label map {tmp_path}/stray_seg_mask" in problem
+    )
+
+
+def test_a_folder_nobody_asked_for_need_not_be_readable(tmp_path, monkeypatch) -> None:
+    folder_set(tmp_path, 3)
+    folder_set(tmp_path / "apart" / "train", 2)
+    for root in (tmp_path, tmp_path / "apart"):
+        (root / "lost+found").mkdir()
+    real = Path.iterdir
+
+    def refused(path: Path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert len(open_dataset(tmp_path).all_items()) == 3
+    assert len(open_dataset(tmp_path / "apart").all_items()) == 2
+
+
 def test_a_shelf_of_data_sets_is_not_one(tmp_path: Path) -> None:
     folder_set(tmp_path / "mine", 2)
     with pytest.raises(DataError, match="no known layout"):

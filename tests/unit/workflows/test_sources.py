@@ -109,7 +109,12 @@ def test_label_maps_beside_their_pictures_are_not_taken_for_pictures(tmp_path: P
     photo(tmp_path / "test/images/lone_mask.png", size=(4, 4))
     jobs, left_out = find([str(tmp_path / "test")], tmp_path / "out")
     assert [job.name for job in jobs] == ["images/c", "images/lone_mask"]
-    assert left_out == [f"1 label maps beside their pictures in {tmp_path / 'test/images'}"]
+    mask = tmp_path / "test/images/c_mask.png"
+    assert left_out == [f"{mask}: label maps beside their pictures"]
+    mask.rename(mask.with_suffix(".jpg"))  # no label map, whatever its name ends in
+    jobs, left_out = find([str(tmp_path / "test")], tmp_path / "out")
+    assert [job.name for job in jobs] == ["images/c", "images/c_mask", "images/lone_mask"]
+    assert left_out == []
 
 
 def test_names_too_long_for_an_ending_are_cut_and_stay_apart(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pixelwise.data.canonical import write_description, write_splits
 from pixelwise.data.scenes.compose import scene
 from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.errors import UsageError, hxw
-from pixelwise.files import is_free, whole_folder, write_json
+from pixelwise.files import refuse_taken, whole_folder, write_json
 from pixelwise.images import write_image, write_labels, write_raw
 
 GEOMETRIC_PALETTE = np.array([(143, 197, 245), (120, 180, 90), (200, 90, 80)], np.uint8)
@@ -42,8 +42,7 @@ def make_scenes(
         raise UsageError("U002", f"{told}: train, val and test need both worlds", "--count 200")
     if min(size) < 1:
         raise UsageError("U002", f"scenes of {hxw(size)} (HxW) have no pixel", "--size 96x128")
-    if not is_free(out):
-        raise UsageError("U003", f"{out} is not empty", "choose a new folder")
+    refuse_taken(out)
     with whole_folder(out) as place:
         _fill(place, count, size, seed)
     return out
