@@ -137,6 +137,8 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _in_use(folder: Path) -> bool:
+    if os.name == "nt":  # it cannot be told there; nothing of a living process is removed
+        return True
     try:
         with _held(folder):
             return False

@@ -33,9 +33,14 @@ class Part:
 
     @property
     def split(self) -> str:
-        """The split's name: of the folder, in the usual spelling."""
-        name = self.folder.name.lower()
-        return ALIASES.get(name, name if name in SPLITS else self.folder.name)
+        """The split's name."""
+        return split_name(self.folder)
+
+
+def split_name(folder: Path) -> str:
+    """The folder's name, in the usual spelling where it is that of a split."""
+    name = folder.name.lower()
+    return ALIASES.get(name, name if name in SPLITS else folder.name)
 
 
 def part_in(root: Path) -> Part:
@@ -50,8 +55,7 @@ def part_in(root: Path) -> Part:
 
 def outer_parts(root: Path) -> tuple[Part, ...]:
     """Folders named as splits, where one at least holds both pictures and label maps."""
-    named = [f for f in subfolders(root) if Part(f, None, None).split in SPLITS]
-    found = tuple(part_in(folder) for folder in named)
+    found = tuple(part_in(f) for f in subfolders(root) if split_name(f) in SPLITS)
     return found if any(part.pair for part in found) else ()
 
 

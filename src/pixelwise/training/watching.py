@@ -84,9 +84,12 @@ def tensorboard_watch(run: Path, watch: Watch) -> Watch:
         raise ResourceError(
             "R008", "TensorBoard is not installed", 'pip install "pixelwise[tensorboard]"'
         ) from error
-    writer = SummaryWriter(str(run / "tensorboard"))
+    made: list[SummaryWriter] = []
 
     def both(tick: Tick) -> None:
+        if not made:  # not before the run folder was found to be free
+            made.append(SummaryWriter(str(run / "tensorboard")))
+        (writer,) = made
         writer.add_scalar("loss", tick.loss, tick.step)
         writer.add_scalar("images_per_second", tick.images_per_second, tick.step)
         if tick.validation is not None:

@@ -16,7 +16,7 @@ from pixelwise.errors import DataError, UsageError
 from pixelwise.imagefile import SUFFIXES
 from pixelwise.inference.outputs import is_predictions
 
-PHOTOS = {".jpg", ".jpeg", ".webp"}
+PHOTOS = {".jpg", ".jpeg"}
 """Suffixes that no label map has, whatever its name ends in."""
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
@@ -100,7 +100,7 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         if masks:
             more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
             left_out.append(f"{masks[0]}{more}: label maps beside their pictures")
-        yield from (path for path in found if path not in masks)
+        yield from sorted(set(found).difference(masks))
 
 
 def _name(relative: Path) -> str:
