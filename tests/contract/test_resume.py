@@ -207,6 +207,12 @@ def test_runs_are_not_mixed(data, tmp_path) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         loop.train(other, tmp_path / "run", resume=True)
     assert caught.value.code == "U004"
+    run = tmp_path / "run"
+    assert caught.value.hint == f"pixelwise train {run / 'recipe.yaml'} -o {run} --resume"
+    with pytest.raises(UsageError, match="iterations 1 -> 9") as caught:
+        loop.train(plan.replace(iterations=9), run, resume=True)
+    told = f"pixelwise train {run / 'recipe.yaml'} -o NEW --weights {run} --iterations 9"
+    assert caught.value.hint == told
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch) -> None:

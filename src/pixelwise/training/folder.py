@@ -91,12 +91,12 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
         }
         if changed:
             place = shlex.quote(str(run))
-            command = f"pixelwise train {shlex.quote(str(known))} -o {place} --resume"
+            command = f"pixelwise train {shlex.quote(str(known))} "
             if changed.keys() <= set(LENGTHS):  # a run of another length can start from this one
-                length = next(f" --{n} {now[n]}" for n in LENGTHS if getattr(recipe, n))
-                command = (
-                    f"pixelwise train {shlex.quote(str(known))} -o NEW --weights {place}{length}"
-                )
+                lengths = [f" --{n} {now[n]}" for n in LENGTHS if getattr(recipe, n)]
+                command += f"-o NEW --weights {place}{''.join(lengths)}"
+            else:
+                command += f"-o {place} --resume"
             told = ", ".join(changed.values())
             raise UsageError("U004", f"{run} was begun with other settings: {told}", command)
         return begun.replace(data=recipe.data)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -29,6 +32,35 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     said = capsys.readouterr().err.splitlines()
     assert 1 <= len(said) < 8
     assert all("images/s" in line for line in said)
+
+
+def test_tensorboard_makes_no_folder_before_there_is_something_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run folder is claimed first, and must not hold anything then."""
+    written = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            Path(folder).mkdir()
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def flush(self) -> None:
+            pass
+
+    package = ModuleType("torch.utils.tensorboard")
+    package.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, package.__name__, package)
+    seen: list[Tick] = []
+    watch = watching.tensorboard_watch(tmp_path, seen.append)
+    assert list(tmp_path.iterdir()) == []
+    for step in (10, 20):
+        watch(tick(step))
+    assert (tmp_path / "tensorboard").is_dir()
+    assert [step for name, _, step in written if name == "loss"] == [10, 20]
+    assert [t.step for t in seen] == [10, 20]
 
 
 def test_warnings_of_the_run_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
