@@ -18,7 +18,8 @@ from pixelwise.errors import unknown_name
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
 from pixelwise.nets.response_norm import neighbours, normalise
-from pixelwise.nets.upsampling import bilinear_kernel, phases, upsample
+from pixelwise.nets.steps import CutDeconv, steps
+from pixelwise.nets.upsampling import Window, bilinear_kernel, phases, upsample
 
 
 class Network(nn.Module):
@@ -34,13 +35,9 @@ class Network(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
-        for name, layer in net.layers.items():
-            if not isinstance(layer, spec.Input):
-                self.add_module(name, make(layer, net.given_channels(layer)))
-        last_use = {source: name for name, r in net.layers.items() for source in r.inputs}
-        self._done: dict[str, list[str]] = {name: [] for name in net.layers}
-        for source, user in last_use.items():
-            self._done[user].append(source)
+        self._steps = steps(net)
+        for layer in (step.layer for step in self._steps if step.layer.inputs):
+            self.add_module(layer.name, make(layer, net.given_channels(layer)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the output of the last layer."""
@@ -60,18 +57,21 @@ class Network(nn.Module):
     def _run(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
         maps: dict[str, Tensor] = {self.net.input: x}
         found: dict[str, Tensor] = {}
-        for name, layer in self.net.layers.items():
-            if not isinstance(layer, spec.Input):
+        for step in self._steps:
+            layer = step.layer
+            if step.left and layer.name not in wanted:
+                continue
+            if layer.inputs:
                 try:
-                    maps[name] = self._modules[name](*(maps[s] for s in layer.inputs))  # type: ignore[misc]
+                    maps[layer.name] = self._modules[layer.name](*(maps[s] for s in layer.inputs))  # type: ignore[misc]
                 except Exception as error:
-                    error.add_note(f"in layer {name} ({type(layer).__name__})")
+                    error.add_note(f"in layer {layer.name} ({type(layer).__name__})")
                     raise
-            if name in wanted:
-                found[name] = maps[name]
+            if layer.name in wanted:
+                found[layer.name] = maps[layer.name]
                 if len(found) == len(wanted):
                     break
-            for source in self._done[name]:
+            for source in step.drops:
                 del maps[source]
         return found
 
@@ -86,10 +86,10 @@ def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:
     with torch.device("meta"):
         module = Network(net)
     module.load_state_dict(dict(tensors), assign=True)
-    for name, layer in net.layers.items():
-        buffers = module.get_submodule(name).buffers() if name in module._modules else ()
-        if any(b.is_meta for b in buffers):  # computed from the record, in no state dict
-            module.add_module(name, make(layer, net.given_channels(layer)))
+    for layer in (step.layer for step in steps(net) if step.layer.inputs):
+        if any(b.is_meta for b in module.get_submodule(layer.name).buffers()):
+            # computed from the record, in no state dict
+            module.add_module(layer.name, make(layer, net.given_channels(layer)))
     return module.eval()
 
 
@@ -127,6 +127,12 @@ def _(layer: spec.Deconv, given: tuple[int, ...]) -> nn.Module:
     if layer.learned:
         return LearnedUpsampling(given[0], layer.kernel, layer.stride, layer.edge)
     return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
+
+
+@make.register
+def _(layer: CutDeconv, given: tuple[int, ...]) -> nn.Module:
+    del given
+    return FixedUpsampling(layer.kernel, layer.stride, layer.edge, layer.offset)
 
 
 @make.register
@@ -200,18 +206,22 @@ def _(layer: spec.Concat, given: tuple[int, ...]) -> nn.Module:
 
 # -- modules that torch does not have ----------------------------------------------------------
 class FixedUpsampling(nn.Module):
-    """A bilinear deconvolution that is never trained and stands in no state dict."""
+    """A bilinear deconvolution that is never trained and stands in no state dict.
+
+    Given a second map, it computes the window of that map's size that begins at ``offset``.
+    """
 
     shares: Tensor
 
-    def __init__(self, kernel: int, stride: int, edge: spec.Edge) -> None:
+    def __init__(self, kernel: int, stride: int, edge: spec.Edge, offset: int = 0) -> None:
         super().__init__()
-        self.kernel, self.edge = kernel, edge
+        self.kernel, self.edge, self.offset = kernel, edge, offset
         self.register_buffer("shares", phases(kernel, stride).float(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k), in float32 or wider."""
-        return upsample(x, self.shares, self.kernel, self.edge)
+    def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k) or the window, in float32 or wider."""
+        window = None if like is None else Window(self.offset, *like.shape[-2:])
+        return upsample(x, self.shares, self.kernel, self.edge, window)
 
 
 class LearnedUpsampling(nn.Module):

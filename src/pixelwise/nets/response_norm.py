@@ -38,8 +38,8 @@ def normalise(x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
         layer: window, alpha, beta and k.
     """
     if torch.is_grad_enabled() and x.requires_grad:
-        out: Tensor = _Normalisation.apply(x, near, layer)  # type: ignore[no-untyped-call]
-        return out
+        out: tuple[Tensor, ...] = _Normalisation.apply(x, near, layer)  # type: ignore[no-untyped-call]
+        return out[0]
     return x * _power(_base(x, near, layer), layer)
 
 
@@ -47,12 +47,19 @@ class _Normalisation(torch.autograd.Function):
     """``x`` times its factor, with the gradient of the module's docstring."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
+    def forward(x: Tensor, near: Tensor, layer: Lrn) -> tuple[Tensor, Tensor, Tensor]:
         base = _base(x, near, layer)
         factor = _power(base, layer)
+        return x * factor, base, factor  # the last two are for ``setup_context``
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Lrn], output: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        x, near, ctx.layer = inputs
+        _, base, factor = output
+        ctx.mark_non_differentiable(base, factor)
         ctx.save_for_backward(x, base, factor, near)
-        ctx.layer = layer
-        return x * factor
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:

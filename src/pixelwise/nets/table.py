@@ -14,6 +14,7 @@ from typing import Any
 
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
+from pixelwise.nets.steps import steps
 
 FLOAT32 = 4
 """Bytes of a number: memory is estimated for float32."""
@@ -162,21 +163,22 @@ def stored_numbers(net: Net) -> int:
 def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
     """The most numbers that are held at once, and the layer at whose computation they are.
 
-    A crop is a window into the map that it cuts, and dropout passes its input on: neither takes
-    memory of its own, both keep their source alive. The picture is the caller's and stays.
+    A crop of a map that is there is a window into it, and dropout passes its input on: neither
+    takes memory of its own, both keep their source alive. The picture is the caller's and stays.
     """
     rows, columns = net.sizes(height), net.sizes(width)
+    layers = [step.layer for step in steps(net) if not step.left]
     owner: dict[str, str] = {}
     last_use: dict[str, str] = {}
-    for name, layer in net.layers.items():
+    for layer in layers:
         shared = isinstance(layer, spec.Crop | spec.Dropout)
-        owner[name] = owner[layer.inputs[0]] if shared else name
-        last_use.update(dict.fromkeys((owner[source] for source in layer.inputs), name))
+        owner[layer.name] = owner[layer.inputs[0]] if shared else layer.name
+        last_use.update(dict.fromkeys((owner[source] for source in layer.inputs), layer.name))
     kept = {net.input, owner[net.output]}
 
     alive: dict[str, int] = {}
     peak, at = 0, net.input
-    for name in net.layers:
+    for name in (layer.name for layer in layers):
         if owner[name] == name:
             alive[name] = net.channels[name] * rows[name] * columns[name]
         if sum(alive.values()) > peak:

@@ -10,12 +10,13 @@ Its gradient is written out: left to autograd, every product would be kept and s
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelwise.geometry import deconv_size
 from pixelwise.nets.spec import Edge
 
 Axis = Literal[-2, -1]
@@ -55,74 +56,127 @@ def phases(kernel: int, stride: int) -> Tensor:
     return bilinear_ramp(kernel)[:stride]
 
 
-def upsample(x: Tensor, shares: Tensor, kernel: int, edge: Edge = "fade") -> Tensor:
-    """The fixed bilinear deconvolution, without padding.
+class Window(NamedTuple):
+    """The part of an upsampled map that is wanted: what a crop leaves of it."""
+
+    offset: int
+    """Where it begins, along both axes."""
+    height: int
+    width: int
+
+
+def upsample(
+    x: Tensor, shares: Tensor, kernel: int, edge: Edge = "fade", window: Window | None = None
+) -> Tensor:
+    """The fixed bilinear deconvolution, without padding. What is not wanted is not computed.
 
     Args:
         x: (N, K, h, w).
         shares: ``phases(kernel, stride)``, in the dtype and on the device to compute in.
         kernel: its length along an axis.
         edge: beyond the outermost cells there is nothing (``fade``), or their own value (``hold``).
+        window: the part that is wanted; None: all.
 
     Returns:
-        (N, K, s(h-1)+k, s(w-1)+k) in the wider dtype of the two.
+        (N, K, H, W) of the window, or (N, K, s(h-1)+k, s(w-1)+k), in the wider dtype of the two.
+
+    Raises:
+        ValueError: the window does not lie in the map.
     """
+    height, width = (deconv_size(n, kernel, len(shares)) for n in x.shape[-2:])
+    window = window or Window(0, height, width)
+    spare = min(height - window.height, width - window.width)
+    if not 0 <= window.offset <= spare:
+        raise ValueError(f"{window} does not lie in a map of {height}x{width}")
     x = x.to(torch.promote_types(x.dtype, shares.dtype))
     shares = shares.to(x.dtype)
+    if torch.compiler.is_exporting():  # sizes stay open, and a window's density hangs on them
+        whole = _forward(x, shares, edge, Window(0, height, width))
+        rows = whole.narrow(-2, window.offset, window.height)
+        return rows.narrow(-1, window.offset, window.width)
     if torch.is_grad_enabled() and x.requires_grad:
-        out: Tensor = _Upsampling.apply(x, shares, kernel, edge)  # type: ignore[no-untyped-call]
+        out: Tensor = _Upsampling.apply(x, shares, edge, window)  # type: ignore[no-untyped-call]
         return out
-    return _forward(x, shares, kernel, edge)
+    return _forward(x, shares, edge, window)
 
 
 class _Upsampling(torch.autograd.Function):
     """``_forward`` with the gradient that a linear map has: its own transpose."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, shares: Tensor, kernel: int, edge: Edge) -> Tensor:
-        ctx.save_for_backward(shares)
-        ctx.edge, ctx.size = edge, x.shape[-2:]
+    def forward(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
         # No view for torch, which would refuse to let it be written into.
-        return _forward(x, shares, kernel, edge).data
+        return _forward(x, shares, edge, window).data
+
+    @staticmethod
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Edge, Window], output: Tensor
+    ) -> None:
+        del output
+        x, shares, ctx.edge, window = inputs
+        ctx.save_for_backward(shares)
+        ctx.offset, ctx.size = window.offset, x.shape[-2:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (shares,) = ctx.saved_tensors
         height, width = ctx.size
-        rows = _gather(gradients[0], shares, ctx.edge, -2, height)
-        return _gather(rows, shares, ctx.edge, -1, width), None, None, None
+        rows = _gather(gradients[0], shares, ctx.edge, -2, ctx.offset, height)
+        return _gather(rows, shares, ctx.edge, -1, ctx.offset, width), None, None, None
 
 
-def _forward(x: Tensor, shares: Tensor, kernel: int, edge: Edge) -> Tensor:
+def _forward(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
     # Rows last, so that the scores lie row by row in memory: softmax then takes half the time.
-    return _spread(_spread(x, shares, kernel, edge, -1), shares, kernel, edge, -2)
+    x = _spread(x, shares, edge, -1, window.offset, window.width)
+    return _spread(x, shares, edge, -2, window.offset, window.height)
 
 
-def _spread(x: Tensor, shares: Tensor, kernel: int, edge: Edge, axis: Axis) -> Tensor:
-    """n cells along an axis to stride * (n - 1) + kernel outputs, each between two neighbours."""
-    n, stride = x.shape[axis], len(shares)
-    if edge == "hold":
-        x = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, -1, 1)], dim=axis)
-    else:
-        x = F.pad(x, (1, 1) if axis == -1 else (0, 0, 1, 1))
-    before, own = x.narrow(axis, 0, n + 1), x.narrow(axis, 1, n + 1)
-    by_phase = shares if axis == -1 else shares[:, None]
-    spread = torch.lerp(before.unsqueeze(axis), own.unsqueeze(axis), by_phase)
-    return spread.flatten(axis - 1, axis).narrow(axis, 0, stride * (n - 1) + kernel)
+def _spread(x: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int, length: int) -> Tensor:
+    """Outputs ``start`` to ``start + length`` along an axis, each between two neighbouring cells.
+
+    Output t lies before cell t // stride, with the share of its phase t % stride. They are written
+    a stride at a time, so that they lie densely also when ``start`` is in the midst of one: until
+    the phases begin anew the pair of cells is one, then the next.
+    """
+    stride = len(shares)
+    cell, phase = divmod(start, stride)
+    strides = -(-length // stride)
+    x = _with_rim(x, edge, axis)
+    spread = x.new_empty(_resized(x, axis, strides * stride))
+    by_stride = torch.unflatten(spread, axis, (strides, stride))
+    begun, fresh = torch.split(by_stride, [stride - phase, phase], axis)
+    for part, share, at in ((begun, shares[phase:], cell), (fresh, shares[:phase], cell + 1)):
+        before, own = (x.narrow(axis, at + i, strides).unsqueeze(axis) for i in (0, 1))
+        torch.lerp(before, own, share if axis == -1 else share[:, None], out=part)
+    return spread.narrow(axis, 0, length)
 
 
-def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, n: int) -> Tensor:
+def _with_rim(x: Tensor, edge: Edge, axis: Axis) -> Tensor:
+    """With one cell more before and two behind: a last stride that is begun reads the second."""
+    if edge == "fade":
+        return F.pad(x, (1, 2) if axis == -1 else (0, 0, 1, 2))
+    last = x.narrow(axis, -1, 1)
+    return torch.cat([x.narrow(axis, 0, 1), x, last, last], dim=axis)
+
+
+def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int, n: int) -> Tensor:
     """The transpose of ``_spread``: each of n cells gets back its share of what it went into."""
-    shape = list(gradient.shape)
-    shape[axis] = n + 2
-    padded = gradient.new_zeros(shape)
-    for phase, share in enumerate(shares):
-        part = gradient.movedim(axis, -1)[..., phase :: len(shares)].movedim(-1, axis)
+    stride = len(shares)
+    padded = gradient.new_zeros(_resized(gradient, axis, n + 2))
+    for first in range(stride):
+        cell, phase = divmod(start + first, stride)
+        part = gradient.movedim(axis, -1)[..., first::stride].movedim(-1, axis)
         count = part.shape[axis]
-        padded.narrow(axis, 1, count).addcmul_(part, share)
-        padded.narrow(axis, 0, count).addcmul_(part, 1 - share)
+        padded.narrow(axis, cell + 1, count).addcmul_(part, shares[phase])
+        padded.narrow(axis, cell, count).addcmul_(part, 1 - shares[phase])
     cells = padded.narrow(axis, 1, n)
     if edge == "hold":  # the rim repeats the outermost cells
         cells.narrow(axis, 0, 1).add_(padded.narrow(axis, 0, 1))
         cells.narrow(axis, -1, 1).add_(padded.narrow(axis, -1, 1))
     return cells
+
+
+def _resized(x: Tensor, axis: Axis, length: int) -> list[int]:
+    shape = list(x.shape)
+    shape[axis] = length
+    return shape

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.nets.spec import Edge
-from pixelwise.nets.upsampling import bilinear_kernel, bilinear_ramp, phases, upsample
+from pixelwise.nets.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 
 KERNELS = [(3, 2), (4, 2), (7, 4), (8, 4), (15, 8), (16, 8), (31, 16), (32, 16), (63, 32), (64, 32)]
 
@@ -120,6 +120,41 @@ def test_gradients_equal_the_dense_ones(kernel: int, stride: int, size: tuple[in
     torch.testing.assert_close(
         torch.autograd.grad(out, x, towards)[0], expected, rtol=0, atol=1e-10
     )
+
+
+@pytest.mark.parametrize(("kernel", "stride"), KERNELS)
+@pytest.mark.parametrize("edge", ["fade", "hold"])
+def test_a_window_is_what_a_crop_leaves(kernel: int, stride: int, edge: Edge) -> None:
+    torch.manual_seed(kernel)
+    x = torch.randn(2, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    shares = phases(kernel, stride)
+    whole = upsample(x, shares, kernel, edge)
+    height, width = whole.shape[-2:]
+    for offset in sorted({0, 1, stride - 1, stride, stride + 1, 2 * stride - 1}):
+        for h, w in ((1, 1), (stride, 2), (height - offset, width - offset), (3, width - offset)):
+            cropped = whole.narrow(-2, offset, h).narrow(-1, offset, w)
+            window = upsample(x, shares, kernel, edge, Window(offset, h, w))
+            assert torch.equal(window, cropped), (offset, h, w)
+            towards = torch.randn_like(cropped)
+            (expected,) = torch.autograd.grad(cropped, x, towards, retain_graph=True)
+            (found,) = torch.autograd.grad(window, x, towards)
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "window", [Window(3, 8, 1), Window(3, 1, 6), Window(-1, 2, 2), Window(0, 11, 8)]
+)
+def test_a_window_beyond_the_map_is_refused(window: Window) -> None:
+    x = torch.zeros(1, 1, 4, 3)  # 10x8
+    with pytest.raises(ValueError, match="does not lie in a map of 10x8"):
+        upsample(x, phases(4, 2).float(), 4, "fade", window)
+
+
+def test_a_window_of_whole_strides_lies_densely() -> None:
+    # softmax would copy it else; 480 of 486 pixels from 3 on, as in a training crop
+    x = torch.randn(1, 2, 121, 121)
+    out = upsample(x, phases(8, 4).float(), 8, "hold", Window(3, 480, 480))
+    assert out.is_contiguous()
 
 
 def test_scores_may_be_written_into() -> None:
