@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 from pixelwise.nets.response_norm import neighbours, normalise
 from pixelwise.nets.spec import Lrn
-from pixelwise.nets.upsampling import bilinear_kernel, bilinear_ramp, phases, upsample
+from pixelwise.nets.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 
 Way = Callable[[Tensor], Tensor]
-BY, KERNEL, CLASSES = 4, 8, 11
+BY, KERNEL, CLASSES, CELLS = 4, 8, 11, 122
 
 
 def main() -> None:
@@ -53,14 +53,14 @@ def main() -> None:
 
 
 def maps(channels: int) -> Tensor:
-    x = 50 * torch.randn(4, channels, 122, 122).relu()
+    x = 50 * torch.randn(4, channels, CELLS, CELLS).relu()
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def upsamplings() -> dict[str, Way]:
     """Beyond the rim the outermost cells repeat, as interpolation has it; the others are cut."""
     shares, dense = phases(KERNEL, BY).float(), bilinear_kernel(KERNEL, CLASSES)
-    ramp = bilinear_ramp(KERNEL).float()
+    ramp, window = bilinear_ramp(KERNEL).float(), Window(2, BY * CELLS, BY * CELLS)
     single = torch.outer(ramp, ramp).expand(CLASSES, 1, -1, -1).contiguous()
 
     def cut(x: Tensor, margin: int) -> Tensor:
@@ -71,7 +71,7 @@ def upsamplings() -> dict[str, Way]:
         return cut(F.conv_transpose2d(held, kernel, stride=BY, groups=groups), 6)
 
     return {
-        "pixelwise": lambda x: cut(upsample(x, shares, KERNEL, "hold"), 2),
+        "pixelwise": lambda x: upsample(x, shares, KERNEL, "hold", window),
         "F.interpolate": lambda x: F.interpolate(x, scale_factor=BY, mode="bilinear"),
         "depthwise deconvolution": lambda x: deconvolution(x, single, CLASSES),
         "dense deconvolution": lambda x: deconvolution(x, dense, 1),
