@@ -19,6 +19,7 @@ _HOMES = {
     "PixelwiseError": "pixelwise.errors",
     "build": "pixelwise.nets.catalog",
     "confusion": "pixelwise.metrics.confusion",
+    "freed_memory_kept": "pixelwise.allocator",
     "load": "pixelwise.model",
     "open_dataset": "pixelwise.data.layouts",
     "Recipe": "pixelwise.training.recipe",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "labels"}),
-    frozenset({"environment", "files", "geometry", "imagefile", "runfolder", "signals"}),
+    frozenset(
+        {"allocator", "environment", "files", "geometry", "imagefile", "runfolder", "signals"}
+    ),
     frozenset({"images"}),
     frozenset({"nets", "data", "losses", "metrics"}),
     frozenset({"weights"}),

@@ -26,6 +26,7 @@ def evaluate(
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
     from pixelwise import model as models
+    from pixelwise.allocator import freed_memory_kept
     from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
     from pixelwise.data.layouts import open_dataset
     from pixelwise.metrics.protocols import choose
@@ -36,7 +37,8 @@ def evaluate(
     loaded = models.load(model, device=device, precision=given)
     loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
     dataset = open_dataset(data)
-    with progress(f"evaluating {split}", len(dataset.items(split))) as advance:
+    count = len(dataset.items(split))
+    with progress(f"evaluating {split}", count) as advance, freed_memory_kept():
         found = loaded.evaluate(dataset, split, keep=save, watch=advance)
     if json:
         chosen = {"protocols": {name: found.protocols[name] for name in names}}

@@ -36,6 +36,7 @@ def predict(
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise import model as models
+    from pixelwise.allocator import freed_memory_kept
     from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
     from pixelwise.workflows import prediction
 
@@ -47,7 +48,7 @@ def predict(
     given = choose_precision(precision)
     loaded = models.load(model, device=device, precision=given)
     loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
-    with progress("predicting", len(plan.jobs)) as advance:
+    with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:
         emit_json(done.as_dict())

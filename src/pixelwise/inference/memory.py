@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from pixelwise import allocator
 from pixelwise.errors import ResourceError, hxw
 from pixelwise.nets.net import Net
 from pixelwise.nets.table import FLOAT32, kept_for_gradients, peak_of_maps
@@ -25,14 +26,9 @@ def check(net: Net, height: int, width: int, device: torch.device) -> None:
         ResourceError: R003 with the bytes needed and available.
     """
     numbers, layer = peak_of_maps(net, height, width)
-    needed, there = int(SCRATCH * FLOAT32 * numbers), available(device)
-    if there is not None and needed > there:
-        raise ResourceError(
-            "R003",
-            f"a picture of {hxw((height, width))} (HxW) needs about {needed:,} bytes at {layer}, "
-            f"{there:,} are available on {device.type}",
-            HINT,
-        )
+    needed = int(SCRATCH * FLOAT32 * numbers)
+    what = f"a picture of {hxw((height, width))} (HxW) needs about {needed:,} bytes at {layer}"
+    _refuse_without(needed, device, what, HINT)
 
 
 def check_step(
@@ -57,14 +53,19 @@ def check_step(
     """
     count, height, width = shape
     needed = number * count * kept_for_gradients(net, trained, height, width)
+    size = hxw((height, width))
+    what = f"a step on {count} pictures of {size} (HxW) keeps at least {needed:,} bytes"
+    _refuse_without(needed, device, what, TRAINING_HINT)
+
+
+def _refuse_without(needed: int, device: torch.device, what: str, hint: str) -> None:
     there = available(device)
+    if there is not None and 2 * needed > there:
+        allocator.give_back()  # what is kept counts as taken, and need not fit what comes
+        there = available(device)
     if there is not None and needed > there:
-        raise ResourceError(
-            "R003",
-            f"a step on {count} pictures of {hxw((height, width))} (HxW) keeps at least "
-            f"{needed:,} bytes, {there:,} are available on {device.type}",
-            TRAINING_HINT,
-        )
+        told = f"{what}, {there:,} are available on {device.type}"
+        raise ResourceError("R003", told, hint)
 
 
 def available(device: torch.device) -> int | None:

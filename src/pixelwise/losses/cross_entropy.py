@@ -44,7 +44,7 @@ def cross_entropy(
 
 def pixel_weight(labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """The divisor of the normalised loss: pixels that are not void, each by its class's weight."""
-    known = labels[labels != VOID]
+    known = labels != VOID
     if class_weights is None:
-        return torch.tensor(float(known.numel()), device=labels.device)
-    return class_weights[known.long()].sum()
+        return known.sum().float()
+    return (class_weights[labels.where(known, 0).long()] * known).sum()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise import runfolder, signals
+from pixelwise.allocator import freed_memory_kept
 from pixelwise.errors import NumericalError, Stopped
 from pixelwise.inference import memory
 from pixelwise.training import processes
@@ -69,7 +70,7 @@ def train(
         torch.set_num_threads(recipe.threads)
     fabric = _fabric(recipe)
     hold = run_lock(run) if fabric.global_rank == 0 else nullcontext()
-    with signals.caught() as caught, hold, processes.together(fabric):
+    with signals.caught() as caught, hold, processes.together(fabric), freed_memory_kept():
         setup = prepare(recipe, run, fabric)
         first = fabric.global_rank == 0
         journal = Journal(run if first else None)
