@@ -18,10 +18,11 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
 ) -> None:
     """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
+    from pixelwise.allocator import freed_memory_kept
     from pixelwise.training.watching import watching
     from pixelwise.workflows.demo import run
 
-    with watching() as watch:
+    with watching() as watch, freed_memory_kept():
         found = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
     if json:
         emit_json(found.as_dict())

@@ -60,7 +60,7 @@ def check_step(
 
 def _refuse_without(needed: int, device: torch.device, what: str, hint: str) -> None:
     there = available(device)
-    if there is not None and 2 * needed > there:
+    if there is not None and 2 * needed > there and device.type == "cpu":
         allocator.give_back()  # what is kept counts as taken, and need not fit what comes
         there = available(device)
     if there is not None and needed > there:

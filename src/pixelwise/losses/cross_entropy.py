@@ -47,4 +47,4 @@ def pixel_weight(labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
     known = labels != VOID
     if class_weights is None:
         return known.sum().float()
-    return (class_weights[labels.where(known, 0).long()] * known).sum()
+    return class_weights[labels.where(known, 0).long()].where(known, 0).sum()

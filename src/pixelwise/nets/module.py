@@ -7,7 +7,7 @@ kind of record becomes is said once, in ``make``; ``Network.forward`` is a walk 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import singledispatch
 
 import torch
@@ -18,7 +18,7 @@ from pixelwise.errors import unknown_name
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
 from pixelwise.nets.response_norm import neighbours, normalise
-from pixelwise.nets.steps import CutDeconv, steps
+from pixelwise.nets.steps import CutUpsampling, Step, records, steps
 from pixelwise.nets.upsampling import Window, bilinear_kernel, phases, upsample
 
 
@@ -27,6 +27,8 @@ class Network(nn.Module):
 
     ``forward`` takes pictures (N, C, H, W), float and preprocessed, and returns what the net's last
     layer gives: scores (N, K, H, W) for a segmentation net. Maps are dropped after their last use.
+    Upsampling that is cropped is computed by the crop's module (``steps.py``): a hook on
+    ``upscore8`` sees nothing in a forward pass; ``activations`` gives its map.
 
     Args:
         net: the net as data.
@@ -35,16 +37,17 @@ class Network(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
-        self._steps = steps(net)
-        for layer in (step.layer for step in self._steps if step.layer.inputs):
-            self.add_module(layer.name, make(layer, net.given_channels(layer)))
+        self._steps = steps(net, [net.output])
+        for layer in records(net).values():
+            if layer.inputs:
+                self.add_module(layer.name, make(layer, net.given_channels(layer)))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the output of the last layer."""
-        return self._run(x, {self.net.output})[self.net.output]
+        return self._run(self._steps, x, {self.net.output})[self.net.output]
 
     def activations(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """The maps of the named layers; the walk ends at the last of them.
+        """The maps of the named layers; what does not lead to them is not computed.
 
         Raises:
             UsageError: no such layer; similar names are listed.
@@ -52,25 +55,20 @@ class Network(nn.Module):
         for name in names:
             if name not in self.net.layers:
                 raise unknown_name("layer", name, tuple(self.net.layers))
-        return self._run(x, set(names))
+        return self._run(steps(self.net, names), x, set(names))
 
-    def _run(self, x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
-        maps: dict[str, Tensor] = {self.net.input: x}
+    def _run(self, plan: Sequence[Step], x: Tensor, wanted: set[str]) -> dict[str, Tensor]:
+        maps: dict[str, Tensor] = {}
         found: dict[str, Tensor] = {}
-        for step in self._steps:
-            layer = step.layer
-            if step.left and layer.name not in wanted:
-                continue
-            if layer.inputs:
-                try:
-                    maps[layer.name] = self._modules[layer.name](*(maps[s] for s in layer.inputs))  # type: ignore[misc]
-                except Exception as error:
-                    error.add_note(f"in layer {layer.name} ({type(layer).__name__})")
-                    raise
-            if layer.name in wanted:
-                found[layer.name] = maps[layer.name]
-                if len(found) == len(wanted):
-                    break
+        for step in plan:
+            name, inputs = step.layer.name, step.layer.inputs
+            try:
+                maps[name] = self._modules[name](*(maps[s] for s in inputs)) if inputs else x  # type: ignore[misc]
+            except Exception as error:
+                error.add_note(f"in layer {name} ({type(step.layer).__name__})")
+                raise
+            if name in wanted:
+                found[name] = maps[name]
             for source in step.drops:
                 del maps[source]
         return found
@@ -86,10 +84,10 @@ def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:
     with torch.device("meta"):
         module = Network(net)
     module.load_state_dict(dict(tensors), assign=True)
-    for layer in (step.layer for step in steps(net) if step.layer.inputs):
-        if any(b.is_meta for b in module.get_submodule(layer.name).buffers()):
-            # computed from the record, in no state dict
-            module.add_module(layer.name, make(layer, net.given_channels(layer)))
+    for name, layer in records(net).items():
+        buffers = module.get_submodule(name).buffers() if layer.inputs else ()
+        if any(b.is_meta for b in buffers):  # computed from the record, in no state dict
+            module.add_module(name, make(layer, net.given_channels(layer)))
     return module.eval()
 
 
@@ -130,9 +128,10 @@ def _(layer: spec.Deconv, given: tuple[int, ...]) -> nn.Module:
 
 
 @make.register
-def _(layer: CutDeconv, given: tuple[int, ...]) -> nn.Module:
+def _(layer: CutUpsampling, given: tuple[int, ...]) -> nn.Module:
     del given
-    return FixedUpsampling(layer.kernel, layer.stride, layer.edge, layer.offset)
+    whole = layer.upsampling
+    return FixedUpsampling(whole.kernel, whole.stride, whole.edge, layer.crop.offset)
 
 
 @make.register

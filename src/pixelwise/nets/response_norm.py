@@ -59,10 +59,13 @@ class _Normalisation(torch.autograd.Function):
         x, near, ctx.layer = inputs
         _, base, factor = output
         ctx.mark_non_differentiable(base, factor)
+        ctx.set_materialize_grads(False)  # theirs would be zeros of full size
         ctx.save_for_backward(x, base, factor, near)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None]:
+        if gradients[0] is None:
+            return None, None, None
         x, base, factor, near = ctx.saved_tensors
         layer: Lrn = ctx.layer
         if torch.is_grad_enabled():  # for gradients of gradients, what depends on x is made of it

@@ -7,18 +7,36 @@ fixed upsampling that only a crop reads is therefore left to that crop, and comp
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Crop, Deconv, Layer
+from pixelwise.nets.spec import Crop, Deconv, Layer, Sight
 
 
 @dataclass(frozen=True)
-class CutDeconv(Deconv):
-    """A fixed upsampling of the first input and its crop in one; named as the crop is."""
+class CutUpsampling(Layer):
+    """A fixed upsampling and its crop in one, named as the crop is.
 
-    offset: int = 0
-    """Where the crop begins; it has the size of the second input."""
+    It reads what is upsampled, and the map whose size it cuts to.
+    """
+
+    upsampling: Deconv
+    crop: Crop
+
+    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+        return self.crop.size((self.upsampling.size(given[:1]), given[1]))
+
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+        return self.crop.sight((self.upsampling.sight(given[:1]), given[1]))
+
+    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+        return self.upsampling.macs(given[:1], cells)
+
+    def rows_held(self, rows: int) -> int:
+        """Rows in memory for so many rows of the map, which is a view of whole strides."""
+        stride = self.upsampling.stride
+        return stride * -(-(self.crop.offset % stride + rows) // stride)
 
 
 @dataclass(frozen=True)
@@ -27,41 +45,38 @@ class Step:
 
     Attributes:
         layer: what to carry out; it has the map's name, and reads ``layer.inputs``.
-        left: no other step reads the map, so that it is given only to who asks for it.
         drops: names of the maps that no later step reads.
     """
 
     layer: Layer
-    left: bool
     drops: tuple[str, ...]
 
 
-def steps(net: Net) -> tuple[Step, ...]:
-    """The steps of ``net``, in order; every layer has one of its name."""
+def records(net: Net) -> dict[str, Layer]:
+    """Every layer of ``net`` by its name, as it is carried out."""
     readers = Counter(source for layer in net.layers.values() for source in layer.inputs)
 
     def carried_out(layer: Layer) -> Layer:
-        if not isinstance(layer, Crop):
+        source = net.layers[layer.inputs[0]] if isinstance(layer, Crop) else None
+        if not isinstance(layer, Crop) or not isinstance(source, Deconv):
             return layer
-        source, like = net.layers[layer.inputs[0]], layer.inputs[1]
-        if not isinstance(source, Deconv) or source.learned or readers[source.name] > 1:
+        if source.learned or readers[source.name] > 1:
             return layer
-        return CutDeconv(
-            name=layer.name,
-            inputs=(*source.inputs, like),
-            kernel=source.kernel,
-            stride=source.stride,
-            edge=source.edge,
-            offset=layer.offset,
-        )
+        return CutUpsampling(layer.name, (source.inputs[0], layer.inputs[1]), source, layer)
 
-    layers = [carried_out(layer) for layer in net.layers.values()]
+    return {name: carried_out(layer) for name, layer in net.layers.items()}
+
+
+def steps(net: Net, wanted: Collection[str]) -> tuple[Step, ...]:
+    """The steps that lead to the maps that are wanted, in order, and no others."""
+    found = records(net)
+    needed = set(wanted)
+    for name in reversed(found):
+        if name in needed:
+            needed.update(found[name].inputs)
+    layers = [layer for name, layer in found.items() if name in needed]
     last_reader = {source: layer.name for layer in layers for source in layer.inputs}
     return tuple(
-        Step(
-            layer,
-            left=layer.name not in last_reader and layer.name != net.output,
-            drops=tuple(source for source, name in last_reader.items() if name == layer.name),
-        )
+        Step(layer, tuple(source for source, name in last_reader.items() if name == layer.name))
         for layer in layers
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
-from pixelwise.nets.steps import steps
+from pixelwise.nets.steps import CutUpsampling, steps
 
 FLOAT32 = 4
 """Bytes of a number: memory is estimated for float32."""
@@ -167,7 +167,7 @@ def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
     takes memory of its own, both keep their source alive. The picture is the caller's and stays.
     """
     rows, columns = net.sizes(height), net.sizes(width)
-    layers = [step.layer for step in steps(net) if not step.left]
+    layers = [step.layer for step in steps(net, [net.output])]
     owner: dict[str, str] = {}
     last_use: dict[str, str] = {}
     for layer in layers:
@@ -178,9 +178,11 @@ def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
 
     alive: dict[str, int] = {}
     peak, at = 0, net.input
-    for name in (layer.name for layer in layers):
+    for layer in layers:
+        name = layer.name
         if owner[name] == name:
-            alive[name] = net.channels[name] * rows[name] * columns[name]
+            held = layer.rows_held(rows[name]) if isinstance(layer, CutUpsampling) else rows[name]
+            alive[name] = net.channels[name] * held * columns[name]
         if sum(alive.values()) > peak:
             peak, at = sum(alive.values()), name
         alive = {n: size for n, size in alive.items() if n in kept or last_use.get(n) != name}

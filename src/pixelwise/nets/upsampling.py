@@ -90,10 +90,6 @@ def upsample(
         raise ValueError(f"{window} does not lie in a map of {height}x{width}")
     x = x.to(torch.promote_types(x.dtype, shares.dtype))
     shares = shares.to(x.dtype)
-    if torch.compiler.is_exporting():  # sizes stay open, and a window's density hangs on them
-        whole = _forward(x, shares, edge, Window(0, height, width))
-        rows = whole.narrow(-2, window.offset, window.height)
-        return rows.narrow(-1, window.offset, window.width)
     if torch.is_grad_enabled() and x.requires_grad:
         out: Tensor = _Upsampling.apply(x, shares, edge, window)  # type: ignore[no-untyped-call]
         return out
@@ -134,35 +130,27 @@ def _forward(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
 def _spread(x: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int, length: int) -> Tensor:
     """Outputs ``start`` to ``start + length`` along an axis, each between two neighbouring cells.
 
-    Output t lies before cell t // stride, with the share of its phase t % stride. They are written
-    a stride at a time, so that they lie densely also when ``start`` is in the midst of one: until
-    the phases begin anew the pair of cells is one, then the next.
+    Output t lies between cells t // stride - 1 and t // stride; the first and the last stride of
+    outputs are computed whole.
     """
     stride = len(shares)
     cell, phase = divmod(start, stride)
-    strides = -(-length // stride)
-    x = _with_rim(x, edge, axis)
-    spread = x.new_empty(_resized(x, axis, strides * stride))
-    by_stride = torch.unflatten(spread, axis, (strides, stride))
-    begun, fresh = torch.split(by_stride, [stride - phase, phase], axis)
-    for part, share, at in ((begun, shares[phase:], cell), (fresh, shares[:phase], cell + 1)):
-        before, own = (x.narrow(axis, at + i, strides).unsqueeze(axis) for i in (0, 1))
-        torch.lerp(before, own, share if axis == -1 else share[:, None], out=part)
-    return spread.narrow(axis, 0, length)
-
-
-def _with_rim(x: Tensor, edge: Edge, axis: Axis) -> Tensor:
-    """With one cell more before and two behind: a last stride that is begun reads the second."""
-    if edge == "fade":
-        return F.pad(x, (1, 2) if axis == -1 else (0, 0, 1, 2))
-    last = x.narrow(axis, -1, 1)
-    return torch.cat([x.narrow(axis, 0, 1), x, last, last], dim=axis)
+    strides = -(-(phase + length) // stride)
+    if edge == "hold":
+        x = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, -1, 1)], dim=axis)
+    else:
+        x = F.pad(x, (1, 1) if axis == -1 else (0, 0, 1, 1))
+    before, own = (x.narrow(axis, cell + i, strides).unsqueeze(axis) for i in (0, 1))
+    spread = torch.lerp(before, own, shares if axis == -1 else shares[:, None])
+    return spread.flatten(axis - 1, axis).narrow(axis, phase, length)
 
 
 def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int, n: int) -> Tensor:
     """The transpose of ``_spread``: each of n cells gets back its share of what it went into."""
     stride = len(shares)
-    padded = gradient.new_zeros(_resized(gradient, axis, n + 2))
+    shape = list(gradient.shape)
+    shape[axis] = n + 2
+    padded = gradient.new_zeros(shape)
     for first in range(stride):
         cell, phase = divmod(start + first, stride)
         part = gradient.movedim(axis, -1)[..., first::stride].movedim(-1, axis)
@@ -174,9 +162,3 @@ def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int
         cells.narrow(axis, 0, 1).add_(padded.narrow(axis, 0, 1))
         cells.narrow(axis, -1, 1).add_(padded.narrow(axis, -1, 1))
     return cells
-
-
-def _resized(x: Tensor, axis: Axis, length: int) -> list[int]:
-    shape = list(x.shape)
-    shape[axis] = length
-    return shape

@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise import runfolder, signals
-from pixelwise.allocator import freed_memory_kept
+from pixelwise import allocator, runfolder, signals
 from pixelwise.errors import NumericalError, Stopped
 from pixelwise.inference import memory
 from pixelwise.training import processes
@@ -70,7 +69,12 @@ def train(
         torch.set_num_threads(recipe.threads)
     fabric = _fabric(recipe)
     hold = run_lock(run) if fabric.global_rank == 0 else nullcontext()
-    with signals.caught() as caught, hold, processes.together(fabric), freed_memory_kept():
+    with (
+        signals.caught() as caught,
+        hold,
+        processes.together(fabric),
+        allocator.freed_memory_kept(),
+    ):
         setup = prepare(recipe, run, fabric)
         first = fabric.global_rank == 0
         journal = Journal(run if first else None)
@@ -235,6 +239,7 @@ class _Run:
         if best:
             self.setup.write_weights("best", self.progress, found)
         self.watch(replace(self._tick, step=found.step, validation=found))
+        allocator.give_back()  # its maps had other sizes, and what they leave need not fit a step's
 
     def save(self) -> None:
         """A state to resume from."""

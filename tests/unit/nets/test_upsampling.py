@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -150,11 +152,42 @@ def test_a_window_beyond_the_map_is_refused(window: Window) -> None:
         upsample(x, phases(4, 2).float(), 4, "fade", window)
 
 
-def test_a_window_of_whole_strides_lies_densely() -> None:
-    # softmax would copy it else; 480 of 486 pixels from 3 on, as in a training crop
-    x = torch.randn(1, 2, 121, 121)
-    out = upsample(x, phases(8, 4).float(), 8, "hold", Window(3, 480, 480))
-    assert out.is_contiguous()
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # in torch's own jvp
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of addcmul under vmap
+@pytest.mark.parametrize("window", [None, Window(3, 5, 4)])
+def test_every_kind_of_derivative_is_that_of_the_dense_form(window: Window | None) -> None:
+    torch.manual_seed(0)
+    x, direction = torch.randn(2, 2, 3, 4, 3, dtype=torch.float64)
+    shares, kernel = phases(8, 4), bilinear_kernel(8, 3).double()
+
+    def ours(v: Tensor) -> Tensor:
+        return upsample(v, shares, 8, "fade", window).square()
+
+    def dense(v: Tensor) -> Tensor:
+        out = F.conv_transpose2d(v, kernel, stride=4)
+        if window is not None:
+            out = out.narrow(-2, window.offset, window.height)
+            out = out.narrow(-1, window.offset, window.width)
+        return out.square()
+
+    def close(way: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:
+        torch.testing.assert_close(way(ours), way(dense), rtol=0, atol=1e-10)
+
+    close(lambda f: torch.func.jvp(f, (x,), (direction,))[1])
+    close(lambda f: torch.func.vmap(f)(torch.stack([x, direction])))
+    close(lambda f: torch.func.grad(lambda v: f(v).sum())(x))
+    close(lambda f: torch.func.jacrev(lambda v: f(v).sum((1, 2, 3)))(x))
+    scale = torch.tensor(2.0, dtype=torch.float64)
+
+    def nested(f: Callable[[Tensor], Tensor]) -> Tensor:
+        """The map depends on the outer variable alone."""
+
+        def outer(v: Tensor) -> Tensor:
+            return torch.func.grad(lambda s: (s * f(v)).sum())(scale)
+
+        return torch.func.grad(outer)(x)
+
+    close(nested)
 
 
 def test_scores_may_be_written_into() -> None:

@@ -1,0 +1,57 @@
+"""Commands that compute keep freed memory while they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelwise import allocator
+from pixelwise.cli.app import run
+from pixelwise.nets.module import Network
+from small_model import photo, save_model
+
+pytestmark = pytest.mark.skipif(
+    allocator._glibc() is None or allocator._limited(), reason="nothing is kept here"
+)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many blocks the process was in at every forward pass."""
+    found: list[int] = []
+    forward: Callable[[Network, torch.Tensor], torch.Tensor] = Network.forward
+
+    def look(network: Network, x: torch.Tensor) -> torch.Tensor:
+        found.append(allocator._blocks.open)
+        return forward(network, x)
+
+    monkeypatch.setattr(Network, "forward", look)
+    return found
+
+
+def test_predict_does(tmp_path: Path, seen: list[int]) -> None:
+    model, source = save_model(tmp_path / "net.safetensors"), photo(tmp_path / "a.png")
+    assert run(["predict", str(model), str(source), "-o", str(tmp_path / "out")]) == 0
+    assert seen == [1]
+    assert allocator._blocks.open == 0
+
+
+def test_training_and_evaluation_do(
+    tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr(allocator, "give_back", lambda: given_back.append(None))
+    data, out = str(tmp_path / "data"), str(tmp_path / "run")
+    assert run(["data", "make", "scenes", data, "--count", "20", "--size", "32x48"]) == 0
+    train = ["train", data, "-o", out, "--net", "fcn8s-tiny", "--iterations", "2"]
+    assert run(train) == 0
+    assert len(seen) > 4
+    assert set(seen) == {1}
+    assert given_back  # an evaluation's sizes are others than a step's
+    seen.clear()
+    assert run(["evaluate", out, data]) == 0
+    assert set(seen) == {1}
+    assert allocator._blocks.open == 0
