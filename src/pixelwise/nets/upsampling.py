@@ -102,7 +102,7 @@ class _Upsampling(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
         # No view for torch, which would refuse to let it be written into.
-        return _forward(x, shares, edge, window).data
+        return _forward(x, shares, edge, window).detach()
 
     @staticmethod
     def setup_context(
