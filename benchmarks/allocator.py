@@ -44,7 +44,6 @@ def main() -> None:
     before = cpu_times()
     rows = [row for job in JOBS for row in measure(job, options.rounds)]
     facts = surroundings("allocator", before)
-    facts["others_cpu"] = None  # the work is done by processes of its own
     if options.json:
         json.dump({**facts, "rows": rows}, sys.stdout, indent=1)
         return

@@ -60,14 +60,16 @@ def processor() -> str:
 
 
 def cpu_times() -> tuple[float, float, float] | None:
-    """Wall clock, busy CPU seconds of the whole machine, and of this process."""
+    """Wall clock, busy CPU seconds of the whole machine, and of this process with its children."""
     try:
         fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
     except OSError:
         return None
     ticks = [int(f) for f in fields]
     busy = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
-    return time.monotonic(), busy, time.process_time()
+    spent = os.times()
+    own = spent.user + spent.system + spent.children_user + spent.children_system
+    return time.monotonic(), busy, own
 
 
 def others(

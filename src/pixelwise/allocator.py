@@ -18,7 +18,12 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = -1
 # What glibc arrives at by itself in a process that frees large blocks; the count is its default.
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
-_CHOSEN_BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+_CHOSEN_BY_USER = (
+    "GLIBC_TUNABLES",
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+)
 
 
 class _Blocks:
@@ -39,7 +44,7 @@ def freed_memory_kept() -> Iterator[None]:
     It holds for the whole process, as torch's number of threads does, and from then on glibc no
     longer moves its thresholds by itself. Of blocks within each other the last end counts. Nothing
     is changed without glibc, under a limit of address space (``ulimit -v``), where kept blocks
-    would stand in the way, or if an environment variable such as MALLOC_TRIM_THRESHOLD_ is set.
+    would stand in the way, or if GLIBC_TUNABLES or a variable such as MALLOC_MMAP_MAX_ is set.
     """
     libc = _glibc()
     if libc is None or _limited() or any(name in os.environ for name in _CHOSEN_BY_USER):

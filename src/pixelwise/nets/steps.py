@@ -76,8 +76,9 @@ def steps(net: Net, wanted: Collection[str]) -> tuple[Step, ...]:
         if name in needed:
             needed.update(found[name].inputs)
     layers = [layer for name, layer in found.items() if name in needed]
-    last_reader = {source: layer.name for layer in layers for source in layer.inputs}
-    return tuple(
-        Step(layer, tuple(source for source, name in last_reader.items() if name == layer.name))
-        for layer in layers
-    )
+    plan: list[Step] = []
+    read: set[str] = set()
+    for layer in reversed(layers):  # who reads a map last meets it first
+        plan.append(Step(layer, tuple(s for s in dict.fromkeys(layer.inputs) if s not in read)))
+        read.update(layer.inputs)
+    return tuple(reversed(plan))
