@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -22,6 +23,7 @@ SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
 ORIENTATION = 0x0112  # EXIF tag
+NEW_SUBFILE_TYPE = 254  # TIFF tag
 _quiet = threading.Lock()  # what is done to Python's warnings is done to those of all threads
 
 
@@ -60,7 +62,7 @@ def _lossy(path: Path, image: Image.Image, kind: str) -> str:
         return f"TIFF with {image.info['compression']} inside"
     if kind == "WEBP" and _has_chunk(path, b"VP8 "):
         return "lossy WebP"
-    return kind if kind == "JPEG" else ""
+    return "JPEG" if kind in ("JPEG", "MPO") else ""
 
 
 def _has_chunk(path: Path, wanted: bytes) -> bool:
@@ -80,10 +82,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
     """The file as Pillow opens it, nothing decoded yet; what goes wrong with it inside is told.
 
     Raises:
-        DataError: D010 no such file, D020 unreadable, D022 too many pixels.
+        DataError: D010 no such file, D020 unreadable, D022 too many pixels, D025 several pictures.
     """
     if not path.is_file():
         raise DataError("D010", f"{path}: no such file", "check the path")
+    if not path.stat().st_size:
+        raise DataError("D020", f"{path}: cannot be read (0 bytes)", "save or copy it again")
     try:
         with _open(path) as image:
             width, height = image.size
@@ -93,6 +97,12 @@ def opened(path: Path) -> Iterator[Image.Image]:
                     f"{path}: {hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP, "
                     f"the limit is {MAX_PIXELS / 1e6:.0f} MP",
                     "cut or shrink the picture",
+                )
+            if (count := _pictures(image)) > 1:
+                raise DataError(
+                    "D025",
+                    f"{path}: holds {count} pictures, expected one",
+                    "save the one that is meant as a file of its own",
                 )
             yield image
     except DataError:
@@ -119,6 +129,25 @@ def _open(path: Path) -> Image.Image:
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return Image.open(path, formats=FORMATS)
+
+
+def _pictures(image: Any) -> int:
+    """How many pictures a file holds; a JPEG's further ones (MPO) and a TIFF's previews are none.
+
+    Phones put a depth or brightness map behind the picture that they show; a TIFF marks previews
+    and masks of another page in its tag 254 (TIFF 6.0, NewSubfileType, bits 0 and 2).
+    """
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return 1
+    count: int = image.n_frames
+    if image.format != "TIFF":
+        return count
+    kinds = []
+    for page in range(count):
+        image.seek(page)
+        kinds.append(image.tag_v2.get(NEW_SUBFILE_TYPE, 0))
+    image.seek(0)
+    return sum(not kind & 0b101 for kind in kinds)
 
 
 def stored_as(image: Image.Image) -> str:

@@ -12,7 +12,8 @@ CMYK, YCbCr, LAB   converted by Pillow
 HSV, F, I          refused by name: their range is not known
 =================  ==========================================================================
 
-Pictures are turned as their EXIF orientation says.
+Pictures are turned as their EXIF orientation says. A file of several (pages of a TIFF, frames of an
+animation) is refused.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def read_raw(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         (H, W) or (H, W, C), uint8 or uint16.
 
     Raises:
-        DataError: D015 the numbers would not come out as they are stored, D020, D022.
+        DataError: D015 the numbers would not come out as they are stored, D020, D022, D025.
     """
     with opened(path) as image:
         stored = stored_as(image)

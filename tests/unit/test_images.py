@@ -120,7 +120,7 @@ def test_a_turned_picture_is_read_with_its_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "cannot be read"),
+        (b"", "0 bytes"),
         (b"<html>404</html>", "not a picture"),
         (b"%PDF-1.7 nothing", "not a picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture"),
@@ -183,16 +183,61 @@ def test_webp_keeps_labels_or_is_refused(tmp_path: Path) -> None:
     for lossy in (
         save(tmp_path / "plain.webp", grey, quality=95),
         save(tmp_path / "extended.webp", transparent, quality=95, exif=exif),
-        save(tmp_path / "moving.webp", grey, save_all=True, append_images=[transparent]),
+        _as_animation(tmp_path / "plain.webp"),
     ):
         for read in (images.read_labels, images.read_colours):
             with pytest.raises(DataError, match="lossy WebP") as caught:
                 read(lossy)
             assert caught.value.code == "D017"
-    still = save(
-        tmp_path / "still.webp", grey, save_all=True, append_images=[transparent], lossless=True
+    assert imagefile.image_header(_as_animation(kept)).lossy == ""
+
+
+def _as_animation(still: Path) -> Path:
+    """The same picture as an animation of one frame (WebP container specification)."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content
+
+    side = (16 - 1).to_bytes(3, "little")
+    frame = bytes(6) + side + side + bytes(4) + still.read_bytes()[12:]
+    header = chunk(b"VP8X", bytes([2, 0, 0, 0]) + side + side) + chunk(b"ANIM", bytes(6))
+    path = still.with_name(f"moving-{still.name}")
+    path.write_bytes(chunk(b"RIFF", b"WEBP" + header + chunk(b"ANMF", frame)))
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png", "webp"])
+def test_files_of_several_pictures_are_refused(tmp_path: Path, suffix: str) -> None:
+    """The first page of a stack, or the first frame of a film, may not be the one that is meant."""
+    options = {"lossless": True} if suffix == "webp" else {}
+    more = [Image.fromarray(255 - RGB), Image.fromarray(RGB[::-1])]
+    path = save(
+        tmp_path / f"a.{suffix}", Image.fromarray(RGB), save_all=True, append_images=more, **options
     )
-    assert imagefile.image_header(still).lossy == ""
+    for read in (images.read_image, images.read_labels):
+        with pytest.raises(DataError, match="holds 3 pictures, expected one") as caught:
+            read(path)
+        assert caught.value.code == "D025"
+        assert str(path) in str(caught.value)
+
+
+def test_previews_are_no_further_pictures(tmp_path: Path) -> None:
+    """A TIFF with a small preview behind it, and what phones write: a JPEG with another inside."""
+    preview = Image.fromarray(RGB[::2, ::2].copy())
+    preview.encoderinfo = {"tiffinfo": {imagefile.NEW_SUBFILE_TYPE: 1}}
+    path = tmp_path / "a.tif"
+    Image.fromarray(RGB).save(path, save_all=True, append_images=[preview])
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    assert np.array_equal(images.read_image(path), RGB)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(RGB).save(path, "MPO", save_all=True, append_images=[preview])
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    assert images.read_image(path).shape == RGB.shape
+    with pytest.raises(DataError, match="a label map in JPEG") as caught:
+        images.read_labels(path)
+    assert caught.value.code == "D017"
 
 
 def test_jpeg_inside_tiff_is_refused(tmp_path: Path) -> None:

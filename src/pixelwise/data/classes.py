@@ -134,9 +134,10 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
         )
     count = (known[-1] if known else 0) + 1
     gaps = [v for v in range(count) if v not in seen]
-    note = f"{count} classes concluded from the values {_listed(sorted(seen))}"
+    what = "1 class" if count == 1 else f"{count} classes"
+    note = f"{what} concluded from the values {_listed(sorted(seen))}"
     if gaps:
-        note += f"; {_listed(gaps)} do not occur"
+        note += f"; among the labels there is no {_listed(gaps)}"
     return numbered([f"class {i}" for i in range(count)]), note
 
 
