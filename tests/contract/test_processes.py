@@ -13,13 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from make_data import folder_set
 from pixelwise.runfolder import read_journal
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.state import generations
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from make_data import folder_set
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available(), reason="torch was built without distribution"

@@ -15,15 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from make_data import folder_set
 from pixelwise.errors import DataError, ModelError, ResourceError, Stopped, UsageError
 from pixelwise.runfolder import read_journal
 from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.state import generations
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from make_data import folder_set
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
+from make_data import folder_set
 from pixelwise.cli.app import run
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.files import write_json
@@ -22,9 +22,6 @@ from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from make_data import folder_set
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,7 @@ RIM: dict[str, tuple[str, ...]] = {
         "nets/response_norm.py",
         "nets/upsampling.py",
         "losses/cross_entropy.py",
+        "losses/jaccard.py",
         "weights/",
         "inference/",
         "environment.py",

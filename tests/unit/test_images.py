@@ -2,7 +2,6 @@
 
 import io
 import struct
-import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from make_data import folder_set
 from pixelwise import imagefile, images
 from pixelwise.data.dataset import exif_rule
 from pixelwise.data.layouts import open_dataset
 from pixelwise.errors import DataError
 from pixelwise.labels import voc_palette
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from make_data import folder_set
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 RGB = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)

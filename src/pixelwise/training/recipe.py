@@ -63,6 +63,8 @@ class Loss:
     """mean over pixels, or the released nets' unnormalised sum."""
     class_weights: Scheme = "none"
     """none, median, enet or sqrt, from the training split's pixel counts."""
+    jaccard: float = 0.0
+    """Factor on the soft Jaccard loss (it follows mean IU) that is added to the mean; 0: none."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "augment.saturation": (0, 1),
     "augment.hue": (0, 0.5),
     "augment.rare": (0, 1),
+    "loss.jaccard": (0, INFINITE),
     "optim.weight_decay": (0, INFINITE),
     "optim.bias_rate": (0, INFINITE),
     "optim.clip": (0, INFINITE),
@@ -243,6 +246,10 @@ def _problems(r: Recipe) -> list[str]:
     must(
         r.batch == 1 or r.crop is not None or r.augment.scale == (1.0, 1.0),
         "augment.scale with a batch of several pictures needs crop=HxW (sizes would differ)",
+    )
+    must(
+        r.loss.jaccard == 0 or r.loss.reduction == "mean",
+        "loss.jaccard is added to a mean, expected loss.reduction mean",
     )
     must(r.augment.rare == 0 or r.crop is not None, "augment.rare needs crop=HxW")
     must(not r.patience or bool(r.val_split), "patience needs a val_split")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
+from pixelwise.losses.jaccard import soft_jaccard
 from pixelwise.nets.module import Network
 from pixelwise.training import processes
 from pixelwise.training.feed import Batch
@@ -63,7 +64,8 @@ class Stepper:
         """Carry out step number ``step`` on its micro-batches.
 
         Returns:
-            The loss per counted pixel, averaged over micro-batches, whatever the reduction.
+            The loss per counted pixel, whatever the reduction; a Jaccard term is counted for each
+            micro-batch and averaged.
 
         Raises:
             NumericalError: N001, before any weight has changed.
@@ -85,18 +87,23 @@ class Stepper:
                 hold = nullcontext() if last else self.fabric.no_backward_sync(self.wrapped)
                 with hold:
                     scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
-                    loss = cross_entropy(
-                        scores, y, reduction="sum", class_weights=self.class_weights
-                    )
-                    self.fabric.backward(scale * loss / weight if mean else scale * loss)
+                    loss = self._loss(scores, y, weight if mean else 1.0, scale * len(moved))
+                    self.fabric.backward(scale * loss)
                 total += loss.item()
         self._check(total, step)
         self.optimizer.step()
         if self.average:
             self.average.update(self.net, step)
-        return (
-            processes.total(self.fabric, torch.tensor(total, dtype=torch.float64)).item() / weight
-        )
+        whole = processes.total(self.fabric, torch.tensor(total, dtype=torch.float64)).item()
+        return whole if mean else whole / weight
+
+    def _loss(self, scores: Tensor, labels: Tensor, divisor: float, parts: int) -> Tensor:
+        """One micro-batch's share in the loss of a step that has so many of them."""
+        loss = cross_entropy(scores, labels, reduction="sum", class_weights=self.class_weights)
+        loss = loss / divisor
+        if factor := self.recipe.loss.jaccard:
+            loss = loss + factor / parts * soft_jaccard(scores, labels)
+        return loss
 
     def train_mode(self) -> None:
         """Training behaviour, with batch norm left in evaluation where it is frozen."""

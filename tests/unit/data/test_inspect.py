@@ -1,16 +1,13 @@
 """Everything that training would stumble over is found beforehand, and told at once."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from make_data import folder_set, picture
 from pixelwise.data.inspect import inspect, refuse_problems
 from pixelwise.data.layouts import open_dataset
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from make_data import folder_set, picture
 from problems import told
 
 

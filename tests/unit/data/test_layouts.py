@@ -1,21 +1,18 @@
 """Layouts are recognised by content; every problem of a listing is named with its file."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from make_data import camvid_set, folder_set, picture
 from pixelwise.cli.app import run
 from pixelwise.data.canonical import convert, write_splits
 from pixelwise.data.layouts import open_dataset
 from pixelwise.data.statistics import statistics
 from pixelwise.errors import DataError, UsageError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from make_data import camvid_set, folder_set, picture
 from problems import told
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from make_data import folder_set, picture
 from pixelwise.data.canonical import convert
 from pixelwise.data.layouts import open_dataset
 from pixelwise.errors import DataError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from make_data import folder_set, picture
 from problems import told
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 from masks import CLASSES, all_pairs
 
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.protocols import protocol_scores
+from smp import smp_module
 
 PAIRS = all_pairs()
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peers' own warnings are theirs
@@ -22,23 +19,9 @@ def ours() -> dict[str, float | None]:
     return protocol_scores([confusion(truth, guess, CLASSES) for truth, guess in PAIRS])
 
 
-def smp_functional() -> ModuleType:
-    """SMP's metrics file alone: the package needs model libraries that metrics do not."""
-    spec = importlib.util.find_spec("segmentation_models_pytorch")
-    if spec is None or spec.origin is None:
-        pytest.skip("segmentation_models_pytorch is not installed")
-    path = Path(spec.origin).parent / "metrics" / "functional.py"
-    loader = importlib.util.spec_from_file_location("smp_functional", path)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    loader.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("reduction", ["macro", "micro", "macro-imagewise", "micro-imagewise"])
 def test_equals_segmentation_models_pytorch(ours: dict[str, float | None], reduction: str) -> None:
-    smp, torch = smp_functional(), pytest.importorskip("torch")
+    smp, torch = smp_module("metrics.functional"), pytest.importorskip("torch")
     truth = torch.from_numpy(np.stack([t for t, _ in PAIRS])).long()
     guess = torch.from_numpy(np.stack([g for _, g in PAIRS])).long()
     stats = smp.get_stats(guess, truth, mode="multiclass", num_classes=CLASSES, ignore_index=255)

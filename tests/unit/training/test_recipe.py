@@ -126,6 +126,13 @@ def test_scaled_batches_need_a_crop() -> None:
     assert Recipe(batch=1, augment=Augmentation(scale=(0.5, 2.0))).batch == 1
 
 
+def test_the_jaccard_loss_needs_a_mean() -> None:
+    with pytest.raises(UsageError, match=r"loss\.jaccard is added to a mean"):
+        with_settings(Recipe(batch=1), ["loss.jaccard=1", "loss.reduction=sum"])
+    with pytest.raises(UsageError, match=r"loss\.jaccard is -1"):
+        with_settings(Recipe(batch=1), ["loss.jaccard=-1"])
+
+
 def test_unknown_nested_names_in_yaml_are_refused() -> None:
     with pytest.raises(UsageError, match=r"`augment\.mirrors`"):
         from_dict({"augment": {"mirrors": True}})

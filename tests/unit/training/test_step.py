@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from pixelwise.errors import NumericalError
+from pixelwise.losses.jaccard import soft_jaccard
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
 from pixelwise.training.optim import optimizer
@@ -87,6 +88,31 @@ def test_a_plain_sgd_step_by_hand() -> None:
             continue
         rate = 0.2 if name.endswith("bias") else 0.1
         torch.testing.assert_close(after, before - rate * before.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_jaccard_loss_is_added_to_the_mean() -> None:
+    """Its gradient is that of both losses by torch; of micro-batches it is averaged."""
+    images, truth = batch(2)
+    reference, *nets = tiny(), tiny(), tiny()
+    for net in (reference, *nets):  # equal scores of all classes would leave nothing to sort by
+        torch.nn.init.normal_(
+            net.get_parameter("score_fr.weight"), generator=torch.Generator().manual_seed(0)
+        )
+    scores = reference.eval()(images)
+    entropy = torch.nn.functional.cross_entropy(scores, truth.long(), ignore_index=VOID)
+    loss = entropy + 0.5 * soft_jaccard(scores, truth)
+    loss.backward()
+    rate = Optim("sgd", lr=0.1, momentum=0.0, weight_decay=0.0, bias_rate=1.0)
+    told = Loss(jaccard=0.5)
+    once = stepper(nets[0], optim=rate, loss=told).run(0, [(images, truth)])
+    twice = stepper(nets[1], optim=rate, loss=told, accumulate=2).run(0, [(images, truth)] * 2)
+    assert once == pytest.approx(loss.item(), rel=1e-5)
+    assert twice == pytest.approx(loss.item(), rel=1e-5)
+    assert soft_jaccard(scores, truth) > 0.1
+    for net in nets:
+        for before, after in zip(reference.parameters(), net.parameters(), strict=True):
+            if before.grad is not None:
+                torch.testing.assert_close(after, before - 0.1 * before.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_others_do_not() -> None:

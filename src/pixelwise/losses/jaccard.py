@@ -1,0 +1,36 @@
+"""The soft Jaccard loss: what mean IU loses, with probabilities in place of guesses."""
+
+from __future__ import annotations
+
+from torch import Tensor, float64
+
+from pixelwise.labels import VOID
+
+
+def soft_jaccard(scores: Tensor, labels: Tensor) -> Tensor:
+    """1 - IU, averaged over the classes in the labels, counted in probabilities over the batch.
+
+    A class's intersection is the probability that its pixels give it; its union is the probability
+    that all pixels give it, and what its own pixels give to others (Rahman and Wang 2016). Of sure
+    guesses the loss is 1 - mean IU.
+
+    Args:
+        scores: (N, K, H, W), any float type; the loss is computed in float32 or wider.
+        labels: (N, H, W) class ids; void is left out.
+
+    Returns:
+        A scalar in 0..1; 0, with zero gradient, when every pixel is void.
+    """
+    scores = scores if scores.dtype == float64 else scores.float()
+    known = labels != VOID
+    truth = labels.where(known, 0).long()
+    known = known.to(scores.dtype)
+    chances = scores.softmax(1)
+    of_truth = chances.gather(1, truth[:, None])[:, 0] * known
+    zeros = scores.new_zeros(scores.shape[1])
+    hits = zeros.index_add(0, truth.flatten(), of_truth.flatten())
+    pixels = zeros.index_add(0, truth.flatten(), known.flatten())
+    guessed = (chances.flatten(2) @ known.flatten(1)[..., None]).sum((0, 2))
+    present = pixels > 0
+    iu = (hits / (guessed + pixels - hits).where(present, 1)).where(present, 1)
+    return (1 - iu).sum() / present.sum().clamp_min(1)

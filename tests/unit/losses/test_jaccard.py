@@ -1,0 +1,81 @@
+"""The soft Jaccard loss against sums by hand, mean IU, and a peer."""
+
+import pytest
+import torch
+
+from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.metrics.confusion import confusion
+from pixelwise.metrics.scores import scores as scores_of
+from smp import smp_module
+
+
+@pytest.fixture
+def case() -> tuple[torch.Tensor, torch.Tensor]:
+    """Class 3 of 4 is in no label."""
+    torch.manual_seed(0)
+    scores = 2 * torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    labels = torch.randint(0, 3, (2, 5, 6), dtype=torch.uint8)
+    labels[0, 0, :] = 255
+    return scores, labels
+
+
+def by_hand(scores: torch.Tensor, labels: torch.Tensor) -> float:
+    """Pixel by pixel: what is given to a class rightly, and what is given or owed to it."""
+    chances = scores.softmax(1)
+    places = map(tuple, torch.cartesian_prod(*map(torch.arange, labels.shape)).tolist())
+    known = [p for p in places if int(labels[p]) != 255]
+    found = []
+    for k in sorted({int(labels[p]) for p in known}):
+        both = either = 0.0
+        for n, y, x in known:
+            chance = chances[n, k, y, x].item()
+            mine = int(labels[n, y, x]) == k
+            both += chance if mine else 0
+            either += 1 if mine else chance
+        found.append(1 - both / either)
+    return sum(found) / len(found)
+
+
+def test_equals_sums_by_hand(case) -> None:
+    assert soft_jaccard(*case).item() == pytest.approx(by_hand(*case), abs=1e-12)
+
+
+def test_of_sure_guesses_it_is_one_less_mean_iu(case) -> None:
+    """Among classes of the truth, as ``mean_iu`` counts them; guesses of others cost as well."""
+    scores, labels = case
+    guess = scores.argmax(1)
+    sure = 1e4 * torch.nn.functional.one_hot(guess, 4).movedim(3, 1).double()
+    counted = confusion(labels.numpy(), guess.numpy().astype("uint8"), 4)
+    wanted = scores_of(counted).mean_iu
+    assert (guess == 3).any()
+    assert wanted is not None
+    assert soft_jaccard(sure, labels).item() == pytest.approx(1 - wanted, abs=1e-12)
+
+
+def test_gradients_are_those_of_small_changes(case) -> None:
+    scores, labels = case
+    assert torch.autograd.gradcheck(lambda s: soft_jaccard(s, labels), scores.requires_grad_())
+
+
+def test_a_batch_of_void_costs_nothing_and_teaches_nothing() -> None:
+    scores = torch.randn(1, 3, 2, 2, requires_grad=True)
+    loss = soft_jaccard(scores, torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    loss.backward()
+    assert loss.item() == 0
+    assert scores.grad is not None
+    assert not scores.grad.any()
+
+
+def test_half_precision_scores_are_summed_in_single(case) -> None:
+    scores, labels = case
+    loss = soft_jaccard(scores.bfloat16(), labels)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(by_hand(scores, labels), abs=5e-3)
+
+
+def test_equals_segmentation_models_pytorch(case) -> None:
+    """Which knows no void, and counts classes that no label has as learned."""
+    peer = smp_module("losses.jaccard").JaccardLoss("multiclass")
+    scores, labels = case[0].float(), case[1].where(case[1] != 255, 0)
+    theirs = peer(scores, labels.long()).item()
+    assert soft_jaccard(scores, labels).item() == pytest.approx(theirs * 4 / 3, abs=1e-6)
