@@ -123,15 +123,47 @@ def refuse_taken(path: Path) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """The folder locked for the length of the block; the lock dies with the process."""
-    if os.name == "nt":  # a folder cannot be opened there
+def in_turn(folder: Path) -> Iterator[None]:
+    """A folder, made if need be, locked against other processes and threads, which wait.
+
+    On file systems without locks, and on Windows, nothing is locked.
+
+    Raises:
+        ResourceError: no space (R001) or no permission (R002).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _write_error(folder, error) from error
+    with _handle(folder) as handle:
+        if handle is not None:
+            with suppress(OSError):
+                _lock(handle, wait=True)
         yield
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """The folder locked for the length of the block; the lock dies with the process.
+
+    Raises:
+        OSError: it is held already.
+    """
+    with _handle(folder) as handle:
+        if handle is not None:
+            _lock(handle)
+        yield
+
+
+@contextmanager
+def _handle(folder: Path) -> Iterator[int | None]:
+    """The folder opened; None on Windows, where it cannot be."""
+    if os.name == "nt":
+        yield None
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle)
-        yield
+        yield handle
     finally:
         os.close(handle)
 

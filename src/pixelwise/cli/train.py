@@ -113,8 +113,10 @@ def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
         start = f"going on with {out}"
     elif resume:
         say(f"{out} holds no saved state: beginning anew")
+    factor = recipe.loss.jaccard
+    beside = f" + {factor:g} x soft Jaccard" if factor else ""
     say(
         f"{recipe.net} on {recipe.data} ({recipe.train_split}), {start}; {o.name} lr {o.lr:g}, "
-        f"loss {recipe.loss.reduction}, batch {recipe.batch}x{recipe.accumulate}, "
+        f"loss {recipe.loss.reduction}{beside}, batch {recipe.batch}x{recipe.accumulate}, "
         f"{recipe.precision}"
     )

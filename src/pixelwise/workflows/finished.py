@@ -3,19 +3,20 @@
 A picture is finished when its record says so: made from these bytes, by this model, with these
 parameters, and every output is there with the bytes that were written. Existence proves nothing: it
 may be another picture's output, another model's, or half of one. Records of different pictures are
-different files, so processes that share a folder do not disturb each other. A record is a file like
-any other: what it says is checked where it is read.
+different files, and those of one picture are changed in turn, so processes that share a folder do
+not disturb each other. A record is a file like any other: what it says is checked where it is read.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import sha256, write_json
+from pixelwise.files import in_turn, sha256, write_json
 
 FOLDER = ".pixelwise"
 
@@ -77,15 +78,17 @@ def altered(out: Path, files: Mapping[str, str]) -> Path | None:
     return None
 
 
-def begin(out: Path, name: str, known: Record, kinds: Sequence[str]) -> None:
+def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
     """Say in the record that these kinds are being made anew.
 
     Without it a process killed between output and record would leave its own file as one that
     someone else has changed.
     """
-    mine = {kind: dict.fromkeys(known.kinds[kind], "") for kind in kinds if kind in known.kinds}
-    if mine:
-        _write(out, name, replace(known, kinds={**known.kinds, **mine}))
+    with _turn(out, name):
+        known = read(out, name)
+        mine = {kind: dict.fromkeys(known.kinds[kind], "") for kind in kinds if kind in known.kinds}
+        if mine:
+            _write(out, name, replace(known, kinds={**known.kinds, **mine}))
 
 
 def record(out: Path, name: str, made: Record) -> Record:
@@ -99,14 +102,20 @@ def record(out: Path, name: str, made: Record) -> Record:
     Returns:
         What is known now.
     """
-    before = read(out, name)
-    now = replace(made, kinds={**before.of(made.made_from).kinds, **made.kinds})
-    _write(out, name, now)
-    for old in before.files().keys() - now.files().keys():
-        path = out / old
-        if _inside(path, out):
-            path.unlink(missing_ok=True)
+    with _turn(out, name):
+        before = read(out, name)
+        now = replace(made, kinds={**before.of(made.made_from).kinds, **made.kinds})
+        _write(out, name, now)
+        for old in before.files().keys() - now.files().keys():
+            path = out / old
+            if _inside(path, out):
+                path.unlink(missing_ok=True)
     return now
+
+
+def _turn(out: Path, name: str) -> AbstractContextManager[None]:
+    """Nobody else reads a record, to write it again, in between."""
+    return in_turn(place(out, name).parent)
 
 
 def summed(out: Path, made: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, str]]:

@@ -255,7 +255,7 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         found = _predict(work, job.source, kinds)
         if _hash(job.source) != made_from["source_sha256"]:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
-        finished.begin(out, job.name, known, kinds)
+        finished.begin(out, job.name, kinds)
         made = finished.summed(out, {kind: _write(kind, work, job, found) for kind in kinds})
         now = finished.record(out, job.name, Record(made_from, made, found.areas()))
     except PixelwiseError as error:

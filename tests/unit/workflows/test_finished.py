@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pixelwise import model as models
+from pixelwise.workflows import finished
 from predictions import contents, predict
 from small_model import photo
 
@@ -195,3 +198,22 @@ def test_a_record_cannot_delete_files_outside(
     (tmp_path / "precious").write_text("mine")
     assert predict(model, photos, tmp_path / "out").made == 1
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_two_that_make_other_kinds_of_one_picture_are_both_remembered(
+    model: models.Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reads the record and writes it again; a pause between the two lets the other in."""
+    read = finished.read
+
+    def slowly(out: Path, name: str) -> finished.Record:
+        known = read(out, name)
+        time.sleep(0.1)
+        return known
+
+    monkeypatch.setattr(finished, "read", slowly)
+    out, one = tmp_path / "out", photos / "p0.png"
+    with ThreadPoolExecutor() as pool:
+        made = list(pool.map(lambda kind: predict(model, one, out, kind), ("labels", "overlay")))
+    assert [done.made for done in made] == [1, 1]
+    assert set(read(out, "p0").kinds) == {"labels", "overlay"}
