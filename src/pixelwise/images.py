@@ -56,7 +56,7 @@ def read_image(path: Path, *, exif: Exif = "apply") -> Array:
 
     Raises:
         DataError: D010 no such file, D015 mode or format not supported, D020 unreadable, D022 too
-            many pixels.
+            many pixels, D025 several pictures.
     """
     with opened(path) as image:
         image.load()

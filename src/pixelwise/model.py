@@ -72,7 +72,7 @@ class Model:
             probabilities: keep them too: (K, H, W) float32, of a classifier its coarse map.
 
         Raises:
-            DataError: D010 to D022 a picture that cannot be read or is of another type, D018 of
+            DataError: D010 to D025 a picture that cannot be read or is of another type, D018 of
                 other channels, D023 too small.
             NumericalError: N003 scores that are not finite.
             ResourceError: R003 it would not fit into memory.

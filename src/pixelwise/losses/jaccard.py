@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor, float64
+import torch
+from torch import Tensor
 
 from pixelwise.labels import VOID
 
@@ -21,16 +22,17 @@ def soft_jaccard(scores: Tensor, labels: Tensor) -> Tensor:
     Returns:
         A scalar in 0..1; 0, with zero gradient, when every pixel is void.
     """
-    scores = scores if scores.dtype == float64 else scores.float()
+    scores = scores if scores.dtype == torch.float64 else scores.float()
     known = labels != VOID
     truth = labels.where(known, 0).long()
+    pixels = labels.flatten().bincount(minlength=VOID + 1)[: scores.shape[1]]
     known = known.to(scores.dtype)
     chances = scores.softmax(1)
     of_truth = chances.gather(1, truth[:, None])[:, 0] * known
-    zeros = scores.new_zeros(scores.shape[1])
-    hits = zeros.index_add(0, truth.flatten(), of_truth.flatten())
-    pixels = zeros.index_add(0, truth.flatten(), known.flatten())
-    guessed = (chances.flatten(2) @ known.flatten(1)[..., None]).sum((0, 2))
+    # Added one by one: in single precision a sum of 2 ** 24 would stand still.
+    zeros = torch.zeros_like(pixels, dtype=torch.float64)
+    hits = zeros.index_add(0, truth.flatten(), of_truth.flatten().double())
+    guessed = (chances.flatten(2) @ known.flatten(1)[..., None]).sum((0, 2)).double()
     present = pixels > 0
     iu = (hits / (guessed + pixels - hits).where(present, 1)).where(present, 1)
-    return (1 - iu).sum() / present.sum().clamp_min(1)
+    return ((1 - iu).sum() / present.sum().clamp_min(1)).to(scores.dtype)

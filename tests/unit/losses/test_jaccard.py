@@ -73,6 +73,15 @@ def test_half_precision_scores_are_summed_in_single(case) -> None:
     assert loss.item() == pytest.approx(by_hand(scores, labels), abs=5e-3)
 
 
+def test_very_large_batches_are_summed_to_the_end() -> None:
+    """Halves added one by one in single precision would stand still at 2 ** 23."""
+    side = 4200
+    labels = torch.zeros(1, side, side, dtype=torch.uint8)
+    with torch.no_grad():
+        loss = soft_jaccard(torch.zeros(1, 2, side, side), labels)
+    assert loss.item() == pytest.approx(0.5, abs=1e-4)
+
+
 def test_equals_segmentation_models_pytorch(case) -> None:
     """Which knows no void, and counts classes that no label has as learned."""
     peer = smp_module("losses.jaccard").JaccardLoss("multiclass")
