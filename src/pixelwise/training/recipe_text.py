@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -65,8 +66,19 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(values, dict):
         raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines")
     recipe = from_dict(values)
-    data, weights = (os.path.expandvars(text) for text in (recipe.data, recipe.weights))
+    data, weights = (_without_variables(path, text) for text in (recipe.data, recipe.weights))
     return recipe.replace(data=data, weights=weights)
+
+
+def _without_variables(recipe: Path, text: str) -> str:
+    """A path in a recipe with the values of the variables that it names."""
+    found = os.path.expandvars(text)
+    unset = re.search(r"\$(\w+|\{\w+\})", found)
+    if unset and not Path(found).exists():
+        name = unset.group(1).strip("{}")
+        told = f"{recipe}: {text} names the variable {name}, which is not set"
+        raise UsageError("U002", told, f"export {name}=/where/it/is")
+    return found
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:

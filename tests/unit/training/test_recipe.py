@@ -126,6 +126,24 @@ def test_scaled_batches_need_a_crop() -> None:
     assert Recipe(batch=1, augment=Augmentation(scale=(0.5, 2.0))).batch == 1
 
 
+def test_variables_in_paths_are_put_in_or_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MY_DATA", "/data")
+    monkeypatch.delenv("MY_WEIGHTS", raising=False)
+    path = tmp_path / "r.yaml"
+    path.write_text("data: $MY_DATA/camvid\nweights: ${MY_WEIGHTS}/net.caffemodel\n")
+    with pytest.raises(UsageError, match="names the variable MY_WEIGHTS, which is not set"):
+        read_recipe(path)
+    monkeypatch.setenv("MY_WEIGHTS", "w")
+    recipe = read_recipe(path)
+    assert (recipe.data, recipe.weights) == ("/data/camvid", "w/net.caffemodel")
+    (tmp_path / "$odd").mkdir()
+    path.write_text("data: $odd\n")
+    assert read_recipe(path).data == "$odd"
+
+
 def test_the_jaccard_loss_needs_a_mean() -> None:
     with pytest.raises(UsageError, match=r"loss\.jaccard is added to a mean"):
         with_settings(Recipe(batch=1), ["loss.jaccard=1", "loss.reduction=sum"])
