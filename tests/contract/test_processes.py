@@ -64,12 +64,23 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     return said, told
 
 
-@pytest.mark.parametrize("loss", [Loss("mean", "sqrt"), Loss("sum")], ids=["mean, weighted", "sum"])
-def test_two_processes_make_one_large_batch(data: Path, tmp_path: Path, loss: Loss) -> None:
+@pytest.mark.parametrize(
+    ("loss", "alone"),
+    [
+        (Loss("mean", "sqrt"), {"batch": 4}),
+        (Loss("sum"), {"batch": 4}),
+        # The Jaccard loss is of a micro-batch, so one process makes the same two of them.
+        (Loss("mean", jaccard=3.0), {"batch": 2, "accumulate": 2}),
+    ],
+    ids=["mean, weighted", "sum", "mean and Jaccard"],
+)
+def test_two_processes_make_one_large_batch(
+    data: Path, tmp_path: Path, loss: Loss, alone: dict[str, int]
+) -> None:
     lr = 0.05 if loss.reduction == "mean" else 2e-5
     plan = recipe(data, loss=loss, optim=Optim("sgd", lr=lr))
     said, told = finish(start(plan.replace(batch=2, devices=2), tmp_path / "two"))
-    finish(start(plan, tmp_path / "one"))
+    finish(start(plan.replace(**alone), tmp_path / "one"))
     assert told.count("step 5: mean IU") == 1  # one of the processes speaks
     assert told.count("report: ") + said.count("report: ") == 1
     one, two = (load_file(generations(tmp_path / name)[-1]) for name in ("one", "two"))
