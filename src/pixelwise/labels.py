@@ -169,3 +169,21 @@ def heat_colours(level: NDArray[np.float32]) -> Image:
     centres = np.array([3.0, 2.0, 1.0], np.float32)  # where red, green and blue are fullest
     ramps: Image = (255 * np.clip(1.5 - np.abs(x - centres), 0, 1)).round().astype(np.uint8)
     return ramps
+
+
+def heat_map(image: Image, share: NDArray[np.float32]) -> Image:
+    """A probability map over its picture: blue is none, red is the map's highest value.
+
+    Below one in a thousand nothing is drawn red.
+
+    Args:
+        image: (H, W, 3) uint8.
+        share: (H, W) in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
+    grey = image.mean(axis=2, keepdims=True)
+    mixed: Image = (0.45 * grey + 0.55 * heat_colours(level)).round().clip(0, 255).astype(np.uint8)
+    return mixed

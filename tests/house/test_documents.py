@@ -30,7 +30,7 @@ from pixelwise.metrics.protocols import choose
 from pixelwise.nets.catalog import NETS
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import with_settings
-from pixelwise.workflows.prediction import KINDS
+from pixelwise.workflows.saving import ENDS
 
 COMMANDS = commands()
 OTHER_PROGRAMS = ("make", "pip", "python", "pre-commit", "export", "git")
@@ -75,7 +75,7 @@ def check_values(path: tuple[str, ...], given: dict[str, object]) -> None:
     if given.get("protocol"):
         choose(str(given["protocol"]).split(","))
     if path == ("predict",):
-        assert set(str(given["save"]).split(",")) <= set(KINDS)
+        assert set(str(given["save"]).split(",")) <= set(ENDS)
 
 
 @each_document

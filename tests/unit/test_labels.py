@@ -13,6 +13,7 @@ from pixelwise.labels import (
     distinct_palette,
     full_palette,
     heat_colours,
+    heat_map,
     overlay,
     voc_palette,
 )
@@ -71,3 +72,13 @@ def test_heat_goes_from_blue_to_red() -> None:
     assert low[2] > low[0] == 0
     assert high[0] > high[2] == 0
     assert middle[1] == 255
+
+
+def test_heat_maps_are_blue_for_none_and_red_for_the_most() -> None:
+    share = np.zeros((2, 2), np.float32)
+    share[1, 1] = 0.2
+    drawn = heat_map(np.zeros((2, 2, 3), np.uint8), share).astype(int)
+    assert drawn[0, 0, 2] > 50 > drawn[0, 0, 0]
+    assert drawn[1, 1, 0] > 50 > drawn[1, 1, 2]
+    nothing = heat_map(np.zeros((1, 1, 3), np.uint8), np.full((1, 1), 1e-9, np.float32))
+    assert nothing[0, 0, 0] == 0  # a class that is nowhere has no red

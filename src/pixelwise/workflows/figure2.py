@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise import labels
 from pixelwise.errors import ModelError
 from pixelwise.inference.prediction import find_class
 from pixelwise.model import Model
-from pixelwise.workflows.prediction import heat_map
 
 BAND = 8  # white pixels between the panels
 
@@ -68,7 +68,10 @@ def figure2(
     one, many = _shared(found.probabilities, _on_windows(model, image, window, stride))
     off = np.abs(one[index] - many[index])
     size = (image.shape[0], image.shape[1])
-    panels = [image, *(heat_map(image, found.grid.smooth(p[index], size)) for p in (one, many))]
+    panels = [
+        image,
+        *(labels.heat_map(image, found.grid.smooth(p[index], size)) for p in (one, many)),
+    ]
     return Figure2(
         sheet=np.hstack(
             [np.pad(p, ((0, 0), (0, BAND), (0, 0)), constant_values=255) for p in panels]

@@ -12,30 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pixelwise import images, labels
+from pixelwise import images
 from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
 from pixelwise.files import atomic_write, remove_leftovers, sha256, write_json
-from pixelwise.inference.outputs import MAKER, MANIFEST, OVERLAY, is_predictions
+from pixelwise.inference.outputs import MAKER, MANIFEST, is_predictions
 from pixelwise.inference.prediction import Prediction, find_class
 from pixelwise.model import Model
 from pixelwise.signals import caught
-from pixelwise.workflows import finished
+from pixelwise.workflows import finished, saving
 from pixelwise.workflows.finished import Record
 from pixelwise.workflows.sources import Job, find
-
-KINDS = {
-    "labels": ".png",
-    "overlay": OVERLAY,
-    "scores": "_scores.npz",
-    "heatmaps": "_heat",
-}
-"""What can be saved, and the end of its file name (heat maps: of their folder)."""
-HEAT = "heatmaps"
-TOP = 3  # heat maps drawn when no class is named
-FIRST = f"first {TOP}"
 
 
 @dataclass(frozen=True)
@@ -76,13 +62,13 @@ def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") ->
     """
     kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
     for kind in kinds:
-        if kind not in KINDS:
-            raise unknown_name("output", kind, tuple(KINDS))
+        if kind not in saving.ENDS:
+            raise unknown_name("output", kind, tuple(saving.ENDS))
     if not kinds:
-        raise UsageError("U002", "--save names no output", f"--save {','.join(KINDS)}")
+        raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
     part, parts = _shard(shard)
     jobs, left_out = find(sources, out)
-    if HEAT in kinds:
+    if saving.HEAT in kinds:
         _refuse_heat_collisions(jobs)
     failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
     return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(left_out))
@@ -100,7 +86,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
     """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
-    folders = {f"{job.name}{KINDS[HEAT]}".casefold(): job for job in jobs}
+    folders = {f"{job.name}{saving.ENDS[saving.HEAT]}".casefold(): job for job in jobs}
     for job in jobs:
         for parent in Path(job.name).parents:
             other = folders.get(parent.as_posix().casefold())
@@ -135,7 +121,8 @@ def carry_out(
         ResourceError: the disk is full or not writable.
         Stopped: a signal came; finished outputs are kept.
     """
-    work = _Work(plan, model, tuple(find_class(name, model.classes) for name in heat))
+    shown = [find_class(name, model.classes) for name in heat]
+    work = _Work(plan, model, saving.parts(plan.kinds, shown))
     _claim(plan, model, force=force)
     done = Done()
     with caught() as seen:
@@ -201,7 +188,7 @@ def _difference(known: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
 def _refuse_foreign(plan: Plan) -> None:
     for job in plan.jobs:
         for kind in plan.kinds:
-            path = _path(plan.out, job, kind)
+            path = saving.path(plan.out, job.name, kind)
             if path.exists():
                 raise UsageError(
                     "U003",
@@ -213,29 +200,19 @@ def _refuse_foreign(plan: Plan) -> None:
 def _places(out: Path, job: Job) -> tuple[Path, ...]:
     """Folders in which files of a job are written."""
     record = finished.place(out, job.name)
-    return (out / job.name).parent, _path(out, job, HEAT), record.parent
-
-
-def _path(out: Path, job: Job, kind: str) -> Path:
-    return out / f"{job.name}{KINDS[kind]}"
+    return (out / job.name).parent, saving.path(out, job.name, saving.HEAT), record.parent
 
 
 @dataclass(frozen=True)
 class _Work:
     plan: Plan
     model: Model
-    heat: tuple[int, ...]
-
-    def wanted(self) -> tuple[str, ...]:
-        """Kinds of output; each class's heat map is one."""
-        heat = tuple(f"{HEAT} {i}" for i in self.heat) or (f"{HEAT} {FIRST}",)
-        return tuple(k for k in self.plan.kinds if k != HEAT) + (
-            heat if HEAT in self.plan.kinds else ()
-        )
+    wanted: tuple[str, ...]
+    """``saving.parts`` that are asked for."""
 
 
 def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
-    out, wanted = work.plan.out, work.wanted()
+    out, wanted = work.plan.out, work.wanted
     try:
         made_from = {"source_sha256": _hash(job.source), **_identity(work.model)}
         known = finished.read(out, job.name)
@@ -256,7 +233,9 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
         if _hash(job.source) != made_from["source_sha256"]:
             raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
         finished.begin(out, job.name, kinds)
-        made = finished.summed(out, {kind: _write(kind, work, job, found) for kind in kinds})
+        header = work.model.header
+        written = {k: saving.write(k, out, job.name, found, header) for k in kinds}
+        made = finished.summed(out, written)
         now = finished.record(out, job.name, Record(made_from, made, found.areas()))
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
@@ -274,7 +253,7 @@ def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, An
         "path": str(job.source),
         "sha256": known.made_from["source_sha256"],
         "made": made,
-        "outputs": [str(work.plan.out / path) for path in known.files(work.wanted())],
+        "outputs": [str(work.plan.out / path) for path in known.files(work.wanted)],
         "areas": known.areas,
     }
 
@@ -305,62 +284,9 @@ def _hash(source: Path) -> str:
 
 
 def _predict(work: _Work, source: Path, kinds: Sequence[str]) -> Prediction:
-    wanted = any(kind.startswith(("scores", HEAT)) for kind in kinds)
     try:
-        return work.model.predict(source, probabilities=wanted)
+        return work.model.predict(source, probabilities=saving.needs_probabilities(kinds))
     except PixelwiseError as error:
         if str(source) not in str(error):
             error.args = (f"{source}: {error}",)
         raise
-
-
-def _write(kind: str, work: _Work, job: Job, found: Prediction) -> list[Path]:
-    what, _, which = kind.partition(" ")
-    path, header = _path(work.plan.out, job, what), work.model.header
-    match what:
-        case "labels":
-            text = {"model": header.sha256, "net": header.net}
-            palette = np.asarray(found.palette, np.uint8)
-            return [images.write_labels(path, found.labels, palette, text=text)]
-        case "overlay":
-            return [images.write_image(path, found.overlay_array())]
-        case "scores":
-            assert found.probabilities is not None
-            scores = found.probabilities.astype(np.float16)
-            return [atomic_write(path, lambda f: np.savez_compressed(f, probabilities=scores))]
-        case _:
-            chosen = _largest(found) if which == FIRST else (int(which),)
-            return [_write_heat(path, found, i) for i in chosen]
-
-
-def _write_heat(folder: Path, found: Prediction, index: int) -> Path:
-    """The class number in front keeps apart what letters do not."""
-    name = found.classes[index]
-    drawn = heat_map(found.image, found.heat(index))
-    return images.write_image(folder / f"{index}-{_file_name(name)}.png", drawn)
-
-
-def heat_map(image: NDArray[np.uint8], share: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A probability map over its picture: blue is none, red is the map's highest value.
-
-    Below one in a thousand nothing is drawn red.
-
-    Args:
-        image: (H, W, 3) uint8.
-        share: (H, W) in [0, 1].
-    """
-    level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
-    hot = labels.heat_colours(level)
-    grey = image.mean(axis=2, keepdims=True)
-    mixed: NDArray[np.uint8] = (0.45 * grey + 0.55 * hot).round().clip(0, 255).astype(np.uint8)
-    return mixed
-
-
-def _largest(found: Prediction) -> tuple[int, ...]:
-    assert found.probabilities is not None
-    order = found.probabilities.mean(axis=(1, 2)).argsort()[::-1]
-    return tuple(int(i) for i in order[:TOP])
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:40] or "class"

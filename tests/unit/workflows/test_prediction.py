@@ -14,7 +14,7 @@ from PIL import Image
 from pixelwise import model as models
 from pixelwise.errors import DataError, ResourceError, Stopped, UsageError
 from pixelwise.inference import memory
-from pixelwise.workflows.prediction import carry_out, heat_map, plan
+from pixelwise.workflows.prediction import carry_out, plan
 from predictions import contents, predict
 from small_model import CLASSES, photo, save_classifier, save_model
 
@@ -239,13 +239,3 @@ def test_a_picture_smaller_than_the_classifier_takes_is_named(tmp_path: Path) ->
     assert [f["code"] for f in done.failures] == ["D023"]
     assert "40x56 (HxW) is too small" in done.failures[0]["error"]
     assert predict(model.shown(zoom=6), tmp_path / "a.png", tmp_path / "out2").made == 1
-
-
-def test_heat_maps_are_blue_for_none_and_red_for_the_most() -> None:
-    share = np.zeros((2, 2), np.float32)
-    share[1, 1] = 0.2
-    drawn = heat_map(np.zeros((2, 2, 3), np.uint8), share).astype(int)
-    assert drawn[0, 0, 2] > 50 > drawn[0, 0, 0]
-    assert drawn[1, 1, 0] > 50 > drawn[1, 1, 2]
-    nothing = heat_map(np.zeros((1, 1, 3), np.uint8), np.full((1, 1), 1e-9, np.float32))
-    assert nothing[0, 0, 0] == 0  # a class that is nowhere has no red
