@@ -29,8 +29,13 @@ PARTS = ("train", "val", "test")
 
 
 def recognise(root: Path) -> bool:
-    """Folders train/ and trainannot/."""
-    return (root / "train").is_dir() and (root / "trainannot").is_dir()
+    """train/ beside trainannot/, or so for another split: the test frames alone will do."""
+    return bool(_labelled(root))
+
+
+def _labelled(root: Path) -> list[str]:
+    """The given splits that have both folders."""
+    return [p for p in PARTS if (root / p).is_dir() and (root / f"{p}annot").is_dir()]
 
 
 def open_layout(root: Path) -> DataSet:
@@ -52,13 +57,14 @@ def open_layout(root: Path) -> DataSet:
             found[part] = tuple(items.values())
     given = without_empty(root, found, problems)
     class_map = numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
-    evidence = "folders train/ and trainannot/, as in SegNet's CamVid"
+    first = _labelled(root)[0]
+    evidence = f"folders {first}/ and {first}annot/, as in SegNet's CamVid"
     return DataSet(
         root,
         "camvid",
         evidence,
         class_map,
-        given | own_splits(given["train"]),
+        given | own_splits(given.get("train", ())),
         problems=tuple(problems),
     )
 

@@ -1,6 +1,7 @@
 """Layouts are recognised by content; every problem of a listing is named with its file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,18 @@ def test_camvid_without_lists_or_test(tmp_path: Path) -> None:
     dataset = open_dataset(camvid_set(tmp_path / "c", lists=False, test=False, suffix="webp"))
     assert "test" not in dataset.splits
     assert len(dataset.items("val")) == 2
+
+
+def test_camvid_test_frames_alone_are_a_data_set(tmp_path: Path) -> None:
+    root = camvid_set(tmp_path / "c")
+    for part in ("train", "val"):
+        shutil.rmtree(root / part)
+        shutil.rmtree(root / f"{part}annot")
+        (root / f"{part}.txt").unlink()
+    dataset = open_dataset(root)
+    assert (dataset.layout, list(dataset.splits)) == ("camvid", ["test"])
+    assert dataset.evidence.startswith("folders test/ and testannot/")
+    assert len(dataset.classes) == 11
 
 
 def test_the_real_camvid(real_data: Path) -> None:
