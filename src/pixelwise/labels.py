@@ -177,7 +177,7 @@ def heat_map(image: Image, share: NDArray[np.float32]) -> Image:
     Below one in a thousand nothing is drawn red.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, C) uint8; its mean is seen, in grey.
         share: (H, W) in [0, 1].
 
     Returns:

@@ -21,7 +21,7 @@ from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation
 from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.predictor import Precision, Predictor, best_class, resolve_device
+from pixelwise.inference.predictor import Predictor, best_class, resolve_device, resolve_precision
 from pixelwise.inference.view import View
 from pixelwise.labels import colours_for
 from pixelwise.nets import catalog
@@ -92,9 +92,7 @@ class Model:
     def _image(self, picture: Picture | Any) -> NDArray[np.uint8]:
         if isinstance(picture, Path | str):
             return images.read_image(Path(picture))
-        if isinstance(picture, np.ndarray):
-            return _array(picture, self.predictor.channels)
-        return images.from_image(picture)
+        return _array(images.from_image(picture), self.predictor.channels)
 
     def evaluate(
         self,
@@ -150,7 +148,7 @@ def load(
     path: Path | str,
     *,
     device: str = "auto",
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     view: View | None = None,
 ) -> Model:
     """A model from a run folder or a checkpoint.
@@ -164,8 +162,9 @@ def load(
     Raises:
         ModelError: missing, damaged, foreign, or not finite.
         ResourceError: R009 the device is not there.
+        UsageError: U001 no such device or precision.
     """
-    where = resolve_device(device)
+    where, given = resolve_device(device), resolve_precision(precision)
     path = weight_file(Path(path))
     kind = sniff(path)
     if kind != "safetensors":
@@ -188,7 +187,7 @@ def load(
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(module)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
-    predictor = Predictor(module, preprocess, view=view or told, precision=precision, device=where)
+    predictor = Predictor(module, preprocess, view=view or told, precision=given, device=where)
     return Model(predictor, header, path)
 
 
@@ -197,13 +196,16 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
     try:
         net = catalog.spec(header.net, **dict(header.options))
         view = View(**dict(header.inference))
-    except (UsageError, TypeError, ValueError) as error:
+    except (UsageError, TypeError, ValueError, OverflowError) as error:
         raise ModelError(
             "M040",
             f"{path}: the header describes no net that can be built ({error})",
             "pip install --upgrade pixelwise, if a newer version wrote it",
         ) from error
-    preprocess = Preprocess.from_dict(dict(header.preprocess))
+    try:
+        preprocess = Preprocess.from_dict(dict(header.preprocess))
+    except ModelError as error:
+        raise ModelError(error.code, f"{path}: {error}", error.hint) from error
     channels, classes = net.channels[net.input], net.channels[net.output]
     if len(preprocess.mean) != channels:
         raise ModelError(

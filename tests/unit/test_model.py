@@ -12,6 +12,7 @@ from PIL import Image
 
 import pixelwise as pw
 from pixelwise import images
+from pixelwise.data.preprocess import CAFFE
 from pixelwise.errors import DataError, ModelError, ResourceError, UsageError
 from pixelwise.inference.view import View
 from pixelwise.model import Model, load
@@ -105,7 +106,9 @@ def test_grey_arrays_are_repeated_and_alpha_lies_on_white(model: Model) -> None:
         (np.zeros((0, 4, 3), np.uint8), "D018", "not empty"),
         (np.zeros((1, 3, 4, 4), np.uint8), "D018", r"\(1, 3, 4, 4\)"),
         (np.zeros(4, np.uint8), "D018", r"\(4,\)"),
-        (None, "D015", "a picture of type object"),
+        (None, "D015", "array of object"),
+        (Image.new("RGB", (0, 0)), "D018", "not empty"),
+        (torch.zeros((0, 4, 3), dtype=torch.uint8), "D018", "not empty"),
         ("no/such.png", "D010", "no/such.png"),
     ],
 )
@@ -164,6 +167,12 @@ def test_a_run_folder_stands_for_its_best_weights(path: Path, tmp_path: Path) ->
     assert caught.value.code == "M001"
 
 
+def test_an_unknown_precision_is_told(path: Path) -> None:
+    assert load(path, precision="bf16").predictor.precision == "bf16"
+    with pytest.raises(UsageError, match="no precision is called `bf-16`; did you mean `bf16`"):
+        load(path, precision="bf-16")
+
+
 def test_classes_without_colours_get_some(tmp_path: Path) -> None:
     model = load(save_classifier(tmp_path / "c.safetensors"))
     assert model.task == "classification"
@@ -181,7 +190,10 @@ def test_classes_without_colours_get_some(tmp_path: Path) -> None:
         ({"inference": {"zooms": [1e9]}}, "M040", "zoom"),
         ({"inference": {"zooms": "x"}}, "M040", "describes no net"),
         ({"inference": {"tilt": 1}}, "M040", "tilt"),
-        ({"preprocess": {}}, "M002", "preprocessing"),
+        ({"inference": {"zooms": [10**400]}}, "M040", "describes no net"),
+        ({"preprocess": {}}, "M002", r"a.safetensors: the preprocessing"),
+        ({"preprocess": {**CAFFE.as_dict(), "scale": 10**400}}, "M002", "preprocessing"),
+        ({"preprocess": {**CAFFE.as_dict(), "scale": float("nan")}}, "M002", "makes no sense"),
         ({"classes": ("one",)}, "M002", "1 class names for 3 classes"),
     ],
 )

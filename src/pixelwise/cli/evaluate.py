@@ -27,14 +27,13 @@ def evaluate(
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
     from pixelwise import model as models
     from pixelwise.allocator import freed_memory_kept
-    from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
+    from pixelwise.cli.running import parse_numbers, use_threads
     from pixelwise.data.layouts import open_dataset
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     use_threads(threads)
-    given = choose_precision(precision)
-    loaded = models.load(model, device=device, precision=given)
+    loaded = models.load(model, device=device, precision=precision)
     loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
     dataset = open_dataset(data)
     count = len(dataset.items(split))

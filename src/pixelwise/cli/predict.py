@@ -37,7 +37,7 @@ def predict(
     """
     from pixelwise import model as models
     from pixelwise.allocator import freed_memory_kept
-    from pixelwise.cli.running import choose_precision, parse_numbers, use_threads
+    from pixelwise.cli.running import parse_numbers, use_threads
     from pixelwise.workflows import prediction
 
     use_threads(threads)
@@ -45,8 +45,7 @@ def predict(
     plan = prediction.plan(sources, out, save=wanted, shard=shard)
     for told in plan.left_out:
         say(f"left out: {told}")
-    given = choose_precision(precision)
-    loaded = models.load(model, device=device, precision=given)
+    loaded = models.load(model, device=device, precision=precision)
     loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
     with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
         done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)

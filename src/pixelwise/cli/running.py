@@ -1,14 +1,10 @@
-"""What commands have in common: threads, precision, sizes."""
+"""What commands have in common: threads, sizes, numbers."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from pixelwise.errors import UsageError, unknown_name
-
-if TYPE_CHECKING:
-    from pixelwise.inference.predictor import Precision
+from pixelwise.errors import UsageError
 
 
 def use_threads(threads: int) -> None:
@@ -19,15 +15,6 @@ def use_threads(threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-
-
-def choose_precision(name: str) -> Precision:
-    """``name``, if it is a precision that is offered."""
-    if name == "bf16":
-        return "bf16"
-    if name != "fp32":
-        raise unknown_name("precision", name, ("fp32", "bf16"))
-    return "fp32"
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -54,9 +55,12 @@ class Preprocess:
             order, scale = values["order"], float(values["scale"])
             mean = tuple(float(v) for v in values["mean"])
             std = tuple(float(v) for v in values["std"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelError("M002", f"the preprocessing {dict(values)} is not complete") from error
-        if order not in ("rgb", "bgr") or len(mean) != len(std) or not all(s > 0 for s in std):
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            told = f"the preprocessing {dict(values)}"[:300]
+            raise ModelError("M002", f"{told} is not complete") from error
+        finite = all(math.isfinite(v) for v in (scale, *mean, *std))
+        sized = len(mean) == len(std) and all(s > 0 for s in std)
+        if order not in ("rgb", "bgr") or not finite or not sized:
             raise ModelError("M002", f"the preprocessing {dict(values)} makes no sense")
         return Preprocess(order, scale, mean, std)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ class Prediction:
     """The labels of one picture.
 
     Attributes:
-        image: (H, W, 3) uint8, what was looked at.
+        image: (H, W, C) uint8, what was looked at.
         labels: (H, W) uint8 class ids (uint16 for more than 255 classes).
         classes: K names.
         palette: K colours.
@@ -46,13 +47,19 @@ class Prediction:
 
     @property
     def overlay(self) -> Image:
-        """The picture under the classes' colours, with a legend, as a PIL image."""
+        """The picture under the classes' colours, with a legend, as a PIL image.
+
+        A picture of other than three channels is shown as their mean, in grey.
+        """
         return images.to_image(self.overlay_array())
 
     def overlay_array(self) -> NDArray[np.uint8]:
         """``overlay`` as an (H', W', 3) uint8 array; the legend stands beside the picture."""
         palette = np.asarray(self.palette, np.uint8)
-        covered = labels.overlay(self.image, self.labels, palette)
+        image = self.image
+        if image.shape[2] != 3:
+            image = np.repeat(image.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
+        covered = labels.overlay(image, self.labels, palette)
         present = [int(i) for i in np.unique(self.labels)]
         return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
 
@@ -77,7 +84,7 @@ class Prediction:
                 "the prediction holds no probabilities",
                 "model.predict(picture, probabilities=True)",
             )
-        index = name if isinstance(name, int) else find_class(name, self.classes)
+        index = find_class(name, self.classes) if isinstance(name, str) else operator.index(name)
         if not 0 <= index < len(self.classes):
             told = f"class {index} was asked for, expected 0 to {len(self.classes) - 1}"
             raise UsageError("U002", told)
@@ -97,8 +104,8 @@ class Prediction:
 def find_class(name: str, classes: Sequence[str]) -> int:
     """The number of the class that is meant.
 
-    Tried in turn: the whole name, one of its synonyms ("tabby" of "tabby, tabby cat"), a part of
-    it, its number; upper and lower case are the same.
+    Tried in turn: the whole name, one of its synonyms ("tabby" of "tabby, tabby cat"), its number,
+    a part of the name; upper and lower case are the same.
 
     Raises:
         UsageError: U001 no class fits, or several do.
@@ -110,8 +117,8 @@ def find_class(name: str, classes: Sequence[str]) -> int:
         exact,
         [i for i, c in enumerate(folded) if c == wanted],
         [i for i, c in enumerate(folded) if wanted in (part.strip() for part in c.split(","))],
-        [i for i, c in enumerate(folded) if wanted and wanted in c],
         [int(wanted)] if wanted.isdecimal() and int(wanted) < len(classes) else [],
+        [i for i, c in enumerate(folded) if wanted and wanted in c],
     )
     fitting = next((found for found in rules if found), [])
     if len(fitting) == 1:

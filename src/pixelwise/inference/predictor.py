@@ -47,6 +47,19 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def resolve_precision(name: str) -> Precision:
+    """``name``, if it is one.
+
+    Raises:
+        UsageError: U001 no such precision.
+    """
+    if name == "bf16":
+        return "bf16"
+    if name != "fp32":
+        raise unknown_name("precision", name, ("fp32", "bf16"))
+    return "fp32"
+
+
 class Predictor:
     """A net with its preprocessing, ready for pictures.
 
@@ -56,6 +69,9 @@ class Predictor:
         view: how pictures are shown to it.
         precision: fp32, or bf16 autocast when asked for.
         device: where to compute.
+
+    Raises:
+        UsageError: U002 a view that a coarse map cannot have.
     """
 
     def __init__(

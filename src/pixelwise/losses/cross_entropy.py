@@ -34,6 +34,8 @@ def cross_entropy(
     """
     scores = scores if scores.dtype == torch.float64 else scores.float()
     labels = labels.long()
+    if class_weights is not None:
+        class_weights = class_weights.to(scores.dtype)
     total = F.cross_entropy(
         scores, labels, weight=class_weights, ignore_index=VOID, reduction="sum"
     )

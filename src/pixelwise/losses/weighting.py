@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import unknown_name
+from pixelwise.errors import UsageError, unknown_name
 
 Scheme = Literal["none", "median", "enet", "sqrt"]
 
@@ -26,6 +26,9 @@ def class_weights(
 
     Returns:
         (K,) weights scaled so that the average pixel weighs 1: the loss keeps its size.
+
+    Raises:
+        UsageError: U001 no such scheme, U002 ``median`` without ``in_images``.
     """
     if scheme not in get_args(Scheme):
         raise unknown_name("class weighting", scheme, get_args(Scheme))
@@ -34,8 +37,9 @@ def class_weights(
     weights: NDArray[np.float64] = present.astype(np.float64)
     match scheme:
         case "median":
-            within = pixels if in_images is None else in_images
-            frequency = np.divide(pixels, within, out=np.ones_like(share), where=present)
+            if in_images is None:
+                raise UsageError("U002", "median class weights need `in_images`")
+            frequency = np.divide(pixels, in_images, out=np.ones_like(share), where=present)
             weights[present] = np.median(frequency[present]) / frequency[present]
         case "enet":
             weights[present] = 1 / np.log(1.02 + share[present])

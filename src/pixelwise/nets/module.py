@@ -218,7 +218,10 @@ class FixedUpsampling(nn.Module):
         self.register_buffer("shares", phases(kernel, stride).float(), persistent=False)
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
-        """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k) or the window, in float32 or wider."""
+        """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k) or the window.
+
+        In the wider dtype of map and module: float32 unless the module itself was cast.
+        """
         window = None if like is None else Window(self.offset, *like.shape[-2:])
         return upsample(x, self.shares, self.kernel, self.edge, window)
 

@@ -246,7 +246,8 @@ class _Decoder:
     def _shaped(self, parts: list[Field], kind: int, shape: list[int], record: Field) -> Array:
         values = self.wire.array(parts, kind)
         self.weight_bytes += values.nbytes
-        if min(shape, default=0) < 0 or math.prod(shape) != values.size:
+        absurd = math.prod(max(axis, 1) for axis in shape) > MAX_FILE
+        if absurd or min(shape, default=0) < 0 or math.prod(shape) != values.size:
             written = "x".join(map(str, shape)) or "()"
             what = f"a blob of shape {written} holds {values.size:,} numbers"
             raise self.wire.fail(record.at, what)

@@ -60,7 +60,8 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
     """Write ``tensors`` and ``header`` atomically; readers see the old file or the new one.
 
     Raises:
-        ModelError: M020 a number is not finite, and nothing was written.
+        ModelError: M020 a number is not finite, M040 a name or shape that could not be read again;
+            nothing was written.
         ResourceError: R001 no space, R002 not writable; what stood at ``path`` stands still.
     """
     path = Path(path)

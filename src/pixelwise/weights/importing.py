@@ -22,6 +22,7 @@ from pixelwise.weights.surgery import (
     Transplant,
     carry_out,
     light_names,
+    other_classes,
     plan,
     score_layers,
     without_values,
@@ -196,8 +197,7 @@ def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, p
             f"{path}: no tensor of this file ({told}) fits the net",
             f"pixelwise weights show {path}; pixelwise nets",
         )
-    scores = score_layers(module)
-    wrong = [r for r in transplant.mismatched if r.target.rpartition(".")[0] not in scores]
+    wrong = [r for r in transplant.mismatched if not other_classes(r, module)]
     if wrong:
         listed = "; ".join(_told(row) for row in wrong[:5])
         more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""

@@ -23,6 +23,7 @@ MAX_HEADER = 16 << 20
 MAX_TENSORS = 20_000
 MAX_NAME = 512
 MAX_AXES = 32
+METADATA = "__metadata__"
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -69,9 +70,9 @@ def read_table(f: BinaryIO, path: Path) -> Table:
     if length > MAX_HEADER:
         raise _damaged(path, f"a table of {length:,} bytes; at most {MAX_HEADER:,} are read")
     table = _parse(f.read(length), path)
-    metadata = table.pop("__metadata__", {})
+    metadata = table.pop(METADATA, {})
     if not _is_text_map(metadata):
-        raise _damaged(path, "`__metadata__` is not a map of text to text")
+        raise _damaged(path, f"`{METADATA}` is not a map of text to text")
     if len(table) > MAX_TENSORS:
         raise _damaged(path, f"{len(table):,} tensors; at most {MAX_TENSORS:,} are read")
     entries = sorted((_entry(k, v, path) for k, v in table.items()), key=lambda e: (e.begin, e.end))
@@ -99,12 +100,23 @@ def read_data(
 
 
 def table_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """The table under which ``tensors`` are stored: wide numbers first, so that all are aligned."""
+    """The table under which ``tensors`` are stored: wide numbers first, so that all are aligned.
+
+    Raises:
+        ModelError: M040 what could not be read again.
+    """
+    if len(tensors) > MAX_TENSORS:
+        raise ModelError("M040", f"{len(tensors):,} tensors; at most {MAX_TENSORS:,} are stored")
     table: dict[str, dict[str, Any]] = {}
     at = 0
     for name, tensor in _ordered(tensors):
+        shown = _shown(name)
+        if not _is_name(name) or name == METADATA:
+            raise ModelError("M040", f"a tensor is called `{shown}`, not storable")
+        if tensor.ndim > MAX_AXES:
+            raise ModelError("M040", f"`{shown}` has {tensor.ndim} axes; at most {MAX_AXES}")
         if tensor.dtype not in _CODES:
-            raise ModelError("M040", f"tensor `{name}` has type {tensor.dtype}, not storable")
+            raise ModelError("M040", f"tensor `{shown}` has type {tensor.dtype}, not storable")
         end = at + tensor.numel() * tensor.element_size()
         shape = list(tensor.shape)
         table[name] = {"dtype": _CODES[tensor.dtype], "shape": shape, "data_offsets": [at, end]}
@@ -119,11 +131,17 @@ def hash_data(tensors: Mapping[str, Tensor], digest: Any) -> None:
 
 
 def write(f: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write the container into the open file ``f``."""
-    table = {"__metadata__": dict(metadata)} if metadata else {}
+    """Write the container into the open file ``f``.
+
+    Raises:
+        ModelError: M040 what could not be read again.
+    """
+    table = {METADATA: dict(metadata)} if metadata else {}
     table |= table_of(tensors)
     text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise ModelError("M040", f"a table of {len(text):,} bytes; at most {MAX_HEADER:,}")
     f.write(len(text).to_bytes(8, "little"))
     f.write(text)
     for _, tensor in _ordered(tensors):
@@ -187,9 +205,17 @@ def _is_sizes(value: object, limit: int) -> bool:
     return whole and all(type(v) is int and v >= 0 for v in value)  # type: ignore[attr-defined]
 
 
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
+
+
+def _shown(name: str) -> str:
+    return name[:80] if name.isprintable() else ascii(name[:80])
+
+
 def _entry(name: str, record: object, path: Path) -> Entry:
-    shown = name[:80] if name.isprintable() else ascii(name[:80])
-    if not name or len(name) > MAX_NAME or not name.isprintable():
+    shown = _shown(name)
+    if not _is_name(name):
         raise _damaged(path, f"a tensor is called `{shown}`")
     if not isinstance(record, dict) or set(record) != {"dtype", "shape", "data_offsets"}:
         raise _damaged(path, f"the record of `{shown}` is malformed")

@@ -144,6 +144,12 @@ def score_layers(target: Network) -> frozenset[str]:
     return frozenset(zero | {target.net.top})
 
 
+def other_classes(row: Row, target: Network) -> bool:
+    """Whether a tensor does not fit because the file's scores are of more or fewer classes."""
+    differ = row.source_shape[:1] != row.target_shape[:1]
+    return row.action == "mismatched" and differ and _layer(row.target) in score_layers(target)
+
+
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
     """What the file should hold and does not: all that is missing but for scores and upsampling."""
     anew = score_layers(target)
@@ -187,8 +193,9 @@ def _same_memory(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
     """Whether flat memory means the same: (O, I) as (O, C, k, k), or leading axes of length 1."""
     if math.prod(have) != math.prod(want):
         return False
-    have, want = _without_leading_ones(have), _without_leading_ones(want)
-    return have == want or (len(have) == 2 and have[0] == want[0])
+    flat = _without_leading_ones(have)
+    outputs = have[-2:-1] or (1,)
+    return flat == _without_leading_ones(want) or (len(flat) <= 2 and outputs == want[:1])
 
 
 def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -261,8 +268,7 @@ def _notes(
     notes = []
     if {n.rpartition(".")[0] for n in tensors}.intersection(_LIGHT_MARKS) and names:
         notes.append("names of the light 2014 nets were translated")
-    scores = score_layers(target)
-    anew = [r.target for r in rows if r.action == "mismatched" and _layer(r.target) in scores]
+    anew = [r.target for r in rows if other_classes(r, target)]
     if anew:
         notes.append(f"other classes: {', '.join(anew)} start anew, the rest is kept")
     return tuple(notes)

@@ -2,9 +2,9 @@
 
 Source: torchvision.models.resnet, .mobilenetv2 and .vgg (0.2x); the names have been stable since
 2018. The arithmetic is the same: our ResNet has its stride on the 3x3 convolution as torchvision
-has, VGG16's pools round up where torchvision's round down (equal for even sizes). AlexNet is not
-here: torchvision's has 64 filters in conv1 and no groups ("one weird trick"), the paper's CaffeNet
-has 96 and two groups, so its weights fit no net of ours; GoogLeNet's differ in batch norm.
+has, VGG16's pools round up where torchvision's round down (equal for multiples of 32). AlexNet is
+not here: torchvision's has 64 filters in conv1 and no groups ("one weird trick"), the paper's
+CaffeNet has 96 and two groups, so its weights fit no net of ours; GoogLeNet's differ in batch norm.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,14 @@ from pixelwise.errors import UsageError
 from pixelwise.inference.grid import Grid
 from pixelwise.inference.prediction import Prediction, find_class
 
-NAMES = ("tabby, tabby cat", "tiger cat", "Persian cat", "tiger, Panthera tigris", "crane", "crane")
+NAMES = (
+    "tabby, tabby cat",
+    "tiger cat 2",
+    "Persian cat",
+    "tiger, Panthera tigris",
+    "crane",
+    "crane",
+)
 
 
 @pytest.mark.parametrize(
@@ -16,12 +25,13 @@ NAMES = ("tabby, tabby cat", "tiger cat", "Persian cat", "tiger, Panthera tigris
         ("tabby, tabby cat", 0),
         ("tabby", 0),
         ("Tabby Cat", 0),
-        ("tiger cat", 1),
+        ("tiger cat 2", 1),
         ("tiger", 3),  # a synonym before a part
         ("persian", 2),
         ("panthera", 3),
         (" TIGRIS ", 3),
         ("4", 4),
+        ("2", 2),  # a number before a part
     ],
 )
 def test_a_class_is_found_by_name_synonym_part_or_number(asked: str, found: int) -> None:
@@ -31,7 +41,7 @@ def test_a_class_is_found_by_name_synonym_part_or_number(asked: str, found: int)
 @pytest.mark.parametrize(
     ("asked", "text"),
     [
-        ("cat", "fits 3 classes: 0 `tabby, tabby cat`, 1 `tiger cat`, 2 `Persian cat`"),
+        ("cat", "fits 3 classes: 0 `tabby, tabby cat`, 1 `tiger cat 2`, 2 `Persian cat`"),
         ("crane", "fits 2 classes: 4 `crane`, 5 `crane`"),
         ("6", "no class is called `6`"),
         ("", "no class is called ``"),
@@ -61,6 +71,19 @@ def test_heat_without_probabilities_says_how_to_keep_them() -> None:
     with pytest.raises(UsageError, match="holds no probabilities") as caught:
         made().heat("a")
     assert "probabilities=True" in caught.value.hint
+
+
+def test_a_number_may_be_numpys() -> None:
+    found = made(np.full((2, 4, 4), 0.5, np.float32))
+    assert np.array_equal(found.heat(found.labels[0, 3]), found.heat(1))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_other_than_three_channels_are_shown_in_grey(channels: int) -> None:
+    three = made()
+    image = np.broadcast_to(np.uint8(100), (4, 4, channels))
+    other = replace(three, image=image)
+    assert np.array_equal(other.overlay_array(), three.overlay_array())
 
 
 @pytest.mark.parametrize("number", [2, -1])

@@ -51,6 +51,13 @@ def test_weights_count_in_numerator_and_divisor(case) -> None:
     assert found == pytest.approx(wanted / divisor)
 
 
+def test_weights_of_another_float_type_do(case) -> None:
+    scores, labels = case
+    weights = torch.tensor([1.0, 2.0, 0.5])
+    wanted = cross_entropy(scores, labels, class_weights=weights.double()).item()
+    assert cross_entropy(scores, labels, class_weights=weights).item() == pytest.approx(wanted)
+
+
 def test_a_batch_of_void_costs_nothing_and_teaches_nothing() -> None:
     scores = torch.randn(1, 3, 2, 2, requires_grad=True)
     loss = cross_entropy(scores, torch.full((1, 2, 2), 255, dtype=torch.uint8))

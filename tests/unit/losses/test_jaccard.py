@@ -1,5 +1,7 @@
 """The soft Jaccard loss against sums by hand, mean IU, and a peer."""
 
+import math
+
 import pytest
 import torch
 
@@ -80,6 +82,18 @@ def test_very_large_batches_are_summed_to_the_end() -> None:
     with torch.no_grad():
         loss = soft_jaccard(torch.zeros(1, 2, side, side), labels)
     assert loss.item() == pytest.approx(0.5, abs=1e-4)
+
+
+def test_large_batches_of_equal_chances_lose_nothing() -> None:
+    """Two million times one chance that no binary fraction equals: the sums have closed forms."""
+    height, width = 1024, 2048
+    scores = torch.zeros(1, 4, height, width)
+    scores[:, 0] = 1
+    labels = torch.zeros(1, height, width, dtype=torch.uint8)
+    labels[:, height // 2 :] = 1
+    first, other = math.e / (math.e + 3), 1 / (math.e + 3)
+    ious = [0.5 * p / (p + 0.5 - 0.5 * p) for p in (first, other)]
+    assert soft_jaccard(scores, labels).item() == pytest.approx(1 - sum(ious) / 2, abs=1e-6)
 
 
 def test_equals_segmentation_models_pytorch(case) -> None:

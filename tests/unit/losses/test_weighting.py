@@ -38,6 +38,11 @@ def test_median_counts_only_pictures_with_the_class() -> None:
     assert found == pytest.approx(scaled(raw))
 
 
+def test_median_needs_the_pictures_with_the_class() -> None:
+    with pytest.raises(UsageError, match="need `in_images`"):
+        class_weights(PIXELS, "median")
+
+
 def test_an_unknown_scheme_is_named() -> None:
     with pytest.raises(UsageError, match=r"no class weighting is called `medain`.*median"):
         class_weights(PIXELS, "medain")  # type: ignore[arg-type]

@@ -169,6 +169,7 @@ HOSTILE = {
     "name that is a number": number(1, 5) + SMALL,
     "blob that is a number": chunk(100, number(7, 3)),
     "shape without data": layer("a", "X", shape(1 << 40, 1 << 40)),
+    "vast axis beside none": layer("a", "X", shape(0, 1 << 62)),
     "negative axis": layer("a", "X", shape(-1, -4) + packed(5, range(4))),
     "more numbers than the shape": layer("a", "X", shape(3) + packed(5, range(4))),
     "too many axes": layer("a", "X", shape(*[1] * 33) + packed(5, [1])),

@@ -151,6 +151,35 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
 
 
 # -- headers ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        ({"a" * 513: torch.zeros(1)}, "a tensor is called `a{80}`"),
+        ({"a\nb": torch.zeros(1)}, r"called `'a\\nb'`"),
+        ({"__metadata__": torch.zeros(1)}, "a tensor is called `__metadata__`"),
+        ({"deep": torch.zeros([1] * 33)}, "`deep` has 33 axes; at most 32"),
+        ({"odd": torch.zeros(1, dtype=torch.complex64)}, "`odd` has type torch.complex64"),
+        ({str(i): torch.zeros(0) for i in range(20_001)}, "20,001 tensors; at most 20,000"),
+    ],
+    ids=["long", "line", "metadata", "axes", "type", "many"],
+)
+def test_what_could_not_be_read_again_is_not_written(
+    saved: Path, stored: dict[str, Tensor], text: str
+) -> None:
+    before = saved.read_bytes()
+    with pytest.raises(ModelError, match=text) as caught:
+        save_checkpoint(saved, stored, HEADER)
+    assert caught.value.code == "M040"
+    assert saved.read_bytes() == before
+
+
+def test_a_table_longer_than_the_cap_is_not_written(tmp_path: Path) -> None:
+    header = dataclasses.replace(HEADER, data={"path": "x" * MAX_HEADER})
+    with pytest.raises(ModelError, match="at most 16,777,216"):
+        save_checkpoint(tmp_path / "a.safetensors", tensors(), header)
+    assert not list(tmp_path.iterdir())
+
+
 def container(path: Path, table: Any, data: bytes = b"", *, length: int | None = None) -> Path:
     text = table if isinstance(table, bytes) else json.dumps(table).encode()
     size = len(text) if length is None else length

@@ -11,7 +11,14 @@ from pixelwise.nets.catalog import build
 from pixelwise.nets.module import Network
 from pixelwise.nets.net import Net
 from pixelwise.nets.upsampling import bilinear_kernel
-from pixelwise.weights.surgery import Row, Transplant, carry_out, plan, score_layers
+from pixelwise.weights.surgery import (
+    Row,
+    Transplant,
+    carry_out,
+    other_classes,
+    plan,
+    score_layers,
+)
 
 
 def meta(name: str, **options: object) -> Network:
@@ -83,6 +90,38 @@ def test_legacy_axes_of_length_one_are_reshaped() -> None:
     assert shapes(transplant) == {"c.weight": "reshaped", "c.bias": "reshaped"}
     carry_out(transplant, foreign, module)
     assert module.state_dict()["c.bias"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (12,), (1, 1, 1, 12)])
+def test_one_output_is_reshaped_as_several_are(shape: tuple[int, ...]) -> None:
+    net = Net()
+    net.top = net.conv("fc", net.data(3), 1, kernel=2)
+    foreign = {"fc.weight": torch.arange(12.0).reshape(shape)}
+    module = Network(net)
+    transplant = plan(foreign, module)
+    assert shapes(transplant)["fc.weight"] == "reshaped"
+    carry_out(transplant, foreign, module)
+    x = torch.randn(1, 3, 2, 2)
+    expected = x.flatten() @ torch.arange(12.0)
+    assert module(x).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_scores_that_take_another_input_are_no_scores_of_other_classes() -> None:
+    net = Net()
+    net.top = net.conv("score", net.data(3), 4)
+    module = Network(net)
+    rows = plan({"score.weight": torch.ones(4, 5, 1, 1)}, module).mismatched
+    assert [other_classes(row, module) for row in rows] == [False]
+    assert rows[0].reason == "20 numbers, expected 12"
+    rows = plan({"score.weight": torch.ones(5, 3, 1, 1)}, module).mismatched
+    assert [other_classes(row, module) for row in rows] == [True]
+
+
+def test_rows_of_another_matrix_are_not_channels() -> None:
+    net = Net()
+    net.top = net.conv("fc", net.data(3), 1, kernel=7)
+    (row,) = plan({"fc.weight": torch.ones(3, 49)}, Network(net)).mismatched
+    assert row.reason == "3 classes in the file, 1 here; starts anew"
 
 
 def test_equal_counts_of_other_axes_are_not_mixed_up() -> None:
