@@ -67,7 +67,7 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
         # Encoders wrap the system's error in their own; the number is in what they wrapped.
         cause = error if isinstance(error, OSError) else error.__context__
         if isinstance(cause, OSError) and isinstance(error, Exception):
-            raise _write_error(path, cause) from error
+            raise write_error(path, cause) from error
         raise
     return path
 
@@ -103,7 +103,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 path.rmdir()
         if isinstance(error, OSError):
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
         raise
 
 
@@ -134,7 +134,7 @@ def in_turn(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _write_error(folder, error) from error
+        raise write_error(folder, error) from error
     with _handle(folder) as handle:
         if handle is not None:
             with suppress(OSError):
@@ -176,6 +176,20 @@ def _in_use(folder: Path) -> bool:
             return False
     except OSError:
         return True
+
+
+def append_line(path: Path, text: str) -> None:
+    """Add a line to a file, made if need be; half surrogates are written as ``\\udcxx``.
+
+    Raises:
+        ResourceError: no space (R001) or no permission (R002).
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as f:
+            f.write(text + "\n")
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -248,7 +262,8 @@ def _not_a_file(path: Path) -> ResourceError:
     )
 
 
-def _write_error(path: Path, cause: OSError) -> ResourceError:
+def write_error(path: Path, cause: OSError) -> ResourceError:
+    """What to tell when ``path`` cannot be written: R001 no space, or R002."""
     if cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         hint = "free some space and run the same command again; finished files are kept"
         return ResourceError("R001", f"{path}: no space left on the device", hint)

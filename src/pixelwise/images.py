@@ -38,6 +38,7 @@ STRETCHED = {"L;2": 85, "L;4": 17}
 """Grey of 2 and 4 bits, which Pillow stretches to 0..255; label maps want the numbers back."""
 CUT = ("L", "LA", "RGB", "RGBA")
 """Modes of 8 bits, into which Pillow presses 16-bit colours and inverted grey."""
+COLOUR_HINT = "save it as a palette or RGB PNG of 8 bits a channel"
 GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
 
 Exif = Literal["apply", "ignore"]
@@ -95,12 +96,7 @@ def read_raw(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         image.load()
         if stored in STRETCHED:
             return np.asarray(image) // STRETCHED[stored]
-        if stored.endswith(("I", "16B", "16L", "16N")) and image.mode in CUT:
-            raise DataError(
-                "D015",
-                f"{path}: stored as {stored}, whose numbers would be changed by reading",
-                GREY_HINT,
-            )
+        _refuse_cut(image, stored, path, GREY_HINT)
         if image.mode == "I":  # Pillow's name for some 16-bit PNG and TIFF
             values = np.asarray(image)
             if values.min() < 0 or values.max() > 65535:
@@ -115,6 +111,12 @@ def read_raw(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         if image.mode not in ("L", "P", "RGB", "RGBA", "LA"):
             raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers", GREY_HINT)
         return np.array(image)
+
+
+def _refuse_cut(image: Image.Image, stored: str, path: Path, hint: str) -> None:
+    if stored.endswith(("I", "16B", "16L", "16N")) and image.mode in CUT:
+        told = f"{path}: stored as {stored}, whose numbers would be changed by reading"
+        raise DataError("D015", told, hint)
 
 
 def read_labels(path: Path) -> Labels:
@@ -168,9 +170,17 @@ def _commonest(values: NDArray[Any], count: int = 5) -> list[str]:
 
 
 def read_colours(path: Path) -> Array:
-    """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour."""
+    """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour.
+
+    Raises:
+        DataError: D015 more than 8 bits a channel, D017 lossy compression, and ``opened``'s.
+    """
     _lossless(path)
     with opened(path) as image:
+        stored = stored_as(image)
+        _refuse_cut(image, stored, path, COLOUR_HINT)
+        if image.mode.startswith(("I", "F")):
+            raise DataError("D015", f"{path}: mode {image.mode} holds no colours", COLOUR_HINT)
         return np.array(image.convert("RGB"))
 
 
@@ -191,6 +201,16 @@ def write_labels(
         info.add_text(key, value)
     image = label_image(labels, palette)
     return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=info))
+
+
+def text_in(path: Path) -> dict[str, str]:
+    """What ``write_labels`` kept in a file as text; nothing of other files."""
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            image.load()  # text may stand behind the pixels
+            return dict(getattr(image, "text", {}))
+    except (OSError, ValueError, SyntaxError):
+        return {}
 
 
 def write_raw(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:

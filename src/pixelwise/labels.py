@@ -70,6 +70,11 @@ Labels = NDArray[np.uint8] | NDArray[np.uint16]
 Image = NDArray[np.uint8]
 
 
+def default_names(count: int) -> tuple[str, ...]:
+    """What classes are called that nobody has named."""
+    return tuple(f"class {i}" for i in range(count))
+
+
 def voc_palette(length: int = 256) -> Image:
     """The VOC colours: the bits of a label are dealt to R, G, B in turn, from the highest bit down.
 

@@ -9,12 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from pixelwise.errors import Stopped
+
 
 @dataclass
 class Caught:
     """The number of the first signal that came, else 0."""
 
     signal: int = 0
+
+    def refuse(self, told: str, hint: str) -> None:
+        """End what nothing is lost of, if a signal has come.
+
+        Raises:
+            Stopped: it has.
+        """
+        if self.signal:
+            raise Stopped(self.signal, told, hint)
 
 
 @contextmanager

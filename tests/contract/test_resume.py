@@ -16,12 +16,14 @@ import torch
 from safetensors.torch import load_file
 
 from make_data import folder_set
+from pixelwise.data.dataset import DataSet
 from pixelwise.errors import DataError, ModelError, ResourceError, Stopped, UsageError
 from pixelwise.runfolder import read_journal
-from pixelwise.training import loop
+from pixelwise.training import closing, loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.state import generations
+from pixelwise.weights.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -304,3 +306,90 @@ def test_two_trainers_cannot_share_a_folder(data, tmp_path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ResourceError, match="in use"):
             loop.train(recipe(data), run)
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["other", "gone"])
+def test_what_a_run_started_from_is_not_needed_to_go_on(
+    data, tmp_path, monkeypatch, gone: bool
+) -> None:
+    source = loop.train(recipe(data, iterations=1), tmp_path / "source")
+    plan = recipe(data, weights=str(source))
+    loop.train(plan, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Stopped):
+            loop.train(plan, tmp_path / "parts")
+    header, tensors = load_checkpoint(source)
+    source.unlink()
+    if not gone:
+        mean = [99.0] * 3
+        save_checkpoint(
+            source, tensors, replace(header, preprocess={**header.preprocess, "mean": mean})
+        )
+    loop.train(plan, tmp_path / "parts", resume=True)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+    ends = [load_checkpoint(tmp_path / n / "weights/last.safetensors") for n in ("whole", "parts")]
+    assert ends[0][0].preprocess == ends[1][0].preprocess
+
+
+def test_a_signal_while_the_data_is_read_ends_at_once(data, tmp_path, monkeypatch) -> None:
+    read = []
+
+    def one(dataset, item):
+        read.append(item)
+        if item is read[0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+        return original(dataset, item)
+
+    original = DataSet.read
+    monkeypatch.setattr(DataSet, "read", one)
+    with pytest.raises(Stopped, match="stopped while the data was read") as caught:
+        loop.train(recipe(data), tmp_path / "run")
+    assert caught.value.exit_status == 143
+    assert len(read) < 6  # of eight
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_in_the_last_evaluation_is_heard(data, tmp_path, monkeypatch) -> None:
+    original = closing.model.load
+
+    def load(*arguments, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments, **options)
+
+    plan = recipe(data, iterations=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(closing.model, "load", load)
+        with pytest.raises(Stopped, match="the weights are saved") as caught:
+            loop.train(plan, tmp_path / "run")
+    assert caught.value.hint.endswith("--resume")
+    assert not (tmp_path / "run/report.html").exists()
+    loop.train(plan, tmp_path / "run", resume=True)
+    assert (tmp_path / "run/report.html").exists()
+
+
+def test_a_run_that_came_before_the_lock_is_not_replaced(data, tmp_path, monkeypatch) -> None:
+    """Another process finishes between the first look at the folder and the lock."""
+    plan, run = recipe(data, iterations=1), tmp_path / "run"
+    original = loop._fabric
+
+    def fabric(asked: Recipe):
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "_fabric", original)
+            loop.train(plan, run)
+        return original(asked)
+
+    monkeypatch.setattr(loop, "_fabric", fabric)
+    with pytest.raises(UsageError, match="already holds a run"):
+        loop.train(plan, run)
+
+
+def test_leftovers_of_killed_saves_go(data, tmp_path) -> None:
+    plan, run = recipe(data, iterations=1), tmp_path / "run"
+    loop.train(plan, run)
+    left = [run / place / ".pixelwise-0.tmp" for place in ("", "weights", "state")]
+    for path in left:
+        path.write_bytes(b"half")
+    loop.train(plan, run, resume=True)
+    assert not any(path.exists() for path in left)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +22,7 @@ from pixelwise.files import write_json
 from pixelwise.runfolder import read_journal
 from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
+from pixelwise.training.recipe_text import read_recipe
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint
 
@@ -274,3 +277,99 @@ def test_learned_upsampling_and_frozen_trunks_train_what_they_say(finished, data
     assert all(name.startswith("score") for name in changed)
     with pytest.raises(UsageError, match="freeze: trunk needs weights"):
         recipe(data, freeze="trunk")
+
+
+@pytest.mark.parametrize("names", [["road", "sky", "grass"], ["a", "b", "c"]])
+def test_as_many_other_classes_are_other_classes(
+    finished: Path, tmp_path: Path, names: list[str]
+) -> None:
+    other = folder_set(tmp_path / "other", count=6)
+    write_json(other / "classes.json", {"classes": names})
+    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
+    loop.train(plan.replace(force=True), tmp_path / "tuned")
+    told = events(tmp_path / "tuned", "start")[0]["weights"]
+    assert "start anew, the rest is kept" in told["notes"][-1]
+    new = load_checkpoint(tmp_path / "tuned/weights/last.safetensors")[1]
+    assert max(t.abs().max() for name, t in new.items() if name.startswith("score")) < 1e-9
+    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"mismatched"}
+
+
+def test_the_same_classes_keep_their_scores_and_so_do_numbers(finished: Path, tmp_path) -> None:
+    other = folder_set(tmp_path / "other", count=6)  # classes 0, 1 and 2: nobody named them
+    plan = recipe(other, weights=str(finished), iterations=1)
+    loop.train(plan, tmp_path / "tuned")
+    told = events(tmp_path / "tuned", "start")[0]["weights"]
+    assert told["notes"] == []
+    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"copied"}
+
+
+def test_learned_upsampling_of_other_classes_starts_anew(data: Path, tmp_path: Path) -> None:
+    loop.train(recipe(data, learned="all", iterations=1), tmp_path / "first")
+    other = folder_set(tmp_path / "other", count=6)
+    write_json(other / "classes.json", {"classes": ["a", "b", "c", "d"]})
+    plan = recipe(other, learned="all", iterations=1, weights=str(tmp_path / "first"))
+    loop.train(plan, tmp_path / "tuned")
+    rows = events(tmp_path / "tuned", "start")[0]["weights"]["rows"]
+    ups = {r["target"]: r["action"] for r in rows if r["target"].startswith("up")}
+    assert ups
+    assert set(ups.values()) == {"mismatched"}
+
+
+def test_batch_norm_over_one_value_is_refused_before_the_first_step(data, tmp_path) -> None:
+    plan = recipe(data, batch=1, crop=(32, 32), iterations=1)
+    with pytest.raises(UsageError, match=r"batch norm \S+ would see a single value") as caught:
+        loop.train(plan, tmp_path / "run")
+    assert caught.value.code == "U002"
+    assert not (tmp_path / "run").exists()
+    for changes in ({"frozen_bn": True}, {"batch": 2}, {"crop": (64, 64)}):
+        loop.train(plan.replace(**changes), tmp_path / next(iter(changes)))
+
+
+def test_small_pictures_among_large_ones_are_seen_beforehand(data: Path, tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "mixed", count=8)
+    for folder in ("images", "labels"):
+        with Image.open(root / folder / "p3.png") as image:
+            image.crop((0, 0, 20, 24)).save(root / folder / "p3.png")
+    with pytest.raises(UsageError, match="1x1 from 24x24"):
+        loop.train(recipe(root, batch=1, iterations=1), tmp_path / "run")
+
+
+@pytest.mark.parametrize("folder", ["images", "labels"])
+def test_the_datas_own_folders_are_no_run_folders(tmp_path: Path, folder: str) -> None:
+    root = folder_set(tmp_path / "set")
+    before = sorted((root / folder).iterdir())
+    with pytest.raises(UsageError, match="holds the data's own files") as caught:
+        loop.train(recipe(root), root / folder)
+    assert caught.value.code == "U003"
+    assert sorted((root / folder).iterdir()) == before
+
+
+def test_a_disk_that_is_full_for_the_journal_is_told_as_such(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Path.open
+
+    def full(path: Path, mode: str = "r", *arguments, **options):
+        if path.name == "journal.jsonl" and "a" in mode:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return original(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(ResourceError, match="no space left") as caught:
+        loop.train(recipe(data), tmp_path / "run")
+    assert caught.value.code == "R001"
+    assert "--resume" in caught.value.hint
+
+
+def test_a_data_folder_of_any_name_can_be_trained_on(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"od\xe9d $HOME")
+    try:
+        folder_set(root)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    run = tmp_path / "run"
+    loop.train(recipe(root, iterations=1), run)
+    assert read_recipe(run / "recipe.yaml").data == str(root)
+    loop.train(read_recipe(run / "recipe.yaml"), run, resume=True)
+    assert events(run, "end")
+    assert load_checkpoint(run / "weights/last.safetensors")[0].data["path"] == str(root)

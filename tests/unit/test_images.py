@@ -352,10 +352,17 @@ def test_label_maps_of_16_bits_a_channel_are_refused_not_cut(
     """Pillow keeps the high byte alone: class 3 would be read as class 0."""
     row = struct.pack(f">{2 * channels}H", *([3] * channels + [4] * channels))
     path = png_by_hand(tmp_path / "a.png", 16, kind, (1, 2), [row])
-    with pytest.raises(DataError, match=r"a\.png: stored as .*16B") as caught:
-        images.read_labels(path)
-    assert caught.value.code == "D015"
-    assert "grey" in caught.value.hint
+    for read, hint in ((images.read_labels, "grey"), (images.read_colours, "8 bits a channel")):
+        with pytest.raises(DataError, match=r"a\.png: stored as .*16B") as caught:
+            read(path)
+        assert caught.value.code == "D015"
+        assert hint in caught.value.hint
+
+
+def test_grey_of_16_bits_is_no_colour(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[256, 512]], np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match="holds no colours"):
+        images.read_colours(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB", "PA", "F"])

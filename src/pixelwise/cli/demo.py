@@ -28,7 +28,7 @@ def demo(
         emit_json(found.as_dict())
         return
     rows = [
-        (name.replace("_", " "), found.untrained[name], found.trained[name])
+        (name.replace("_", " ").replace(" iu", " IU"), found.untrained[name], found.trained[name])
         for name in found.trained
     ]
     table("scores on scenes never seen", ("score", "untrained net", "after training"), rows)

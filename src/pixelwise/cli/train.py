@@ -95,6 +95,8 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
         base = read_recipe(Path(source))
     elif resume and known.exists():
         base = read_recipe(known).replace(data=source)
+    elif not source:
+        raise UsageError("U002", "the name of the data folder is empty", "check its variable")
     else:
         base = Recipe(data=str(Path(source)))
     keys = {s.partition("=")[0].strip() for s in settings}

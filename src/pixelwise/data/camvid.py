@@ -17,6 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixelwise.data import splits
+from pixelwise.data.class_files import described
 from pixelwise.data.classes import numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import listed_items, partners, read_list, without_empty
@@ -56,7 +57,7 @@ def open_layout(root: Path) -> DataSet:
         else:
             found[part] = tuple(items.values())
     given = without_empty(root, found, problems)
-    class_map = numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
+    class_map = described(root) or numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
     first = _labelled(root)[0]
     evidence = f"folders {first}/ and {first}annot/, as in SegNet's CamVid"
     return DataSet(

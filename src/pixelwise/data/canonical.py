@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from pixelwise.data import splits
 from pixelwise.data.class_files import names_in, number_in, parsed, refuse_both
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.listing import listed_items, partners, raise_all, read_list, without_empty
+from pixelwise.data.listing import (
+    listed_items,
+    lists_in,
+    partners,
+    raise_all,
+    read_list,
+    without_empty,
+    write_list,
+)
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, UsageError
 from pixelwise.files import atomic_write, refuse_taken, whole_folder, write_json
@@ -39,7 +47,7 @@ def open_layout(root: Path) -> DataSet:
     problems: list[DataError] = []
     pairs = partners(root / "images", root / "labels", problems)
     items = {i.name: i for i in pairs}
-    lists = sorted((root / "splits").glob("*.txt"))
+    lists = lists_in(root / "splits")
     found = {p.stem: listed_items(read_list(p, problems), items, p, problems) for p in lists}
     given = without_empty(root, found or splits.drawn(pairs), problems)
     notes = () if lists else (splits.told(given),)
@@ -73,10 +81,14 @@ def write_description(out: Path, classes: Any, palette: Any, source: str) -> Non
     write_json(out / NAME, told)
 
 
-def write_splits(folder: Path, lists: Mapping[str, Any]) -> None:
-    """``<name>.txt`` for each split, one name a line."""
+def write_splits(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """``<name>.txt`` for each split.
+
+    Raises:
+        DataError: D034 a picture's name that cannot be listed.
+    """
     for name, names in lists.items():
-        atomic_write(folder / f"{name}.txt", "".join(f"{n}\n" for n in names))
+        write_list(folder / f"{name}.txt", names)
 
 
 def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda: None) -> Path:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pixelwise.data.listing import raise_all
 from pixelwise.errors import DataError
 from pixelwise.images import read_colours, read_labels
-from pixelwise.labels import VOID, colours_for
+from pixelwise.labels import VOID, colours_for, default_names
 
 Colour = tuple[int, int, int]
 MAX_CLASSES = 255  # ids 0..254; 255 is void
@@ -105,8 +105,9 @@ def numbered(
 def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     """Classes from the values that occur, where nothing describes them.
 
-    Values 0, 1, ..., K-1 (and 255 as void) are taken for K classes; anything else is refused,
-    because two readings would be possible.
+    Values from 0 to K-1 (and 255 as void) are taken for K classes, also where some do not occur.
+    Two values that are not 0 and 1 are refused, because two readings are possible: a mask's mark
+    (or void, if it is 255), or the number of a class.
 
     Returns:
         The map, and a sentence on what was concluded.
@@ -123,7 +124,8 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
             problems.append(error)
     raise_all(root, problems)
     known = sorted(seen - {VOID})
-    if seen == {0, VOID} or (known and known[-1] >= MAX_CLASSES):
+    marked = len(known) == 2 and known[0] == 0 and known[1] > 1
+    if seen == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
         what = "is 255 a class, or void?" if seen == {0, VOID} else "which classes are they?"
         named = ", ".join(f'"{v}": "name{i}"' for i, v in enumerate(sorted(seen)[:4]))
         more = ", ..." if len(seen) > 4 else ""
@@ -138,7 +140,7 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     note = f"{what} concluded from the values {_listed(sorted(seen))}"
     if gaps:
         note += f"; among the labels there is no {_listed(gaps)}"
-    return numbered([f"class {i}" for i in range(count)]), note
+    return numbered(default_names(count)), note
 
 
 def _spans(values: Iterable[int]) -> str:

@@ -18,6 +18,7 @@ from pixelwise.data.classes import ClassMap, found_in, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     listed_items,
+    lists_in,
     partners,
     pictures,
     raise_all,
@@ -85,7 +86,7 @@ def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterato
     if parts and parts == outer:
         others = (f for f in subfolders(root) if f not in used and _is_whole(f))
         yield from (f"{f.name}/ is left out: its name is that of no split" for f in others)
-    if parts and any((root / "splits").glob("*.txt")):
+    if parts and lists_in(root / "splits"):
         yield "splits/ is not read: the folders say what the splits are"
 
 
@@ -104,7 +105,7 @@ def _flat(
     if not pairs and not problems:
         problems.append(DataError("D032", f"{pair[0]} holds no picture", "add pictures"))
         return {}, False
-    lists = sorted((root / "splits").glob("*.txt"))
+    lists = lists_in(root / "splits")
     if lists:
         items = {item.name: item for item in pairs}
         return {

@@ -188,13 +188,19 @@ def _warnings(
 
 
 def refuse_problems(
-    dataset: DataSet, splits: Sequence[str], *, read: Reader | None = None
+    dataset: DataSet,
+    splits: Sequence[str],
+    *,
+    read: Reader | None = None,
+    watch: Callable[[], object] = lambda: None,
 ) -> Inspection:
     """Read the splits and raise all that is wrong with them, before anything is trained.
+
+    The arguments are those of ``inspect``.
 
     Raises:
         DataError: the problem, or a D035 with all of them.
     """
-    found = inspect(dataset, splits, read=read)
+    found = inspect(dataset, splits, read=read, watch=watch)
     raise_all(dataset.root, found.problems)
     return found

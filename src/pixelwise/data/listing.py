@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
+from pixelwise.files import atomic_write
 from pixelwise.imagefile import SUFFIXES
 
 LABEL_ENDS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask")
@@ -89,7 +90,7 @@ def _alone(path: Path, wanted: str) -> DataError:
 
 
 def read_list(path: Path, problems: list[DataError], *, column: int | None = None) -> list[str]:
-    """The names in a list file, one a line, without folder and without a picture's suffix.
+    """The names in a list file, one a line, without folder; see ``known_name`` for suffixes.
 
     Args:
         path: the file.
@@ -109,8 +110,35 @@ def read_list(path: Path, problems: list[DataError], *, column: int | None = Non
         DataError("D034", f"{path}: `{entry}` leads out of the data set", "use plain names")
         for entry in outside
     ]
-    names = [Path(e) for e in entries if e not in outside]
-    return [n.stem if n.suffix.lower() in SUFFIXES else n.name for n in names]
+    return [Path(e).name for e in entries if e not in outside]
+
+
+def known_name(listed: str, known: Container[str]) -> str:
+    """A listed name as items are called: itself, or else without the suffix of a picture."""
+    path = Path(listed)
+    cut = listed not in known and path.suffix.lower() in SUFFIXES
+    return path.stem if cut else listed
+
+
+def lists_in(folder: Path) -> list[Path]:
+    """The list files of a folder, not hidden, by name."""
+    return sorted(p for p in folder.glob("*.txt") if not p.name.startswith("."))
+
+
+def write_list(path: Path, names: Sequence[str]) -> None:
+    """A list file, one name a line.
+
+    Raises:
+        DataError: D034 names that ``read_list`` would not give back, all of them.
+        ResourceError: R001, R002 it cannot be written.
+    """
+    problems = [
+        DataError("D034", f"{path}: {name!a} cannot stand on a line of its own", "rename it")
+        for name in names
+        if name.splitlines() != [name.strip()] or not name.isprintable()
+    ]
+    raise_all(path, problems)
+    atomic_write(path, "".join(f"{name}\n" for name in names))
 
 
 def listed_items(
@@ -118,7 +146,7 @@ def listed_items(
 ) -> tuple[Item, ...]:
     """The items a list names; unknown and repeated names are problems."""
     found: dict[str, Item] = {}
-    for name in names:
+    for name in (known_name(listed, items) for listed in names):
         if name in found:
             problems.append(DataError("D034", f"{source}: `{name}` is listed twice"))
         elif name in items:

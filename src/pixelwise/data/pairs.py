@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,8 +77,19 @@ def subfolders(root: Path) -> list[Path]:
     return sorted(p for p in inside if p.is_dir())
 
 
-def label_folders(names: Iterable[str]) -> Iterator[str]:
-    """Which of the folders at one place hold label maps: pictures must have a folder there too."""
-    listed = list(names)
-    if any(name.lower() in IMAGE_FOLDERS for name in listed):
-        yield from (name for name in listed if name.lower() in LABEL_FOLDERS)
+def label_folders(names: Sequence[str]) -> set[str]:
+    """Which of the folders at one place hold label maps: pictures must have a folder there too.
+
+    ``labels`` and the like beside ``images``, VOC's ``Segmentation...`` beside ``JPEGImages``, and
+    CamVid's ``trainannot`` beside ``train``.
+    """
+    lower = {name.lower() for name in names}
+    known = LABEL_FOLDERS if lower.intersection(IMAGE_FOLDERS) else ()
+    start = "segmentation" if "jpegimages" in lower else None
+    return {
+        name
+        for name in names
+        if name.lower() in known
+        or (start and name.lower().startswith(start))
+        or (name.endswith("annot") and name.removesuffix("annot") in names)
+    }

@@ -11,6 +11,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     by_stem,
     listed_items,
+    lists_in,
     partners,
     pictures,
     read_list,
@@ -39,7 +40,7 @@ def open_layout(root: Path) -> DataSet:
     problems: list[DataError] = []
     labels = _labels(root)
     assert labels is not None, "recognise said so"
-    lists = sorted((root / "ImageSets" / "Segmentation").glob("*.txt"))
+    lists = lists_in(root / "ImageSets" / "Segmentation")
     found: dict[str, tuple[Item, ...]] = {}
     if lists:
         left = by_stem(pictures(root / "JPEGImages"), problems)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.class_files import names_in, parsed
-from pixelwise.data.listing import by_stem, pictures, raise_all, read_list
+from pixelwise.data.listing import by_stem, known_name, pictures, raise_all, read_list
 from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.inference.outputs import OVERLAY, is_predictions
@@ -44,7 +44,8 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
     """
     problems: list[DataError] = []
     guessed, true = _maps(guesses, problems), _maps(_truth_folder(truth), problems)
-    wanted = sorted({*guessed, *true} if stems is None else set(stems))
+    listed = () if stems is None else (known_name(s, true) for s in stems)
+    wanted = sorted({*guessed, *true} if stems is None else set(listed))
     for stem in wanted:
         if stem not in guessed:
             problems.append(DataError("D031", f"{stem}: no guess in {guesses}"))
@@ -191,7 +192,7 @@ def _read(path: Path) -> Labels:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Names from a text file, one a line; a folder or a suffix of a label map is cut off.
+    """Names from a text file, one a line, without folder; ``match`` leaves suffixes aside.
 
     Raises:
         DataError: D034 it cannot be read.

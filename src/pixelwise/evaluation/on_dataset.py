@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.errors import ModelError
+from pixelwise.data.sample import Item
+from pixelwise.errors import ModelError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
-from pixelwise.images import write_labels
+from pixelwise.images import text_in, write_labels
 
 Labelling = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """A picture (H, W, C) to its class ids (H, W)."""
+MADE_BY, MAKER = "made_by", "pixelwise evaluate"
+"""What guesses that are kept say of themselves."""
 
 
 def evaluate_split(
@@ -34,15 +37,18 @@ def evaluate_split(
         classes: the names of the ids it gives; must be the data set's, in its order.
         dataset: the pictures and label maps.
         split: which of them.
-        keep: folder for the guessed label maps, ``<name>.png``.
+        keep: folder for the guessed label maps, ``<name>.png``; earlier ones are replaced.
         watch: called after each picture.
 
     Raises:
         ModelError: M040 the classes are not the data set's.
         DataError: an unreadable picture, an unknown or empty split.
+        UsageError: U003 ``keep`` holds files of the data set, or files that are not such guesses.
     """
     _check_classes(classes, dataset)
     items = dataset.items(split)
+    if keep:
+        _refuse_taken(keep, dataset, items)
     palette = np.asarray(dataset.palette, np.uint8)
     spent = 0.0
 
@@ -54,12 +60,27 @@ def evaluate_split(
             guess = label(sample.image)
             spent += time.perf_counter() - began
             if keep:
-                write_labels(keep / f"{item.name}.png", guess, palette)
+                write_labels(_place(keep, item), guess, palette, text={MADE_BY: MAKER})
             yield Pair(item.name, sample.labels, guess)
             watch()
 
     found = evaluate(pairs(), dataset.classes)
     return found.timed(spent / max(1, len(items)))
+
+
+def _place(keep: Path, item: Item) -> Path:
+    return keep / f"{item.name}.png"
+
+
+def _refuse_taken(keep: Path, dataset: DataSet, items: Sequence[Item]) -> None:
+    """Truth and pictures are not overwritten with guesses, nor anything else that is not ours."""
+    hint = "choose a new folder"
+    theirs = {p.parent.resolve() for i in dataset.all_items() for p in (i.image, i.labels)}
+    if keep.resolve() in theirs:
+        raise UsageError("U003", f"{keep} holds files of {dataset.root} itself", hint)
+    for path in (_place(keep, item) for item in items):
+        if path.exists() and text_in(path).get(MADE_BY) != MAKER:
+            raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
 
 
 def _check_classes(mine: tuple[str, ...], dataset: DataSet) -> None:

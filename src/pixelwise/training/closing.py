@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,19 @@ if TYPE_CHECKING:
     from pixelwise.training.setup import Setup
 
 
-def close(setup: Setup, weights: Path) -> None:
-    """Write ``environment.json``, ``evaluation/`` and ``report.html`` into the run folder."""
+def close(setup: Setup, weights: Path, *, watch: Callable[[], object]) -> None:
+    """Write ``environment.json``, ``evaluation/`` and ``report.html`` into the run folder.
+
+    Args:
+        setup: of the run.
+        weights: the checkpoint that is kept.
+        watch: called after each picture of the evaluation.
+    """
     write_json(setup.run / runfolder.ENVIRONMENT, environment())
     if setup.validation:
         kept = model.load(weights, device=setup.fabric.device.type)
         guesses = setup.run / runfolder.GUESSES
-        found = kept.evaluate(setup.dataset, setup.recipe.val_split, keep=guesses)
+        shutil.rmtree(guesses, ignore_errors=True)  # the run's own, of other weights
+        found = kept.evaluate(setup.dataset, setup.recipe.val_split, keep=guesses, watch=watch)
         write_json(setup.run / runfolder.SCORES, found.as_dict())
     build(setup.run, dataset=setup.dataset)

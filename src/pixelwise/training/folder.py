@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
+from pixelwise.files import write_error
 from pixelwise.runfolder import JOURNAL, RECIPE, WEIGHTS
 from pixelwise.training.recipe import LENGTHS, Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
@@ -28,7 +29,8 @@ def run_lock(run: Path) -> Iterator[None]:
     A folder that was made for it, and stayed empty, goes as well.
 
     Raises:
-        ResourceError: R002 the folder cannot be written, R007 another process holds it.
+        ResourceError: R001 no space, R002 the folder cannot be written, R007 another process
+            holds it.
     """
     path, new = run / ".lock", not run.exists()
     try:
@@ -49,9 +51,12 @@ def run_lock(run: Path) -> Iterator[None]:
                 raise ResourceError(
                     "R007", f"{run} is in use by {holder}", "wait for it, or choose another -o"
                 ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}")
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {platform.node()}")
+            file.flush()
+        except OSError as error:
+            raise write_error(path, error) from error
         try:
             yield
         finally:
@@ -59,6 +64,17 @@ def run_lock(run: Path) -> Iterator[None]:
             if new:  # and nothing was written
                 with suppress(OSError):
                     run.rmdir()
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """A disk that is full ends a run, which then goes on from its last state."""
+    try:
+        yield
+    except ResourceError as error:
+        if error.code == "R001":
+            error.hint = "free some space; the same command with --resume goes on"
+        raise
 
 
 def _foreign_folder(run: Path) -> Path | None:
@@ -76,8 +92,11 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
         The recipe to carry out.
 
     Raises:
-        UsageError: U003 the folder holds a run, U004 it was begun with other settings.
+        UsageError: U002 no data is named, U003 the folder holds a run, U004 it was begun with
+            other settings.
     """
+    if not recipe.data:
+        raise UsageError("U002", "the recipe names no data", "data: FOLDER, in the recipe")
     if run.resolve() == Path(recipe.data).resolve():
         raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
     known = run / RECIPE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,13 @@ class Ingredients:
         return self.recipe.batch, max(1, height), max(1, width)
 
     @property
+    def least(self) -> int:
+        """The longer side of the smallest input that a batch of one may be."""
+        crop = self.recipe.crop
+        scale = self.recipe.zoom * self.recipe.augment.scale[0]
+        return max(crop) if crop else max(1, round(scale * min(max(size) for size in self.sizes)))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """How the weights it starts from were fitted to the net, score layers above all."""
         return tuple(self.weights.get("notes", ()))
@@ -166,8 +174,16 @@ class Ingredients:
         }
 
 
-def gather(recipe: Recipe) -> Ingredients:
+def gather(
+    recipe: Recipe, begun: Header | None = None, *, watch: Callable[[], object] = lambda: None
+) -> Ingredients:
     """Check the data, build the net, put the weights in.
+
+    Args:
+        recipe: what to do.
+        begun: of the state of a run that goes on: it holds the weights that are needed, and what
+            the run started from may be gone or another by now.
+        watch: called after each picture that was read.
 
     Raises:
         DataError: all problems of the data, named with their files.
@@ -186,10 +202,10 @@ def gather(recipe: Recipe) -> Ingredients:
     items = dataset.items(recipe.train_split)
     held = dataset.items(recipe.val_split) if recipe.val_split else ()
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    inspected = refuse_problems(dataset, splits, read=read)
+    inspected = refuse_problems(dataset, splits, read=read, watch=watch)
     counted = inspected.statistics(recipe.train_split)
     check = refuse_absurd_rate(recipe, _pixels(recipe, counted, len(items)))
-    net, preprocess, weights, gaps = _net(recipe, dataset, counted)
+    net, preprocess, weights, gaps = _net(recipe, dataset, counted, begun)
     return Ingredients(
         recipe,
         dataset,
@@ -222,15 +238,17 @@ def net_options(recipe: Recipe, classes: int) -> dict[str, Any]:
 
 
 def _net(
-    recipe: Recipe, dataset: DataSet, counted: Statistics
+    recipe: Recipe, dataset: DataSet, counted: Statistics, begun: Header | None
 ) -> tuple[Network, Preprocess, dict[str, Any], tuple[str, ...]]:
     """The net with its starting weights, their preprocessing, and what they do not hold."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = catalog.build(recipe.net, **net_options(recipe, len(dataset.classes)))
+    if begun is not None:
+        return net, Preprocess.from_dict(begun.preprocess), {}, ()
     if not recipe.weights:
         return net, _fresh_preprocess(recipe.net, counted), {}, ()
-    foreign, transplant = start_from(weight_file(Path(recipe.weights)), net)
+    foreign, transplant = start_from(weight_file(Path(recipe.weights)), net, dataset.classes)
     settings = preprocess_of(foreign, recipe.net)
     told = {"file": recipe.weights, **transplant.as_dict()}
     gaps = tuple(row.target for row in without_values(transplant, net))

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import atomic_write, plain
+from pixelwise.files import append_line, atomic_write, plain
 from pixelwise.runfolder import JOURNAL, read_journal
 
 
@@ -18,12 +18,14 @@ class Journal:
         self.path = run / JOURNAL if run else None
 
     def write(self, event: str, **facts: Any) -> dict[str, Any]:
-        """Add one event with the time of day; returns it."""
+        """Add one event with the time of day; returns it.
+
+        Raises:
+            ResourceError: R001 no space, R002 not writable.
+        """
         entry = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **plain(facts)}
         if self.path:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as f:
-                f.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            append_line(self.path, json.dumps(entry, ensure_ascii=False))
         return entry
 
     def rewind(self, step: int) -> None:

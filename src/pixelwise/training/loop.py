@@ -18,10 +18,11 @@ from typing import Any
 
 from pixelwise import allocator, runfolder, signals
 from pixelwise.errors import NumericalError, Stopped
+from pixelwise.files import remove_leftovers
 from pixelwise.inference import memory
 from pixelwise.training import processes
 from pixelwise.training.closing import close
-from pixelwise.training.folder import claim, run_lock
+from pixelwise.training.folder import claim, resumable, run_lock
 from pixelwise.training.journal import Journal
 from pixelwise.training.optim import learning_rate, set_rate
 from pixelwise.training.recipe import Recipe
@@ -35,6 +36,7 @@ SAVE_SECONDS = 120.0
 VALIDATIONS = 10
 PATIENT = 3.0  # in a run by the clock, training gets this many times the time of an evaluation
 LOG_EVERY = 10
+AGAIN = "run the same command again"
 COLLAPSED_AFTER = 100  # steps; before that one class for all is only a warning
 
 log = logging.getLogger(__name__)
@@ -73,9 +75,18 @@ def train(
         signals.caught() as caught,
         hold,
         processes.together(fabric),
+        resumable(),
         allocator.freed_memory_kept(),
     ):
-        setup = prepare(recipe, run, fabric)
+        if fabric.global_rank == 0:  # once more: another run may have come before the lock
+            claim(recipe, run, resume=resume)
+        setup = prepare(
+            recipe,
+            run,
+            fabric,
+            resume=resume,
+            watch=lambda: caught.refuse("stopped while the data was read", AGAIN),
+        )
         first = fabric.global_rank == 0
         journal = Journal(run if first else None)
         watch = watch if first and watch else unwatched
@@ -139,6 +150,8 @@ class _Run:
     def go(self, *, resume: bool) -> Path:
         """From the first step (or the saved one) to the report."""
         s = self.setup
+        for folder in (self.run, self.run / runfolder.WEIGHTS, self.run / runfolder.STATE):
+            remove_leftovers(folder)
         if resume and generations(self.run):
             self.progress = load_state(
                 self.run, s.net, s.optimizer, s.stepper.average, s.found.header
@@ -200,7 +213,8 @@ class _Run:
         self.journal.write("end", step=self.progress.step, seconds=self.seconds(), reason="done")
         path = runfolder.weights(self.run, "best" if self.setup.validation else "last")
         if self.setup.fabric.global_rank == 0:
-            close(self.setup, path)
+            told = "stopped in the last evaluation; the weights are saved"
+            close(self.setup, path, watch=lambda: self.caught.refuse(told, self._command()))
             self._refuse_collapse()
         return path
 
@@ -256,9 +270,12 @@ class _Run:
         self.save()
         self.setup.write_weights("last", self.progress)
         self.journal.write("end", step=self.progress.step, reason=f"signal {number}")
+        told = f"stopped at step {self.progress.step}; the state is saved"
+        raise Stopped(number, told, self._command())
+
+    def _command(self) -> str:
         recipe, run = (shlex.quote(str(p)) for p in (self.run / runfolder.RECIPE, self.run))
-        command = f"pixelwise train {recipe} -o {run} --resume"
-        raise Stopped(number, f"stopped at step {self.progress.step}; the state is saved", command)
+        return f"pixelwise train {recipe} -o {run} --resume"
 
     def _refuse_collapse(self) -> None:
         if self.progress.collapse and self.progress.step >= COLLAPSED_AFTER:

@@ -177,13 +177,14 @@ class Recipe:
 LENGTHS = ("iterations", "epochs", "minutes")
 """Settings of which one at most says how long a run is."""
 INFINITE = float("inf")
+MANY = 10**9
 RANGES: dict[str, tuple[float, float]] = {
-    "iterations": (0, INFINITE),
-    "epochs": (0, INFINITE),
-    "minutes": (0, INFINITE),
-    "validate_every": (0, INFINITE),
-    "save_every": (0, INFINITE),
-    "patience": (0, INFINITE),
+    "iterations": (0, MANY),
+    "epochs": (0, MANY),
+    "minutes": (0, MANY),
+    "validate_every": (0, MANY),
+    "save_every": (0, MANY),
+    "patience": (0, MANY),
     "seed": (0, 2**32 - 1),
     "batch": (1, 65536),
     "accumulate": (1, 65536),
@@ -203,7 +204,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "optim.clip": (0, INFINITE),
     "schedule.power": (0, INFINITE),
     "schedule.factor": (0, 1),
-    "schedule.warmup": (0, INFINITE),
+    "schedule.warmup": (0, MANY),
 }
 """Setting to its smallest and largest value; what has an open end is in ``_problems``."""
 

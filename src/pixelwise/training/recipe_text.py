@@ -57,24 +57,41 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file; environment variables in its paths are put in."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise UsageError("U002", f"{path}: no such recipe", "check the path") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError("U002", f"{path} is not a readable recipe: {reason}") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        told = f"{path} is not a readable recipe: {reason}"
+        raise UsageError("U002", told, "expected `name: value` lines (YAML)") from error
     if not isinstance(values, dict):
         raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines")
-    recipe = from_dict(values)
+    try:
+        recipe = from_dict(values)
+    except UsageError as error:
+        raise UsageError(error.code, f"{path}: {error}", error.hint) from error
     data, weights = (_without_variables(path, text) for text in (recipe.data, recipe.weights))
     return recipe.replace(data=data, weights=weights)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without code, which refuses a name that stands twice: the last one would win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
+        if twice is not None:
+            raise ValueError(f"`{twice}` stands twice (line {node.start_mark.line + 1} and after)")
+        return super().construct_mapping(node, deep)
+
+
 def _without_variables(recipe: Path, text: str) -> str:
     """A path in a recipe with the values of the variables that it names."""
+    if Path(text).exists():  # a folder may be called $HOME
+        return text
     found = os.path.expandvars(text)
     unset = re.search(r"\$(\w+|\{\w+\})", found)
-    if unset and not Path(found).exists():
+    if unset:
         name = unset.group(1).strip("{}")
         told = f"{recipe}: {text} names the variable {name}, which is not set"
         raise UsageError("U002", told, f"export {name}=/where/it/is")
@@ -161,6 +178,9 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
     """``value`` as the type a field has; numbers may come as text (YAML reads 1e-4 as text)."""
     options = get_args(hint)
     origin = get_origin(hint)
+    given = value
+    if isinstance(value, str) and origin is not Literal:
+        value = _parse(value, hint, key)
     try:
         if origin is Literal:
             if value not in options:
@@ -169,7 +189,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
                 )
             return value
         if type(None) in options:
-            return None if value is None else _coerce(value, options[0], key)
+            return None if value is None else _coerce(given, options[0], key)
         if origin is tuple:
             items = [_coerce(v, options[0], key) for v in value]
             if Ellipsis not in options and len(items) != len(options):
@@ -179,13 +199,22 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
             return {str(k): float(v) for k, v in dict(value).items()}
         if hint is bool:
             return {"true": True, "false": False}[str(value).lower()]
-        if hint is int and float(value) != int(float(value)):
+        if hint is str:
+            return _text(value)
+        if isinstance(value, bool) or (hint is int and float(value) != int(float(value))):
             raise ValueError
         return hint(float(value)) if hint is int else hint(value)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError("U002", f"{key} is {value!r}, expected {_wanted(hint)}") from error
+        raise UsageError("U002", f"{key} is {given!r}, expected {_wanted(hint)}") from error
+
+
+def _text(value: Any) -> str:
+    """Text, or a number that YAML took for one; nothing is empty text."""
+    if not isinstance(value, str | int | float | None) or "\0" in str(value):
+        raise ValueError
+    return "" if value is None else str(value)
 
 
 def _wanted(hint: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import torch
 from pixelwise import runfolder
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Item
+from pixelwise.errors import UsageError
 from pixelwise.inference import memory
+from pixelwise.nets import spec
 from pixelwise.nets.module import Network
 from pixelwise.training.feed import Feed
 from pixelwise.training.ingredients import Ingredients, gather
 from pixelwise.training.optim import optimizer
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.state import Progress
+from pixelwise.training.state import Progress, begun_with
 from pixelwise.training.step import Stepper
 from pixelwise.training.validate import Validation
 from pixelwise.weights.checkpoint import save_checkpoint
@@ -72,16 +75,35 @@ class Setup:
         save_checkpoint(runfolder.weights(self.run, name), tensors, header)
 
 
-def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
+def prepare(
+    recipe: Recipe,
+    run: Path,
+    fabric: Any,
+    *,
+    resume: bool = False,
+    watch: Callable[[], object] = lambda: None,
+) -> Setup:
     """Everything up to the first step: what ``gather`` found, placed on the device.
 
+    Args:
+        recipe: what to do.
+        run: its folder.
+        fabric: a ``lightning_fabric.Fabric``.
+        resume: a state of the run will be loaded, if there is one.
+        watch: called after each picture that was read.
+
     Raises:
-        DataError, UsageError, ModelError: as ``gather``.
+        DataError, UsageError, ModelError: as ``gather``; U002 batch norm over a single value,
+            U003 the run folder is one of the data's.
         ResourceError: R003 a step would not fit into memory.
     """
-    found = gather(recipe)
+    found = gather(recipe, begun_with(run) if resume else None, watch=watch)
+    items = found.dataset.all_items()
+    if run.resolve() in {p.parent.resolve() for i in items for p in (i.image, i.labels)}:
+        raise UsageError("U003", f"{run} holds the data's own files", "choose another -o")
     made = optimizer(found.net, recipe)
     trained = {n.rpartition(".")[0] for n, p in found.net.named_parameters() if p.requires_grad}
+    _refuse_single_values(found, trained)
     memory.check_step(
         found.net.net,
         trained,
@@ -112,3 +134,20 @@ def prepare(recipe: Recipe, run: Path, fabric: Any) -> Setup:
         feed=feed,
         iterations=found.iterations(recipe.batch * recipe.accumulate * fabric.world_size),
     )
+
+
+def _refuse_single_values(found: Ingredients, trained: Collection[str]) -> None:
+    """One value has no deviation: batch norm cannot be trained on it."""
+    recipe, net = found.recipe, found.net.net
+    if recipe.batch > 1 or recipe.frozen_bn:
+        return
+    sizes = net.sizes(found.least)
+    norms = (name for name in sizes if isinstance(net.layers.get(name), spec.BatchNorm))
+    first = next((name for name in norms if name in trained and sizes[name] == 1), None)
+    if first:
+        raise UsageError(
+            "U002",
+            f"batch norm {first} would see a single value (batch 1, maps of 1x1 from "
+            f"{found.least}x{found.least}), expected several",
+            "--set batch=2, a larger crop, or --set frozen_bn=true",
+        )

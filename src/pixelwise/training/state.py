@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import ModelError, UsageError
-from pixelwise.files import remove_leftovers
 from pixelwise.runfolder import STATE
 from pixelwise.training.step import Average
-from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
+from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 
 GENERATIONS = 2  # a damaged newest file leaves one to fall back to
 
@@ -64,13 +63,22 @@ def save_state(
     path = save_checkpoint(folder / f"step-{progress.step:09d}.safetensors", tensors, header)
     for old in generations(run)[:-GENERATIONS]:
         old.unlink(missing_ok=True)
-    remove_leftovers(folder)
     return path
 
 
 def generations(run: Path) -> list[Path]:
     """State files, oldest first, by the step in the name (clocks may lie)."""
     return sorted((run / STATE).glob("step-*.safetensors"))
+
+
+def begun_with(run: Path) -> Header | None:
+    """What the run's states say of its net, classes and preprocessing; None without a state."""
+    for path in reversed(generations(run)):
+        try:
+            return read_header(path)
+        except ModelError as error:  # ``load_state`` tells it
+            log.debug("%s", error)
+    return None
 
 
 def load_state(

@@ -12,6 +12,7 @@ import torch
 
 from pixelwise.data.preprocess import PUBLISHED
 from pixelwise.errors import ModelError, UsageError
+from pixelwise.labels import default_names
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network
 from pixelwise.weights import torchvision
@@ -25,6 +26,7 @@ from pixelwise.weights.surgery import (
     other_classes,
     plan,
     score_layers,
+    with_other_classes,
     without_values,
 )
 
@@ -119,19 +121,36 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def start_from(path: Path | str, module: Network) -> tuple[Foreign, Transplant]:
+def start_from(
+    path: Path | str, module: Network, classes: Sequence[str] = ()
+) -> tuple[Foreign, Transplant]:
     """Put what fits of a weight file into a net that is to be trained.
 
-    Score layers of another number of classes keep their own initial values; the plan says so.
+    Layers that belong to other classes keep their own initial values; the plan says so.
+
+    Args:
+        path: anything ``read_weights`` reads.
+        module: to be filled.
+        classes: what it is to tell apart. As many others, or these in another order, are other
+            classes, where the file names its own.
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
     """
     foreign = read_weights(path)
     transplant = _plan(foreign, module)
+    if _named_otherwise(foreign, classes):
+        transplant = with_other_classes(transplant, module)
     _refuse_misfits(transplant, foreign, module, Path(path))
     carry_out(transplant, foreign.tensors, module)
     return foreign, transplant
+
+
+def _named_otherwise(foreign: Foreign, classes: Sequence[str]) -> bool:
+    """Whether the file names its classes, and names others; mere numbers are no names."""
+    theirs = foreign.header.classes if foreign.header else ()
+    named = [c for c in (theirs, tuple(classes)) if c and c != default_names(len(c))]
+    return len(named) == 2 and named[0] != named[1]
 
 
 def _plan(foreign: Foreign, module: Network) -> Transplant:
@@ -174,7 +193,7 @@ def _named_classes(
     told = foreign.header
     if told is not None and len(told.classes) == count:
         return tuple(class_names) or told.classes, told.palette
-    return tuple(class_names) or tuple(f"class {i}" for i in range(count)), ()
+    return tuple(class_names) or default_names(count), ()
 
 
 def _own(foreign: Foreign, net: str) -> bool:

@@ -138,7 +138,8 @@ def write(f: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str
     """
     table = {METADATA: dict(metadata)} if metadata else {}
     table |= table_of(tensors)
-    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    told = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
+    text = told.encode("utf-8", "backslashreplace")  # half surrogates, as JSON escapes them
     text += b" " * (-len(text) % 8)
     if len(text) > MAX_HEADER:
         raise ModelError("M040", f"a table of {len(text):,} bytes; at most {MAX_HEADER:,}")

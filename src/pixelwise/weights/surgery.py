@@ -8,8 +8,8 @@ What the release does silently is a row with a reason here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -144,10 +144,30 @@ def score_layers(target: Network) -> frozenset[str]:
     return frozenset(zero | {target.net.top})
 
 
+def class_layers(target: Network) -> frozenset[str]:
+    """The layers that hold something for each class: scores, and upsampling that is learned."""
+    ups = {n for n, r in target.net.layers.items() if isinstance(r, spec.Deconv)}
+    return score_layers(target) | ups
+
+
 def other_classes(row: Row, target: Network) -> bool:
-    """Whether a tensor does not fit because the file's scores are of more or fewer classes."""
-    differ = row.source_shape[:1] != row.target_shape[:1]
-    return row.action == "mismatched" and differ and _layer(row.target) in score_layers(target)
+    """Whether a tensor does not fit because the file's classes are others, as many or not."""
+    have, want = row.source_shape, row.target_shape
+    others = have[:1] != want[:1] or have == want
+    return row.action == "mismatched" and others and _layer(row.target) in class_layers(target)
+
+
+def with_other_classes(transplant: Transplant, target: Network) -> Transplant:
+    """The plan for a file of as many classes as the net's, which are others."""
+    bound = class_layers(target)
+    reason = "other classes in the file; starts anew"
+    rows = tuple(
+        replace(row, action="mismatched", reason=reason)
+        if row.action == "copied" and _layer(row.target) in bound
+        else row
+        for row in transplant.rows
+    )
+    return Transplant(rows, (*transplant.notes, *_begun_anew(rows, target)))
 
 
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
@@ -205,7 +225,7 @@ def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _why(layer: str, have: tuple[int, ...], want: tuple[int, ...], target: Network) -> str:
-    if layer in score_layers(target) and have[:1] != want[:1]:
+    if layer in class_layers(target) and have[:1] != want[:1]:
         return f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
     return f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
 
@@ -268,10 +288,12 @@ def _notes(
     notes = []
     if {n.rpartition(".")[0] for n in tensors}.intersection(_LIGHT_MARKS) and names:
         notes.append("names of the light 2014 nets were translated")
+    return (*notes, *_begun_anew(rows, target))
+
+
+def _begun_anew(rows: Sequence[Row], target: Network) -> tuple[str, ...]:
     anew = [r.target for r in rows if other_classes(r, target)]
-    if anew:
-        notes.append(f"other classes: {', '.join(anew)} start anew, the rest is kept")
-    return tuple(notes)
+    return (f"other classes: {', '.join(anew)} start anew, the rest is kept",) if anew else ()
 
 
 def _layer(name: str) -> str:

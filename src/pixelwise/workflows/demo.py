@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ import torch
 from pixelwise import images, labels, model
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.layouts import open_dataset
-from pixelwise.data.scenes import make_scenes
+from pixelwise.data.scenes import FEWEST, make_scenes
 from pixelwise.errors import UsageError, hxw
 from pixelwise.files import write_json
 from pixelwise.inference.predictor import Predictor
@@ -27,7 +28,8 @@ from pixelwise.training.tick import Watch
 SIZE = (96, 128)
 SHOWN = 6
 """Test scenes in the picture."""
-MARK = "demo.json"
+MARK, MAKER = "demo.json", "pixelwise demo"
+SCENES, RUN, PREDICTIONS, PICTURE = "scenes", "run", "predictions", "picture.png"
 
 
 @dataclass(frozen=True)
@@ -75,35 +77,50 @@ def run(
     """Do it all; what an earlier demo left in ``out`` is replaced.
 
     Raises:
-        UsageError: U003 ``out`` holds something that is not a demo.
+        UsageError: U002 lengths that make no sense, U003 ``out`` holds something that is not a
+            demo; an earlier demo is untouched then.
     """
+    if not minutes > 0:
+        raise UsageError("U002", f"--minutes is {minutes:g}, expected more than 0", "--minutes 2.5")
+    if images < FEWEST:
+        told = f"--images is {images}, expected at least {FEWEST}"
+        raise UsageError("U002", told, "--images 200")
+    plan = recipe(out / SCENES, minutes=minutes, seed=seed)
     _clear(out)
-    say(f"making {images} scenes of {hxw(SIZE)} in {out / 'scenes'}")
-    data = make_scenes(out / "scenes", count=images, size=SIZE, seed=seed)
-    dataset = open_dataset(data)
-    plan = recipe(data, minutes=minutes, seed=seed)
+    say(f"making {images} scenes of {hxw(SIZE)} in {out / SCENES}")
+    dataset = open_dataset(make_scenes(out / SCENES, count=images, size=SIZE, seed=seed))
     untrained = _untrained(dataset, plan)
     say(f"training {plan.net} for {minutes:g} minutes from random weights")
-    best = train(plan, out / "run", watch=watch)
+    best = train(plan, out / RUN, watch=watch)
     trained = model.load(best)
-    found = trained.evaluate(dataset, "test", keep=out / "predictions")
-    picture = _picture(trained, dataset, out)
-    report = shutil.copyfile(out / "run" / REPORT, out / REPORT)
-    done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / "run"))
-    write_json(out / MARK, done.as_dict())
+    found = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
+    picture = _picture(trained, dataset, out / PICTURE)
+    report = shutil.copyfile(out / RUN / REPORT, out / REPORT)
+    done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / RUN))
+    write_json(out / MARK, {"made_by": MAKER, **done.as_dict()})
     return done
 
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
-    if not out.exists() or not any(out.iterdir()):
-        out.mkdir(parents=True, exist_ok=True)
-    elif (out / MARK).exists():
-        shutil.rmtree(out)
-        out.mkdir()
-    else:
+    if out.exists() and not out.is_dir():
+        raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
+    if out.exists() and any(out.iterdir()) and not _is_demo(out):
         raise UsageError("U003", f"{out} is not empty and holds no demo", "choose another -o")
-    write_json(out / MARK, {"state": "begun"})
+    write_json(out / MARK, {"made_by": MAKER, "state": "begun"})
+    for folder in (SCENES, RUN, PREDICTIONS):
+        if (out / folder).exists():
+            shutil.rmtree(out / folder)
+    for file in (PICTURE, REPORT):
+        (out / file).unlink(missing_ok=True)
+
+
+def _is_demo(out: Path) -> bool:
+    try:
+        told = json.loads((out / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("made_by") == MAKER
 
 
 def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
@@ -123,7 +140,7 @@ def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
     return random.evaluate(dataset, "test").scores.as_dict()
 
 
-def _picture(trained: model.Model, dataset: DataSet, out: Path) -> Path:
+def _picture(trained: model.Model, dataset: DataSet, path: Path) -> Path:
     """Test scenes, what the net makes of them, and the truth, in three columns with a legend."""
     palette = np.asarray(dataset.palette, np.uint8)
     rows, present = [], set[int]()
@@ -141,4 +158,4 @@ def _picture(trained: model.Model, dataset: DataSet, out: Path) -> Path:
     sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half : 2 * half])])
     shown = sorted(present)
     legend = images.draw_legend(sheet, [dataset.classes[i] for i in shown], palette[shown])
-    return images.write_image(out / "picture.png", legend)
+    return images.write_image(path, legend)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.data import canonical
 from pixelwise.data.listing import marked
 from pixelwise.data.pairs import label_folders
 from pixelwise.errors import DataError, UsageError
@@ -18,6 +19,7 @@ from pixelwise.inference.outputs import is_predictions
 
 PHOTOS = {".jpg", ".jpeg"}
 """Suffixes that no label map has, whatever its name ends in."""
+DESCRIPTION, PICTURES = canonical.NAME, "images"
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
 
@@ -32,7 +34,8 @@ class Job:
 def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[str]]:
     """The pictures of all sources, each once, and which folders were left out, with the reason.
 
-    Left out are earlier predictions, and label maps that lie beside a folder of their pictures.
+    Left out are earlier predictions, label maps and the like that lie beside a folder of their
+    pictures, and links to nothing.
 
     Raises:
         UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
@@ -64,12 +67,16 @@ def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
 
 
 def _expand(source: str, left_out: list[str]) -> list[Job]:
+    if not source:
+        told = "the name of a picture or folder is empty"
+        raise UsageError("U002", told, "check the variable that it came from")
     path = Path(source)
     if path.is_dir():
         inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, left_out)]
         if not inside:
             known = f"known: {' '.join(sorted(SUFFIXES))}"
-            raise DataError("D010", f"{path} holds no picture to read", known)
+            told = f"; {'; '.join(left_out[:3])}" if left_out else ""
+            raise DataError("D010", f"{path} holds no picture to read{told}", known)
         return inside
     if path.is_file():
         return [Job(path, _name(Path(path.name)))]
@@ -90,10 +97,15 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
             left_out.append(f"{here} holds earlier predictions")
             folders.clear()
             continue
-        labels = sorted(label_folders(folders))
-        left_out += [f"{here / name} holds label maps" for name in labels]
-        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in labels)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        beside = label_folders(folders)
+        if DESCRIPTION in files and PICTURES in folders:  # a data set of our own
+            beside = set(folders) - {PICTURES}
+        left_out += [f"{here / name} holds label maps or the like" for name in sorted(beside)]
+        folders[:] = [f for f in folders if f not in beside]
         shown = [here / name for name in sorted(files) if not name.startswith(".")]
+        dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
+        left_out += [f"{path} is a link to nothing" for path in dangling]
         found = [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
         stems = marked({path.stem for path in found})
         masks = [p for p in found if p.stem in stems and p.suffix.lower() not in PHOTOS]

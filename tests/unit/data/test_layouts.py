@@ -232,6 +232,53 @@ def test_0_and_255_are_not_guessed(tmp_path: Path) -> None:
     assert set(np.unique(dataset.read(dataset.items("train")[0]).labels)) == {0, 1}
 
 
+@pytest.mark.parametrize("value", [2, 128, 254])
+def test_0_and_another_mark_are_not_guessed(tmp_path: Path, value: int) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    for path in (root / "labels").iterdir():
+        values = np.asarray(Image.open(path))
+        Image.fromarray(np.where(values > 0, value, 0).astype(np.uint8)).save(path)
+    assert f"0, {value}: which classes are they?" in told(lambda: open_dataset(root))[0]
+    Image.fromarray(np.full_like(values, 1)).save(path)
+    assert len(open_dataset(root).classes) == value + 1
+
+
+def test_camvids_folders_may_have_other_classes(tmp_path: Path) -> None:
+    root = camvid_set(tmp_path / "c")
+    (root / "classes.json").write_text('{"classes": ["a", "b", "c"], "ignore": [11]}')
+    assert open_dataset(root).classes == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.v2.png", "a"])
+def test_names_that_look_like_files_are_listed_and_found(tmp_path: Path, name: str) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    for folder in ("images", "labels"):
+        (root / folder / "p0.png").rename(root / folder / f"{name}.png")
+    write_splits(root / "splits", {"train": [name, "p1"], "val": ["p2", "p3.png"]})
+    dataset = open_dataset(root)
+    assert [i.name for i in dataset.items("train")] == [name, "p1"]
+    assert [i.name for i in dataset.items("val")] == ["p2", "p3"]
+    again = open_dataset(convert(dataset, tmp_path / "out"))
+    assert {s: [i.name for i in items] for s, items in again.splits.items()} == {
+        s: [i.name for i in items] for s, items in dataset.splits.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["a ", " a", "a\nb", "a\u2028b", "\udce9", ""])
+def test_names_that_no_list_can_hold_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match="cannot stand on a line of its own") as caught:
+        write_splits(tmp_path / "splits", {"train": ["b", name]})
+    assert caught.value.code == "D034"
+    assert not (tmp_path / "splits").exists()
+
+
+def test_hidden_lists_are_no_splits(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    write_splits(root / "splits", {"train": ["p0", "p1"], "val": ["p2", "p3"]})
+    (root / "splits/._train.txt").write_bytes(b"\0\5\x16\7")
+    assert set(open_dataset(root).splits) == {"train", "val"}
+
+
 def test_masks_in_colours(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 4)
     table = np.array([[0, 0, 0], [128, 0, 0], [9, 9, 9]], np.uint8)

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from make_data import folder_set
+from pixelwise.data.layouts import open_dataset
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, ImageRow, Pair, evaluate
+from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.metrics.bootstrap import bootstrap
 from pixelwise.metrics.confusion import confusion
 
@@ -128,3 +133,34 @@ def test_no_image_is_an_error_not_a_score() -> None:
 def test_any_protocol_can_be_computed_again_from_the_counts(both: Evaluation) -> None:
     again = np.stack([confusion(p.truth, p.guess, 3) for p in (FIRST, SECOND)])
     assert np.array_equal(both.image_counts, again)
+
+
+def labelled(dataset, split: str = "train", **options):
+    def label(image: np.ndarray) -> np.ndarray:
+        return np.zeros(image.shape[:2], np.uint8)
+
+    return evaluate_split(label, dataset.classes, dataset, split, **options)
+
+
+@pytest.mark.parametrize("folder", ["images", "labels"])
+def test_guesses_do_not_replace_the_data(tmp_path: Path, folder: str) -> None:
+    root = folder_set(tmp_path / "d")
+    before = {p: p.read_bytes() for p in root.rglob("*.png")}
+    with pytest.raises(UsageError, match="holds files of") as caught:
+        labelled(open_dataset(root), keep=root / folder / ".." / folder)
+    assert caught.value.code == "U003"
+    assert {p: p.read_bytes() for p in root.rglob("*.png")} == before
+
+
+def test_guesses_replace_guesses_and_nothing_else(tmp_path: Path) -> None:
+    dataset = open_dataset(folder_set(tmp_path / "d"))
+    name = f"{dataset.items('train')[0].name}.png"
+    place = tmp_path / "guesses"
+    labelled(dataset, keep=place)
+    (place / name).touch()
+    labelled(dataset, keep=place)
+    Image.fromarray(np.ones((4, 4), np.uint8)).save(place / name)  # mine, or corrected by hand
+    before = (place / name).read_bytes()
+    with pytest.raises(UsageError, match="is no guess of an evaluation"):
+        labelled(dataset, keep=place)
+    assert (place / name).read_bytes() == before

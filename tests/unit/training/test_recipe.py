@@ -170,3 +170,62 @@ def test_recipes_in_the_repository_are_read() -> None:
     assert found
     for path in found:
         assert as_dict(read_recipe(path))["net"] == yaml.safe_load(path.read_text())["net"]
+
+
+def yaml_of(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"data: d\n{text}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("crop: 32x48", "crop", (32, 48)),
+        ("crop: '32,48'", "crop", (32, 48)),
+        ("crop: none", "crop", None),
+        ("crop: null", "crop", None),
+        ("zooms: '1.25,1.75'", "zooms", (1.25, 1.75)),
+        ("weights: null", "weights", ""),
+        ("train_split: 2024", "train_split", "2024"),
+        ("ema: 9e-1", "ema", 0.9),
+    ],
+)
+def test_yaml_takes_what_set_takes(tmp_path: Path, text: str, name: str, value: object) -> None:
+    assert getattr(read_recipe(yaml_of(tmp_path, text)), name) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("crop: '64'", "crop is '64', expected 2 numbers"),
+        ("augment: {scale: '12'}", "augment.scale is '12', expected 2 numbers"),
+        ("batch: true", "batch is True, expected a whole number"),
+        ("ema: true", "ema is True, expected a number"),
+        ("weights: [a]", "weights is ['a'], expected text"),
+        ("batch: 2\nbatch: 4", "`batch` stands twice"),
+        ("optim: {lr: 1, lr: 2}", "`lr` stands twice"),
+        ("train_split: 2024-13-45", "month must be in 1..12"),
+        ("seed: !!int foo", "not a readable recipe"),
+        ("seed: " + "9" * 5000, "not a readable recipe"),
+        ("seed: " + "[" * 3000, "not a readable recipe"),
+        ('net: "a\\0b"', "expected text"),
+        ("iterations: 1e308", "expected 0 to 1000000000"),
+        ("? [a, b]\n: 1", "not a readable recipe"),
+    ],
+)
+def test_what_yaml_can_get_wrong_is_told_with_the_file(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_recipe(yaml_of(tmp_path, text))
+    assert str(caught.value).startswith(str(tmp_path / "r.yaml"))
+    assert told in str(caught.value)
+
+
+def test_merged_keys_may_be_changed(tmp_path: Path) -> None:
+    text = "optim: &base {lr: 1, momentum: 0.5}\nschedule: {name: step}"
+    assert read_recipe(yaml_of(tmp_path, text)).optim.lr == 1
+    text = "x-: 1"
+    with pytest.raises(UsageError, match="x-"):
+        read_recipe(yaml_of(tmp_path, text))

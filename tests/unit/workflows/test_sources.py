@@ -104,7 +104,7 @@ def test_label_maps_beside_their_pictures_are_not_taken_for_pictures(tmp_path: P
         photo(tmp_path / f"{place}.png", size=(4, 4))
     jobs, left_out = find([str(tmp_path)], tmp_path / "out")
     assert [job.name for job in jobs] == ["masks/b", "test/images/c", "train/Images/a"]
-    assert left_out == [f"{tmp_path / 'train/masks'} holds label maps"]
+    assert left_out == [f"{tmp_path / 'train/masks'} holds label maps or the like"]
     photo(tmp_path / "test/images/c_mask.png", size=(4, 4))
     photo(tmp_path / "test/images/lone_mask.png", size=(4, 4))
     jobs, left_out = find([str(tmp_path / "test")], tmp_path / "out")
@@ -123,3 +123,44 @@ def test_names_too_long_for_an_ending_are_cut_and_stay_apart(tmp_path: Path) -> 
     found = names([tmp_path / "in"], tmp_path / "out")
     assert len(set(found)) == 2
     assert all(len(os.fsencode(name)) <= 200 for name in found)
+
+
+def test_of_a_data_set_the_pictures_are_taken(tmp_path: Path) -> None:
+    made = {
+        "canonical": ["images/a", "labels/a", "depth/a", "geometric/a"],
+        "camvid": ["train/a", "trainannot/a", "val/b", "valannot/b"],
+        "voc": ["JPEGImages/a", "SegmentationClass/a", "SegmentationObject/a"],
+    }
+    for layout, names in made.items():
+        for name in names:
+            photo(tmp_path / layout / f"{name}.png", size=(4, 4))
+    (tmp_path / "canonical/dataset.json").write_text("{}")
+    taken = {
+        layout: [job.name for job in find([str(tmp_path / layout)], tmp_path / "out")[0]]
+        for layout in made
+    }
+    assert taken == {
+        "canonical": ["images/a"],
+        "camvid": ["train/a", "val/b"],
+        "voc": ["JPEGImages/a"],
+    }
+
+
+def test_links_to_nothing_are_told(tmp_path: Path) -> None:
+    photo(tmp_path / "in/a.png", size=(4, 4))
+    (tmp_path / "in/b.png").symlink_to(tmp_path / "gone.png")
+    jobs, left_out = find([str(tmp_path / "in")], tmp_path / "out")
+    assert [job.name for job in jobs] == ["a"]
+    assert left_out == [f"{tmp_path / 'in/b.png'} is a link to nothing"]
+
+
+def test_why_a_folder_holds_nothing_is_told(tmp_path: Path) -> None:
+    photo(tmp_path / "in/a.png", size=(4, 4))
+    write_json(tmp_path / "in" / MANIFEST, {"made_by": MAKER})
+    with pytest.raises(DataError, match=r"holds no picture to read; .*holds earlier predictions"):
+        find([str(tmp_path / "in")], tmp_path / "out")
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is empty"):
+        find([""], tmp_path / "out")

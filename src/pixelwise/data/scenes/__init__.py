@@ -6,9 +6,10 @@ camera and gravity. Nothing is stored; 200 scenes take seconds.
 
 from pixelwise.data.scenes.compose import Scene, scene
 from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
-from pixelwise.data.scenes.write import make_scenes
+from pixelwise.data.scenes.write import FEWEST, make_scenes
 
 __all__ = [
+    "FEWEST",
     "GEOMETRIC_CLASSES",
     "SCENE_CLASSES",
     "SCENE_PALETTE",

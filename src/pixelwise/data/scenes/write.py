@@ -17,6 +17,7 @@ from pixelwise.images import write_image, write_labels, write_raw
 GEOMETRIC_PALETTE = np.array([(143, 197, 245), (120, 180, 90), (200, 90, 80)], np.uint8)
 # Of every twenty scenes (ten rooms, ten streets): 14 to train, 2 to validate, 4 to test.
 PATTERN = ("train",) * 14 + ("val",) * 2 + ("test",) * 4
+FEWEST = len(PATTERN)
 
 
 def make_scenes(
@@ -34,14 +35,16 @@ def make_scenes(
         ``out``.
 
     Raises:
-        UsageError: U003 the folder is not empty; U002 too few scenes or no pixels.
+        UsageError: U003 the folder is not empty; U002 too few scenes, no pixels, a seed below 0.
     """
     out = Path(out)
-    if count < len(PATTERN):
-        told = f"{count} scenes were asked for, expected at least {len(PATTERN)}"
+    if count < FEWEST:
+        told = f"{count} scenes were asked for, expected at least {FEWEST}"
         raise UsageError("U002", f"{told}: train, val and test need both worlds", "--count 200")
     if min(size) < 1:
         raise UsageError("U002", f"scenes of {hxw(size)} (HxW) have no pixel", "--size 96x128")
+    if seed < 0:
+        raise UsageError("U002", f"the seed is {seed}, expected at least 0", "--seed 0")
     refuse_taken(out)
     with whole_folder(out) as place:
         _fill(place, count, size, seed)
