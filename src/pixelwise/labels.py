@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 VOID = 255
 """Not labelled: left out of losses and scores, never predicted."""
+VOID_COLOUR = (224, 224, 192)
 
 VOC_CLASSES = (
     "background",
@@ -123,7 +124,7 @@ def full_palette(palette: Image) -> Image:
         palette: (K, 3) uint8, K at most 256.
     """
     full = np.zeros((256, 3), np.uint8)
-    full[VOID] = (224, 224, 192)
+    full[VOID] = VOID_COLOUR
     full[: len(palette)] = palette
     return full
 

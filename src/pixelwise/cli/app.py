@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -27,8 +30,10 @@ from pixelwise.cli import (
 )
 from pixelwise.cli.console import emit_json, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
+from pixelwise.files import write_error
 
 SHOWN_HINTS = 5  # for different kinds of problems
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)  # a stdout that takes no more
 SHOWN = 20  # problems of one error that are printed; --json has all of them
 
 app = typer.Typer(
@@ -72,13 +77,23 @@ def run(arguments: list[str]) -> int:
         0 done; 1 some items failed; 2 usage; 3 data; 4 model; 5 resource; 6 numerical; 7 our bug;
         130 / 143 interrupted after saving (``docs/errors.md``).
     """
+    if sys.stdout is None:  # closed by whoever called
+        sys.stdout = io.StringIO()
     try:
         code = _outcome(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return 0
+    except OSError as error:
+        _say_no_more()
+        return _told(write_error(Path("standard output"), error), as_json=False)
     return code
+
+
+def _say_no_more() -> None:
+    """What is still to be written to stdout goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _outcome(arguments: list[str]) -> int:
@@ -99,8 +114,10 @@ def _outcome(arguments: list[str]) -> int:
     except MemoryError:
         hint = "smaller pictures, a smaller batch or crop"
         return _told(ResourceError("R003", "not enough memory", hint), as_json=as_json)
-    except BrokenPipeError:
-        raise
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno in FULL):
+            raise  # of stdout: files have names, and are written by ``files``
+        return _told(_bug(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug
         return _told(_bug(error), as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,9 +82,12 @@ def stats(
         return
     rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in told["classes"]]
     table(f"{data}, {split}", ("class", "pixels", "share", "pictures with it"), rows)
-    for name in ("mean", "std"):
-        say(f"{name} of the channels: " + ", ".join(f"{v:.3f}" for v in told[name]))
-    say(f"{told['void_pixels']:,} pixels are void")
+    channels = [(f"{n} of the channels", _numbers(told[n])) for n in ("mean", "std")]
+    table("", ("fact", "value"), [*channels, ("void pixels", f"{told['void_pixels']:,}")])
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{v:.3f}" for v in values)
 
 
 @app.command("split")
@@ -100,7 +104,8 @@ def split_data(
     from pixelwise.errors import UsageError
 
     if not 0 < held < 1:
-        raise UsageError("U002", f"--held is {held}, expected a share between 0 and 1")
+        told = f"--held is {held}, expected a share between 0 and 1"
+        raise UsageError("U002", told, "--held 0.2")
     dataset = open_dataset(data)
     if not dataset.drawn:
         hint = "its folders or lists say what the splits are; remove splits/ to draw others"

@@ -10,6 +10,8 @@ import typer
 
 from pixelwise.cli.console import emit_json, say, table
 
+LONGEST = 200  # characters of a fact that are shown
+
 if TYPE_CHECKING:
     from pixelwise.weights.importing import Imported
 
@@ -84,10 +86,14 @@ def _print_show(shown: dict[str, Any]) -> None:
     table(f"{shown['kind']} {shown['name']}".strip(), columns, rows)
     facts: list[tuple[object, ...]] = [(k, shown[k]) for k in ("bytes", "parameters", "sha256")]
     facts += [(f"bytes in {k}", v) for k, v in shown.get("accounting", {}).items()]
-    facts += [(f"header: {k}", str(v)[:90]) for k, v in shown.get("header", {}).items() if v]
+    facts += [(f"header: {k}", _shortened(str(v))) for k, v in shown.get("header", {}).items() if v]
     table("", ("fact", "value"), facts)
     for note in shown["notes"]:
         say(note)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ... (--json has all)"
 
 
 def _shape(shape: Iterable[int]) -> str:

@@ -179,7 +179,10 @@ def _warnings(
             names = ", ".join(f"`{dataset.classes[i]}`" for i in never[:10])
             more = f" and {len(never) - 10} more classes" if len(never) > 10 else ""
             found.append(f"no pixel of {names}{more} in split {split}")
-    if "train" in counted and "val" not in dataset.splits:
+    if "train" not in dataset.splits:
+        told = ", ".join(dataset.splits) or "none"
+        found.append(f"there is no split train (there are: {told}): name one, --set train_split=")
+    elif "train" in counted and "val" not in dataset.splits:
         found.append("there is no split val: train with --set val_split=, or add pictures")
     empty = [n for n, s in seen.items() if s.counts and not s.counts.labels[:VOID].any()]
     if empty:

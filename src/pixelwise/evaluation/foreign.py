@@ -19,6 +19,7 @@ from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
 
 Labels = npt.NDArray[Any]
+ADD = "add it, or score a part: --stems LIST"
 NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
 
 
@@ -48,9 +49,9 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
     wanted = sorted({*guessed, *true} if stems is None else set(listed))
     for stem in wanted:
         if stem not in guessed:
-            problems.append(DataError("D031", f"{stem}: no guess in {guesses}"))
+            problems.append(DataError("D031", f"{stem}: no guess in {guesses}", ADD))
         if stem not in true:
-            problems.append(DataError("D031", f"{stem}: no truth in {truth}"))
+            problems.append(DataError("D031", f"{stem}: no truth in {truth}", ADD))
     if not wanted:
         problems.append(DataError("D010", f"{truth}: no label map was found in it"))
     raise_all(guesses, problems, summary=f"{guesses} does not match {truth}", hint=NOTHING)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pixelwise import images
 from pixelwise.errors import PixelwiseError
-from pixelwise.labels import VOID, colour
+from pixelwise.labels import VOID, VOID_COLOUR, colour
 from pixelwise.metrics.confusion import confusion
 from pixelwise.report.markup import Markup, percent, tag
 from pixelwise.report.matrix import confusions
@@ -28,7 +28,6 @@ Colours = Sequence[tuple[int, int, int]]
 WIDEST = 480  # pixels of a thumbnail
 EACH = 4  # images at either end
 
-_VOID = (122, 122, 122)
 _WRONG = np.array((235, 38, 70))
 
 
@@ -90,11 +89,11 @@ def chosen(
 
 
 def paint(labels: Labels, palette: Colours) -> Rgb:
-    """Label map in its classes' colours; void, and what names no class, is grey."""
-    table = np.full((max(VOID + 1, int(labels.max(initial=0)) + 1), 3), _VOID, np.uint8)
+    """Label map in its classes' colours; void, and what names no class, in void's."""
+    table = np.full((max(VOID + 1, int(labels.max(initial=0)) + 1), 3), VOID_COLOUR, np.uint8)
     known = np.array(palette, np.uint8).reshape(-1, 3)
     table[: len(known)] = known
-    table[VOID] = _VOID
+    table[VOID] = VOID_COLOUR
     return colour(labels, table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pixelwise.labels import VOID_COLOUR
 from pixelwise.report.markup import Markup, count, percent, tag
 from pixelwise.report.plots import sparkline
 
@@ -81,7 +82,7 @@ def protocols(scores: Scores) -> Markup | None:
     ]
     return tag(
         "details",
-        tag("summary", f"The same masks by {len(found)} rules of other tools"),
+        tag("summary", f"The same masks by {len(found)} rules, the paper's and other tools'"),
         tag("div", tag("table", tag("tbody", rows)), class_="scroll"),
         class_="protocols",
     )
@@ -99,8 +100,9 @@ def recipe(values: Mapping[str, Any], facts: Mapping[str, Any]) -> Markup:
 
 
 def legend(names: Sequence[str], colours: Colours) -> Markup:
-    """Colour and name of every class."""
+    """Colour and name of every class, and of void."""
     items = [tag("li", swatch(c), n) for n, c in zip(names, colours, strict=False)]
+    items.append(tag("li", swatch(VOID_COLOUR), "void (not counted)"))
     return tag("ul", items, class_="legend")
 
 

@@ -57,7 +57,7 @@ def from_dict(values: Mapping[str, Any]) -> Recipe:
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file; environment variables in its paths are put in."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        values = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError as error:
         raise UsageError("U002", f"{path}: no such recipe", "check the path") from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:

@@ -85,6 +85,8 @@ def run(
     if images < FEWEST:
         told = f"--images is {images}, expected at least {FEWEST}"
         raise UsageError("U002", told, "--images 200")
+    if seed < 0:
+        raise UsageError("U002", f"--seed is {seed}, expected at least 0", "--seed 0")
     plan = recipe(out / SCENES, minutes=minutes, seed=seed)
     _clear(out)
     say(f"making {images} scenes of {hxw(SIZE)} in {out / SCENES}")

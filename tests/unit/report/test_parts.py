@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from pixelwise.labels import VOID_COLOUR
 from pixelwise.report.curves import best_check, class_histories, curves
 from pixelwise.report.gallery import Shown, chosen, errors, paint, said
 from pixelwise.report.markup import Markup, count, join, percent, short, tag, text
@@ -193,11 +194,11 @@ def test_worst_and_best_do_not_overlap() -> None:
     assert [r["name"] for r in best] == ["49", "48", "47", "46"]
 
 
-def test_labels_are_painted_in_their_colours_and_void_is_grey() -> None:
+def test_labels_are_painted_in_their_colours_and_void_in_its_own() -> None:
     painted = paint(np.array([[0, 1, 255, 7]], np.uint8), [(1, 2, 3), (4, 5, 6)])
-    grey = [122, 122, 122]
-    assert painted.tolist() == [[[1, 2, 3], [4, 5, 6], grey, grey]]
-    assert paint(np.array([[300]], np.uint16), [(1, 2, 3)]).tolist() == [[grey]]
+    void = list(VOID_COLOUR)
+    assert painted.tolist() == [[[1, 2, 3], [4, 5, 6], void, void]]
+    assert paint(np.array([[300]], np.uint16), [(1, 2, 3)]).tolist() == [[void]]
 
 
 def test_errors_are_red_void_is_dark_and_right_is_grey() -> None:
