@@ -9,7 +9,8 @@ import pytest
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real photos and weights; a test that needs it is skipped without it."""
-    folder = Path(os.environ.get("PIXELWISE_TEST_DATA", ""))
-    if not folder.name or not folder.is_dir():
-        pytest.skip(f"no real data: PIXELWISE_TEST_DATA is `{folder}`, expected their folder")
-    return folder
+    told = os.environ.get("PIXELWISE_TEST_DATA", "")
+    if not told or not Path(told).is_dir():
+        what = f"`{told}`" if told else "not set"
+        pytest.skip(f"no real data: PIXELWISE_TEST_DATA is {what}, expected their folder")
+    return Path(told)

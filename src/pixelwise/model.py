@@ -27,7 +27,13 @@ from pixelwise.labels import colours_for
 from pixelwise.nets import catalog
 from pixelwise.nets.module import Network, filled
 from pixelwise.nets.net import Net
-from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
+from pixelwise.weights.checkpoint import (
+    DAMAGED,
+    Header,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from pixelwise.weights.files import weight_file
 from pixelwise.weights.sniff import sniff
 from pixelwise.weights.surgery import score_layers
@@ -209,10 +215,12 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
     channels, classes = net.channels[net.input], net.channels[net.output]
     if len(preprocess.mean) != channels:
         raise ModelError(
-            "M002", f"{path}: {len(preprocess.mean)} channel means for {channels} channels"
+            "M002", f"{path}: {len(preprocess.mean)} channel means for {channels} channels", DAMAGED
         )
     if len(header.classes) != classes:
-        raise ModelError("M002", f"{path}: {len(header.classes)} class names for {classes} classes")
+        raise ModelError(
+            "M002", f"{path}: {len(header.classes)} class names for {classes} classes", DAMAGED
+        )
     return net, preprocess, view
 
 

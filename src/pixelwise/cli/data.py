@@ -111,7 +111,9 @@ def split_data(
         hint = "its folders or lists say what the splits are; remove splits/ to draw others"
         raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own", hint)
     if len(dataset.all_items()) < 2:
-        raise UsageError("U002", f"{data} holds one picture, expected at least two to split")
+        raise UsageError(
+            "U002", f"{data} holds one picture, expected at least two to split", "add pictures"
+        )
     fit, out = by_seed(dataset.all_items(), seed, held=held)
     folder = data / ("ImageSets/Segmentation" if dataset.layout == "voc" else "splits")
     write_splits(folder, {"train": [i.name for i in fit], "val": [i.name for i in out]})
@@ -146,7 +148,9 @@ def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
     dataset = open_dataset(data)
     if layout and dataset.layout != layout:
         raise DataError(
-            "D011", f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)"
+            "D011",
+            f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)",
+            f"pixelwise data convert {data} {out}",
         )
     for note in dataset.notes:
         say(f"note: {note}")

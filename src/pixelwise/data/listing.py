@@ -100,7 +100,13 @@ def read_list(path: Path, problems: list[DataError], *, column: int | None = Non
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(DataError("D034", f"{path}: not a readable list of names ({error})"))
+        problems.append(
+            DataError(
+                "D034",
+                f"{path}: not a readable list of names ({error})",
+                "one name a line, as UTF-8 text",
+            )
+        )
         return []
     entries = [line.strip() for line in lines if line.strip()]
     if column is not None:
@@ -148,7 +154,9 @@ def listed_items(
     found: dict[str, Item] = {}
     for name in (known_name(listed, items) for listed in names):
         if name in found:
-            problems.append(DataError("D034", f"{source}: `{name}` is listed twice"))
+            problems.append(
+                DataError("D034", f"{source}: `{name}` is listed twice", "remove one of the lines")
+            )
         elif name in items:
             found[name] = items[name]
         else:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import ModelError
 
+FORM = "expected order (rgb or bgr), scale, and mean and std for each channel"
+
 
 @dataclass(frozen=True)
 class Preprocess:
@@ -57,11 +59,11 @@ class Preprocess:
             std = tuple(float(v) for v in values["std"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             told = f"the preprocessing {dict(values)}"[:300]
-            raise ModelError("M002", f"{told} is not complete") from error
+            raise ModelError("M002", f"{told} is not complete", FORM) from error
         finite = all(math.isfinite(v) for v in (scale, *mean, *std))
         sized = len(mean) == len(std) and all(s > 0 for s in std)
         if order not in ("rgb", "bgr") or not finite or not sized:
-            raise ModelError("M002", f"the preprocessing {dict(values)} makes no sense")
+            raise ModelError("M002", f"the preprocessing {dict(values)} makes no sense", FORM)
         return Preprocess(order, scale, mean, std)
 
 

@@ -53,7 +53,13 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
         if stem not in true:
             problems.append(DataError("D031", f"{stem}: no truth in {truth}", ADD))
     if not wanted:
-        problems.append(DataError("D010", f"{truth}: no label map was found in it"))
+        problems.append(
+            DataError(
+                "D010",
+                f"{truth}: no label map was found in it",
+                "label maps are .png files of class numbers",
+            )
+        )
     raise_all(guesses, problems, summary=f"{guesses} does not match {truth}", hint=NOTHING)
     return tuple(Match(stem, guessed[stem], true[stem]) for stem in wanted)
 
@@ -126,7 +132,9 @@ def _truth_folder(truth: Path) -> Path:
 
 def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError("D010", f"{folder}: no such folder (expected a folder of label maps)")
+        raise DataError(
+            "D010", f"{folder}: no such folder (expected a folder of label maps)", "check the path"
+        )
     found = pictures(folder)
     if is_predictions(folder):
         found = [path for path in found if not path.name.endswith(OVERLAY)]
@@ -155,7 +163,11 @@ def _read_pairs(
 def _check(pair: Match, guess: Labels, truth: Labels, num_classes: int) -> None:
     if guess.shape != truth.shape:
         sizes = f"is {hxw(guess.shape)}, but {pair.truth} is {hxw(truth.shape)} (HxW)"
-        raise DataError("D013", f"{pair.guess} {sizes}; expected one size")
+        raise DataError(
+            "D013",
+            f"{pair.guess} {sizes}; expected one size",
+            "export both at the size of the picture",
+        )
     counted = truth != VOID
     _check_values(pair.truth, truth[counted], num_classes, "or 255 for void")
     _check_values(pair.guess, guess[counted], num_classes, "void is no class to predict")

@@ -139,10 +139,16 @@ def spec(name: str, **options: Any) -> Net:
             )
         if option in ("classes", "channels") and (not isinstance(value, int) or value < 1):
             raise UsageError(
-                "U002", f"{option} is {value!r}, expected a whole number of at least 1"
+                "U002",
+                f"{option} is {value!r}, expected a whole number of at least 1",
+                f"{option}: 21, for instance",
             )
         if option == "width" and not 0 < value <= WIDEST:
-            raise UsageError("U002", f"width is {value}, expected a factor in (0, {WIDEST}]")
+            raise UsageError(
+                "U002",
+                f"width is {value}, expected a factor in (0, {WIDEST}]",
+                "1 is the net as published",
+            )
     return found.make(**options)
 
 

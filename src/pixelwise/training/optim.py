@@ -42,7 +42,11 @@ def groups(net: nn.Module, recipe: Recipe) -> tuple[Group, ...]:
         if rate > 0:
             found.setdefault((rate, decay), []).append(name)
     if not found:
-        raise UsageError("U002", "nothing is left to train: every layer has rate 0")
+        raise UsageError(
+            "U002",
+            "nothing is left to train: every layer has rate 0",
+            "raise a rate: --set optim.lr=1e-3",
+        )
     return tuple(Group(rate, decay, tuple(names)) for (rate, decay), names in found.items())
 
 

@@ -15,6 +15,8 @@ from pixelwise.errors import UsageError, unknown_name
 from pixelwise.files import atomic_write
 from pixelwise.training.recipe import Recipe
 
+SETTINGS = "docs/training.md lists the settings; recipe.yaml of any run has them all"
+
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
     """Plain nested data, ready for YAML or JSON."""
@@ -65,7 +67,7 @@ def read_recipe(path: Path) -> Recipe:
         told = f"{path} is not a readable recipe: {reason}"
         raise UsageError("U002", told, "expected `name: value` lines (YAML)") from error
     if not isinstance(values, dict):
-        raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines")
+        raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines", SETTINGS)
     try:
         recipe = from_dict(values)
     except UsageError as error:
@@ -142,7 +144,9 @@ def _all_keys(kind: Any, prefix: str = "") -> list[str]:
 
 def _build(kind: Any, values: Mapping[str, Any], prefix: str) -> Any:
     if not isinstance(values, Mapping):
-        raise UsageError("U002", f"{prefix.rstrip('.')} is {values!r}, expected nested settings")
+        raise UsageError(
+            "U002", f"{prefix.rstrip('.')} is {values!r}, expected nested settings", SETTINGS
+        )
     hints = get_type_hints(kind)
     made = {}
     for name, value in values.items():
@@ -185,7 +189,7 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
         if origin is Literal:
             if value not in options:
                 raise UsageError(
-                    "U002", f"{key} is {value!r}, expected one of {', '.join(options)}"
+                    "U002", f"{key} is {value!r}, expected one of {', '.join(options)}", SETTINGS
                 )
             return value
         if type(None) in options:
@@ -207,7 +211,9 @@ def _coerce(value: Any, hint: Any, key: str) -> Any:
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError("U002", f"{key} is {given!r}, expected {_wanted(hint)}") from error
+        raise UsageError(
+            "U002", f"{key} is {given!r}, expected {_wanted(hint)}", SETTINGS
+        ) from error
 
 
 def _text(value: Any) -> str:

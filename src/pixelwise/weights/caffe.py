@@ -110,7 +110,11 @@ def read_caffemodel(path: Path | str) -> CaffeModel:
     with path.open("rb") as f:
         size = path.stat().st_size
         if size > MAX_FILE:
-            raise ModelError("M002", f"{path}: {size:,} bytes; a .caffemodel has at most 2 GiB")
+            raise ModelError(
+                "M002",
+                f"{path}: {size:,} bytes; a .caffemodel has at most 2 GiB",
+                "expected a file that Caffe wrote",
+            )
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     return parse_caffemodel(data, str(path))
 

@@ -24,6 +24,7 @@ from pixelwise.weights import safe
 from pixelwise.weights.sniff import expect
 
 VERSION = 1
+DAMAGED = "the file was changed or damaged after it was written; take another copy"
 KEY = "pixelwise"
 """The entry of the safetensors metadata that holds the header."""
 
@@ -126,7 +127,7 @@ def _verified(f: BinaryIO, path: Path, table: safe.Table, header: Header) -> dic
         raise ModelError(
             "M002",
             f"{path}: the checksum is {found[:12]}..., expected {told[:12]}...",
-            "the file was changed or damaged after it was written; take another copy",
+            DAMAGED,
         )
     return tensors
 
@@ -179,9 +180,9 @@ def _header(table: safe.Table, path: Path) -> Header:
     try:
         told = json.loads(table.metadata[KEY])
     except (ValueError, RecursionError) as error:
-        raise ModelError("M002", f"{path}: the header is no JSON ({error})") from error
+        raise ModelError("M002", f"{path}: the header is no JSON ({error})", DAMAGED) from error
     if not isinstance(told, dict):
-        raise ModelError("M002", f"{path}: the header is no JSON object")
+        raise ModelError("M002", f"{path}: the header is no JSON object", DAMAGED)
     version = told.get("version")
     if type(version) is int and version > VERSION:
         made_by = str(told.get("made_by", "unknown"))[:80]
@@ -236,7 +237,7 @@ def _checked(told: Mapping[str, Any], path: Path) -> Header:
     for name, valid in _CHECKS.items():
         if name not in told or not valid(told[name]):
             value = repr(told.get(name, "nothing"))[:80]
-            raise ModelError("M002", f"{path}: the header says {value} for `{name}`")
+            raise ModelError("M002", f"{path}: the header says {value} for `{name}`", DAMAGED)
     kept = {name: told[name] for name in _CHECKS}
     kept["classes"] = tuple(kept["classes"])
     kept["palette"] = tuple((r, g, b) for r, g, b in kept["palette"])

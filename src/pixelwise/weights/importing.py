@@ -31,6 +31,7 @@ from pixelwise.weights.surgery import (
 )
 
 MAX_NAMES_FILE = 4 << 20
+NAMES = "one class name a line, as UTF-8 text"
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,19 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         UsageError: no such file, no text, or no names in it.
     """
     if not path.is_file() or path.stat().st_size > MAX_NAMES_FILE:
-        raise UsageError("U002", f"{path}: expected a text file with one class name per line")
+        raise UsageError(
+            "U002", f"{path}: expected a text file with one class name per line", NAMES
+        )
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
-        raise UsageError("U002", f"{path}: class names are no UTF-8 text ({error})") from error
+        raise UsageError(
+            "U002", f"{path}: class names are no UTF-8 text ({error})", NAMES
+        ) from error
     names = [re.sub(r"^n\d{8}\s+", "", line.strip().strip("'\"")) for line in lines]
     names = [name for name in names if name]
     if not names:
-        raise UsageError("U002", f"{path}: no class names in it")
+        raise UsageError("U002", f"{path}: no class names in it", NAMES)
     return tuple(names)
 
 

@@ -106,17 +106,25 @@ def table_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
         ModelError: M040 what could not be read again.
     """
     if len(tensors) > MAX_TENSORS:
-        raise ModelError("M040", f"{len(tensors):,} tensors; at most {MAX_TENSORS:,} are stored")
+        raise ModelError(
+            "M040", f"{len(tensors):,} tensors; at most {MAX_TENSORS:,} are stored", "store fewer"
+        )
     table: dict[str, dict[str, Any]] = {}
     at = 0
     for name, tensor in _ordered(tensors):
         shown = _shown(name)
         if not _is_name(name) or name == METADATA:
-            raise ModelError("M040", f"a tensor is called `{shown}`, not storable")
+            raise ModelError("M040", f"a tensor is called `{shown}`, not storable", "rename it")
         if tensor.ndim > MAX_AXES:
-            raise ModelError("M040", f"`{shown}` has {tensor.ndim} axes; at most {MAX_AXES}")
+            raise ModelError(
+                "M040", f"`{shown}` has {tensor.ndim} axes; at most {MAX_AXES}", "reshape it"
+            )
         if tensor.dtype not in _CODES:
-            raise ModelError("M040", f"tensor `{shown}` has type {tensor.dtype}, not storable")
+            raise ModelError(
+                "M040",
+                f"tensor `{shown}` has type {tensor.dtype}, not storable",
+                "convert it to float32",
+            )
         end = at + tensor.numel() * tensor.element_size()
         shape = list(tensor.shape)
         table[name] = {"dtype": _CODES[tensor.dtype], "shape": shape, "data_offsets": [at, end]}

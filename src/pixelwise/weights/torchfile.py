@@ -150,7 +150,11 @@ def _unwrap(loaded: object, path: Path) -> tuple[dict[str, Any], list[str]]:
         notes.append(f"taken from `{inner}`" + (f"; beside it: {beside[:8]}" if beside else ""))
         loaded = loaded[inner]
     if not isinstance(loaded, Mapping) or not all(isinstance(k, str) for k in loaded):
-        raise ModelError("M002", f"{path}: holds a {type(loaded).__name__}, expected a state dict")
+        raise ModelError(
+            "M002",
+            f"{path}: holds a {type(loaded).__name__}, expected a state dict",
+            "torch.save(model.state_dict(), ...) writes one",
+        )
     found = dict(loaded)
     for prefix in _PREFIXES:
         if found and all(k.startswith(prefix) for k in found):

@@ -164,7 +164,8 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str) -> None:
         read_recipe(path)
 
 
-def test_recipes_in_the_repository_are_read() -> None:
+def test_recipes_in_the_repository_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIXELWISE_TEST_DATA", "/data")
     folder = Path(__file__).resolve().parents[3] / "recipes"
     found = sorted(folder.glob("*.yaml"))
     assert found
