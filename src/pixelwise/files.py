@@ -77,31 +77,34 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder's content: all of it appears when the block ends well, and none of it else.
 
     Args:
-        path: the folder; it may be there, and must be empty (see ``refuse_taken``).
+        path: the folder; it may be there, and must be empty (see ``refuse_taken``). One that is
+            there gets its content entry by entry, a new one all at once.
 
     Yields:
-        A hidden folder inside, to be filled.
+        A hidden folder to be filled: inside, or beside one that is not there yet.
 
     Raises:
         ResourceError: no space (R001) or no permission (R002).
     """
     new = not path.exists()
-    part = path / f"{PREFIX}{secrets.token_hex(8)}.part"
+    place = path.parent if new else path
+    part = place / f"{PREFIX}{secrets.token_hex(8)}.part"
     try:
-        for left in path.glob(f"{PREFIX}*.part"):
+        for left in place.glob(f"{PREFIX}*.part"):
             if not _in_use(left):
                 shutil.rmtree(left, ignore_errors=True)
         part.mkdir(parents=True)
         with _held(part):
             yield part
+            if new:
+                part.rename(path)
+                _sync_folder(place)
+                return
             for made in sorted(part.iterdir()):
                 made.rename(path / made.name)
         part.rmdir()
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
-        if new:
-            with suppress(OSError):
-                path.rmdir()
         if isinstance(error, OSError):
             raise write_error(path, error) from error
         raise

@@ -110,6 +110,22 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         fill(tmp_path / "there" / "b" / "c", end=True)
 
 
+def test_a_new_folder_appears_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However soon the process dies after the first of its renames."""
+    renamed = []
+    original = Path.rename
+    monkeypatch.setattr(Path, "rename", lambda p, to: (renamed.append(to), original(p, to))[1])
+    (tmp_path / "in" / ".pixelwise-dead.part").mkdir(parents=True)
+    place = tmp_path / "in" / "new"
+    with whole_folder(place) as part:
+        (part / "a").mkdir()
+        (part / "b").mkdir()
+        assert not place.exists()
+    assert renamed == [place]
+    assert names(place) == {"a", "b"}
+    assert names(tmp_path / "in") == {"new"}
+
+
 def test_a_folder_that_is_being_filled_is_taken(tmp_path: Path) -> None:
     refuse_taken(tmp_path)
     with whole_folder(tmp_path) as part:
