@@ -16,6 +16,7 @@ from pixelwise.errors import UsageError
 from pixelwise.inference.view import zoom_problem
 from pixelwise.losses.weighting import Scheme
 from pixelwise.nets.catalog import WIDEST
+from pixelwise.training.typed import bring_to_types
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,9 @@ class Optim:
     clip: float = 0.0
     """Largest norm of the whole gradient; 0 leaves it alone."""
 
+    def __post_init__(self) -> None:
+        bring_to_types(self, "optim.")
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -54,6 +58,9 @@ class Schedule:
     warmup: int = 0
     """First iterations over which the rate grows linearly from a thousandth."""
 
+    def __post_init__(self) -> None:
+        bring_to_types(self, "schedule.")
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -65,6 +72,9 @@ class Loss:
     """none, median, enet or sqrt, from the training split's pixel counts."""
     jaccard: float = 0.0
     """Factor on the soft Jaccard loss (it follows mean IU) that is added to the mean; 0: none."""
+
+    def __post_init__(self) -> None:
+        bring_to_types(self, "loss.")
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,9 @@ class Augmentation:
     """Largest turn of the colour circle, in turns."""
     rare: float = 0.0
     """Probability that a crop is centred on a pixel of a rare class."""
+
+    def __post_init__(self) -> None:
+        bring_to_types(self, "augment.")
 
 
 @dataclass(frozen=True)
@@ -165,6 +178,7 @@ class Recipe:
     """Accept a learning rate that does not fit the loss's reduction."""
 
     def __post_init__(self) -> None:
+        bring_to_types(self)
         problems = _problems(self)
         if problems:
             raise UsageError("U002", "; ".join(problems), "change it with --set key=value")

@@ -7,15 +7,14 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import yaml
 
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.files import atomic_write
 from pixelwise.training.recipe import Recipe
-
-SETTINGS = "docs/training.md lists the settings; recipe.yaml of any run has them all"
+from pixelwise.training.typed import SETTINGS, parse
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
@@ -121,9 +120,9 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             place = place.setdefault(part, {})
         if dataclasses.is_dataclass(kind):
             expected = _field_type(kind, last, key)
-            place[last] = _parse(text.strip(), expected, key)
+            place[last] = parse(text.strip(), expected, key)
         else:  # a mapping such as optim.rates: its keys are free
-            place[last] = _parse(text.strip(), float, key)
+            place[last] = parse(text.strip(), float, key)
     return from_dict(values)
 
 
@@ -154,81 +153,5 @@ def _build(kind: Any, values: Mapping[str, Any], prefix: str) -> Any:
             raise unknown_name("recipe setting", f"{prefix}{name}", _all_keys(Recipe))
         hint = hints[name]
         nested = dataclasses.is_dataclass(hint)
-        made[name] = (
-            _build(hint, value, f"{prefix}{name}.")
-            if nested
-            else _coerce(value, hint, f"{prefix}{name}")
-        )
+        made[name] = _build(hint, value, f"{prefix}{name}.") if nested else value
     return kind(**made)
-
-
-def _parse(text: str, hint: Any, key: str) -> Any:
-    """Text from the command line to what YAML would hold, e.g. 320x400 for a pair."""
-    if get_origin(hint) is Mapping:
-        raise UsageError(
-            "U002",
-            f"{key} is {text!r}, expected one setting for each of its names",
-            f"e.g. --set '{key}.score*=10'",
-        )
-    if text.lower() in ("none", "null") and type(None) in get_args(hint):
-        return None
-    if tuple in (get_origin(hint), *(get_origin(a) for a in get_args(hint))):
-        parts = text.strip("()[]").replace("x", ",").split(",")
-        return [_coerce(p.strip(), float, key) for p in parts if p.strip()]
-    return text
-
-
-def _coerce(value: Any, hint: Any, key: str) -> Any:
-    """``value`` as the type a field has; numbers may come as text (YAML reads 1e-4 as text)."""
-    options = get_args(hint)
-    origin = get_origin(hint)
-    given = value
-    if isinstance(value, str) and origin is not Literal:
-        value = _parse(value, hint, key)
-    try:
-        if origin is Literal:
-            if value not in options:
-                raise UsageError(
-                    "U002", f"{key} is {value!r}, expected one of {', '.join(options)}", SETTINGS
-                )
-            return value
-        if type(None) in options:
-            return None if value is None else _coerce(given, options[0], key)
-        if origin is tuple:
-            items = [_coerce(v, options[0], key) for v in value]
-            if Ellipsis not in options and len(items) != len(options):
-                raise ValueError
-            return tuple(items)
-        if origin is not None and origin is not Union:  # a mapping
-            return {str(k): float(v) for k, v in dict(value).items()}
-        if hint is bool:
-            return {"true": True, "false": False}[str(value).lower()]
-        if hint is str:
-            return _text(value)
-        if isinstance(value, bool) or (hint is int and float(value) != int(float(value))):
-            raise ValueError
-        return hint(float(value)) if hint is int else hint(value)
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(
-            "U002", f"{key} is {given!r}, expected {_wanted(hint)}", SETTINGS
-        ) from error
-
-
-def _text(value: Any) -> str:
-    """Text, or a number that YAML took for one; nothing is empty text."""
-    if not isinstance(value, str | int | float | None) or "\0" in str(value):
-        raise ValueError
-    return "" if value is None else str(value)
-
-
-def _wanted(hint: Any) -> str:
-    """A type as people say it."""
-    if get_origin(hint) is tuple:
-        parts = get_args(hint)
-        count = "numbers" if Ellipsis in parts else f"{len(parts)} numbers"
-        return f"{count}, as 320x400 or 0.5,2"
-    if get_origin(hint) is Mapping:
-        return "a number for each name"
-    return {int: "a whole number", float: "a number", bool: "true or false"}.get(hint, "text")
