@@ -207,7 +207,6 @@ def text_in(path: Path) -> dict[str, str]:
     """What ``write_labels`` kept in a file as text; nothing of other files."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            image.load()  # text may stand behind the pixels
             return dict(getattr(image, "text", {}))
     except (OSError, ValueError, SyntaxError):
         return {}
@@ -248,7 +247,7 @@ def to_image(array: Array) -> Image.Image:
     return Image.fromarray(array)
 
 
-def from_image(image: Any) -> NDArray[Any]:
+def array_of(image: Any) -> NDArray[Any]:
     """A PIL image as (H, W, 3) uint8; of another object what numpy makes of it."""
     if isinstance(image, Image.Image):
         return _rgb(ImageOps.exif_transpose(image), Path("the picture"))

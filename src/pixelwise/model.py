@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 Picture = Path | str | NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """A trained net, as ``load`` returns it."""
 
@@ -98,14 +98,14 @@ class Model:
     def _image(self, picture: Picture | Any) -> NDArray[np.uint8]:
         if isinstance(picture, Path | str):
             return images.read_image(Path(picture))
-        return _array(images.from_image(picture), self.predictor.channels)
+        return _array(images.array_of(picture), self.predictor.channels)
 
     def evaluate(
         self,
         data: DataSet | Path | str,
         split: str = "val",
         *,
-        keep: Path | None = None,
+        keep: Path | str | None = None,
         watch: Callable[[], object] = lambda: None,
     ) -> Evaluation:
         """Scores on a split of a data set.
@@ -119,10 +119,11 @@ class Model:
         Raises:
             ModelError: M040 the model's classes are not the data set's.
             DataError: an unreadable picture, an unknown or empty split.
+            UsageError: U003 ``keep`` holds files of the data set, or others that are no guesses.
         """
         dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
-        label = self.predictor.labels
-        return evaluate_split(label, self.classes, dataset, split, keep=keep, watch=watch)
+        label, place = self.predictor.labels, Path(keep) if keep else None
+        return evaluate_split(label, self.classes, dataset, split, keep=place, watch=watch)
 
     def shown(
         self, *, zoom: float | Sequence[float] | None = None, mirror: bool | None = None

@@ -31,13 +31,13 @@ def weights(run: Path, which: str) -> Path:
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole events; a line cut short by a crash is left out."""
+    """All whole events; a line cut short by a crash, or that is no event, is left out."""
     events = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict):
+        if isinstance(event, dict) and type(event.get("step", 0)) is int:
             events.append(event)
     return events

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from make_data import folder_set
 from pixelwise.data.dataset import DataSet
-from pixelwise.errors import DataError, ModelError, ResourceError, Stopped, UsageError
+from pixelwise.errors import DataError, ModelError, Stopped, UsageError
 from pixelwise.runfolder import read_journal
 from pixelwise.training import closing, loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
@@ -281,7 +281,9 @@ def test_what_happens_to_the_data_meanwhile_does_not_end_a_run(data, tmp_path, m
 def test_a_run_that_died_before_its_first_save_begins_a_new_journal(data, tmp_path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    (run / "journal.jsonl").write_text('{"event": "step", "step": 10, "loss": 1.0}\n')
+    lines = ['{"event": "start", "step": 0}', '{"event": "step", "step": 10, "loss": 1.0}']
+    (run / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    write_recipe(run / "recipe.yaml", recipe(data))
     loop.train(recipe(data, iterations=1), run)
     events = read_journal(run / "journal.jsonl")
     assert events[0]["event"] == "start"
@@ -295,17 +297,6 @@ def test_a_run_that_died_before_its_first_save_begins_a_new_journal(data, tmp_pa
 def test_evaluations_leave_time_to_train(before: float, after: float, due: float) -> None:
     """Every tenth of the run; an evaluation is followed by three times its own time of steps."""
     assert loop.next_validation(before, after) == pytest.approx(due)
-
-
-def test_two_trainers_cannot_share_a_folder(data, tmp_path) -> None:
-    import fcntl
-
-    run = tmp_path / "run"
-    run.mkdir()
-    with (run / ".lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(ResourceError, match="in use"):
-            loop.train(recipe(data), run)
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["other", "gone"])
@@ -369,27 +360,31 @@ def test_a_signal_in_the_last_evaluation_is_heard(data, tmp_path, monkeypatch) -
     assert (tmp_path / "run/report.html").exists()
 
 
-def test_a_run_that_came_before_the_lock_is_not_replaced(data, tmp_path, monkeypatch) -> None:
-    """Another process finishes between the first look at the folder and the lock."""
-    plan, run = recipe(data, iterations=1), tmp_path / "run"
-    original = loop._fabric
-
-    def fabric(asked: Recipe):
-        with monkeypatch.context() as patch:
-            patch.setattr(loop, "_fabric", original)
-            loop.train(plan, run)
-        return original(asked)
-
-    monkeypatch.setattr(loop, "_fabric", fabric)
-    with pytest.raises(UsageError, match="already holds a run"):
-        loop.train(plan, run)
-
-
-def test_leftovers_of_killed_saves_go(data, tmp_path) -> None:
-    plan, run = recipe(data, iterations=1), tmp_path / "run"
+def test_states_that_are_no_longer_whole_are_told_before_the_source_is_missed(
+    data, tmp_path
+) -> None:
+    source = loop.train(recipe(data, iterations=1), tmp_path / "source")
+    plan, run = recipe(data, iterations=2, weights=str(source)), tmp_path / "run"
     loop.train(plan, run)
-    left = [run / place / ".pixelwise-0.tmp" for place in ("", "weights", "state")]
-    for path in left:
-        path.write_bytes(b"half")
+    source.unlink()
+    for path in generations(run):
+        path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(ModelError, match="no state is whole") as caught:
+        loop.train(plan, run, resume=True)
+    assert caught.value.code == "M002"
+
+
+@pytest.mark.parametrize("change", ["progress", "tensors"])
+def test_a_whole_file_that_is_no_state_falls_back(data, tmp_path, caplog, change: str) -> None:
+    plan, run = recipe(data), tmp_path / "run"
+    loop.train(plan, run)
+    newest = generations(run)[-1]
+    header, tensors = load_checkpoint(newest)
+    if change == "progress":
+        header = replace(header, data={**header.data, "progress": {"odd": 1}})
+    else:
+        tensors = {name: t for name, t in tensors.items() if not name.startswith("net.")}
+    save_checkpoint(newest, tensors, header)
     loop.train(plan, run, resume=True)
-    assert not any(path.exists() for path in left)
+    assert "no state of this run" in caplog.text
+    assert "falling back" in caplog.text

@@ -17,45 +17,15 @@ from PIL import Image
 import pixelwise as pw
 from make_data import folder_set
 from pixelwise.cli.app import run
+from pixelwise.data.canonical import write_splits
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.files import write_json
-from pixelwise.runfolder import read_journal
 from pixelwise.training import loop
-from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
+from pixelwise.training.recipe import Loss, Optim
 from pixelwise.training.recipe_text import read_recipe
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = folder_set(tmp_path_factory.mktemp("data") / "set", count=16)
-    write_json(root / "classes.json", {"classes": ["sky", "grass", "road"]})
-    return root
-
-
-def recipe(data: Path, **changes) -> Recipe:
-    settings = {
-        "net": "fcn8s-tiny",
-        "width": 0.5,
-        "iterations": 60,
-        "batch": 4,
-        "threads": 1,
-        "augment": Augmentation(mirror=False),
-        "optim": Optim("adamw", lr=5e-3),
-    }
-    return Recipe(data=str(data), **(settings | changes))
-
-
-def events(run: Path, kind: str) -> list[dict]:
-    return [e for e in read_journal(run / "journal.jsonl") if e["event"] == kind]
-
-
-@pytest.fixture(scope="module")
-def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("runs") / "first"
-    loop.train(recipe(data), run)
-    return run
+from small_runs import events, recipe
 
 
 def test_it_learns_and_leaves_a_model_scores_and_a_page(finished: Path, data: Path) -> None:
@@ -72,35 +42,6 @@ def test_it_learns_and_leaves_a_model_scores_and_a_page(finished: Path, data: Pa
     header, _ = load_checkpoint(finished / "weights" / "best.safetensors")
     assert header.scores["mean_iu"] == pytest.approx(best)
     assert (finished / "environment.json").exists()
-
-
-def test_the_data_folder_itself_is_no_run_folder(data: Path) -> None:
-    before = sorted(p.name for p in data.iterdir())
-    with pytest.raises(UsageError, match="is the data itself") as caught:
-        loop.train(recipe(data), data)
-    assert caught.value.code == "U003"
-    assert sorted(p.name for p in data.iterdir()) == before
-
-
-def test_a_folder_of_other_things_is_no_run_folder(data: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis").mkdir()
-    with pytest.raises(UsageError, match="holds thesis/, which is not of a run") as caught:
-        loop.train(recipe(data, iterations=1), tmp_path)
-    assert caught.value.code == "U003"
-    assert [p.name for p in tmp_path.iterdir()] == ["thesis"]
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_a_log_may_lie_in_the_run_folder(data: Path, tmp_path: Path, resume: bool) -> None:
-    (tmp_path / "slurm.out").write_text("begun")
-    loop.train(recipe(data, iterations=1), tmp_path, resume=resume)
-    assert (tmp_path / "slurm.out").read_text() == "begun"
-
-
-def test_a_run_that_is_refused_leaves_no_folder(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="split `night`"):
-        loop.train(recipe(data, train_split="night"), tmp_path / "run")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_step_that_cannot_fit_is_refused_before_memory_is_taken(
@@ -139,34 +80,6 @@ def test_the_command_tells_a_run_as_one_json_document(
     assert told["weights"] == str(out / "weights" / "best.safetensors")
     assert told["scores"]["split"] == "val"
     assert Path(told["report"]).exists()
-
-
-def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
-    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO", "pixelwise")
-    other = folder_set(tmp_path / "other", count=6)
-    write_json(other / "classes.json", {"classes": ["a", "b", "c", "d", "e"]})
-    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
-    loop.train(plan.replace(force=True, frozen_bn=True), tmp_path / "tuned")
-    told = events(tmp_path / "tuned", "start")[0]["weights"]
-    rows = {row["target"]: row["action"] for row in told["rows"]}
-    old, new = (
-        load_checkpoint(run / "weights" / name)[1]
-        for run, name in ((finished, "best.safetensors"), (tmp_path / "tuned", "last.safetensors"))
-    )
-    scored = [name for name in new if name.startswith("score")]
-    assert scored
-    for name, tensor in new.items():
-        if name in scored:
-            assert tensor.shape[0] == 5
-            assert tensor.abs().max() < 1e-9  # zero, and one step at a rate of nothing
-            assert rows[name] != "copied"
-        else:
-            torch.testing.assert_close(tensor, old[name], msg=name)
-    assert pw.load(tmp_path / "tuned").classes == ("a", "b", "c", "d", "e")
-    assert "other classes: score_fr.bias, score_fr.weight" in caplog.text
-    assert "start anew, the rest is kept" in caplog.text
 
 
 def test_patience_ends_a_run_that_no_longer_improves(data: Path, tmp_path: Path) -> None:
@@ -267,54 +180,6 @@ def test_a_full_disk_ends_the_run_by_name_and_keeps_the_state_before(
     assert generations(tmp_path) == written
 
 
-def test_learned_upsampling_and_frozen_trunks_train_what_they_say(finished, data, tmp_path) -> None:
-    plan = recipe(data, weights=str(finished), iterations=3, freeze="trunk")
-    loop.train(plan, tmp_path / "frozen")
-    old = load_checkpoint(finished / "weights" / "best.safetensors")[1]
-    new = load_checkpoint(tmp_path / "frozen" / "weights" / "last.safetensors")[1]
-    changed = {name.partition(".")[0] for name in new if not torch.equal(new[name], old[name])}
-    assert changed
-    assert all(name.startswith("score") for name in changed)
-    with pytest.raises(UsageError, match="freeze: trunk needs weights"):
-        recipe(data, freeze="trunk")
-
-
-@pytest.mark.parametrize("names", [["road", "sky", "grass"], ["a", "b", "c"]])
-def test_as_many_other_classes_are_other_classes(
-    finished: Path, tmp_path: Path, names: list[str]
-) -> None:
-    other = folder_set(tmp_path / "other", count=6)
-    write_json(other / "classes.json", {"classes": names})
-    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
-    loop.train(plan.replace(force=True), tmp_path / "tuned")
-    told = events(tmp_path / "tuned", "start")[0]["weights"]
-    assert "start anew, the rest is kept" in told["notes"][-1]
-    new = load_checkpoint(tmp_path / "tuned/weights/last.safetensors")[1]
-    assert max(t.abs().max() for name, t in new.items() if name.startswith("score")) < 1e-9
-    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"mismatched"}
-
-
-def test_the_same_classes_keep_their_scores_and_so_do_numbers(finished: Path, tmp_path) -> None:
-    other = folder_set(tmp_path / "other", count=6)  # classes 0, 1 and 2: nobody named them
-    plan = recipe(other, weights=str(finished), iterations=1)
-    loop.train(plan, tmp_path / "tuned")
-    told = events(tmp_path / "tuned", "start")[0]["weights"]
-    assert told["notes"] == []
-    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"copied"}
-
-
-def test_learned_upsampling_of_other_classes_starts_anew(data: Path, tmp_path: Path) -> None:
-    loop.train(recipe(data, learned="all", iterations=1), tmp_path / "first")
-    other = folder_set(tmp_path / "other", count=6)
-    write_json(other / "classes.json", {"classes": ["a", "b", "c", "d"]})
-    plan = recipe(other, learned="all", iterations=1, weights=str(tmp_path / "first"))
-    loop.train(plan, tmp_path / "tuned")
-    rows = events(tmp_path / "tuned", "start")[0]["weights"]["rows"]
-    ups = {r["target"]: r["action"] for r in rows if r["target"].startswith("up")}
-    assert ups
-    assert set(ups.values()) == {"mismatched"}
-
-
 def test_batch_norm_over_one_value_is_refused_before_the_first_step(data, tmp_path) -> None:
     plan = recipe(data, batch=1, crop=(32, 32), iterations=1)
     with pytest.raises(UsageError, match=r"batch norm \S+ would see a single value") as caught:
@@ -332,16 +197,6 @@ def test_small_pictures_among_large_ones_are_seen_beforehand(data: Path, tmp_pat
             image.crop((0, 0, 20, 24)).save(root / folder / "p3.png")
     with pytest.raises(UsageError, match="1x1 from 24x24"):
         loop.train(recipe(root, batch=1, iterations=1), tmp_path / "run")
-
-
-@pytest.mark.parametrize("folder", ["images", "labels"])
-def test_the_datas_own_folders_are_no_run_folders(tmp_path: Path, folder: str) -> None:
-    root = folder_set(tmp_path / "set")
-    before = sorted((root / folder).iterdir())
-    with pytest.raises(UsageError, match="holds the data's own files") as caught:
-        loop.train(recipe(root), root / folder)
-    assert caught.value.code == "U003"
-    assert sorted((root / folder).iterdir()) == before
 
 
 def test_a_disk_that_is_full_for_the_journal_is_told_as_such(
@@ -373,3 +228,31 @@ def test_a_data_folder_of_any_name_can_be_trained_on(tmp_path: Path) -> None:
     loop.train(read_recipe(run / "recipe.yaml"), run, resume=True)
     assert events(run, "end")
     assert load_checkpoint(run / "weights/last.safetensors")[0].data["path"] == str(root)
+
+
+def test_a_small_picture_to_validate_on_is_no_batch(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", count=8)
+    for folder in ("images", "labels"):
+        with Image.open(root / folder / "p3.png") as image:
+            image.crop((0, 0, 20, 24)).save(root / folder / "p3.png")
+        for i in range(8):
+            with Image.open(root / folder / f"p{i}.png") as image:
+                large = image if i == 3 else image.resize((96, 80), Image.Resampling.NEAREST)
+                large.save(root / folder / f"p{i}.png")
+    write_splits(root / "splits", {"train": [f"p{i}" for i in (0, 1, 2)], "val": ["p3", "p4"]})
+    loop.train(recipe(root, batch=1, iterations=1), tmp_path / "run")
+
+
+def test_frozen_trunks_may_see_single_values(finished: Path, data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, weights=str(finished), freeze="trunk", batch=1, crop=(32, 32))
+    loop.train(plan.replace(iterations=1), tmp_path / "run")
+
+
+def test_guesses_of_earlier_weights_do_not_stay(data: Path, tmp_path: Path) -> None:
+    plan = recipe(data, iterations=1)
+    loop.train(plan, tmp_path / "run")
+    stale = tmp_path / "run/evaluation/guesses/stale.png"
+    stale.write_bytes(b"")
+    loop.train(plan, tmp_path / "run", resume=True)
+    assert not stale.exists()
+    assert len(list(stale.parent.iterdir())) > 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import signal
@@ -33,7 +32,7 @@ from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, 
 from pixelwise.files import write_error
 
 SHOWN_HINTS = 5  # for different kinds of problems
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF)  # a stdout that takes no more
+PRINTERS = {"cli", "rich", "typer", "click"}  # packages that write to stdout
 SHOWN = 20  # problems of one error that are printed; --json has all of them
 
 app = typer.Typer(
@@ -91,6 +90,12 @@ def run(arguments: list[str]) -> int:
     return code
 
 
+def _of_stdout(error: OSError) -> bool:
+    """Whether those who print were the last to be called; the system does not name stdout."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return bool(PRINTERS.intersection(Path(last.filename).parts))
+
+
 def _say_no_more() -> None:
     """What is still to be written to stdout goes nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -115,8 +120,8 @@ def _outcome(arguments: list[str]) -> int:
         hint = "smaller pictures, a smaller batch or crop"
         return _told(ResourceError("R003", "not enough memory", hint), as_json=as_json)
     except OSError as error:
-        if isinstance(error, BrokenPipeError) or (error.filename is None and error.errno in FULL):
-            raise  # of stdout: files have names, and are written by ``files``
+        if isinstance(error, BrokenPipeError) or _of_stdout(error):
+            raise
         return _told(_bug(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug
         return _told(_bug(error), as_json=as_json)

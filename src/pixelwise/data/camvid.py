@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pixelwise.data import splits
 from pixelwise.data.class_files import described
-from pixelwise.data.classes import numbered
+from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import listed_items, partners, read_list, without_empty
 from pixelwise.data.sample import Item
@@ -26,6 +26,7 @@ from pixelwise.errors import DataError
 from pixelwise.labels import CAMVID_CLASSES, CAMVID_PALETTE, VOID
 
 VOID_VALUE = 11
+VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore")
 PARTS = ("train", "val", "test")
 
 
@@ -57,7 +58,7 @@ def open_layout(root: Path) -> DataSet:
         else:
             found[part] = tuple(items.values())
     given = without_empty(root, found, problems)
-    class_map = described(root) or numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
+    class_map = _classes(root)
     first = _labelled(root)[0]
     evidence = f"folders {first}/ and {first}annot/, as in SegNet's CamVid"
     return DataSet(
@@ -68,6 +69,19 @@ def open_layout(root: Path) -> DataSet:
         given | own_splits(given.get("train", ())),
         problems=tuple(problems),
     )
+
+
+def _classes(root: Path) -> ClassMap:
+    """CamVid's, or the folder's own names; 11 is void unless ``classes.json`` has it otherwise."""
+    own = described(root)
+    if own is None:
+        return numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
+    names = own.classes
+    if len(names) == VOID_VALUE + 1 and names[VOID_VALUE].lower() in VOID_NAMES:
+        names = names[:VOID_VALUE]
+    if (root / "classes.json").exists() or len(names) > VOID_VALUE:
+        return own
+    return numbered(names, void=(VOID_VALUE, VOID))
 
 
 def sequence(name: str) -> str:

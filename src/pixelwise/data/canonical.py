@@ -23,6 +23,7 @@ from pixelwise.data.listing import (
     partners,
     raise_all,
     read_list,
+    refuse_unlistable,
     without_empty,
     write_list,
 )
@@ -103,6 +104,9 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
     refuse_taken(out)
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
+    lists = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    for name, names in lists.items():
+        refuse_unlistable(out / "splits" / f"{name}.txt", names)
     with whole_folder(out) as place:
         problems = []
         for item in dataset.all_items():
@@ -112,7 +116,6 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
                 problems.append(error)
             watch()
         raise_all(dataset.root, problems)
-        lists = {s: [i.name for i in items] for s, items in dataset.splits.items()}
         write_splits(place / "splits", lists)
         source = f"{dataset.layout} {dataset.root}"
         write_description(place, dataset.classes, dataset.palette, source)

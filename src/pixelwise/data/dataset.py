@@ -81,6 +81,12 @@ class DataSet:
         unique = {item.name: item for items in self.splits.values() for item in items}
         return tuple(unique[name] for name in sorted(unique))
 
+    @property
+    def folders(self) -> frozenset[Path]:
+        """Where its pictures and label maps lie, as resolved paths."""
+        files = (p for i in self.all_items() for p in (i.image, i.labels))
+        return frozenset(p.parent.resolve() for p in files)
+
     def fingerprint(self, *splits: str) -> str:
         """A short hash over what labels mean, and over the files of splits (all, or those named).
 

@@ -32,6 +32,8 @@ class Inspection:
     """Split to the counts of its samples that could be read."""
     sizes: Counter[tuple[int, int]]
     """(height, width) to pictures."""
+    sizes_in: Mapping[str, Counter[tuple[int, int]]]
+    """The same by split."""
     problems: tuple[DataError, ...]
     """Training refuses while there is one."""
     warnings: tuple[str, ...]
@@ -127,8 +129,12 @@ def inspect(
     needed = splits or ("train", "val")  # the labels of a test split may be withheld
     problems += _nothing_labelled(dataset, {s: c for s, c in counted.items() if s in needed})
     sizes = Counter(s.size for s in seen.values() if s.size)
+    sizes_in = {
+        split: Counter(size for i in members if (size := seen[i.name].size))
+        for split, members in chosen.items()
+    }
     warnings = _warnings(dataset, counted, seen)
-    return Inspection(dataset, counted, sizes, tuple(problems), tuple(warnings))
+    return Inspection(dataset, counted, sizes, sizes_in, tuple(problems), tuple(warnings))
 
 
 def _table(dataset: DataSet, rows: Sequence[Counts]) -> NDArray[np.int64]:

@@ -131,6 +131,26 @@ def lists_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*.txt") if not p.name.startswith("."))
 
 
+def refuse_unlistable(path: Path, names: Sequence[str]) -> None:
+    """Before anything is written.
+
+    Args:
+        path: of the list.
+        names: of its lines.
+
+    Raises:
+        DataError: D034 names that ``read_list`` would not give back, all of them.
+    """
+    problems = [
+        DataError("D034", f"{path}: {name!a} cannot stand on a line of its own", "rename it")
+        for name in names
+        if name.splitlines() != [name.strip()]
+        or Path(name).name != name
+        or name != name.encode("utf-8", "replace").decode()
+    ]
+    raise_all(path, problems)
+
+
 def write_list(path: Path, names: Sequence[str]) -> None:
     """A list file, one name a line.
 
@@ -138,12 +158,7 @@ def write_list(path: Path, names: Sequence[str]) -> None:
         DataError: D034 names that ``read_list`` would not give back, all of them.
         ResourceError: R001, R002 it cannot be written.
     """
-    problems = [
-        DataError("D034", f"{path}: {name!a} cannot stand on a line of its own", "rename it")
-        for name in names
-        if name.splitlines() != [name.strip()] or not name.isprintable()
-    ]
-    raise_all(path, problems)
+    refuse_unlistable(path, names)
     atomic_write(path, "".join(f"{name}\n" for name in names))
 
 

@@ -19,7 +19,9 @@ from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
 
 Labels = npt.NDArray[Any]
-ADD = "add it, or score a part: --stems LIST"
+ADD = "add it, or score a part: --list FILE"
+MOST = 1024
+"""Classes that the largest value may stand for; more take a table of their square."""
 NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
 
 
@@ -118,6 +120,9 @@ def class_names(
         message = f"{truth}: no class but 0 occurs beside void (255), so the score would be 1"
         hint = "map masks of 0 and 255 to 0 and 1 first, or say --classes 1 if that is meant"
         raise DataError("D012", message, hint)
+    if largest >= MOST:
+        told = f"{truth}: the largest value is {largest:,}, expected a class below {MOST:,}"
+        raise DataError("D012", told, f"--ignore {largest} if it is void, else --classes N")
     return tuple(str(i) for i in range(largest + 1))
 
 

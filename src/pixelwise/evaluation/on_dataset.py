@@ -75,8 +75,7 @@ def _place(keep: Path, item: Item) -> Path:
 def _refuse_taken(keep: Path, dataset: DataSet, items: Sequence[Item]) -> None:
     """Truth and pictures are not overwritten with guesses, nor anything else that is not ours."""
     hint = "choose a new folder"
-    theirs = {p.parent.resolve() for i in dataset.all_items() for p in (i.image, i.labels)}
-    if keep.resolve() in theirs:
+    if keep.resolve() in dataset.folders:
         raise UsageError("U003", f"{keep} holds files of {dataset.root} itself", hint)
     for path in (_place(keep, item) for item in items):
         if path.exists() and text_in(path).get(MADE_BY) != MAKER:

@@ -16,6 +16,6 @@ def is_predictions(folder: Path) -> bool:
     """Whether an earlier ``predict`` wrote ``folder``."""
     try:
         told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(told, dict) and told.get("made_by") == MAKER

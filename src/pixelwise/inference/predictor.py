@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -185,9 +185,9 @@ class Predictor:
         """Evaluation mode, no gradients, the precision asked for; training mode comes back."""
         training = [m for m in self.net.modules() if m.training]
         self.net.eval()
-        half: Any = nullcontext()
-        if self.precision == "bf16":
-            half = torch.autocast(self.device.type, dtype=torch.bfloat16)
+        # Switched off too: what the caller has switched on would change the answer silently.
+        bf16 = self.precision == "bf16"
+        half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16)
         try:
             with torch.inference_mode(), half:
                 yield

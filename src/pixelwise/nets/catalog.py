@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.nets import googlenet, mobilenet, resnet
@@ -137,7 +137,7 @@ def spec(name: str, **options: Any) -> Net:
             raise UsageError(
                 "U002", f"{name} has no option {option}", f"options: {', '.join(known)}"
             )
-        if option in ("classes", "channels") and (not isinstance(value, int) or value < 1):
+        if option in ("classes", "channels") and not _is_count(value):
             raise UsageError(
                 "U002",
                 f"{option} is {value!r}, expected a whole number of at least 1",
@@ -160,3 +160,8 @@ def build(name: str, **options: Any) -> Network:
     from pixelwise.nets.module import Network
 
     return Network(spec(name, **options))
+
+
+def _is_count(value: object) -> bool:
+    """A whole number of at least 1, Python's or numpy's."""
+    return isinstance(value, SupportsIndex) and type(value) is not bool and int(value) >= 1

@@ -41,6 +41,7 @@ class Network(nn.Module):
         for layer in records(net).values():
             if layer.inputs:
                 self.add_module(layer.name, make(layer, net.given_channels(layer)))
+        self.float()  # whatever the process's default is: checkpoints and exactness count on it
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the output of the last layer."""
@@ -84,10 +85,11 @@ def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:
     with torch.device("meta"):
         module = Network(net)
     module.load_state_dict(dict(tensors), assign=True)
-    for name, layer in records(net).items():
-        buffers = module.get_submodule(name).buffers() if layer.inputs else ()
-        if any(b.is_meta for b in buffers):  # computed from the record, in no state dict
-            module.add_module(name, make(layer, net.given_channels(layer)))
+    with torch.device("cpu"):
+        for name, layer in records(net).items():
+            buffers = module.get_submodule(name).buffers() if layer.inputs else ()
+            if any(b.is_meta for b in buffers):  # computed from the record, in no state dict
+                module.add_module(name, make(layer, net.given_channels(layer)))
     return module.eval()
 
 

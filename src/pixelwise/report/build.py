@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from pixelwise.report.markup import Markup, join, tag
 from pixelwise.report.matrix import matrix
 from pixelwise.report.page import head, page
 from pixelwise.report.tables import classes, headline, legend, protocols, recipe
+
+STRANGE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What comes of files in a run folder that someone else has written or changed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ def build(run: Path, *, dataset: DataSet | None = None) -> Path:
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
     """Everything the page is made of, apart from the pictures."""
     if not folder.is_dir():
-        raise ModelError("M001", f"{folder} does not exist", "give a run folder")
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise ModelError("M001", f"{folder} {what}", "give a run folder")
     notes: list[str] = []
     values = _recipe(folder / runfolder.RECIPE, notes)
     events = _journal(folder / runfolder.JOURNAL, notes)
@@ -73,19 +78,33 @@ def render(run: Run) -> str:
     names = _class_names(run)
     colours = colours_for(len(names), run.dataset.palette if run.dataset else ())
     notes = list(run.notes)
+
+    def part(name: str, make: Callable[[], Markup | None]) -> Markup | None:
+        """A part of the page; what a strange file makes impossible becomes a note."""
+        try:
+            return make()
+        except STRANGE as error:
+            notes.append(f"{name} cannot be shown ({type(error).__name__}: {str(error)[:80]})")
+            return None
+
+    def confusions() -> Markup | None:
+        counts = np.array(run.scores.get("confusion") or [], np.int64)
+        return matrix(counts, names) if counts.any() else None
+
+    title, histories = _title(run), partial(class_histories, run.events, len(names))
+    top = part("the head", lambda: head(run, title)) or tag("header", tag("h1", title))
     parts: list[Markup | None] = []
     if run.scores:
-        parts.append(headline(run.scores))
-        parts.append(protocols(run.scores))
-    parts.append(_pictures(run, names, colours, notes))
-    parts.append(curves(run.events))
+        parts.append(part("the scores", lambda: headline(run.scores)))
+        parts.append(part("the protocols", lambda: protocols(run.scores)))
+    parts.append(part("the images", lambda: _pictures(run, names, colours, notes)))
+    parts.append(part("the curves", lambda: curves(run.events)))
     if run.scores:
-        parts.append(classes(run.scores, colours, class_histories(run.events, len(names))))
-        counts = np.array(run.scores.get("confusion") or [], np.int64)
-        parts.append(matrix(counts, names) if counts.any() else None)
+        parts.append(part("the classes", lambda: classes(run.scores, colours, histories())))
+        parts.append(part("the confusions", confusions))
     if run.recipe:
-        parts.append(recipe(run.recipe, run.environment))
-    return page(_title(run), join([head(run, _title(run)), _remarks(run.events, notes), parts]))
+        parts.append(part("the recipe", lambda: recipe(run.recipe, run.environment)))
+    return page(title, join([top, _remarks(run.events, notes), parts]))
 
 
 def _pictures(
@@ -130,7 +149,7 @@ def _recipe(path: Path, notes: list[str]) -> dict[str, Any]:
     except FileNotFoundError:
         notes.append("recipe.yaml is missing: what was trained is not known")
         return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         notes.append(f"recipe.yaml cannot be read: {str(error).splitlines()[0]}")
         return {}
     return values if isinstance(values, dict) else {}
@@ -150,7 +169,7 @@ def _json(path: Path, notes: list[str]) -> dict[str, Any]:
     except FileNotFoundError:
         notes.append("not evaluated yet: evaluation/scores.json is missing")
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         notes.append(f"{path.name} cannot be read: {error}")
         return {}
     return values if isinstance(values, dict) else {}
@@ -162,14 +181,15 @@ def _dataset(values: Mapping[str, Any], notes: list[str]) -> DataSet | None:
         return None
     try:
         return open_dataset(Path(str(place)))
-    except PixelwiseError as error:
-        notes.append(f"no images: the data cannot be opened ({error})")
+    except (PixelwiseError, OSError, ValueError) as error:
+        notes.append(f"no images: the data cannot be opened ({str(error)[:300]})")
         return None
 
 
 def _class_names(run: Run) -> list[str]:
-    if run.scores.get("classes"):
-        return [str(name) for name in run.scores["classes"]]
+    told = run.scores.get("classes")
+    if isinstance(told, list) and told:
+        return [str(name) for name in told]
     if run.dataset:
         return list(run.dataset.classes)
     return []

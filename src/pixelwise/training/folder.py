@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
 from pixelwise.files import write_error
-from pixelwise.runfolder import JOURNAL, RECIPE, WEIGHTS
+from pixelwise.runfolder import JOURNAL, RECIPE, REPORT, WEIGHTS, read_journal
 from pixelwise.training.recipe import LENGTHS, Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
 from pixelwise.training.state import generations
@@ -85,6 +85,19 @@ def _foreign_folder(run: Path) -> Path | None:
     return next(iter(inside), None)
 
 
+def _refuse_others_files(run: Path) -> None:
+    """A recipe that someone wrote into the folder is no run's, nor is a journal without a start."""
+    if generations(run) or (run / WEIGHTS).exists():
+        return
+    journal = run / JOURNAL
+    if journal.is_file() and any(e.get("event") == "start" for e in read_journal(journal)):
+        return
+    for name in (RECIPE, JOURNAL, REPORT):
+        if (run / name).exists():
+            told = f"{run / name} exists and is not of a run"
+            raise UsageError("U003", told, "choose a new folder: -o runs/first")
+
+
 def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
     """Refuse to mix two runs in a folder; a resumed run must be the one that was begun.
 
@@ -99,6 +112,7 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
         raise UsageError("U002", "the recipe names no data", "data: FOLDER, in the recipe")
     if run.resolve() == Path(recipe.data).resolve():
         raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
+    _refuse_others_files(run)
     known = run / RECIPE
     if resume and known.exists():
         begun = read_recipe(known)

@@ -219,7 +219,7 @@ def gather(
         gaps,
         check,
         fingerprint,
-        tuple(inspected.sizes),
+        tuple(inspected.sizes_in[recipe.train_split]),
     )
 
 

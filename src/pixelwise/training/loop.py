@@ -13,6 +13,7 @@ import shlex
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from pixelwise import allocator, runfolder, signals
 from pixelwise.errors import NumericalError, Stopped
 from pixelwise.files import remove_leftovers
 from pixelwise.inference import memory
-from pixelwise.training import processes
+from pixelwise.training import processes, surroundings
 from pixelwise.training.closing import close
 from pixelwise.training.folder import claim, resumable, run_lock
 from pixelwise.training.journal import Journal
@@ -61,7 +62,7 @@ def train(
         DataError: anything wrong with the data, before the first step.
         NumericalError: a loss that is not finite (N001), a collapsed net (N002).
         ResourceError: R002, R007 the folder, R003 memory, R010 another process of the run is gone.
-        Stopped: a signal came; the state was saved.
+        Stopped: a signal came; the state was saved, or nothing was begun yet.
     """
     import torch
 
@@ -77,6 +78,7 @@ def train(
         processes.together(fabric),
         resumable(),
         allocator.freed_memory_kept(),
+        surroundings.left_out(fabric.device),
     ):
         if fabric.global_rank == 0:  # once more: another run may have come before the lock
             claim(recipe, run, resume=resume)
@@ -85,12 +87,17 @@ def train(
             run,
             fabric,
             resume=resume,
-            watch=lambda: caught.refuse("stopped while the data was read", AGAIN),
+            watch=partial(_stop_reading, fabric, caught),
         )
         first = fabric.global_rank == 0
         journal = Journal(run if first else None)
         watch = watch if first and watch else unwatched
         return _Run(setup, run, journal, watch, caught).go(resume=resume)
+
+
+def _stop_reading(fabric: Any, caught: signals.Caught) -> None:
+    if fabric.world_size == 1:  # several decide together, once they step
+        caught.refuse("stopped while the data was read", AGAIN)
 
 
 def _fabric(recipe: Recipe) -> Any:
@@ -222,8 +229,8 @@ class _Run:
     def _start(self) -> None:
         s = self.setup
         self.journal.rewind(-1)  # of a run that died before its first save
-        self._write_recipe()
         self.journal.write("start", step=0, **s.found.facts(str(s.fabric.device)))
+        self._write_recipe()
         for text in s.found.notes:
             log.info("%s", text)
         for text in s.found.warnings:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,7 +15,7 @@ import yaml
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.files import atomic_write
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.typed import SETTINGS, parse
+from pixelwise.training.typed import SETTINGS, coerce
 
 
 def as_dict(recipe: Recipe) -> dict[str, Any]:
@@ -79,7 +80,11 @@ class _Loader(yaml.SafeLoader):
     """YAML without code, which refuses a name that stands twice: the last one would win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        names = [
+            key.value
+            for key, _ in node.value
+            if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")
+        ]
         twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
         if twice is not None:
             raise ValueError(f"`{twice}` stands twice (line {node.start_mark.line + 1} and after)")
@@ -88,15 +93,15 @@ class _Loader(yaml.SafeLoader):
 
 def _without_variables(recipe: Path, text: str) -> str:
     """A path in a recipe with the values of the variables that it names."""
-    if Path(text).exists():  # a folder may be called $HOME
-        return text
-    found = os.path.expandvars(text)
-    unset = re.search(r"\$(\w+|\{\w+\})", found)
+    with suppress(OSError):
+        if Path(text).exists():  # a folder may be called $HOME
+            return text
+    named = (name.strip("{}") for name in re.findall(r"\$(\w+|\{\w+\})", text))
+    unset = next((name for name in named if name not in os.environ), None)
     if unset:
-        name = unset.group(1).strip("{}")
-        told = f"{recipe}: {text} names the variable {name}, which is not set"
-        raise UsageError("U002", told, f"export {name}=/where/it/is")
-    return found
+        told = f"{recipe}: {text} names the variable {unset}, which is not set"
+        raise UsageError("U002", told, f"export {unset}=/where/it/is")
+    return os.path.expandvars(text)
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
@@ -119,10 +124,10 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             kind = _field_type(kind, part, key)
             place = place.setdefault(part, {})
         if dataclasses.is_dataclass(kind):
-            expected = _field_type(kind, last, key)
-            place[last] = parse(text.strip(), expected, key)
+            _field_type(kind, last, key)
+            place[last] = text.strip()
         else:  # a mapping such as optim.rates: its keys are free
-            place[last] = parse(text.strip(), float, key)
+            place[last] = coerce(text.strip(), float, key)
     return from_dict(values)
 
 

@@ -98,8 +98,7 @@ def prepare(
         ResourceError: R003 a step would not fit into memory.
     """
     found = gather(recipe, begun_with(run) if resume else None, watch=watch)
-    items = found.dataset.all_items()
-    if run.resolve() in {p.parent.resolve() for i in items for p in (i.image, i.labels)}:
+    if run.resolve() in found.dataset.folders:
         raise UsageError("U003", f"{run} holds the data's own files", "choose another -o")
     made = optimizer(found.net, recipe)
     trained = {n.rpartition(".")[0] for n, p in found.net.named_parameters() if p.requires_grad}

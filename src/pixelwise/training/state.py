@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +73,19 @@ def generations(run: Path) -> list[Path]:
 
 
 def begun_with(run: Path) -> Header | None:
-    """What the run's states say of its net, classes and preprocessing; None without a state."""
-    for path in reversed(generations(run)):
+    """What the run's states say of its net, classes and preprocessing; None without a state.
+
+    Raises:
+        ModelError: M002 no state has a header that can be read.
+    """
+    found, failures = generations(run), []
+    for path in reversed(found):
         try:
             return read_header(path)
-        except ModelError as error:  # ``load_state`` tells it
-            log.debug("%s", error)
+        except ModelError as error:
+            failures.append(str(error))
+    if found:
+        raise _none_whole(run, failures)
     return None
 
 
@@ -106,14 +114,16 @@ def load_state(
     for path in reversed(found):
         try:
             stored, tensors = load_checkpoint(path)
+            _refuse_other_data(stored, header, run)
+            return _restored(path, stored, tensors, net, optimizer, average)
         except ModelError as error:
             failures.append(str(error))
             log.warning("%s; falling back to the state before it", error)
-            continue
-        _refuse_other_data(stored, header, run)
-        _restore(tensors, net, optimizer, average)
-        return Progress(**stored.data["progress"])
-    raise ModelError("M002", f"{run}: no state is whole: {'; '.join(failures)}", "start anew")
+    raise _none_whole(run, failures)
+
+
+def _none_whole(run: Path, failures: Sequence[str]) -> ModelError:
+    return ModelError("M002", f"{run}: no state is whole: {'; '.join(failures)}", "start anew")
 
 
 def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
@@ -129,6 +139,30 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
             f"{now.data.get('path')} is not what {run} was begun with: {what}",
             "bring the data back, or begin another run: -o NEW",
         )
+
+
+def _restored(
+    path: Path,
+    stored: Header,
+    tensors: dict[str, Tensor],
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None,
+) -> Progress:
+    """A whole file may still hold something else.
+
+    Raises:
+        ModelError: M002 it is no state of this run.
+    """
+    try:
+        progress = Progress(**stored.data["progress"])
+        _restore(tensors, net, optimizer, average)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise ModelError(
+            "M002", f"{path}: no state of this run ({reason})", "start anew"
+        ) from error
+    return progress
 
 
 def _restore(

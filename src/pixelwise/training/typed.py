@@ -90,7 +90,8 @@ def _text(value: Any) -> str:
     """Text, a path, or a number that YAML took for one; nothing is empty text."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str | int | float | None) or "\0" in str(value):
+    known = isinstance(value, str | int | float | None) and not isinstance(value, bool)
+    if not known or "\0" in str(value):
         raise ValueError
     return "" if value is None else str(value)
 

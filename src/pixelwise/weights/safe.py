@@ -86,7 +86,7 @@ def read_data(
     """The tensors one by one; every byte also goes into ``digest`` when there is one."""
     f.seek(table.data_at)
     for entry in table.entries:
-        tensor = torch.empty(entry.shape, dtype=entry.dtype)
+        tensor = torch.empty(entry.shape, dtype=entry.dtype, device="cpu")
         view = memoryview(_bytes(tensor))
         filled = 0
         while filled < len(view):

@@ -17,7 +17,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.layouts import open_dataset
 from pixelwise.data.scenes import FEWEST, make_scenes
 from pixelwise.errors import UsageError, hxw
-from pixelwise.files import write_json
+from pixelwise.files import atomic_write, write_json
 from pixelwise.inference.predictor import Predictor
 from pixelwise.nets import catalog
 from pixelwise.runfolder import REPORT
@@ -97,7 +97,7 @@ def run(
     trained = model.load(best)
     found = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
     picture = _picture(trained, dataset, out / PICTURE)
-    report = shutil.copyfile(out / RUN / REPORT, out / REPORT)
+    report = atomic_write(out / REPORT, (out / RUN / REPORT).read_bytes())
     done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / RUN))
     write_json(out / MARK, {"made_by": MAKER, **done.as_dict()})
     return done
@@ -109,6 +109,9 @@ def _clear(out: Path) -> None:
         raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
     if out.exists() and any(out.iterdir()) and not _is_demo(out):
         raise UsageError("U003", f"{out} is not empty and holds no demo", "choose another -o")
+    link = next((f for f in (SCENES, RUN, PREDICTIONS) if (out / f).is_symlink()), None)
+    if link:
+        raise UsageError("U003", f"{out / link} is a link, and no demo's", "choose another -o")
     write_json(out / MARK, {"made_by": MAKER, "state": "begun"})
     for folder in (SCENES, RUN, PREDICTIONS):
         if (out / folder).exists():

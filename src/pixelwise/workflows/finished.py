@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def read(out: Path, name: str) -> Record:
         kinds = {kind: dict(files) for kind, files in told["kinds"].items()}
         areas = {str(c): float(a) for c, a in told["areas"].items()} if "areas" in told else None
         return Record(dict(told["made_from"]), kinds, areas)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Record()
 
 
@@ -64,7 +64,8 @@ def missing(out: Path, known: Record, wanted: Sequence[str]) -> tuple[str, ...]:
 
     def there(kind: str) -> bool:
         files = known.kinds.get(kind, {})
-        return bool(files) and all(_whole(out / path, files[path]) for path in files)
+        whole = (_inside(out / path, out) and _whole(out / path, files[path]) for path in files)
+        return bool(files) and all(whole)
 
     return tuple(kind for kind in wanted if not there(kind))
 
@@ -73,7 +74,7 @@ def altered(out: Path, files: Mapping[str, str]) -> Path | None:
     """The first of these files that is there and that someone changed since it was recorded."""
     for recorded, total in files.items():
         path = out / recorded
-        if total and _inside(path, out) and path.is_file() and not _whole(path, total):
+        if total and _inside(path, out) and not _whole(path, total):
             return path
     return None
 
@@ -139,8 +140,11 @@ def _write(out: Path, name: str, known: Record) -> None:
 
 
 def _inside(path: Path, out: Path) -> bool:
-    return path.resolve().is_relative_to(out.resolve())
+    """Whether it is a file in the folder; what a record names may be anything."""
+    with suppress(OSError, ValueError):  # names that no file can have
+        return path.resolve().is_relative_to(out.resolve()) and path.is_file()
+    return False
 
 
 def _whole(path: Path, total: object) -> bool:
-    return path.is_file() and sha256(path) == total
+    return sha256(path) == total

@@ -20,6 +20,7 @@ from pixelwise.inference.outputs import is_predictions
 PHOTOS = {".jpg", ".jpeg"}
 """Suffixes that no label map has, whatever its name ends in."""
 DESCRIPTION, PICTURES = canonical.NAME, "images"
+OF_SCENES = {"depth", "geometric"}
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
 
@@ -99,8 +100,8 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
             continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         beside = label_folders(folders)
-        if DESCRIPTION in files and PICTURES in folders:  # a data set of our own
-            beside = set(folders) - {PICTURES}
+        if DESCRIPTION in files and PICTURES in folders:  # made scenes have more
+            beside |= OF_SCENES.intersection(folders)
         left_out += [f"{here / name} holds label maps or the like" for name in sorted(beside)]
         folders[:] = [f for f in folders if f not in beside]
         shown = [here / name for name in sorted(files) if not name.startswith(".")]

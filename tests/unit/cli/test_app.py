@@ -255,13 +255,6 @@ def test_any_terminal_gets_an_answer(surroundings: dict[str, str]) -> None:
             json.loads(told.stdout)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shell")
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    command = f"set -o pipefail; {sys.executable} -m pixelwise nets vgg16 --json | head -1"
-    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "{\n", "")
-
-
 COMMANDS = (
     "",
     "demo",
@@ -379,19 +372,3 @@ def test_doctor_names_packages_and_devices(capsys: Out) -> None:
 
 def test_pixels_differ_between_seeds() -> None:
     assert not np.array_equal(pixels(seed=0), pixels(seed=1))
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("arguments", ["nets", "nets --json", "nets vgg16", "--help"])
-def test_a_stdout_that_takes_no_more_is_told(arguments: str) -> None:
-    command = [sys.executable, "-m", "pixelwise", *arguments.split()]
-    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 5, done.stderr
-    assert done.stderr.startswith("error R001: standard output: no space left")
-
-
-def test_a_closed_stdout_is_nothing_to_stumble_over() -> None:
-    command = f"{sys.executable} -m pixelwise nets vgg16 >&-"
-    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")

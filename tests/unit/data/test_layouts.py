@@ -14,6 +14,7 @@ from pixelwise.data.canonical import convert, write_splits
 from pixelwise.data.layouts import open_dataset
 from pixelwise.data.statistics import statistics
 from pixelwise.errors import DataError, UsageError
+from pixelwise.labels import CAMVID_CLASSES
 from problems import told
 
 
@@ -243,13 +244,30 @@ def test_0_and_another_mark_are_not_guessed(tmp_path: Path, value: int) -> None:
     assert len(open_dataset(root).classes) == value + 1
 
 
-def test_camvids_folders_may_have_other_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["a", "b", "c"], 3),
+        ([*CAMVID_CLASSES], 11),
+        ([*CAMVID_CLASSES, "Void"], 11),
+        ([*CAMVID_CLASSES, "animal"], 12),
+    ],
+)
+def test_camvids_folders_may_have_other_classes(
+    tmp_path: Path, names: list[str], classes: int
+) -> None:
     root = camvid_set(tmp_path / "c")
-    (root / "classes.json").write_text('{"classes": ["a", "b", "c"], "ignore": [11]}')
-    assert open_dataset(root).classes == ("a", "b", "c")
+    (root / "classes.txt").write_text("\n".join(names))
+    dataset = open_dataset(root)
+    assert dataset.classes == tuple(names[:classes])
+    labels = dataset.read(dataset.items("test")[0]).labels
+    assert set(labels[0, :5].tolist()) == {255 if classes < 12 else 11}
+    (root / "classes.json").write_text('{"classes": ["x", "y", "z"], "ignore": [11]}')
+    (root / "classes.txt").unlink()
+    assert open_dataset(root).classes == ("x", "y", "z")
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.v2.png", "a"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.v2.png", "a", "3.04\u202fPM", "a\u00a0b", "👩‍💻"])
 def test_names_that_look_like_files_are_listed_and_found(tmp_path: Path, name: str) -> None:
     root = folder_set(tmp_path / "d", 4)
     for folder in ("images", "labels"):
@@ -270,6 +288,15 @@ def test_names_that_no_list_can_hold_are_refused(tmp_path: Path, name: str) -> N
         write_splits(tmp_path / "splits", {"train": ["b", name]})
     assert caught.value.code == "D034"
     assert not (tmp_path / "splits").exists()
+
+
+def test_a_conversion_that_could_not_be_listed_writes_nothing(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    for folder in ("images", "labels"):
+        (root / folder / "p0.png").rename(root / folder / "p0 .png")
+    with pytest.raises(DataError, match=r"out/splits/\w+\.txt: 'p0 ' cannot stand"):
+        convert(open_dataset(root), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_hidden_lists_are_no_splits(tmp_path: Path) -> None:

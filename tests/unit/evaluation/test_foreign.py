@@ -196,6 +196,25 @@ def test_a_list_restricts_both_folders(folders: tuple[Path, Path], tmp_path: Pat
     assert len(caught.value.problems) == 2  # neither guess nor truth of z
 
 
+def test_a_mark_in_a_foreign_mask_is_no_class(folders: tuple[Path, Path]) -> None:
+    guesses, truth = folders
+    marked = np.array(Image.open(truth / "a.png")).astype(np.uint16)
+    marked[0, 0] = 65535
+    Image.fromarray(marked).save(truth / "a.png")
+    with pytest.raises(DataError, match="the largest value is 65,535") as caught:
+        score_folders(guesses, truth)
+    assert caught.value.hint.startswith("--ignore 65535 ")
+    assert score_folders(guesses, truth, ignore=[65535]).names
+
+
+def test_what_is_missing_may_be_left_out_by_a_list(folders: tuple[Path, Path]) -> None:
+    guesses, truth = folders
+    (guesses / "a.png").unlink()
+    with pytest.raises(DataError) as caught:
+        match(guesses, truth)
+    assert "--list" in caught.value.hint
+
+
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("0001.v2\n/x/0002.v3.png\n")
     assert read_names(tmp_path / "list.txt") == ("0001.v2", "0002.v3.png")

@@ -206,3 +206,38 @@ def test_the_command_prints_the_path(run: Path) -> None:
     assert result.stdout.strip() == str(run / "report.html")
     document = json.loads(CliRunner().invoke(app, [str(run), "--json"]).stdout)
     assert document == {"report": str(run / "report.html")}
+
+
+STRANGE = {
+    "journal.jsonl": [
+        '{"event": "step", "step": "x", "loss": 1}',
+        '{"event": "validate", "mean_iu": 0.5}',
+        '{"event": "validate", "step": 1, "mean_iu": "high"}',
+        '{"event": "start", "parameters": "many"}',
+        "[" * 100_000,
+        '{"event": "step", "step": 1, "seconds": [1]}',
+    ],
+    "evaluation/scores.json": [
+        '{"per_image": [{"name": "a", "mean_iu": 1, "pixel_accuracy": 1, "odd": 2}]}',
+        '{"confusion": [[1]], "classes": ["a", "b"]}',
+        '{"intervals": "x", "mean_iu": 1}',
+        '{"mean_iu": ' + "9" * 400 + "}",
+        '{"classes": 5, "per_class": 7, "protocols": [1]}',
+        "[" * 100_000,
+    ],
+    "recipe.yaml": ["a: &a [*a]", "data: " + "d" * 5000, "? [a]\n: 1", "x: 2024-01-01", "[" * 5000],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(n, t) for n, texts in STRANGE.items() for t in texts], ids=str.__len__
+)
+def test_files_that_are_strange_become_notes(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "recipe.yaml").write_text("net: fcn8s-tiny\n")
+    (tmp_path / name).write_text(text)
+    if name == "recipe.yaml":  # of a run, more than that
+        (tmp_path / "journal.jsonl").write_text('{"event": "start", "step": 0}\n')
+    page = build(tmp_path).read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>\n")

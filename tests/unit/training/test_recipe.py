@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from pixelwise.errors import UsageError
-from pixelwise.training.recipe import Augmentation, Optim, Recipe
+from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
 from pixelwise.training.recipe_text import (
     as_dict,
     from_dict,
@@ -224,9 +225,51 @@ def test_what_yaml_can_get_wrong_is_told_with_the_file(
     assert told in str(caught.value)
 
 
-def test_merged_keys_may_be_changed(tmp_path: Path) -> None:
-    text = "optim: &base {lr: 1, momentum: 0.5}\nschedule: {name: step}"
-    assert read_recipe(yaml_of(tmp_path, text)).optim.lr == 1
-    text = "x-: 1"
-    with pytest.raises(UsageError, match="x-"):
-        read_recipe(yaml_of(tmp_path, text))
+def test_real_merges_are_read(tmp_path: Path) -> None:
+    text = "optim: {<<: {lr: 1, momentum: 0.5}, lr: 2}"
+    recipe = read_recipe(yaml_of(tmp_path, text))
+    assert (recipe.optim.lr, recipe.optim.momentum) == (2, 0.5)
+    with pytest.raises(UsageError, match="`lr` stands twice"):
+        read_recipe(yaml_of(tmp_path, "optim: {<<: {momentum: 0.5}, lr: 2, lr: 3}"))
+
+
+def test_paths_of_any_length_and_variables_with_dollars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(f"data: {'d' * 5000}\n")
+    assert read_recipe(path).data == "d" * 5000
+    monkeypatch.setenv("DD", "/x/a$b")
+    path.write_text("data: $DD/y\n")
+    assert read_recipe(path).data == "/x/a$b/y"
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Optim(name="SGD"), "optim.name is 'SGD', expected one of sgd, adamw"),
+        (lambda: Schedule(name="Poly"), "schedule.name is 'Poly'"),
+        (lambda: Loss(reduction="Mean"), "loss.reduction is 'Mean'"),
+        (lambda: Recipe(precision="BF16"), "precision is 'BF16'"),
+        (lambda: Recipe(frozen_bn="maybe"), "frozen_bn is 'maybe', expected true or false"),
+        (lambda: Recipe(seed=1.5), "seed is 1.5, expected a whole number"),
+        (lambda: Recipe(crop=48), "crop is 48, expected 2 numbers"),
+        (lambda: Recipe(optim={"lr": 1}), "optim is {'lr': 1}, expected nested settings"),
+        (lambda: Recipe(val_split=False), "val_split is False, expected text"),
+        (lambda: Augmentation(scale=(1, "x")), "augment.scale"),
+    ],
+)
+def test_recipes_made_in_python_are_checked_too(make, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        make()
+    assert told in str(caught.value)
+
+
+def test_recipes_made_in_python_take_what_has_one_meaning(tmp_path: Path) -> None:
+    recipe = Recipe(
+        data=tmp_path, seed=np.int64(3), width=np.float32(0.25), iterations="20", batch=2.0
+    )
+    assert (recipe.data, recipe.seed, recipe.iterations) == (str(tmp_path), 3, 20)
+    assert [type(v) for v in (recipe.seed, recipe.width, recipe.batch)] == [int, float, int]
+    write_recipe(tmp_path / "r.yaml", recipe)
+    assert read_recipe(tmp_path / "r.yaml") == recipe

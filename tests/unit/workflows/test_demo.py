@@ -98,3 +98,15 @@ def test_a_link_to_a_folder_will_do(tmp_path: Path) -> None:
         with pytest.raises(Begun):
             begin(tmp_path / "demo")
     assert (tmp_path / "disk" / demo.MARK).exists()
+
+
+def test_a_link_among_the_parts_is_refused_before_anything_is_removed(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    out.mkdir()
+    earlier(out)
+    (tmp_path / "elsewhere").mkdir()
+    (out / "run").rename(tmp_path / "elsewhere/run")
+    (out / "run").symlink_to(tmp_path / "elsewhere/run")
+    with pytest.raises(UsageError, match="is a link"):
+        begin(out)
+    assert (out / "scenes/images/a.png").exists()

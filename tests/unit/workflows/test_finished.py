@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pixelwise import model as models
+from pixelwise.files import sha256
 from pixelwise.workflows import finished
 from predictions import contents, predict
 from small_model import photo
@@ -217,3 +218,20 @@ def test_two_that_make_other_kinds_of_one_picture_are_both_remembered(
         made = list(pool.map(lambda kind: predict(model, one, out, kind), ("labels", "overlay")))
     assert [done.made for done in made] == [1, 1]
     assert set(read(out, "p0").kinds) == {"labels", "overlay"}
+
+
+def test_a_record_of_files_outside_proves_nothing(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out)
+    place = out / ".pixelwise/p0.json"
+    told = json.loads(place.read_text())
+    (out / "p0.png").rename(tmp_path / "elsewhere.png")
+    for name in ("../elsewhere.png", str(tmp_path / "elsewhere.png"), "a\0b", "x" * 5000):
+        total = sha256(tmp_path / "elsewhere.png")
+        place.write_text(json.dumps({**told, "kinds": {"labels": {name: total}}}))
+        (out / "p0.png").unlink(missing_ok=True)
+        assert predict(model, photos, out).made == 1
+        assert (out / "p0.png").exists()
+    assert (tmp_path / "elsewhere.png").exists()

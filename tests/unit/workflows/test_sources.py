@@ -127,8 +127,8 @@ def test_names_too_long_for_an_ending_are_cut_and_stay_apart(tmp_path: Path) -> 
 
 def test_of_a_data_set_the_pictures_are_taken(tmp_path: Path) -> None:
     made = {
-        "canonical": ["images/a", "labels/a", "depth/a", "geometric/a"],
-        "camvid": ["train/a", "trainannot/a", "val/b", "valannot/b"],
+        "canonical": ["images/a", "labels/a", "depth/a", "geometric/a", "holiday/a"],
+        "camvid": ["train/a", "trainannot/a", "val/b", "valannot/b", "cannot/c"],
         "voc": ["JPEGImages/a", "SegmentationClass/a", "SegmentationObject/a"],
     }
     for layout, names in made.items():
@@ -140,8 +140,8 @@ def test_of_a_data_set_the_pictures_are_taken(tmp_path: Path) -> None:
         for layout in made
     }
     assert taken == {
-        "canonical": ["images/a"],
-        "camvid": ["train/a", "val/b"],
+        "canonical": ["holiday/a", "images/a"],
+        "camvid": ["cannot/c", "train/a", "val/b"],
         "voc": ["JPEGImages/a"],
     }
 

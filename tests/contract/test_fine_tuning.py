@@ -1,0 +1,93 @@
+"""Runs that start from others: what is kept, and what begins anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import pixelwise as pw
+from make_data import folder_set
+from pixelwise.errors import UsageError
+from pixelwise.files import write_json
+from pixelwise.training import loop
+from pixelwise.training.recipe import Optim
+from pixelwise.weights.checkpoint import load_checkpoint
+from small_runs import events, recipe
+
+
+def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "pixelwise")
+    other = folder_set(tmp_path / "other", count=6)
+    write_json(other / "classes.json", {"classes": ["a", "b", "c", "d", "e"]})
+    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
+    loop.train(plan.replace(force=True, frozen_bn=True), tmp_path / "tuned")
+    told = events(tmp_path / "tuned", "start")[0]["weights"]
+    rows = {row["target"]: row["action"] for row in told["rows"]}
+    old, new = (
+        load_checkpoint(run / "weights" / name)[1]
+        for run, name in ((finished, "best.safetensors"), (tmp_path / "tuned", "last.safetensors"))
+    )
+    scored = [name for name in new if name.startswith("score")]
+    assert scored
+    for name, tensor in new.items():
+        if name in scored:
+            assert tensor.shape[0] == 5
+            assert tensor.abs().max() < 1e-9  # zero, and one step at a rate of nothing
+            assert rows[name] != "copied"
+        else:
+            torch.testing.assert_close(tensor, old[name], msg=name)
+    assert pw.load(tmp_path / "tuned").classes == ("a", "b", "c", "d", "e")
+    assert "other classes: score_fr.bias, score_fr.weight" in caplog.text
+    assert "start anew, the rest is kept" in caplog.text
+
+
+@pytest.mark.parametrize("names", [["road", "sky", "grass"], ["a", "b", "c"]])
+def test_as_many_other_classes_are_other_classes(
+    finished: Path, tmp_path: Path, names: list[str]
+) -> None:
+    other = folder_set(tmp_path / "other", count=6)
+    write_json(other / "classes.json", {"classes": names})
+    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
+    loop.train(plan.replace(force=True), tmp_path / "tuned")
+    told = events(tmp_path / "tuned", "start")[0]["weights"]
+    assert "start anew, the rest is kept" in told["notes"][-1]
+    new = load_checkpoint(tmp_path / "tuned/weights/last.safetensors")[1]
+    assert max(t.abs().max() for name, t in new.items() if name.startswith("score")) < 1e-9
+    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"mismatched"}
+
+
+def test_the_same_classes_keep_their_scores_and_so_do_numbers(finished: Path, tmp_path) -> None:
+    other = folder_set(tmp_path / "other", count=6)  # classes 0, 1 and 2: nobody named them
+    plan = recipe(other, weights=str(finished), iterations=1)
+    loop.train(plan, tmp_path / "tuned")
+    told = events(tmp_path / "tuned", "start")[0]["weights"]
+    assert told["notes"] == []
+    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"copied"}
+
+
+def test_learned_upsampling_of_other_classes_starts_anew(data: Path, tmp_path: Path) -> None:
+    loop.train(recipe(data, learned="all", iterations=1), tmp_path / "first")
+    other = folder_set(tmp_path / "other", count=6)
+    write_json(other / "classes.json", {"classes": ["a", "b", "c", "d"]})
+    plan = recipe(other, learned="all", iterations=1, weights=str(tmp_path / "first"))
+    loop.train(plan, tmp_path / "tuned")
+    rows = events(tmp_path / "tuned", "start")[0]["weights"]["rows"]
+    ups = {r["target"]: r["action"] for r in rows if r["target"].startswith("up")}
+    assert ups
+    assert set(ups.values()) == {"mismatched"}
+
+
+def test_learned_upsampling_and_frozen_trunks_train_what_they_say(finished, data, tmp_path) -> None:
+    plan = recipe(data, weights=str(finished), iterations=3, freeze="trunk")
+    loop.train(plan, tmp_path / "frozen")
+    old = load_checkpoint(finished / "weights" / "best.safetensors")[1]
+    new = load_checkpoint(tmp_path / "frozen" / "weights" / "last.safetensors")[1]
+    changed = {name.partition(".")[0] for name in new if not torch.equal(new[name], old[name])}
+    assert changed
+    assert all(name.startswith("score") for name in changed)
+    with pytest.raises(UsageError, match="freeze: trunk needs weights"):
+        recipe(data, freeze="trunk")

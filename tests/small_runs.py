@@ -1,0 +1,25 @@
+"""Whole runs in small, for tests: a recipe, and what its journal tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.runfolder import read_journal
+from pixelwise.training.recipe import Augmentation, Optim, Recipe
+
+
+def recipe(data: Path, **changes) -> Recipe:
+    settings = {
+        "net": "fcn8s-tiny",
+        "width": 0.5,
+        "iterations": 60,
+        "batch": 4,
+        "threads": 1,
+        "augment": Augmentation(mirror=False),
+        "optim": Optim("adamw", lr=5e-3),
+    }
+    return Recipe(data=str(data), **(settings | changes))
+
+
+def events(run: Path, kind: str) -> list[dict]:
+    return [e for e in read_journal(run / "journal.jsonl") if e["event"] == kind]

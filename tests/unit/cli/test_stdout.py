@@ -1,0 +1,50 @@
+"""Whoever reads what is printed may stop, or have no more room."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pixelwise.cli.app import run
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell")
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"set -o pipefail; {sys.executable} -m pixelwise nets vgg16 --json | head -1"
+    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "{\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", ["nets", "nets --json", "nets vgg16", "--help"])
+def test_a_stdout_that_takes_no_more_is_told(arguments: str) -> None:
+    command = [sys.executable, "-m", "pixelwise", *arguments.split()]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.startswith("error R001: standard output: no space left")
+
+
+def test_a_closed_stdout_is_nothing_to_stumble_over() -> None:
+    command = f"{sys.executable} -m pixelwise nets vgg16 >&-"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_system_error_that_is_not_of_stdout_is_not_called_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("pixelwise.data.layouts.open_dataset", fail)
+    assert run(["data", "inspect", "x", "--json"]) == 7
+    told = capsys.readouterr()
+    assert "standard output" not in told.err
+    assert json.loads(told.out)["code"] == "B001"
