@@ -2,7 +2,8 @@
 
 Temporary name in the same folder, fsync, rename, fsync of the folder, mode by umask. Whatever
 moment the process dies, the old file or the new one is there, never half of one. Folders that make
-sense only as a whole, such as a converted data set, are filled in hiding.
+sense only as a whole, such as a converted data set, are filled in hiding. The exception is a file
+that grows by lines, the journal: the last one may be cut short, and whoever reads it knows.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def run(arguments: list[str]) -> int:
 
     Returns:
         0 done; 1 some items failed; 2 usage; 3 data; 4 model; 5 resource; 6 numerical; 7 our bug;
-        130 / 143 interrupted after saving (``docs/errors.md``).
+        130 / 143 interrupted, what there is was saved (``docs/errors.md``).
     """
     if sys.stdout is None:  # closed by whoever called
         sys.stdout = io.StringIO()
