@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 VOID = 255
 """Not labelled: left out of losses and scores, never predicted."""
-VOID_COLOUR = (224, 224, 192)
 
 VOC_CLASSES = (
     "background",
@@ -124,7 +123,7 @@ def full_palette(palette: Image) -> Image:
         palette: (K, 3) uint8, K at most 256.
     """
     full = np.zeros((256, 3), np.uint8)
-    full[VOID] = VOID_COLOUR
+    full[VOID] = (224, 224, 192)
     full[: len(palette)] = palette
     return full
 

@@ -256,3 +256,13 @@ def test_guesses_of_earlier_weights_do_not_stay(data: Path, tmp_path: Path) -> N
     loop.train(plan, tmp_path / "run", resume=True)
     assert not stale.exists()
     assert len(list(stale.parent.iterdir())) > 0
+
+
+def test_bf16_learns_as_fp32_does(data: Path, tmp_path: Path) -> None:
+    """Weights that autocast has cast must not outlive the step that changes them."""
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        loop.train(recipe(data, iterations=40, precision=precision), tmp_path / precision)
+        losses[precision] = [e["loss"] for e in events(tmp_path / precision, "step")]
+    assert losses["fp32"][-1] < 0.7 * losses["fp32"][0]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.1)

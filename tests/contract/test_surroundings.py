@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import pixelwise as pw
+from pixelwise.errors import UsageError
 from pixelwise.training import loop
 from pixelwise.weights.checkpoint import load_checkpoint
 from small_runs import recipe
@@ -40,7 +41,7 @@ def surroundings(kind: str) -> Iterator[None]:
                 yield
 
 
-@pytest.mark.parametrize("kind", ["double", "autocast", "inference", "no gradients"])
+@pytest.mark.parametrize("kind", ["double", "inference", "no gradients"])
 def test_what_the_caller_has_switched_on_does_not_change_a_run(
     data: Path, tmp_path: Path, kind: str
 ) -> None:
@@ -67,3 +68,9 @@ def test_what_the_caller_has_switched_on_does_not_change_a_prediction(
     with surroundings(kind):
         found = model.predict(picture, probabilities=True)
     assert np.array_equal(found.probabilities, plain.probabilities)
+
+
+def test_training_within_autocast_is_refused(data: Path, tmp_path: Path) -> None:
+    with surroundings("autocast"), pytest.raises(UsageError, match=r"within torch\.autocast"):
+        loop.train(recipe(data, iterations=1), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -117,7 +117,7 @@ def _rate(steps: Sequence[Event], where: Callable[[Event], float], unit: str) ->
     line = Line("learning rate", [where(e) for e in known], rates, "main", hover=True)
     high = _above(max(rates)) or 1.0
     figure = plot("Learning rate", [line], Axes(unit, lambda v: f"{v:.3g}", (0.0, high)))
-    return _figure("Learning rate", f"{max(rates):.3g} at its highest in the journal", figure, [])
+    return _figure("Learning rate", f"highest logged {max(rates):.3g}", figure, [])
 
 
 def _figure(title: str, told: str, figure: Markup, names: Sequence[tuple[str, str]]) -> Markup:

@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from pixelwise import images
 from pixelwise.errors import PixelwiseError
-from pixelwise.labels import VOID, VOID_COLOUR, colour
+from pixelwise.labels import VOID, colour
 from pixelwise.metrics.confusion import confusion
 from pixelwise.report.markup import Markup, percent, tag
 from pixelwise.report.matrix import confusions
+from pixelwise.report.tables import HATCH_GREYS, STRIPE
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import DataSet
@@ -28,6 +29,7 @@ Colours = Sequence[tuple[int, int, int]]
 WIDEST = 480  # pixels of a thumbnail
 EACH = 4  # images at either end
 
+HATCH = np.repeat(np.array(HATCH_GREYS, np.uint8)[:, None], 3, axis=1)
 _WRONG = np.array((235, 38, 70))
 
 
@@ -89,12 +91,14 @@ def chosen(
 
 
 def paint(labels: Labels, palette: Colours) -> Rgb:
-    """Label map in its classes' colours; void, and what names no class, in void's."""
-    table = np.full((max(VOID + 1, int(labels.max(initial=0)) + 1), 3), VOID_COLOUR, np.uint8)
-    known = np.array(palette, np.uint8).reshape(-1, 3)
-    table[: len(known)] = known
-    table[VOID] = VOID_COLOUR
-    return colour(labels, table)
+    """Label map in its classes' colours; void, and what names no class, is hatched.
+
+    A plain colour would be some class's in one data set or another.
+    """
+    painted = colour(labels, np.array(palette, np.uint8).reshape(-1, 3))
+    rows, columns = np.nonzero((labels == VOID) | (labels >= len(palette)))
+    painted[rows, columns] = HATCH[(rows + columns) // STRIPE % 2]
+    return painted
 
 
 def errors(image: Rgb, truth: Labels, guess: Labels) -> Rgb:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pixelwise.labels import VOID_COLOUR
 from pixelwise.report.markup import Markup, count, percent, tag
 from pixelwise.report.plots import sparkline
+
+HATCH_GREYS = (235, 120)
+STRIPE = 3  # pixels, of the hatching that stands for void
 
 Scores = Mapping[str, Any]
 Colours = Sequence[tuple[int, int, int]]
@@ -102,7 +104,10 @@ def recipe(values: Mapping[str, Any], facts: Mapping[str, Any]) -> Markup:
 def legend(names: Sequence[str], colours: Colours) -> Markup:
     """Colour and name of every class, and of void."""
     items = [tag("li", swatch(c), n) for n, c in zip(names, colours, strict=False)]
-    items.append(tag("li", swatch(VOID_COLOUR), "void (not counted)"))
+    light, dark = (f"rgb({g} {g} {g})" for g in HATCH_GREYS)
+    stripes = f"{light} 0 {STRIPE}px, {dark} {STRIPE}px {2 * STRIPE}px"
+    hatched = f"background:repeating-linear-gradient(135deg, {stripes})"
+    items.append(tag("li", tag("i", class_="swatch", style=hatched), "void (not counted)"))
     return tag("ul", items, class_="legend")
 
 

@@ -7,22 +7,30 @@ from contextlib import contextmanager
 
 import torch
 
+from pixelwise.errors import UsageError
+
 
 @contextmanager
 def left_out(device: torch.device) -> Iterator[None]:
-    """Compute as in a fresh process: float32, with gradients, without autocast.
+    """Compute as in a fresh process: float32, with gradients.
+
+    Autocast cannot be left out: within a block of it, also one that switches it off again, torch
+    keeps the weights that it has cast until the outermost block ends, and every step would see
+    those of the first.
 
     Args:
         device: on which autocast may be on.
+
+    Raises:
+        UsageError: U002 it is.
     """
+    if torch.is_autocast_enabled(device.type):
+        told = "training was begun within torch.autocast, expected outside: the recipe says how"
+        raise UsageError("U002", told, "precision: bf16, in the recipe")
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast(device.type, enabled=False),
-        ):
+        with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
         torch.set_default_dtype(before)

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 
-from pixelwise.labels import VOID_COLOUR
 from pixelwise.report.curves import best_check, class_histories, curves
 from pixelwise.report.gallery import Shown, chosen, errors, paint, said
 from pixelwise.report.markup import Markup, count, join, percent, short, tag, text
@@ -27,6 +26,7 @@ from pixelwise.report.plots import (
     thin,
     ticks,
 )
+from pixelwise.report.tables import HATCH_GREYS
 
 
 def test_text_is_escaped_and_elements_are_not() -> None:
@@ -194,11 +194,12 @@ def test_worst_and_best_do_not_overlap() -> None:
     assert [r["name"] for r in best] == ["49", "48", "47", "46"]
 
 
-def test_labels_are_painted_in_their_colours_and_void_in_its_own() -> None:
-    painted = paint(np.array([[0, 1, 255, 7]], np.uint8), [(1, 2, 3), (4, 5, 6)])
-    void = list(VOID_COLOUR)
-    assert painted.tolist() == [[[1, 2, 3], [4, 5, 6], void, void]]
-    assert paint(np.array([[300]], np.uint16), [(1, 2, 3)]).tolist() == [[void]]
+def test_labels_are_painted_in_their_colours_and_void_is_hatched() -> None:
+    painted = paint(np.array([[0, 1, *[255] * 6, 7]], np.uint8), [(1, 2, 3), (4, 5, 6)])
+    light, dark = ([grey] * 3 for grey in HATCH_GREYS)
+    void = [light, dark, dark, dark, light, light, light]  # three by three, from the left border
+    assert painted.tolist() == [[[1, 2, 3], [4, 5, 6], *void]]
+    assert paint(np.array([[300]], np.uint16), [(1, 2, 3)]).tolist() == [[light]]
 
 
 def test_errors_are_red_void_is_dark_and_right_is_grey() -> None:
