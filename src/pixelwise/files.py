@@ -201,6 +201,15 @@ def write_json(path: Path, value: Any) -> Path:
     return atomic_write(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def maker(path: Path) -> str:
+    """What a JSON file of ours says in ``made_by``; empty for any other, or none."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    return str(told.get("made_by", "")) if isinstance(told, dict) else ""
+
+
 def plain(value: Any) -> Any:
     """``value`` as JSON can hold it: text keys, lists, and null for what is not a finite number."""
     if isinstance(value, float) and not math.isfinite(value):

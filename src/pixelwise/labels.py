@@ -161,6 +161,11 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
     return rounded
 
 
+def three_bands(image: Image) -> Image:
+    """What can be seen of a picture (H, W, C): its first three bands, or the first one as grey."""
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
 def heat_colours(level: NDArray[np.float32]) -> Image:
     """Blue, cyan, yellow, red for 0 to 1 (the look of the paper's figure 2).
 

@@ -43,6 +43,7 @@ def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
     assert pw.load(tmp_path / "tuned").classes == ("a", "b", "c", "d", "e")
     assert "other classes: score_fr.bias, score_fr.weight" in caplog.text
     assert "start anew, the rest is kept" in caplog.text
+    assert len(told["notes"]) == len(set(told["notes"])) == 1
 
 
 @pytest.mark.parametrize("names", [["road", "sky", "grass"], ["a", "b", "c"]])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.scores import title
 
 
 def demo(
@@ -27,9 +28,6 @@ def demo(
     if json:
         emit_json(found.as_dict())
         return
-    rows = [
-        (name.replace("_", " ").replace(" iu", " IU"), found.untrained[name], found.trained[name])
-        for name in found.trained
-    ]
+    rows = [(title(name), found.untrained[name], found.trained[name]) for name in found.trained]
     table("scores on scenes never seen", ("score", "untrained net", "after training"), rows)
     say(f"report:  {found.report}\npicture: {found.picture}\nmodel:   {found.run}")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
     """Print the four numbers, the classes and the chosen protocols as tables."""
     rows = [
-        (key.replace("_", " ").replace("iu", "IU"), value, _spread(found.intervals.get(key)))
+        (title(key), value, _spread(found.intervals.get(key)))
         for key, value in found.scores.as_dict().items()
     ]
     table(f"{len(found.names)} images", ("score", "value", "95 % interval over images"), rows)
@@ -44,3 +44,8 @@ def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
 
 def _spread(interval: Interval | None) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""
+
+
+def title(key: str) -> str:
+    """A score's key as people read it: mean_iu as ``mean IU``."""
+    return key.replace("_", " ").replace("iu", "IU")

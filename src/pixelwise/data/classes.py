@@ -106,8 +106,8 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     """Classes from the values that occur, where nothing describes them.
 
     Values from 0 to K-1 (and 255 as void) are taken for K classes, also where some do not occur.
-    Two values that are not 0 and 1 are refused, because two readings are possible: a mask's mark
-    (or void, if it is 255), or the number of a class.
+    0 and one value beyond 1 are refused, because two readings are possible: a mask's mark (or void,
+    if it is 255), or the number of a class.
 
     Returns:
         The map, and a sentence on what was concluded.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from pixelwise.files import maker
 
 MANIFEST = "manifest.json"
 """Marks a folder of predictions, and says which model made them."""
@@ -14,8 +15,4 @@ OVERLAY = "_overlay.jpg"
 
 def is_predictions(folder: Path) -> bool:
     """Whether an earlier ``predict`` wrote ``folder``."""
-    try:
-        told = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(told, dict) and told.get("made_by") == MAKER
+    return maker(folder / MANIFEST) == MAKER

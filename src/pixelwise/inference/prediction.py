@@ -49,17 +49,14 @@ class Prediction:
     def overlay(self) -> Image:
         """The picture under the classes' colours, with a legend, as a PIL image.
 
-        A picture of other than three channels is shown as their mean, in grey.
+        Of a picture of more channels the first three are shown, of one or two the first, in grey.
         """
         return images.to_image(self.overlay_array())
 
     def overlay_array(self) -> NDArray[np.uint8]:
         """``overlay`` as an (H', W', 3) uint8 array; the legend stands beside the picture."""
         palette = np.asarray(self.palette, np.uint8)
-        image = self.image
-        if image.shape[2] != 3:
-            image = np.repeat(image.mean(axis=2, keepdims=True).round().astype(np.uint8), 3, axis=2)
-        covered = labels.overlay(image, self.labels, palette)
+        covered = labels.overlay(labels.three_bands(self.image), self.labels, palette)
         present = [int(i) for i in np.unique(self.labels)]
         return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pixelwise import images
 from pixelwise.errors import PixelwiseError
-from pixelwise.labels import VOID, colour
+from pixelwise.labels import VOID, colour, three_bands
 from pixelwise.metrics.confusion import confusion
 from pixelwise.report.markup import Markup, percent, tag
 from pixelwise.report.matrix import confusions
@@ -124,7 +124,7 @@ def said(shown: Shown, names: Sequence[str]) -> str:
 
 
 def _card(shown: Shown, names: Sequence[str], palette: Colours) -> Markup:
-    image = _three(shown.image)
+    image = three_bands(shown.image)
     size = _thumbnail_size(image.shape[0], image.shape[1])
     truth = images.resize(shown.truth, size, method="nearest")
     guess = images.resize(shown.guess, size, method="nearest")
@@ -156,11 +156,6 @@ def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
     """(h, w) of at most ``WIDEST`` pixels on the longer side; small images stay as they are."""
     scale = min(1.0, WIDEST / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _three(image: Rgb) -> Rgb:
-    """The first three bands, or one band three times."""
-    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
 def _jpeg(image: Rgb) -> str:

@@ -158,7 +158,7 @@ def other_classes(row: Row, target: Network) -> bool:
 
 
 def with_other_classes(transplant: Transplant, target: Network) -> Transplant:
-    """The plan for a file of as many classes as the net's, which are others."""
+    """The plan for a file whose classes are others, also where they are as many as the net's."""
     bound = class_layers(target)
     reason = "other classes in the file; starts anew"
     rows = tuple(
@@ -167,7 +167,9 @@ def with_other_classes(transplant: Transplant, target: Network) -> Transplant:
         else row
         for row in transplant.rows
     )
-    return Transplant(rows, (*transplant.notes, *_begun_anew(rows, target)))
+    told = _begun_anew(transplant.rows, target)
+    kept = (note for note in transplant.notes if note not in told)
+    return Transplant(rows, (*kept, *_begun_anew(rows, target)))
 
 
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.layouts import open_dataset
 from pixelwise.data.scenes import FEWEST, make_scenes
 from pixelwise.errors import UsageError, hxw
-from pixelwise.files import atomic_write, write_json
+from pixelwise.files import atomic_write, maker, write_json
 from pixelwise.inference.predictor import Predictor
 from pixelwise.nets import catalog
 from pixelwise.runfolder import REPORT
@@ -107,7 +106,7 @@ def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
     if out.exists() and not out.is_dir():
         raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
-    if out.exists() and any(out.iterdir()) and not _is_demo(out):
+    if out.exists() and any(out.iterdir()) and maker(out / MARK) != MAKER:
         raise UsageError("U003", f"{out} is not empty and holds no demo", "choose another -o")
     link = next((f for f in (SCENES, RUN, PREDICTIONS) if (out / f).is_symlink()), None)
     if link:
@@ -118,14 +117,6 @@ def _clear(out: Path) -> None:
             shutil.rmtree(out / folder)
     for file in (PICTURE, REPORT):
         (out / file).unlink(missing_ok=True)
-
-
-def _is_demo(out: Path) -> bool:
-    try:
-        told = json.loads((out / MARK).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(told, dict) and told.get("made_by") == MAKER
 
 
 def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:

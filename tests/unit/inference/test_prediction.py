@@ -79,7 +79,7 @@ def test_a_number_may_be_numpys() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_other_than_three_channels_are_shown_in_grey(channels: int) -> None:
+def test_other_than_three_channels_are_shown_too(channels: int) -> None:
     three = made()
     image = np.broadcast_to(np.uint8(100), (4, 4, channels))
     other = replace(three, image=image)
