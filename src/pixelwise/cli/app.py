@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import typer
@@ -104,6 +106,7 @@ def _say_no_more() -> None:
 def _outcome(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
+        _refuse_empty(arguments)
         outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except TyperException as error:
@@ -125,6 +128,15 @@ def _outcome(arguments: list[str]) -> int:
         return _told(_bug(error), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: our own bug
         return _told(_bug(error), as_json=as_json)
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """An empty word, as an unset shell variable leaves it, would mean the current folder."""
+    for before, word in pairwise(("pixelwise", *arguments)):
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            where = f"after `{before}`" if not word else f"in `{word}`"
+            hint = "give a value; a shell variable that is not set is empty"
+            raise UsageError("U002", f"the argument {where} is empty", hint)
 
 
 def _told(error: PixelwiseError, *, as_json: bool) -> int:

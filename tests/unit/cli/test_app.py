@@ -88,6 +88,9 @@ def test_1_some_items_failed(model: Path, tmp_path: Path, capsys: Out) -> None:
         ["predict", "{model}", "{photo}", "-o", "{out}", "--heat", "roof"],
         ["predict", "{model}", "{photo}", "-o", "{photo}"],
         ["predict", "{model}", "{photo}", "-o", "{in}"],
+        ["predict", "{model}", "{photo}", "-o", ""],
+        ["predict", "", "{photo}", "-o", "{out}"],
+        ["predict", "{model}", "{photo}", "--out="],
         ["nets", "fcn8s-vgg61"],
         ["train", "{in}", "-o", "{out}", "--iterations", "2", "--set", "iterations=3"],
         ["train", "{in}", "-o", "{out}", "--net", "fcn8s-tiny", "--set", "net=fcn8s-vgg16"],
@@ -232,6 +235,13 @@ def test_table_cells_are_no_markup(capsys: Out) -> None:
 def test_json_of_odd_names_and_numbers(capsys: Out) -> None:
     console.emit_json({"a": float("nan"), "b": [float("inf"), 1.5], 3: "tür\udcff"})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "3": "tür\udcff"}
+
+
+def test_an_empty_word_is_told_with_its_place(capsys: Out) -> None:
+    assert run(["demo", "-o", ""]) == 2
+    assert "error U002: the argument after `-o` is empty\n" in capsys.readouterr().err
+    assert run(["demo", "--out="]) == 2
+    assert "error U002: the argument in `--out=` is empty\n" in capsys.readouterr().err
 
 
 # -- surroundings -----------------------------------------------------------------------------
