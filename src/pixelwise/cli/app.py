@@ -59,7 +59,7 @@ app.command("doctor")(doctor.doctor)
 
 @app.callback(invoke_without_command=True)
 def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version."),
+    version: bool = typer.Option(False, "--version", help="print the version"),
 ) -> None:
     if version:
         sys.stdout.write(f"pixelwise {__version__}\n")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say, table
+from pixelwise.cli.options import DataPath, Json, NewFolder
 from pixelwise.errors import hxw
 
 if TYPE_CHECKING:
@@ -20,12 +21,9 @@ prepare = typer.Typer(no_args_is_help=True, help="From a published form to the c
 app.add_typer(make, name="make")
 app.add_typer(prepare, name="prepare")
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="data folder")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
-
 
 @app.command("inspect")
-def inspect_data(data: Data, json: Json = False) -> None:
+def inspect_data(data: DataPath, json: Json = False) -> None:
     """Read every file: layout, classes, sizes, splits, and every problem by file.
 
     Exits 3 when training would refuse the data, 0 when there are only warnings.
@@ -66,7 +64,7 @@ def _print(found: Inspection) -> None:
 
 @app.command("stats")
 def stats(
-    data: Data,
+    data: DataPath,
     split: Annotated[str, typer.Option(help="split to count")] = "train",
     json: Json = False,
 ) -> None:
@@ -92,7 +90,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 @app.command("split")
 def split_data(
-    data: Data,
+    data: DataPath,
     held: Annotated[float, typer.Option(help="share of pictures to hold out")] = 0.2,
     seed: Annotated[int, typer.Option(help="another seed, another split")] = 0,
     json: Json = False,
@@ -123,9 +121,7 @@ def split_data(
 
 
 @app.command("convert")
-def convert_data(
-    data: Data, out: Annotated[Path, typer.Argument(help="new folder")], json: Json = False
-) -> None:
+def convert_data(data: DataPath, out: NewFolder, json: Json = False) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
     _convert(data, out, json=json)
 
@@ -133,7 +129,7 @@ def convert_data(
 @prepare.command("camvid")
 def prepare_camvid(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="CamVid as SegNet published it")],
-    out: Annotated[Path, typer.Argument(help="new folder")],
+    out: NewFolder,
     json: Json = False,
 ) -> None:
     """CamVid with its own splits and ours by sequence, in the canonical layout."""
@@ -164,7 +160,7 @@ def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
 
 @make.command("scenes")
 def make_scenes(
-    out: Annotated[Path, typer.Argument(help="new folder")],
+    out: NewFolder,
     count: Annotated[int, typer.Option(help="how many")] = 200,
     size: Annotated[str, typer.Option(metavar="HxW", help="of the pictures")] = "96x128",
     seed: Annotated[int, typer.Option(help="another seed, other scenes")] = 0,

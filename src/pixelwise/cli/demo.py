@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.options import Json
 from pixelwise.cli.scores import title
 
 
@@ -16,7 +17,7 @@ def demo(
     minutes: Annotated[float, typer.Option(help="training time")] = 2.5,
     images: Annotated[int, typer.Option(help="scenes to make")] = 200,
     seed: Annotated[int, typer.Option(help="of scenes and training")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: Json = False,
 ) -> None:
     """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
     from pixelwise.allocator import freed_memory_kept

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from pixelwise.cli.console import emit_json, table
+from pixelwise.cli.options import Json
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: Json = False,
 ) -> None:
     """Show the environment, the devices, and what each missing extra would add."""
     from pixelwise.workflows.doctor import examine

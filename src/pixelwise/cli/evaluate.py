@@ -8,33 +8,43 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.options import (
+    DataPath,
+    Device,
+    Json,
+    Mirror,
+    ModelPath,
+    Precision,
+    Protocols,
+    Threads,
+    Zoom,
+)
 from pixelwise.cli.scores import show
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="data folder")],
+    model: ModelPath,
+    data: DataPath,
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
-    protocol: Annotated[str, typer.Option(help="names of protocols, or all")] = "paper",
+    protocol: Protocols = "paper",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
-    zoom: Annotated[str, typer.Option(help="enlarge pictures; 1.25,1.75: the mean")] = "",
-    mirror: Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")] = False,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "fp32",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    zoom: Zoom = "",
+    mirror: Mirror = False,
+    precision: Precision = "fp32",
+    device: Device = "auto",
+    threads: Threads = 0,
+    json: Json = False,
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
-    from pixelwise import model as models
     from pixelwise.allocator import freed_memory_kept
-    from pixelwise.cli.running import parse_numbers, use_threads
+    from pixelwise.cli.running import load_model
     from pixelwise.data.layouts import open_dataset
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
-    use_threads(threads)
-    loaded = models.load(model, device=device, precision=precision)
-    loaded = loaded.shown(zoom=parse_numbers("--zoom", zoom), mirror=mirror or None)
+    loaded = load_model(
+        model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
+    )
     dataset = open_dataset(data)
     count = len(dataset.items(split))
     with progress(f"evaluating {split}", count) as advance, freed_memory_kept():

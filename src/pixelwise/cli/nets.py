@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.console import emit_json, stdout, table
+from pixelwise.cli.options import Json
 from pixelwise.cli.running import parse_size
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ _OFFSETS = (
 
 
 def nets(
-    name: Annotated[str | None, typer.Argument(help="Net to explain; none lists all.")] = None,
-    size: Annotated[str, typer.Option(help="Picture, as HxW.")] = "500x500",
-    classes: Annotated[int | None, typer.Option(help="Classes (21; classifiers 1000).")] = None,
-    channels: Annotated[int, typer.Option(help="Channels of the picture.")] = 3,
-    width: Annotated[float, typer.Option(help="Factor on the trunk's channels.")] = 1.0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="net to explain; none: all")
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="HxW", help="of the picture")] = "500x500",
+    classes: Annotated[int | None, typer.Option(help="classes (21; classifiers 1000)")] = None,
+    channels: Annotated[int, typer.Option(help="channels of the picture")] = 3,
+    width: Annotated[float, typer.Option(help="factor on the trunk's channels")] = 1.0,
+    json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
     from pixelwise.nets.catalog import entry, spec
@@ -41,11 +44,11 @@ def nets(
     if classes is not None:
         options["classes"] = classes
     if name is None:
-        _list(options, as_json=as_json)
+        _list(options, as_json=json)
         return
     height, across = parse_size(size)
     found = explain(spec(name, **options), height, across)
-    if as_json:
+    if json:
         emit_json(found.as_dict())
     else:
         _show(f"{name} at {height}x{across}: {entry(name).about}", found)

@@ -8,11 +8,12 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, say
+from pixelwise.cli.options import Json
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    json: Json = False,
 ) -> None:
     """Write RUN/report.html: curves, classes, confusions, best and worst images.
 

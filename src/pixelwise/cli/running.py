@@ -1,13 +1,30 @@
-"""What commands have in common: threads, sizes, numbers."""
+"""What commands have in common: the model they were given, threads, sizes, numbers."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pixelwise.errors import UsageError
 
+if TYPE_CHECKING:
+    from pixelwise.model import Model
 
-def use_threads(threads: int) -> None:
+
+def load_model(
+    path: Path, *, zoom: str, mirror: bool, precision: str, device: str, threads: int
+) -> Model:
+    """The model that a command was given, used as its options say."""
+    from pixelwise import model as models
+
+    zooms = parse_numbers("--zoom", zoom)
+    _use_threads(threads)
+    loaded = models.load(path, device=device, precision=precision)
+    return loaded.shown(zoom=zooms, mirror=mirror or None)
+
+
+def _use_threads(threads: int) -> None:
     """Let torch use so many CPU threads; 0 leaves its choice."""
     if threads < 0:
         raise UsageError("U002", f"--threads is {threads}, expected at least 0", "--threads 0")

@@ -8,25 +8,28 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.options import Json, Protocols
 from pixelwise.cli.scores import show
 
 
 def score(
-    guesses: Annotated[Path, typer.Argument(help="Folder of guessed label maps.")],
-    truth: Annotated[Path, typer.Argument(help="Folder of true label maps, 255 is void.")],
+    guesses: Annotated[
+        Path, typer.Argument(metavar="GUESSES", help="folder of guessed label maps")
+    ],
+    truth: Annotated[
+        Path, typer.Argument(metavar="TRUTH", help="folder of true ones; 255 is void")
+    ],
     classes: Annotated[
-        int | None, typer.Option("--classes", min=1, max=255, help="Number of classes.")
+        int | None, typer.Option("--classes", min=1, max=255, help="number of classes")
     ] = None,
     ignore: Annotated[
-        list[int] | None, typer.Option(metavar="N", help="Value of the truth that is void too.")
+        list[int] | None, typer.Option(metavar="N", help="value of the truth that is void too")
     ] = None,
-    protocol: Annotated[
-        str, typer.Option("--protocol", help="Names after commas, or `all`.")
-    ] = "paper",
+    protocol: Protocols = "paper",
     stems: Annotated[
-        Path | None, typer.Option("--list", help="File of names to score, one a line.")
+        Path | None, typer.Option("--list", help="file of names to score, one a line")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Score a folder of label maps against the truth, file by file of one name.
 

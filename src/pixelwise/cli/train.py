@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, say
+from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
 from pixelwise.runfolder import RECIPE, REPORT, STATE
 
@@ -27,9 +28,9 @@ def train(
     epochs: Annotated[float, typer.Option(help="length in passes over the data")] = 0,
     iterations: Annotated[int, typer.Option(help="length in optimizer steps")] = 0,
     minutes: Annotated[float, typer.Option(help="length in time")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "",
-    threads: Annotated[int, typer.Option(help="CPU threads; 0: all")] = 0,
+    precision: Precision = "",
+    device: Device = "",
+    threads: Threads = 0,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a recipe field")
     ] = None,
@@ -37,7 +38,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="also write RUN/tensorboard (extra)")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: Json = False,
 ) -> None:
     """Train a net; --resume goes on bit for bit.
 

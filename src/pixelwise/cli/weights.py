@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.options import Json
 
 LONGEST = 200  # characters of a fact that are shown
 
@@ -20,13 +21,15 @@ app = typer.Typer(no_args_is_help=True, help="Import weight files, or look insid
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help=".caffemodel, .safetensors, .pt or .pth")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help=".caffemodel, .safetensors, .pt or .pth")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="checkpoint to write")],
     net: Annotated[str, typer.Option(help="net to put them into; see `pixelwise nets`")] = "",
     classes: Annotated[int | None, typer.Option(min=1, help="classes, if not the file's")] = None,
     class_names: Annotated[Path | None, typer.Option(help="text file, one name per line")] = None,
     force: Annotated[bool, typer.Option("--force", help="replace the output")] = False,
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: Json = False,
 ) -> None:
     """Read a weight file and write a checkpoint; print what was copied, reshaped, dropped, missing.
 
@@ -45,9 +48,11 @@ def import_file(
 
 @app.command("show")
 def show_file(
-    file: Annotated[Path, typer.Argument(help="a weight file of any kind, or a run")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="a weight file of any kind, or a run")
+    ],
     expect_sha256: Annotated[str, typer.Option(help="fail unless the file has it")] = "",
-    json: Annotated[bool, typer.Option("--json", help="one JSON document on stdout")] = False,
+    json: Json = False,
 ) -> None:
     """List the tensors of a weight file, its checksum and, for Caffe files, every byte's use."""
     from pixelwise.weights.show import show

@@ -1,0 +1,21 @@
+"""Arguments and options that several commands take, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")]
+DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="data folder")]
+NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="new folder")]
+
+Zoom = Annotated[str, typer.Option("--zoom", help="enlarge pictures; 1.25,1.75: the mean")]
+Mirror = Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")]
+Precision = Annotated[str, typer.Option("--precision", help="fp32 or bf16")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all")]
+
+Protocols = Annotated[str, typer.Option("--protocol", help="names after commas, or all")]
+Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]
