@@ -11,8 +11,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from make_data import folder_set
@@ -28,7 +30,13 @@ from pixelwise.weights.checkpoint import load_checkpoint, save_checkpoint
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_set(tmp_path_factory.mktemp("data") / "set")
+    """With a rare class, so that what looks for one finds it."""
+    root = folder_set(tmp_path_factory.mktemp("data") / "set")
+    for path in (root / "labels").iterdir():
+        labels = np.array(Image.open(path))
+        labels[4:10, 4:10] = 3
+        Image.fromarray(labels).save(path)
+    return root
 
 
 def recipe(data: Path, **changes) -> Recipe:
@@ -43,7 +51,7 @@ def recipe(data: Path, **changes) -> Recipe:
         "save_every": 1,
         "validate_every": 3,
         "threads": 1,
-        "augment": Augmentation(mirror=True, scale=(0.7, 1.4), brightness=0.2, rare=0.3),
+        "augment": Augmentation(mirror=True, scale=(0.7, 1.4), brightness=0.2, rare=0.3, paste=0.5),
         "optim": Optim("adamw", lr=1e-3),
     }
     return Recipe(data=str(data), **(settings | changes))

@@ -21,7 +21,7 @@ from pixelwise.data.canonical import write_splits
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.files import write_json
 from pixelwise.training import loop
-from pixelwise.training.recipe import Loss, Optim
+from pixelwise.training.recipe import Augmentation, Loss, Optim
 from pixelwise.training.recipe_text import read_recipe
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint
@@ -127,6 +127,13 @@ def test_classes_that_never_occur_are_told_before_the_first_step(data, tmp_path)
     assert "`unicorn`" in warning["text"]
     found = json.loads((tmp_path / "run" / "evaluation" / "scores.json").read_text())
     assert np.isfinite(found["mean_iu"])
+
+
+def test_settings_for_rare_classes_say_when_there_are_none(data, tmp_path) -> None:
+    plan = recipe(data, iterations=1, crop=(32, 32), augment=Augmentation(paste=0.5))
+    loop.train(plan, tmp_path / "run")
+    told = [e["text"] for e in events(tmp_path / "run", "warning")]
+    assert "no class is rare here: augment.rare and augment.paste change nothing" in told
 
 
 def test_damaged_data_is_told_before_the_first_step_with_every_file(data, tmp_path) -> None:

@@ -82,6 +82,22 @@ def apply(
     return Sample(sample.name, np.ascontiguousarray(image), np.ascontiguousarray(labels))
 
 
+def paste(onto: Sample, source: Sample, classes: Sequence[int]) -> Sample:
+    """A copy of ``onto`` over which lies what is of these classes in ``source``.
+
+    Things of another picture in another place, as in copy-paste augmentation (Ghiasi et al. 2021),
+    but by class: label maps of semantic segmentation do not tell one thing from the next.
+
+    Args:
+        onto: picture (H, W, C) and labels (H, W).
+        source: another sample of the same size.
+        classes: ids; void is none.
+    """
+    chosen = np.isin(np.arange(VOID + 1), classes)[source.labels]
+    image = np.where(chosen[..., None], source.image, onto.image)
+    return Sample(onto.name, image, np.where(chosen, source.labels, onto.labels))
+
+
 def _anchor(
     labels: Array, classes: Sequence[int], rng: np.random.Generator
 ) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item, Sample
-from pixelwise.data.transforms import Augment, apply, collate
+from pixelwise.data.transforms import Augment, apply, collate, paste
 from pixelwise.training.recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
@@ -124,7 +124,14 @@ class Feed:
         """Sample ``number`` of the run, augmented by a generator of its own."""
         epoch, place = divmod(number, len(self.items))
         item = self.items[int(self._order(epoch)[place])]
-        rng = np.random.default_rng([self.recipe.seed, 1, number])
+        sample = self._changed(item, np.random.default_rng([self.recipe.seed, 1, number]))
+        rng = np.random.default_rng([self.recipe.seed, 2, number])
+        if rng.random() < self.recipe.augment.paste:
+            other = self.items[int(rng.integers(len(self.items)))]
+            sample = paste(sample, self._changed(other, rng), self.rare)
+        return sample
+
+    def _changed(self, item: Item, rng: np.random.Generator) -> Sample:
         fill = self.preprocess.mean_pixel()
         return apply(self.read(item), self.augment, rng, rare_classes=self.rare, fill=fill)
 

@@ -89,7 +89,7 @@ class Ingredients:
 
     @property
     def rare(self) -> tuple[int, ...]:
-        """Classes that a rare-class crop may be centred on."""
+        """Classes that a crop may be centred on, and that may be pasted from another."""
         share = self.counted.pixels / max(1, int(self.counted.pixels.sum()))
         limit = RARE_SHARE / len(share)
         return tuple(i for i, s in enumerate(share) if 0 < s < limit)
@@ -117,7 +117,7 @@ class Ingredients:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Classes that cannot be learned, layers that the given weights leave random."""
+        """Classes that cannot be learned, settings without effect, layers left random."""
         found = []
         pairs = zip(self.dataset.classes, self.counted.pixels, strict=True)
         listed = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
@@ -140,6 +140,8 @@ class Ingredients:
                 f"crop {hxw(crop)} is larger than every picture (at most {hxw(largest)}, enlarged "
                 f"{scale:g} times): what is beyond is void"
             )
+        if not self.rare and (self.recipe.augment.rare or self.recipe.augment.paste):
+            found.append("no class is rare here: augment.rare and augment.paste change nothing")
         if self.gaps:
             more = f", and {len(self.gaps) - 5} more" if len(self.gaps) > 5 else ""
             found.append(

@@ -97,6 +97,8 @@ class Augmentation:
     """Largest turn of the colour circle, in turns."""
     rare: float = 0.0
     """Probability that a crop is centred on a pixel of a rare class."""
+    paste: float = 0.0
+    """Probability that what is of rare classes in another crop is pasted over a crop."""
 
     def __post_init__(self) -> None:
         bring_to_types(self, "augment.")
@@ -212,6 +214,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "augment.saturation": (0, 1),
     "augment.hue": (0, 0.5),
     "augment.rare": (0, 1),
+    "augment.paste": (0, 1),
     "loss.jaccard": (0, INFINITE),
     "optim.weight_decay": (0, INFINITE),
     "optim.bias_rate": (0, INFINITE),
@@ -266,7 +269,9 @@ def _problems(r: Recipe) -> list[str]:
         r.loss.jaccard == 0 or r.loss.reduction == "mean",
         "loss.jaccard is added to a mean, expected loss.reduction mean",
     )
-    must(r.augment.rare == 0 or r.crop is not None, "augment.rare needs crop=HxW")
+    for name in ("rare", "paste"):
+        used = getattr(r.augment, name) > 0
+        must(not used or r.crop is not None, f"augment.{name} needs crop=HxW")
     must(not r.patience or bool(r.val_split), "patience needs a val_split")
     must(
         r.freeze == "none" or bool(r.weights),

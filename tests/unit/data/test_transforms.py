@@ -5,7 +5,7 @@ import pytest
 
 from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess, standard
 from pixelwise.data.sample import Sample
-from pixelwise.data.transforms import Augment, apply, collate
+from pixelwise.data.transforms import Augment, apply, collate, paste
 from pixelwise.errors import ModelError
 
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6)
@@ -110,6 +110,23 @@ def test_rare_classes_are_seen_more_often() -> None:
 
     assert hits(0.0) < 25
     assert hits(1.0) == 100
+
+
+def test_pasting_moves_labels_with_their_pixels() -> None:
+    """By hand: from the second sample 7, but neither its 3 nor its void."""
+    one = Sample(
+        "one", np.full((2, 3, 3), 10, np.uint8), np.array([[0, 1, 2], [0, 255, 2]], np.uint8)
+    )
+    source = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) + 100
+    two = Sample("two", source, np.array([[7, 3, 255], [3, 7, 7]], np.uint8))
+    found = paste(one, two, (7, 9))
+    assert found.name == "one"
+    assert found.labels.tolist() == [[7, 1, 2], [0, 7, 7]]
+    assert found.labels.dtype == found.image.dtype == np.uint8
+    assert found.image[..., 1].tolist() == [[101, 10, 10], [10, 113, 116]]
+    assert one.labels[0, 0] == 0
+    assert one.image.max() == 10
+    assert np.array_equal(paste(one, two, ()).labels, one.labels)
 
 
 def test_brightness_contrast_and_saturation_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Batches are a pure function of seed and position."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ def read(item: Item) -> Sample:
     return Sample(item.name, image, np.full(image.shape[:2], i, np.uint8))
 
 
-def feed(workers: int = 0, rank: int = 0, world: int = 1, **changes) -> Feed:
+def feed(workers: int = 0, rank: int = 0, world: int = 1, rare=(), **changes) -> Feed:
     settings = {"batch": 2, "crop": (16, 16), "augment": CHANGES, "seed": 3} | changes
-    return Feed(ITEMS, read, Recipe(workers=workers, **settings), CAFFE, rank=rank, world=world)
+    made = Recipe(workers=workers, **settings)
+    return Feed(ITEMS, read, made, CAFFE, rare=rare, rank=rank, world=world)
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -34,6 +36,30 @@ def test_reading_threads_change_nothing(workers: int) -> None:
         for step in range(6):
             for a, b in zip(plain.batch(step), threaded.batch(step), strict=True):
                 assert torch.equal(a, b)
+
+
+def test_pasting_changes_what_is_pasted_over_and_nothing_else() -> None:
+    """Each picture is of one class, so a crop of two classes is one that was pasted over."""
+    wide = replace(CHANGES, scale=(0.2, 0.4))  # pictures smaller than the crop leave room
+    plain = feed(augment=wide)
+    pasted = feed(augment=replace(wide, paste=1.0), rare=(2,))
+    threaded = feed(3, augment=replace(wide, paste=1.0), rare=(2,))
+    never = feed(augment=replace(wide, paste=1.0))
+    mixed = 0
+    with threaded:
+        for step in range(30):
+            before, after = plain.batch(step), pasted.batch(step)
+            new = after[1] != before[1]
+            assert set(after[1][new].tolist()) <= {2}
+            changed = (after[0] != before[0]).any(1)
+            assert not (changed & (after[1] != 2)).any()
+            mixed += bool(new.any())
+            for a, b, c, d in zip(
+                after, threaded.batch(step), before, never.batch(step), strict=True
+            ):
+                assert torch.equal(a, b)
+                assert torch.equal(c, d)
+    assert mixed > 5
 
 
 def test_any_step_can_be_made_again_alone() -> None:

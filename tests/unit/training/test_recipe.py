@@ -127,6 +127,15 @@ def test_scaled_batches_need_a_crop() -> None:
     assert Recipe(batch=1, augment=Augmentation(scale=(0.5, 2.0))).batch == 1
 
 
+@pytest.mark.parametrize("name", ["rare", "paste"])
+def test_what_looks_for_rare_classes_needs_a_crop(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"augment\.{name} needs crop=HxW"):
+        Recipe(augment=Augmentation(**{name: 0.5}))
+    with pytest.raises(UsageError, match=rf"augment\.{name} is 1\.5, expected 0 to 1"):
+        Recipe(crop=(32, 32), augment=Augmentation(**{name: 1.5}))
+    assert Recipe(crop=(32, 32), augment=Augmentation(**{name: 0.5})).crop == (32, 32)
+
+
 def test_variables_in_paths_are_put_in_or_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
