@@ -20,7 +20,7 @@ def score(
         Path, typer.Argument(metavar="TRUTH", help="folder of true ones; 255 is void")
     ],
     classes: Annotated[
-        int | None, typer.Option("--classes", min=1, max=255, help="number of classes")
+        int | None, typer.Option("--classes", min=1, max=1024, help="number of classes")
     ] = None,
     ignore: Annotated[
         list[int] | None, typer.Option(metavar="N", help="value of the truth that is void too")

@@ -56,7 +56,7 @@ class Schedule:
     factor: float = 0.1
     """Of step."""
     warmup: int = 0
-    """First iterations over which the rate grows linearly from a thousandth."""
+    """First iterations, n of them, over which the rate grows linearly from one nth."""
 
     def __post_init__(self) -> None:
         bring_to_types(self, "schedule.")
@@ -153,7 +153,7 @@ class Recipe:
     frozen_bn: bool = False
     """Batch norm keeps its stored statistics (small batches, pretrained trunks)."""
     learned: Literal["none", "inner", "all"] = "none"
-    """Upsampling layers that are trained."""
+    """Upsampling that is trained: none (the releases), inner (the paper: all but the last), all."""
     width: float = 1.0
     """Factor on the net's channels."""
     precision: Literal["fp32", "bf16"] = "fp32"

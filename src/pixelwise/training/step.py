@@ -127,8 +127,8 @@ class Stepper:
                 "N001",
                 f"step {step + 1}: the {what} is not finite (loss {loss:g}, "
                 f"gradient norm {norm:g}, lr {lr:g}, loss.reduction {self.recipe.loss.reduction})",
-                "lower the rate: --set optim.lr=..., add --set schedule.warmup=100 or "
-                "--set optim.clip=1; the last saved state is finite",
+                "begin a new run with a lower rate, --set optim.lr=..., with "
+                "--set schedule.warmup=100 or with --set optim.clip=1",
             )
         if clip and norm > clip:
             torch.nn.utils.clip_grads_with_norm_(trained, clip, torch.tensor(norm))
