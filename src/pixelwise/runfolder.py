@@ -33,7 +33,8 @@ def weights(run: Path, which: str) -> Path:
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """All whole events; a line cut short by a crash, or that is no event, is left out."""
     events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    # Not splitlines(), which also splits at separators that a name in an event may hold.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):

@@ -133,7 +133,7 @@ def _outcome(arguments: list[str]) -> int:
 def _refuse_empty(arguments: Sequence[str]) -> None:
     """An empty word, as an unset shell variable leaves it, would mean the current folder."""
     for before, word in pairwise(("pixelwise", *arguments)):
-        if not word or re.fullmatch(r"--[a-z-]+=", word):
+        if not word or re.fullmatch(r"--[a-z0-9-]+=", word):
             where = f"after `{before}`" if not word else f"in `{word}`"
             hint = "give a value; a shell variable that is not set is empty"
             raise UsageError("U002", f"the argument {where} is empty", hint)

@@ -90,11 +90,16 @@ def sequence(name: str) -> str:
 
 
 def own_splits(train: tuple[Item, ...]) -> dict[str, tuple[Item, ...]]:
-    """``fit``, ``held``, ``most``, ``heads``; those that would be empty are left out."""
+    """``fit``, ``held``, ``most``, ``heads``; a pair of which one would be empty is left out."""
     dusk = sorted(i.name for i in train if i.group == "0001TP")
     late = set(dusk[len(dusk) // 2 :])
-    held = tuple(i for i in train if i.group == "0006R0" or i.name in late)
-    fit = tuple(i for i in train if i not in held)
+    unseen = {i.name for i in train if i.group == "0006R0" or i.name in late}
+    held = tuple(i for i in train if i.name in unseen)
+    fit = tuple(i for i in train if i.name not in unseen)
     most, heads = splits.heads(train, 0.08, gap=1)
-    own = {"fit": fit, "held": held, "most": most, "heads": heads}
-    return {name: items for name, items in own.items() if items}
+    own: dict[str, tuple[Item, ...]] = {}
+    if fit and held:
+        own |= {"fit": fit, "held": held}
+    if most and heads:
+        own |= {"most": most, "heads": heads}
+    return own

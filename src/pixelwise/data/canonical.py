@@ -44,7 +44,7 @@ def recognise(root: Path) -> bool:
 
 def open_layout(root: Path) -> DataSet:
     """The data set; its splits are drawn where splits/ holds no list."""
-    class_map = parsed(root / NAME, _class_map, FORM)
+    class_map = described(root / NAME)
     problems: list[DataError] = []
     pairs = partners(root / "images", root / "labels", problems)
     items = {i.name: i for i in pairs}
@@ -54,6 +54,15 @@ def open_layout(root: Path) -> DataSet:
     notes = () if lists else (splits.told(given),)
     evidence = f"{NAME} beside images/ and labels/"
     return DataSet(root, "canonical", evidence, class_map, given, notes, not lists, tuple(problems))
+
+
+def described(path: Path) -> ClassMap:
+    """The classes that a ``dataset.json`` names.
+
+    Raises:
+        DataError: D034 it is malformed, with what was expected.
+    """
+    return parsed(path, _class_map, FORM)
 
 
 def _class_map(told: dict[str, Any]) -> ClassMap:
@@ -86,8 +95,10 @@ def write_splits(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
     """``<name>.txt`` for each split.
 
     Raises:
-        DataError: D034 a picture's name that cannot be listed.
+        DataError: D034 a picture's name that cannot be listed; nothing was written.
     """
+    for name, names in lists.items():
+        refuse_unlistable(folder / f"{name}.txt", names)
     for name, names in lists.items():
         write_list(folder / f"{name}.txt", names)
 

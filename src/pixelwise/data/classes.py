@@ -42,6 +42,11 @@ class ClassMap:
         if twice:
             raise DataError("D034", f"class `{twice[0]}` stands there twice", "rename one of them")
 
+    @property
+    def void(self) -> frozenset[int]:
+        """Raw values that count for nothing."""
+        return frozenset(raw for raw, label in self.values.items() if label == VOID)
+
     def read(self, path: Path) -> NDArray[np.uint8]:
         """A label map as class ids.
 
@@ -73,7 +78,8 @@ class ClassMap:
             "D012",
             f"{path}: value {shown} names no class ({int(where.sum())} px, first at "
             f"x={column} y={row}; expected {_spans(self.values)})",
-            "name each such value in classes.json, or list it there under `ignore`",
+            "name each such value in classes.json (or dataset.json), or list it there under "
+            "`ignore`",
         )
 
     def _by_colour(self, path: Path) -> NDArray[np.uint8]:

@@ -47,13 +47,14 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
     Args:
         images: folder of pictures.
         labels: folder of label maps; the same one, if these are known by their endings.
-        problems: gets a D031 for each picture or label map without a partner.
+        problems: gets a D031 for each picture or label map without a partner, a D030 where one
+            has several.
     """
     if images == labels:
         found = by_stem(pictures(images), problems)
         masks = marked(found.keys())
         left = {stem: path for stem, path in found.items() if stem not in masks}
-        right = {stem.removesuffix(end_of(stem)): found[stem] for stem in masks}
+        right = _by_picture(found, masks, problems)
         end = end_of(min(masks, default=""))
     else:
         left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
@@ -63,6 +64,25 @@ def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item
     problems += [_alone(left[s], f"label map {labels / s}{end}.png") for s in bare]
     problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
     return [Item(s, left[s], right[s]) for s in sorted(left.keys() & right.keys())]
+
+
+def _by_picture(
+    found: Mapping[str, Path], masks: Set[str], problems: list[DataError]
+) -> dict[str, Path]:
+    """Stem of a picture to its label map; of several none is the right one."""
+    right: dict[str, Path] = {}
+    for mask in sorted(masks):
+        stem = mask.removesuffix(end_of(mask))
+        if stem in right:
+            problems.append(
+                DataError(
+                    "D030",
+                    f"{right[stem]} and {found[mask]} are both label maps of {found[stem].name}",
+                    "move one of them away",
+                )
+            )
+        right[stem] = found[mask]
+    return right
 
 
 def end_of(stem: str) -> str:

@@ -51,7 +51,7 @@ def heads(
 
     Args:
         items: of sequences; names sort by time.
-        share: of each group to hold out, at least one item.
+        share: of each group to hold out, at least one item; nothing of a group of one.
         gap: items after the held ones that are in neither part: neighbours look alike.
 
     Returns:
@@ -59,9 +59,11 @@ def heads(
     """
     fit: list[Item] = []
     held: list[Item] = []
-    for group in sorted({i.group for i in items}):
-        members = sorted((i for i in items if i.group == group), key=lambda i: i.name)
-        count = max(1, round(share * len(members)))
+    groups: dict[str, list[Item]] = {}
+    for item in sorted(items, key=lambda i: i.name):
+        groups.setdefault(item.group, []).append(item)
+    for _, members in sorted(groups.items()):
+        count = max(1, round(share * len(members))) if len(members) > 1 else 0
         held += members[:count]
-        fit += members[count + gap :]
+        fit += members[count + gap if count else 0 :]
     return tuple(fit), tuple(held)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data.class_files import names_in, parsed
+from pixelwise.data import canonical
+from pixelwise.data.classes import ClassMap
 from pixelwise.data.listing import by_stem, known_name, pictures, raise_all, read_list
 from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
@@ -80,15 +81,16 @@ def score_folders(
     Args:
         guesses: folder of guessed label maps.
         truth: folder of true label maps, or a data set in the canonical layout.
-        classes: names, or how many; by default ``dataset.json`` beside the truth, else one more
-            than the largest value in either folder (void aside).
+        classes: names, or how many; by default those of the truth's ``dataset.json``, else one
+            more than the largest value in either folder (void aside).
         stems: score these only.
-        ignore: values of the truth that are void, beside 255.
+        ignore: values of the truth that are void, beside 255 and what that file ignores.
         advance: called after each file pair that was read.
     """
     matches = match(guesses, truth, stems)
-    void = frozenset((VOID, *ignore))
-    names = class_names(matches, truth, classes, void=void)
+    told = _described(truth) if classes is None else None
+    void = frozenset((VOID, *ignore)) | (told.void if told else frozenset())
+    names = told.classes if told else _class_names(matches, truth, classes, void)
     problems: list[DataError] = []
     pairs = _read_pairs(matches, len(names), void, problems, advance)
     try:
@@ -100,21 +102,22 @@ def score_folders(
     return found
 
 
-def class_names(
-    matches: Sequence[Match],
-    truth: Path,
-    classes: Sequence[str] | int | None,
-    *,
-    void: Set[int] = frozenset((VOID,)),
+def _described(truth: Path) -> ClassMap | None:
+    """What the ``dataset.json`` says that is the truth's own: beside it only for ``labels/``."""
+    truth = truth.absolute()
+    places = [truth, truth.parent] if truth.name == "labels" else [truth]
+    found = (place / canonical.NAME for place in places)
+    return next((canonical.described(path) for path in found if path.is_file()), None)
+
+
+def _class_names(
+    matches: Sequence[Match], truth: Path, classes: Sequence[str] | int | None, void: Set[int]
 ) -> tuple[str, ...]:
-    """Class names as given, as ``dataset.json`` says, or numbers up to the largest value found."""
+    """Class names as given, or numbers up to the largest value found."""
     if isinstance(classes, int):
         return tuple(str(i) for i in range(classes))
     if classes is not None:
         return tuple(classes)
-    for place in (truth / "dataset.json", truth.parent / "dataset.json"):
-        if place.is_file():
-            return parsed(place, _names, '{"classes": [...]}, or give --classes N')
     largest = _largest(matches, void)
     if not largest:
         message = f"{truth}: no class but 0 occurs beside void (255), so the score would be 1"
@@ -124,10 +127,6 @@ def class_names(
         told = f"{truth}: the largest value is {largest:,}, expected a class below {MOST:,}"
         raise DataError("D012", told, f"--ignore {largest} if it is void, else --classes N")
     return tuple(str(i) for i in range(largest + 1))
-
-
-def _names(told: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(names_in(told.get("classes")))
 
 
 def _truth_folder(truth: Path) -> Path:
@@ -182,7 +181,8 @@ def _check_values(path: Path, values: Labels, num_classes: int, note: str) -> No
     if listed := strange_values(values, num_classes):
         expected = f"expected 0..{num_classes - 1}; {note}"
         message = f"{path}: values that name no class: {listed} ({expected})"
-        raise DataError("D012", message, "give the right --classes N, or map the values first")
+        hint = "give the right --classes N, --ignore a value of the truth, or map the values first"
+        raise DataError("D012", message, hint)
 
 
 def _without(truth: Labels, void: Set[int]) -> Labels:

@@ -95,6 +95,6 @@ def _check_classes(mine: tuple[str, ...], dataset: DataSet) -> None:
     raise ModelError(
         "M040",
         f"the model's classes are not those of {dataset.root} (model / data: {what})",
-        "if only the names differ, write the model's into classes.txt, one a line; else train on "
-        "this data with --weights",
+        "if only the names differ, write the model's into the data's classes.txt, classes.json or "
+        "dataset.json; else train on this data with --weights",
     )

@@ -83,7 +83,7 @@ def _loss(
     top = sorted(raw)[int(0.98 * (len(raw) - 1))]
     high = _above(max([*even, top, *(line.y[-1] for line in lines[2:])]))
     figure = plot("Loss", lines, Axes(unit, lambda v: f"{v:.3g}", (min(0.0, *raw), high)))
-    names = [("main", "smoothed"), ("raw", "each step")]
+    names = [("main", "smoothed"), ("raw", "as logged")]
     names += [("second", "validation")] if held else []
     return _figure("Loss", f"{even[-1]:.3g} at the end", figure, names)
 

@@ -242,6 +242,7 @@ def test_an_empty_word_is_told_with_its_place(capsys: Out) -> None:
     assert "error U002: the argument after `-o` is empty\n" in capsys.readouterr().err
     assert run(["demo", "--out="]) == 2
     assert "error U002: the argument in `--out=` is empty\n" in capsys.readouterr().err
+    assert run(["weights", "show", "no.safetensors", "--expect-sha256="]) == 2
 
 
 # -- surroundings -----------------------------------------------------------------------------

@@ -129,6 +129,18 @@ def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str,
     assert f"expected a label map {tmp_path / parts[0] / 'p0_mask.png'}" in problem
 
 
+def test_two_label_maps_of_one_picture_are_told(tmp_path: Path) -> None:
+    folder_set(tmp_path / "made", 3)
+    for i in range(3):
+        (tmp_path / f"made/images/p{i}.png").rename(tmp_path / f"p{i}.png")
+        (tmp_path / f"made/labels/p{i}.png").rename(tmp_path / f"p{i}_mask.png")
+    shutil.rmtree(tmp_path / "made")
+    shutil.copyfile(tmp_path / "p1_mask.png", tmp_path / "p1_seg.png")
+    (problem,) = told(lambda: open_dataset(tmp_path))
+    names = f"{tmp_path / 'p1_mask.png'} and {tmp_path / 'p1_seg.png'}"
+    assert problem == f"D030 {names} are both label maps of p1.png"
+
+
 def test_endings_that_pictures_have_by_nature_and_a_stray(tmp_path: Path) -> None:
     folder_set(tmp_path / "made", 3)
     for i in range(3):

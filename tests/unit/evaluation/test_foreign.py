@@ -69,6 +69,25 @@ def test_names_come_from_the_description_beside_the_truth(folders: tuple[Path, P
         score_folders(guesses, root)
 
 
+def test_what_the_description_ignores_is_void(folders: tuple[Path, Path]) -> None:
+    guesses, truth = folders
+    put(truth / "b.png", [[2, 11]])
+    told = {"classes": list("abcdefghijk"), "ignore": 11}
+    (truth / "dataset.json").write_text(json.dumps(told))
+    found = score_folders(guesses, truth)
+    assert len(found.classes) == 11
+    assert found.per_class[2].truth_pixels == 1
+    assert found.scores.mean_iu == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
+    with pytest.raises(DataError, match=r"values that name no class: 11"):
+        score_folders(guesses, truth, classes=3)  # a number given leaves the file aside
+
+
+def test_the_description_of_other_label_maps_is_not_taken(folders: tuple[Path, Path]) -> None:
+    guesses, truth = folders
+    (truth.parent / "dataset.json").write_text(json.dumps({"classes": list("abcdefgh")}))
+    assert score_folders(guesses, truth).classes == tuple("0123456789")
+
+
 def test_other_values_of_the_truth_can_be_void(folders: tuple[Path, Path]) -> None:
     """CamVid's void is 11: neither a twelfth class nor an error."""
     guesses, truth = folders
