@@ -92,18 +92,20 @@ def render(run: Run) -> str:
         return matrix(counts, names) if counts.any() else None
 
     title, histories = _title(run), partial(class_histories, run.events, len(names))
-    top = part("the head", lambda: head(run, title)) or tag("header", tag("h1", title))
-    parts: list[Markup | None] = []
+    sums: list[Markup | None] = []
+    linked: dict[str, Markup | None] = {}
     if run.scores:
-        parts.append(part("the scores", lambda: headline(run.scores)))
-        parts.append(part("the protocols", lambda: protocols(run.scores)))
-    parts.append(part("the images", lambda: _pictures(run, names, colours, notes)))
-    parts.append(part("the curves", lambda: curves(run.events)))
+        sums.append(part("the scores", lambda: headline(run.scores)))
+        sums.append(part("the protocols", lambda: protocols(run.scores)))
+    linked["images"] = part("the images", lambda: _pictures(run, names, colours, notes))
+    linked["learning"] = part("the curves", lambda: curves(run.events))
     if run.scores:
-        parts.append(part("the classes", lambda: classes(run.scores, colours, histories())))
-        parts.append(part("the confusions", confusions))
-    if run.recipe:
-        parts.append(part("the recipe", lambda: recipe(run.recipe, run.environment)))
+        linked["classes"] = part("the classes", lambda: classes(run.scores, colours, histories()))
+        linked["confusions"] = part("the confusions", confusions)
+    last = part("the recipe", lambda: recipe(run.recipe, run.environment)) if run.recipe else None
+    there = [word for word, made in linked.items() if made]
+    top = part("the head", lambda: head(run, title, there)) or tag("header", tag("h1", title))
+    parts = [*sums, *linked.values(), last]
     return page(title, join([top, _remarks(run.events, notes), parts]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,11 @@ def page(title: str, body: Markup) -> str:
     )
 
 
-def head(run: Run, title: str) -> Markup:
-    """Name of the run, then net, data, length and device in one line each."""
+def head(run: Run, title: str, sections: Sequence[str]) -> Markup:
+    """Name of the run, then net, data, length and device in one line each, then its sections."""
     start = next((e for e in run.events if e.get("event") == "start"), {})
     facts = [fact for fact in _facts(run, start) if fact]
-    links = [
-        tag("a", word, href=f"#{word}") for word in ("images", "learning", "classes", "confusions")
-    ]
+    links = [tag("a", word, href=f"#{word}") for word in sections]
     return tag(
         "header",
         tag(
@@ -45,7 +44,7 @@ def head(run: Run, title: str) -> Markup:
         ),
         tag("h1", title),
         tag("p", [tag("span", fact) for fact in facts], class_="facts"),
-        tag("nav", links) if run.scores and run.events else None,
+        tag("nav", links) if len(links) > 1 else None,
     )
 
 

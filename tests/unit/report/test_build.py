@@ -95,11 +95,14 @@ def test_no_script_and_nothing_from_the_network(run: Path) -> None:
     assert not re.search(r"@import|url\(", source)
 
 
-def test_links_lead_to_sections_of_the_page(run: Path) -> None:
+@pytest.mark.parametrize(("gone", "count"), [("", 4), ("evaluation/guesses", 3)])
+def test_links_lead_to_sections_of_the_page(run: Path, gone: str, count: int) -> None:
+    if gone:
+        shutil.rmtree(run / gone)
     page = read(run)
     ids = {a["id"] for _, a in page.elements if "id" in a}
     targets = [a["href"] for n, a in page.elements if n == "a"]
-    assert len(targets) == 4
+    assert len(targets) == count
     assert {str(t)[1:] for t in targets} <= ids
 
 
