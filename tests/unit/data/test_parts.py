@@ -25,6 +25,15 @@ def by_part(root: Path, **counts: int) -> Path:
     return root
 
 
+def in_one_folder(place: Path, count: int, *, end: str = "") -> None:
+    """``pN.png`` beside ``pN_mask.png``; ``end`` is what both names have more."""
+    made = folder_set(place / "made", count)
+    for i in range(count):
+        (made / f"images/p{i}.png").rename(place / f"p{i}{end}.png")
+        (made / f"labels/p{i}.png").rename(place / f"p{i}{end}_mask.png")
+    shutil.rmtree(made)
+
+
 def test_subfolders_by_split_hold_other_pictures_of_the_same_names(tmp_path: Path) -> None:
     dataset = open_dataset(by_part(tmp_path / "d", training=4, validation=3))
     names = {s: [i.name for i in items] for s, items in dataset.splits.items()}
@@ -110,13 +119,7 @@ def test_flat_pictures_go_before_folders_of_splits_and_empty_ones_do_not(tmp_pat
 @pytest.mark.parametrize("parts", [("",), ("train", "valid")])
 def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str, ...]) -> None:
     for part in parts:
-        place = tmp_path / part
-        folder_set(tmp_path / "made", 5)
-        place.mkdir(exist_ok=True)
-        for i in range(5):
-            (tmp_path / f"made/images/p{i}.png").rename(place / f"p{i}.png")
-            (tmp_path / f"made/labels/p{i}.png").rename(place / f"p{i}_mask.png")
-        shutil.rmtree(tmp_path / "made")
+        in_one_folder(tmp_path / part, 5)
     dataset = open_dataset(tmp_path)
     assert set(dataset.splits) == {"train", "val"}
     assert dataset.evidence.endswith("in one folder")
@@ -130,11 +133,7 @@ def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str,
 
 
 def test_two_label_maps_of_one_picture_are_told(tmp_path: Path) -> None:
-    folder_set(tmp_path / "made", 3)
-    for i in range(3):
-        (tmp_path / f"made/images/p{i}.png").rename(tmp_path / f"p{i}.png")
-        (tmp_path / f"made/labels/p{i}.png").rename(tmp_path / f"p{i}_mask.png")
-    shutil.rmtree(tmp_path / "made")
+    in_one_folder(tmp_path, 3)
     shutil.copyfile(tmp_path / "p1_mask.png", tmp_path / "p1_seg.png")
     (problem,) = told(lambda: open_dataset(tmp_path))
     names = f"{tmp_path / 'p1_mask.png'} and {tmp_path / 'p1_seg.png'}"
@@ -142,11 +141,7 @@ def test_two_label_maps_of_one_picture_are_told(tmp_path: Path) -> None:
 
 
 def test_endings_that_pictures_have_by_nature_and_a_stray(tmp_path: Path) -> None:
-    folder_set(tmp_path / "made", 3)
-    for i in range(3):
-        (tmp_path / f"made/images/p{i}.png").rename(tmp_path / f"p{i}_gt.png")
-        (tmp_path / f"made/labels/p{i}.png").rename(tmp_path / f"p{i}_gt_mask.png")
-    shutil.rmtree(tmp_path / "made")
+    in_one_folder(tmp_path, 3, end="_gt")
     assert [i.name for i in open_dataset(tmp_path).all_items()] == ["p0_gt", "p1_gt", "p2_gt"]
     shutil.copyfile(tmp_path / "p0_gt.png", tmp_path / "stray_seg.png")
     (problem,) = told(lambda: open_dataset(tmp_path))
