@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from harness import cpu_times, interleaved, surroundings, tell
 
-from pixelwise.allocator import freed_memory_kept
+from pixelwise.engine.build import build
 from pixelwise.losses.cross_entropy import cross_entropy
-from pixelwise.nets import catalog
+from pixelwise.machine.allocator import freed_memory_kept
 
 WAYS = ("as usual", "kept")
 REPEATS = 8
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def labelling() -> Callable[[], None]:
-    net = catalog.build("fcn8s-vgg16", classes=21).eval()
+    net = build("fcn8s-vgg16", classes=21).eval()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.randn(1, 3, 375, 500).contiguous(memory_format=torch.channels_last)
 
@@ -70,7 +70,7 @@ def labelling() -> Callable[[], None]:
 
 
 def training() -> Callable[[], None]:
-    net = catalog.build("fcn4s-googlenet-tight", classes=11).train()
+    net = build("fcn4s-googlenet-tight", classes=11).train()
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4)
     x = torch.randn(4, 3, 480, 480).contiguous(memory_format=torch.channels_last)

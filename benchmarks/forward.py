@@ -26,8 +26,8 @@ from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.nets import catalog
-from pixelwise.nets.module import Network
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 
 Way = Callable[[Tensor], Tensor]
 NAMES = ("by hand", "fcn8s-vgg16", "fcn8s-vgg16-tight")
@@ -67,7 +67,7 @@ def main() -> None:
 
 def make(name: str, classes: int) -> Way:
     """A way with weights that depend on nothing but their layer's place."""
-    built = catalog.build("fcn8s-vgg16" if name == "by hand" else name, classes=classes).eval()
+    built = build("fcn8s-vgg16" if name == "by hand" else name, classes=classes).eval()
     fill(built)
     if name == "by hand":
         weights = dict(built.state_dict())

@@ -22,9 +22,9 @@ from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.nets.response_norm import neighbours, normalise
+from pixelwise.engine.response_norm import neighbours, normalise
+from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 from pixelwise.nets.spec import Lrn
-from pixelwise.nets.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 
 Way = Callable[[Tensor], Tensor]
 BY, KERNEL, CLASSES, CELLS = 4, 8, 11, 122

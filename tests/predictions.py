@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise import model as models
-from pixelwise.workflows.prediction import Done, carry_out, plan
+from pixelwise.predict import model as models
+from pixelwise.predict.jobs import Done, carry_out, plan
 
 
 def predict(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pixelwise.nets import catalog
+from pixelwise.engine.build import build
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 
 CLASSES = ("wall", "tür, door", "floor")
@@ -27,7 +27,7 @@ def save_model(path: Path, *, seed: int = 0, **changes: Any) -> Path:
     header = dataclasses.replace(HEADER, **changes)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        net = catalog.build(header.net, **dict(header.options))
+        net = build(header.net, **dict(header.options))
         for name, p in net.named_parameters():
             if name.startswith("score"):  # fresh ones are zero: every pixel would be class 0
                 torch.nn.init.normal_(p)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.runfolder import read_journal
+from pixelwise.folders import read_journal
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 
 

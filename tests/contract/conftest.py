@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from make_data import folder_set
-from pixelwise.files import write_json
+from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from small_runs import recipe
 

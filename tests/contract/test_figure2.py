@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 from pixelwise.nets import spec
-from pixelwise.nets.catalog import build
 from pixelwise.nets.catalog import spec as net_spec
-from pixelwise.nets.module import Network
 from pixelwise.nets.net import Net
 from pixelwise.weights.load import read_weights
 from pixelwise.weights.surgery import carry_out, plan

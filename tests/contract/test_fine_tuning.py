@@ -10,7 +10,7 @@ import torch
 import pixelwise as pw
 from make_data import folder_set
 from pixelwise.errors import UsageError
-from pixelwise.files import write_json
+from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from pixelwise.training.recipe import Optim
 from pixelwise.weights.checkpoint import load_checkpoint

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelwise.nets.catalog import NETS, build, spec
-from pixelwise.nets.module import Network
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
+from pixelwise.nets.catalog import NETS, spec
 from pixelwise.nets.spec import Input, MaxPool
 
 SEGMENTERS = [name for name, entry in NETS.items() if entry.task == "segmentation"]

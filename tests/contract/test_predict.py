@@ -18,8 +18,8 @@ SERVER = '''
 """Forks predictors that share one loaded model, kills them, and compares all files each time."""
 import json, os, random, signal, sys, time
 from pathlib import Path
-from pixelwise import model as models
-from pixelwise.workflows.prediction import carry_out, plan
+from pixelwise.predict import model as models
+from pixelwise.predict.jobs import carry_out, plan
 
 model_file, photos, reference, out, shards = sys.argv[1:]
 model, parts = models.load(model_file), int(shards)

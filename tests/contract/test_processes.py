@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from make_data import folder_set
-from pixelwise.runfolder import read_journal
+from pixelwise.folders import read_journal
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.state import generations

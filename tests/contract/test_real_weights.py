@@ -14,10 +14,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError
 from pixelwise.nets import spec
-from pixelwise.nets.catalog import build
-from pixelwise.nets.module import Network
 from pixelwise.nets.net import Net
 from pixelwise.weights.caffe import parse_caffemodel, read_caffemodel
 from pixelwise.weights.importing import read_class_names

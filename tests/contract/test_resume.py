@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from make_data import folder_set
 from pixelwise.data.dataset import DataSet
 from pixelwise.errors import DataError, ModelError, Stopped, UsageError
-from pixelwise.runfolder import read_journal
+from pixelwise.folders import read_journal
 from pixelwise.training import closing, loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 from pixelwise.training.recipe_text import read_recipe, write_recipe

@@ -17,9 +17,9 @@ from PIL import Image
 import pixelwise as pw
 from make_data import folder_set
 from pixelwise.cli.app import run
-from pixelwise.data.canonical import write_splits
+from pixelwise.data.formats.canonical import write_splits
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
-from pixelwise.files import write_json
+from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Loss, Optim
 from pixelwise.training.recipe_text import read_recipe

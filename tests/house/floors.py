@@ -8,16 +8,12 @@ from __future__ import annotations
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "labels"}),
-    frozenset(
-        {"allocator", "environment", "files", "geometry", "imagefile", "runfolder", "signals"}
-    ),
-    frozenset({"images"}),
-    frozenset({"nets", "data", "losses", "metrics"}),
-    frozenset({"weights"}),
-    frozenset({"inference"}),
-    frozenset({"evaluation"}),
-    frozenset({"model"}),
-    frozenset({"report"}),
+    frozenset({"geometry", "machine"}),
+    frozenset({"folders", "nets", "pictures"}),
+    frozenset({"engine", "data", "losses", "metrics"}),
+    frozenset({"weights", "evaluation"}),
+    frozenset({"predict"}),
+    frozenset({"pages"}),
     frozenset({"training"}),
     frozenset({"workflows"}),
     frozenset({"cli"}),
@@ -26,23 +22,20 @@ FLOORS: tuple[frozenset[str], ...] = (
 
 # Library -> where it may be imported: a folder (with /) or a file.
 RIM: dict[str, tuple[str, ...]] = {
-    "PIL": ("images.py", "imagefile.py"),
+    "PIL": ("pictures/",),
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
     "typer": ("cli/",),
     "rich": ("cli/", "training/watching.py"),
-    "yaml": ("training/recipe_text.py", "report/build.py"),
+    "yaml": ("training/recipe_text.py", "pages/build.py"),
     "numpy": ("",),
     "torch": (
-        "nets/module.py",
-        "nets/response_norm.py",
-        "nets/upsampling.py",
+        "engine/",
         "losses/cross_entropy.py",
         "losses/jaccard.py",
         "weights/",
-        "inference/",
-        "environment.py",
-        "model.py",
+        "predict/",
+        "machine/environment.py",
         "training/",
         "workflows/",
         "cli/running.py",

@@ -28,9 +28,9 @@ import pixelwise
 from pixelwise.errors import CODES, PixelwiseError
 from pixelwise.metrics.protocols import choose
 from pixelwise.nets.catalog import NETS
+from pixelwise.predict.saving import ENDS
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import with_settings
-from pixelwise.workflows.saving import ENDS
 
 COMMANDS = commands()
 OTHER_PROGRAMS = ("make", "pip", "python", "pre-commit", "export", "git")

@@ -69,7 +69,7 @@ def test_the_rim_names_no_library_in_vain() -> None:
     ("source", "module", "typing_only"),
     [
         ("import a.b", "a.b", False),
-        ("from pixelwise import images", "pixelwise.images", False),
+        ("from pixelwise.pictures import images", "pixelwise.pictures", False),
         ("def f():\n    from a import b", "a", False),
         ("class C:\n    def f(self):\n        import a", "a", False),
         ("if TYPE_CHECKING:\n    from a import b", "a", True),

@@ -64,7 +64,7 @@ def test_nothing_in_the_source_runs_foreign_code_or_tears_files() -> None:
         f"{path.relative_to(ROOT)}:{line}: {why}"
         for path in modules()
         for line, why in forbidden(
-            ast.parse(path.read_text("utf-8")), may_write=path == PACKAGE / "files.py"
+            ast.parse(path.read_text("utf-8")), may_write=path == PACKAGE / "machine" / "files.py"
         )
     ]
     assert not found, "\n".join(found)

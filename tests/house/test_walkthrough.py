@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tests.house.source import ROOT, blocks
 
-from pixelwise.images import read_labels, write_image, write_labels
 from pixelwise.labels import distinct_palette
+from pixelwise.pictures.images import read_labels, write_image, write_labels
 
 TINY = "--net fcn8s-tiny --iterations 3 --threads 1 --device cpu --set crop=32x32"
 SAID = "--net fcn8s-resnet18 --weights resnet18.pth --epochs 30"

@@ -31,7 +31,7 @@ from pixelwise.cli import (
 )
 from pixelwise.cli.console import emit_json, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
-from pixelwise.files import write_error
+from pixelwise.machine.files import write_error
 
 SHOWN_HINTS = 5  # for different kinds of problems
 PRINTERS = {"cli", "rich", "typer", "click"}  # packages that write to stdout

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pixelwise.files import plain
+from pixelwise.machine.files import plain
 
 
 def emit_json(value: Any) -> None:

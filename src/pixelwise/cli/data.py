@@ -28,8 +28,8 @@ def inspect_data(data: DataPath, json: Json = False) -> None:
 
     Exits 3 when training would refuse the data, 0 when there are only warnings.
     """
+    from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.inspect import inspect
-    from pixelwise.data.layouts import open_dataset
     from pixelwise.data.listing import raise_all
 
     dataset = open_dataset(data, strict=False)
@@ -69,7 +69,7 @@ def stats(
     json: Json = False,
 ) -> None:
     """Pixels and pictures by class, mean and deviation of the channels."""
-    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.statistics import statistics
 
     dataset = open_dataset(data)
@@ -96,8 +96,8 @@ def split_data(
     json: Json = False,
 ) -> None:
     """Draw train and val, and write the lists into a data folder that has none."""
-    from pixelwise.data.canonical import write_splits
-    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.formats.canonical import write_splits
+    from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.splits import by_seed
     from pixelwise.errors import UsageError
 
@@ -137,8 +137,8 @@ def prepare_camvid(
 
 
 def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
-    from pixelwise.data.canonical import convert
-    from pixelwise.data.layouts import open_dataset
+    from pixelwise.data.formats.canonical import convert
+    from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.errors import DataError
 
     dataset = open_dataset(data)

@@ -20,7 +20,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
-    from pixelwise.allocator import freed_memory_kept
+    from pixelwise.machine.allocator import freed_memory_kept
     from pixelwise.training.watching import watching
     from pixelwise.workflows.demo import run
 

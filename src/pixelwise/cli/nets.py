@@ -12,7 +12,7 @@ from pixelwise.cli.options import Json
 from pixelwise.cli.running import parse_size
 
 if TYPE_CHECKING:
-    from pixelwise.nets.table import Row, Table
+    from pixelwise.engine.table import Row, Table
 
 # They change no size and have no parameters; the JSON lists them, the printed table does not.
 _QUIET = ("Relu", "Dropout")
@@ -37,8 +37,8 @@ def nets(
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
+    from pixelwise.engine.table import table as explain
     from pixelwise.nets.catalog import entry, spec
-    from pixelwise.nets.table import table as explain
 
     options: dict[str, Any] = {"channels": channels, "width": width}
     if classes is not None:

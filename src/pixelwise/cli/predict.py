@@ -36,19 +36,19 @@ def predict(
 
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
-    from pixelwise.allocator import freed_memory_kept
     from pixelwise.cli.running import load_model
-    from pixelwise.workflows import prediction
+    from pixelwise.machine.allocator import freed_memory_kept
+    from pixelwise.predict import jobs
 
     wanted = f"{save},heatmaps" if heat else save
-    plan = prediction.plan(sources, out, save=wanted, shard=shard)
+    plan = jobs.plan(sources, out, save=wanted, shard=shard)
     for told in plan.left_out:
         say(f"left out: {told}")
     loaded = load_model(
         model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
     )
     with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
-        done = prediction.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
+        done = jobs.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:
         emit_json(done.as_dict())
     for failure in done.failures[:SHOWN]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from pixelwise.errors import UsageError
 
 if TYPE_CHECKING:
-    from pixelwise.model import Model
+    from pixelwise.predict.model import Model
 
 
 def load_model(
     path: Path, *, zoom: str, mirror: bool, precision: str, device: str, threads: int
 ) -> Model:
     """The model that a command was given, used as its options say."""
-    from pixelwise import model as models
+    from pixelwise.predict import model as models
 
     zooms = parse_numbers("--zoom", zoom)
     _use_threads(threads)

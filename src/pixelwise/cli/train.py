@@ -11,7 +11,7 @@ import typer
 from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
-from pixelwise.runfolder import RECIPE, REPORT, STATE
+from pixelwise.folders import RECIPE, REPORT, STATE
 
 if TYPE_CHECKING:
     from pixelwise.training.recipe import Recipe

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pixelwise.data.listing import raise_all
 from pixelwise.errors import DataError
-from pixelwise.images import read_colours, read_labels
 from pixelwise.labels import VOID, colours_for, default_names
+from pixelwise.pictures.images import read_colours, read_labels
 
 Colour = tuple[int, int, int]
 MAX_CLASSES = 255  # ids 0..254; 255 is void

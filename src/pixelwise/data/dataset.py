@@ -10,8 +10,8 @@ from pathlib import Path
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import DataError, hxw
-from pixelwise.imagefile import image_header
-from pixelwise.images import Exif, read_image
+from pixelwise.pictures.imagefile import image_header
+from pixelwise.pictures.images import Exif, read_image
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
-from pixelwise.files import atomic_write
-from pixelwise.imagefile import SUFFIXES
+from pixelwise.machine.files import atomic_write
+from pixelwise.pictures.imagefile import SUFFIXES
 
 LABEL_ENDS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask")
 """Endings that tools give to label maps; known where every label map has the same."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Sample
-from pixelwise.images import resize, resize_channels
 from pixelwise.labels import VOID
+from pixelwise.pictures.images import resize, resize_channels
 
 Array = NDArray[np.uint8]
 

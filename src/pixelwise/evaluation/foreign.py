@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.data import canonical
 from pixelwise.data.classes import ClassMap
+from pixelwise.data.formats import canonical
 from pixelwise.data.listing import by_stem, known_name, pictures, raise_all, read_list
 from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
-from pixelwise.inference.outputs import OVERLAY, is_predictions
+from pixelwise.folders import OVERLAY, is_predictions
 from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
 
@@ -203,7 +203,7 @@ def _largest(matches: Sequence[Match], void: Set[int]) -> int:
 
 
 def _read(path: Path) -> Labels:
-    from pixelwise.images import read_labels
+    from pixelwise.pictures.images import read_labels
 
     labels: Labels = read_labels(path)
     return labels

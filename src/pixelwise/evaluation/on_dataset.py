@@ -13,7 +13,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Item
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
-from pixelwise.images import text_in, write_labels
+from pixelwise.pictures.images import text_in, write_labels
 
 Labelling = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """A picture (H, W, C) to its class ids (H, W)."""

@@ -101,7 +101,7 @@ def _label_map(values: npt.ArrayLike, role: str) -> Labels:
     if array.dtype == np.bool_:
         return array.view(np.uint8)
     if array.dtype.kind not in "iu":
-        hint = "take the argmax over classes first, or read the map with `pixelwise.images`"
+        hint = "take the argmax over classes first, or read the map with `pixelwise.pictures`"
         raise DataError("D012", f"{role} holds {array.dtype} (expected whole numbers)", hint)
     return array
 

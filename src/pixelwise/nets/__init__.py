@@ -1,1 +1,1 @@
-"""Nets as data: the vocabulary, the catalogue and the module that carries a spec out."""
+"""Nets as data: the vocabulary, trunks, heads and the catalogue; no torch."""

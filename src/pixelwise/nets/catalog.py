@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex
 
 from pixelwise.errors import UsageError, unknown_name
-from pixelwise.nets import googlenet, mobilenet, resnet
-from pixelwise.nets.alexnet import alexnet, alexnet_classifier
-from pixelwise.nets.fcn import fcn
+from pixelwise.nets.heads.fcn import fcn
 from pixelwise.nets.net import Net
-from pixelwise.nets.tiny import tiny
-from pixelwise.nets.trunk import Geometry, TrunkFunction
-from pixelwise.nets.vgg16 import vgg16, vgg16_classifier
-
-if TYPE_CHECKING:
-    from pixelwise.nets.module import Network
-
+from pixelwise.nets.trunks import googlenet, mobilenet, resnet
+from pixelwise.nets.trunks.alexnet import alexnet, alexnet_classifier
+from pixelwise.nets.trunks.tiny import tiny
+from pixelwise.nets.trunks.trunk import Geometry, TrunkFunction
+from pixelwise.nets.trunks.vgg16 import vgg16, vgg16_classifier
 
 WIDEST = 8
 """Factor on a trunk's channels."""
@@ -150,16 +146,6 @@ def spec(name: str, **options: Any) -> Net:
                 "1 is the net as published",
             )
     return found.make(**options)
-
-
-def build(name: str, **options: Any) -> Network:
-    """The net ``name`` as a ``torch.nn.Module`` with parameters named after the layers.
-
-    Takes what ``spec`` takes.
-    """
-    from pixelwise.nets.module import Network
-
-    return Network(spec(name, **options))
 
 
 def _is_count(value: object) -> bool:

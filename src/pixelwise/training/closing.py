@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelwise import model, runfolder
-from pixelwise.environment import environment
-from pixelwise.files import write_json
-from pixelwise.report import build
+from pixelwise import folders
+from pixelwise.machine.environment import environment
+from pixelwise.machine.files import write_json
+from pixelwise.pages import build
+from pixelwise.predict import model
 
 if TYPE_CHECKING:
     from pixelwise.training.setup import Setup
@@ -24,11 +25,11 @@ def close(setup: Setup, weights: Path, *, watch: Callable[[], object]) -> None:
         weights: the checkpoint that is kept.
         watch: called after each picture of the evaluation.
     """
-    write_json(setup.run / runfolder.ENVIRONMENT, environment())
+    write_json(setup.run / folders.ENVIRONMENT, environment())
     if setup.validation:
         kept = model.load(weights, device=setup.fabric.device.type)
-        guesses = setup.run / runfolder.GUESSES
+        guesses = setup.run / folders.GUESSES
         shutil.rmtree(guesses, ignore_errors=True)  # the run's own, of other weights
         found = kept.evaluate(setup.dataset, setup.recipe.val_split, keep=guesses, watch=watch)
-        write_json(setup.run / runfolder.SCORES, found.as_dict())
+        write_json(setup.run / folders.SCORES, found.as_dict())
     build(setup.run, dataset=setup.dataset)

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
-from pixelwise.files import write_error
-from pixelwise.runfolder import JOURNAL, RECIPE, REPORT, WEIGHTS, read_journal
+from pixelwise.folders import JOURNAL, RECIPE, REPORT, WEIGHTS, read_journal
+from pixelwise.machine.files import write_error
 from pixelwise.training.recipe import LENGTHS, Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
 from pixelwise.training.state import generations

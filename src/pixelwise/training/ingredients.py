@@ -13,17 +13,18 @@ from torch import Tensor
 
 from pixelwise.data import preprocess as preprocessing
 from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import refuse_problems
-from pixelwise.data.layouts import open_dataset
 from pixelwise.data.listing import raise_all
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item
 from pixelwise.data.statistics import Statistics
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 from pixelwise.errors import DataError, UsageError, hxw
-from pixelwise.inference.view import View
 from pixelwise.losses.weighting import class_weights
 from pixelwise.nets import catalog
-from pixelwise.nets.module import Network
+from pixelwise.predict.view import View
 from pixelwise.training.feed import SampleCache
 from pixelwise.training.optim import RateCheck, refuse_absurd_rate
 from pixelwise.training.recipe import Recipe
@@ -235,7 +236,7 @@ def _refuse_classifier(net: str) -> None:
 
 
 def net_options(recipe: Recipe, classes: int) -> dict[str, Any]:
-    """Arguments of ``catalog.build`` beside the name."""
+    """Arguments of ``engine.build`` beside the name."""
     return {"classes": classes, "channels": 3, "width": recipe.width, "learned": recipe.learned}
 
 
@@ -245,7 +246,7 @@ def _net(
     """The net with its starting weights, their preprocessing, and what they do not hold."""
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        net = catalog.build(recipe.net, **net_options(recipe, len(dataset.classes)))
+        net = build(recipe.net, **net_options(recipe, len(dataset.classes)))
     if begun is not None:
         return net, Preprocess.from_dict(begun.preprocess), {}, ()
     if not recipe.weights:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pixelwise.files import append_line, atomic_write, plain
-from pixelwise.runfolder import JOURNAL, read_journal
+from pixelwise.folders import JOURNAL, read_journal
+from pixelwise.machine.files import append_line, atomic_write, plain
 
 
 class Journal:

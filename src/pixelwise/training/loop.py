@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixelwise import allocator, runfolder, signals
+from pixelwise import folders
 from pixelwise.errors import NumericalError, Stopped
-from pixelwise.files import remove_leftovers
-from pixelwise.inference import memory
+from pixelwise.machine import allocator, signals
+from pixelwise.machine.files import remove_leftovers
+from pixelwise.predict import memory
 from pixelwise.training import processes, surroundings
 from pixelwise.training.closing import close
 from pixelwise.training.folder import claim, resumable, run_lock
@@ -103,7 +104,7 @@ def _stop_reading(fabric: Any, caught: signals.Caught) -> None:
 def _fabric(recipe: Recipe) -> Any:
     from lightning_fabric import Fabric
 
-    from pixelwise.inference.predictor import resolve_device
+    from pixelwise.predict.predictor import resolve_device
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = resolve_device(recipe.device)
@@ -157,7 +158,7 @@ class _Run:
     def go(self, *, resume: bool) -> Path:
         """From the first step (or the saved one) to the report."""
         s = self.setup
-        for folder in (self.run, self.run / runfolder.WEIGHTS, self.run / runfolder.STATE):
+        for folder in (self.run, self.run / folders.WEIGHTS, self.run / folders.STATE):
             remove_leftovers(folder)
         if resume and generations(self.run):
             self.progress = load_state(
@@ -218,7 +219,7 @@ class _Run:
         self.save()
         self.setup.write_weights("last", self.progress)
         self.journal.write("end", step=self.progress.step, seconds=self.seconds(), reason="done")
-        path = runfolder.weights(self.run, "best" if self.setup.validation else "last")
+        path = folders.weights(self.run, "best" if self.setup.validation else "last")
         if self.setup.fabric.global_rank == 0:
             told = "stopped in the last evaluation; the weights are saved"
             close(self.setup, path, watch=lambda: self.caught.refuse(told, self._command()))
@@ -239,7 +240,7 @@ class _Run:
 
     def _write_recipe(self) -> None:
         if self.setup.fabric.global_rank == 0:
-            write_recipe(self.run / runfolder.RECIPE, self.recipe)
+            write_recipe(self.run / folders.RECIPE, self.recipe)
 
     def validate(self, *, last: bool) -> None:
         """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
@@ -281,7 +282,7 @@ class _Run:
         raise Stopped(number, told, self._command())
 
     def _command(self) -> str:
-        recipe, run = (shlex.quote(str(p)) for p in (self.run / runfolder.RECIPE, self.run))
+        recipe, run = (shlex.quote(str(p)) for p in (self.run / folders.RECIPE, self.run))
         return f"pixelwise train {recipe} -o {run} --resume"
 
     def _refuse_collapse(self) -> None:

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pixelwise.errors import UsageError
-from pixelwise.inference.view import zoom_problem
 from pixelwise.losses.weighting import Scheme
 from pixelwise.nets.catalog import WIDEST
+from pixelwise.predict.view import zoom_problem
 from pixelwise.training.typed import bring_to_types
 
 

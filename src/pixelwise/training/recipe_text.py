@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from pixelwise.errors import UsageError, unknown_name
-from pixelwise.files import atomic_write
+from pixelwise.machine.files import atomic_write
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.typed import SETTINGS, coerce
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from pixelwise import runfolder
+from pixelwise import folders
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Item
+from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError
-from pixelwise.inference import memory
 from pixelwise.nets import spec
-from pixelwise.nets.module import Network
+from pixelwise.predict import memory
 from pixelwise.training.feed import Feed
 from pixelwise.training.ingredients import Ingredients, gather
 from pixelwise.training.optim import optimizer
@@ -72,7 +72,7 @@ class Setup:
         tensors = average.tensors if average else self.net.state_dict()
         scores = {"split": self.recipe.val_split, **found.scores.as_dict()} if found else {}
         header = replace(self.found.header, step=progress.step, scores=scores)
-        save_checkpoint(runfolder.weights(self.run, name), tensors, header)
+        save_checkpoint(folders.weights(self.run, name), tensors, header)
 
 
 def prepare(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import ModelError, UsageError
-from pixelwise.runfolder import STATE
+from pixelwise.folders import STATE
 from pixelwise.training.step import Average
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
 from pixelwise.losses.jaccard import soft_jaccard
-from pixelwise.nets.module import Network
 from pixelwise.training import processes
 from pixelwise.training.feed import Batch
 from pixelwise.training.recipe import Recipe

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import Scores, per_class, scores
+from pixelwise.predict.predictor import Predictor
 from pixelwise.training import processes
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import ModelError
-from pixelwise.files import atomic_write
+from pixelwise.machine.files import atomic_write
 from pixelwise.weights import safe
 from pixelwise.weights.sniff import expect
 
@@ -36,7 +36,7 @@ class Header:
     net: str
     """Name in ``nets.catalog``; empty for loose blobs that belong to no net of ours."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of ``catalog.build`` beside the name: classes, channels, width, ..."""
+    """Arguments of ``engine.build`` beside the name: classes, channels, width, ..."""
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[int, int, int], ...] = ()
     preprocess: Mapping[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pixelwise.errors import ModelError
-from pixelwise.runfolder import weights
+from pixelwise.folders import weights
 
 
 def weight_file(path: Path) -> Path:

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from pixelwise.data.preprocess import PUBLISHED
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog
-from pixelwise.nets.module import Network
 from pixelwise.weights import torchvision
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
@@ -92,7 +93,7 @@ def import_weights(
         return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)
     options = _options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
-        shape_only = catalog.build(net, **options)
+        shape_only = build(net, **options)
     transplant = _plan(foreign, shape_only)
     _refuse_misfits(transplant, foreign, shape_only, path)
     _refuse_gaps(transplant, shape_only, path)
@@ -172,9 +173,9 @@ def _names(foreign: Foreign, module: Network) -> Mapping[str, str]:
 def _options(
     foreign: Foreign, net: str, classes: int | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """The arguments of ``catalog.build``: as many classes as given, named, or found in the file."""
+    """The arguments of ``engine.build``: as many classes as given, named, or found in the file."""
     with torch.device("meta"):
-        module = catalog.build(net)
+        module = build(net)
     names = _names(foreign, module)
     scores = {f"{layer}.weight" for layer in score_layers(module)}
     top = f"{module.net.top}.weight"
@@ -209,7 +210,7 @@ def _fresh(net: str, options: Mapping[str, Any]) -> Network:
     """The net with initial values that are the same at every import."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return catalog.build(net, **options)
+        return build(net, **options)
 
 
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, path: Path) -> None:

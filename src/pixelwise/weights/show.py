@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import ModelError
-from pixelwise.files import sha256
+from pixelwise.machine.files import sha256
 from pixelwise.weights.caffe import CaffeModel, read_caffemodel
 from pixelwise.weights.files import weight_file
 from pixelwise.weights.load import Foreign, from_caffe, read_weights

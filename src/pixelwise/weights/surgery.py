@@ -15,10 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pixelwise.engine.network import Network
+from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
 from pixelwise.nets import spec
-from pixelwise.nets.module import Network
-from pixelwise.nets.upsampling import bilinear_kernel
 
 Action = Literal["copied", "reshaped", "dropped", "missing", "mismatched"]
 

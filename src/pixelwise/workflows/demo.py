@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from pixelwise import images, labels, model
+from pixelwise import labels
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.layouts import open_dataset
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.scenes import FEWEST, make_scenes
+from pixelwise.engine.build import build
 from pixelwise.errors import UsageError, hxw
-from pixelwise.files import atomic_write, maker, write_json
-from pixelwise.inference.predictor import Predictor
-from pixelwise.nets import catalog
-from pixelwise.runfolder import REPORT
+from pixelwise.folders import REPORT
+from pixelwise.machine.files import atomic_write, maker, write_json
+from pixelwise.pictures import images
+from pixelwise.predict import model
+from pixelwise.predict.predictor import Predictor
 from pixelwise.training.loop import train
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
 from pixelwise.training.tick import Watch
@@ -124,7 +126,7 @@ def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
     options = {"classes": len(dataset.classes)}
     with torch.random.fork_rng():
         torch.manual_seed(plan.seed)
-        net = catalog.build(plan.net, **options)
+        net = build(plan.net, **options)
         torch.nn.init.normal_(net.get_parameter("score_fr.weight"))  # zero scores are all class 0
     from pixelwise.data.preprocess import standard
     from pixelwise.weights.checkpoint import Header

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pixelwise.environment import environment
+from pixelwise.machine.environment import environment
 
 PACKAGES = {
     "numpy": "arrays",

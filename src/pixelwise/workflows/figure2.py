@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from pixelwise import labels
 from pixelwise.errors import ModelError
-from pixelwise.inference.prediction import find_class
-from pixelwise.model import Model
+from pixelwise.predict.model import Model
+from pixelwise.predict.prediction import find_class
 
 BAND = 8  # white pixels between the panels
 

@@ -20,7 +20,7 @@ from pixelwise.cli.app import run
 from pixelwise.errors import DataError, NumericalError
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import scores
-from pixelwise.model import load
+from pixelwise.predict.model import load
 from small_model import CLASSES, photo, pixels, save_model
 
 Out = pytest.CaptureFixture[str]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixelwise import allocator
 from pixelwise.cli.app import run
-from pixelwise.nets.module import Network
+from pixelwise.engine.network import Network
+from pixelwise.machine import allocator
 from small_model import photo, save_model
 
 pytestmark = pytest.mark.skipif(

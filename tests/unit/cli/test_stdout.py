@@ -43,7 +43,7 @@ def test_a_system_error_that_is_not_of_stdout_is_not_called_so(
     def fail(*arguments: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("pixelwise.data.layouts.open_dataset", fail)
+    monkeypatch.setattr("pixelwise.data.formats.layouts.open_dataset", fail)
     assert run(["data", "inspect", "x", "--json"]) == 7
     told = capsys.readouterr()
     assert "standard output" not in told.err

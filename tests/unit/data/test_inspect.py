@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from make_data import folder_set, picture
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect, refuse_problems
-from pixelwise.data.layouts import open_dataset
 from problems import told
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from make_data import folder_set, picture
-from pixelwise.data.canonical import convert
-from pixelwise.data.layouts import open_dataset
+from pixelwise.data.formats.canonical import convert
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import DataError
 from problems import told
 

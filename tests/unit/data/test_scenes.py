@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.data.layouts import open_dataset
 from pixelwise.data.scenes import SCENE_CLASSES, SCENE_PALETTE, make_scenes, scene
 from pixelwise.errors import UsageError
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from make_data import folder_set
-from pixelwise.data.layouts import open_dataset
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, ImageRow, Pair, evaluate
 from pixelwise.evaluation.on_dataset import evaluate_split

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pixelwise.errors import DataError
 from pixelwise.evaluation.foreign import match, read_names, score_folders
-from pixelwise.inference.outputs import MAKER, MANIFEST, OVERLAY
+from pixelwise.folders import MAKER, MANIFEST, OVERLAY
 
 
 def put(path: Path, values: object) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from pixelwise.engine.build import build
 from pixelwise.errors import UsageError
-from pixelwise.nets.catalog import NETS, build, entry, nets, spec
+from pixelwise.nets.catalog import NETS, entry, nets, spec
 
 TRUNKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", "tiny")
 

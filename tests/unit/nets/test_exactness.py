@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.nets.catalog import build
-from pixelwise.nets.module import Network
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 
 Weights = Mapping[str, Tensor]
 

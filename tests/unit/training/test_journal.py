@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.runfolder import read_journal
+from pixelwise.folders import read_journal
 from pixelwise.training.journal import Journal
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pixelwise.engine.build import build
 from pixelwise.errors import UsageError
-from pixelwise.nets.catalog import build
 from pixelwise.training.optim import (
     check_rate,
     groups,

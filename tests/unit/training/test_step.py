@@ -7,10 +7,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
 from pixelwise.losses.jaccard import soft_jaccard
-from pixelwise.nets import catalog
-from pixelwise.nets.module import Network
 from pixelwise.training.optim import optimizer
 from pixelwise.training.recipe import Loss, Optim, Recipe
 from pixelwise.training.step import Average, Stepper
@@ -21,7 +21,7 @@ VOID = 255
 def tiny(seed: int = 0) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return catalog.build("fcn8s-tiny", classes=3, width=0.25)
+        return build("fcn8s-tiny", classes=3, width=0.25)
 
 
 def batch(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

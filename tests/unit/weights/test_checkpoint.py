@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pixelwise.errors import ModelError, ResourceError
-from pixelwise.files import sha256
+from pixelwise.machine.files import sha256
 from pixelwise.weights.checkpoint import (
     KEY,
     Header,

@@ -12,8 +12,8 @@ from test_torchvision_names import mobilenetv2
 from typer.testing import CliRunner
 
 from pixelwise.cli.weights import app
+from pixelwise.engine.build import build
 from pixelwise.errors import ModelError, UsageError
-from pixelwise.nets.catalog import build
 from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
 from pixelwise.weights.importing import import_weights, read_class_names
 from pixelwise.weights.load import read_weights

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
+from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
-from pixelwise.nets.catalog import build
-from pixelwise.nets.module import Network
 from pixelwise.nets.net import Net
-from pixelwise.nets.upsampling import bilinear_kernel
 from pixelwise.weights.surgery import (
     Row,
     Transplant,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pixelwise.nets.catalog import build
+from pixelwise.engine.build import build
 from pixelwise.weights.surgery import carry_out, plan
 from pixelwise.weights.torchvision import LAYERS, names_for, recognise
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise import model as models
+from pixelwise.predict import model as models
 from small_model import photo, save_model
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import ModelError
-from pixelwise.model import load
+from pixelwise.predict.model import load
 from pixelwise.workflows.figure2 import BAND, figure2
 from small_model import pixels, save_classifier, save_model
 

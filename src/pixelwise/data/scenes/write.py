@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.canonical import write_description, write_splits
+from pixelwise.data.formats.canonical import write_description, write_splits
 from pixelwise.data.scenes.compose import scene
 from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.errors import UsageError, hxw
-from pixelwise.files import refuse_taken, whole_folder, write_json
-from pixelwise.images import write_image, write_labels, write_raw
+from pixelwise.machine.files import refuse_taken, whole_folder, write_json
+from pixelwise.pictures.images import write_image, write_labels, write_raw
 
 GEOMETRIC_PALETTE = np.array([(143, 197, 245), (120, 180, 90), (200, 90, 80)], np.uint8)
 # Of every twenty scenes (ten rooms, ten streets): 14 to train, 2 to validate, 4 to test.

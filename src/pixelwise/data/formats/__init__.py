@@ -1,0 +1,1 @@
+"""One file for each layout of a data folder, and how a layout is recognised."""

@@ -1,0 +1,144 @@
+"""Our own layout: images/, labels/ (palette PNG, 255 void), splits/*.txt, dataset.json.
+
+``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255) and
+``source`` (where it came from).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data import splits
+from pixelwise.data.class_files import names_in, number_in, parsed, refuse_both
+from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.listing import (
+    listed_items,
+    lists_in,
+    partners,
+    raise_all,
+    read_list,
+    refuse_unlistable,
+    without_empty,
+    write_list,
+)
+from pixelwise.data.sample import Item
+from pixelwise.errors import DataError, UsageError
+from pixelwise.labels import VOID
+from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder, write_json
+from pixelwise.pictures.images import write_labels
+
+NAME = "dataset.json"
+FORM = '{"classes": ["road", ...], "palette": [[128, 64, 128], ...], "ignore": 255}'
+
+
+def recognise(root: Path) -> bool:
+    """There is a dataset.json beside images/."""
+    return (root / NAME).is_file() and (root / "images").is_dir()
+
+
+def open_layout(root: Path) -> DataSet:
+    """The data set; its splits are drawn where splits/ holds no list."""
+    class_map = described(root / NAME)
+    problems: list[DataError] = []
+    pairs = partners(root / "images", root / "labels", problems)
+    items = {i.name: i for i in pairs}
+    lists = lists_in(root / "splits")
+    found = {p.stem: listed_items(read_list(p, problems), items, p, problems) for p in lists}
+    given = without_empty(root, found or splits.drawn(pairs), problems)
+    notes = () if lists else (splits.told(given),)
+    evidence = f"{NAME} beside images/ and labels/"
+    return DataSet(root, "canonical", evidence, class_map, given, notes, not lists, tuple(problems))
+
+
+def described(path: Path) -> ClassMap:
+    """The classes that a ``dataset.json`` names.
+
+    Raises:
+        DataError: D034 it is malformed, with what was expected.
+    """
+    return parsed(path, _class_map, FORM)
+
+
+def _class_map(told: dict[str, Any]) -> ClassMap:
+    palette = told.get("palette", [])
+    channels = [v for colour in palette for v in colour] if _triples(palette) else [-1]
+    if not all(isinstance(v, int) and 0 <= v <= 255 for v in channels):
+        raise ValueError("`palette` is no list of [r, g, b], each 0 to 255")
+    ignore = number_in(told.get("ignore", VOID), "`ignore`")
+    names = names_in(told.get("classes"))
+    refuse_both(dict(enumerate(names)), [ignore])
+    return numbered(names, palette, void=(VOID, ignore))
+
+
+def _triples(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(v, list) and len(v) == 3 for v in values)
+
+
+def write_description(out: Path, classes: Any, palette: Any, source: str) -> None:
+    """``dataset.json``."""
+    told = {
+        "classes": list(classes),
+        "palette": [list(map(int, c)) for c in palette],
+        "ignore": VOID,
+        "source": source,
+    }
+    write_json(out / NAME, told)
+
+
+def write_splits(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """``<name>.txt`` for each split.
+
+    Raises:
+        DataError: D034 a picture's name that cannot be listed; nothing was written.
+    """
+    for name, names in lists.items():
+        refuse_unlistable(folder / f"{name}.txt", names)
+    for name, names in lists.items():
+        write_list(folder / f"{name}.txt", names)
+
+
+def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda: None) -> Path:
+    """Write any data set in this layout; pictures are copied as they are.
+
+    Nothing is left behind where a sample cannot be converted: the folder gets its name at the end.
+
+    Raises:
+        UsageError: U003 the output folder is not empty.
+        DataError: samples that cannot be read or do not fit, all of them.
+    """
+    refuse_taken(out)
+    if out.resolve().is_relative_to(dataset.root.resolve()):
+        raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
+    lists = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    for name, names in lists.items():
+        refuse_unlistable(out / "splits" / f"{name}.txt", names)
+    with whole_folder(out) as place:
+        problems = []
+        for item in dataset.all_items():
+            try:
+                _write(dataset, item, place)
+            except DataError as error:
+                problems.append(error)
+            watch()
+        raise_all(dataset.root, problems)
+        write_splits(place / "splits", lists)
+        source = f"{dataset.layout} {dataset.root}"
+        write_description(place, dataset.classes, dataset.palette, source)
+    return out
+
+
+def _write(dataset: DataSet, item: Item, out: Path) -> None:
+    palette = np.asarray(dataset.palette, np.uint8)
+    write_labels(out / "labels" / f"{item.name}.png", dataset.read(item).labels, palette)
+
+    def copy(f: Any) -> None:
+        with item.image.open("rb") as original:
+            shutil.copyfileobj(original, f)
+
+    atomic_write(out / "images" / f"{item.name}{item.image.suffix.lower()}", copy)

@@ -1,0 +1,1 @@
+"""What carries a net out: the plan of a spec, and the torch modules for its steps."""

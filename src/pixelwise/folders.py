@@ -1,0 +1,61 @@
+"""What the folders that commands write look like, and how they are known again.
+
+Training writes a run folder, others look:
+
+RUN/recipe.yaml         the exact settings, itself a recipe
+    journal.jsonl       one JSON object a line, as things happen
+    weights/            best and last checkpoint
+    state/              to go on from
+    evaluation/         scores.json, guesses/NAME.png
+    environment.json    versions and machine
+    report.html         the page about it all
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pixelwise.machine.files import maker
+
+RECIPE = "recipe.yaml"
+JOURNAL = "journal.jsonl"
+WEIGHTS = "weights"
+STATE = "state"
+SCORES = "evaluation/scores.json"
+GUESSES = "evaluation/guesses"
+ENVIRONMENT = "environment.json"
+REPORT = "report.html"
+
+
+def weights(run: Path, which: str) -> Path:
+    """The checkpoint ``best`` or ``last``."""
+    return run / WEIGHTS / f"{which}.safetensors"
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All whole events; a line cut short by a crash, or that is no event, is left out."""
+    events = []
+    # Not splitlines(), which also splits at separators that a name in an event may hold.
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict) and type(event.get("step", 0)) is int:
+            events.append(event)
+    return events
+
+
+# -- predictions ------------------------------------------------------------------------------
+MANIFEST = "manifest.json"
+"""Marks a folder of predictions, and says which model made them."""
+MAKER = "pixelwise predict"
+OVERLAY = "_overlay.jpg"
+"""Behind the name of a picture; its label map has the name alone."""
+
+
+def is_predictions(folder: Path) -> bool:
+    """Whether an earlier ``predict`` wrote ``folder``."""
+    return maker(folder / MANIFEST) == MAKER

@@ -1,1 +1,0 @@
-"""The one path from a picture to labels."""

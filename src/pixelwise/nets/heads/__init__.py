@@ -1,0 +1,1 @@
+"""Heads that turn a trunk into a net that labels pixels."""

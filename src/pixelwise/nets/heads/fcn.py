@@ -1,0 +1,97 @@
+"""FCN heads on any trunk: 32s, 16s, 8s and 4s, staged or at once (paper, section 4.2, figure 3).
+
+The top is scored at stride 32; then, as often as the net's stride asks for: upsample by two, score
+the finer layer, crop the larger of the two maps to the frame of the smaller, add. The last
+upsampling brings the picture's size back. Every offset is derived from the trunk's geometry.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pixelwise.errors import UsageError
+from pixelwise.geometry import relative_offset
+from pixelwise.nets.net import Net
+from pixelwise.nets.spec import Edge, Scale
+from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
+
+Learned = Literal["none", "inner", "all"]
+
+# Factors on the skips of the at-once net (voc-fcn8s-atonce): they bring the streams to like norms.
+AT_ONCE = {"pool4": 0.01, "pool3": 0.0001}
+
+
+def fcn(
+    trunk_of: TrunkFunction,
+    stride: int,
+    *,
+    classes: int = 21,
+    channels: int = 3,
+    width: float = 1.0,
+    geometry: Geometry = "caffe",
+    learned: Learned = "none",
+    at_once: bool = False,
+) -> Net:
+    """A fully convolutional net that predicts at ``stride`` 32, 16, 8 or 4.
+
+    Args:
+        trunk_of: writes the trunk.
+        stride: of the finest map that is scored.
+        classes: channels of every score layer.
+        channels: of the picture.
+        width: factor on the trunk's channels, for narrow copies.
+        geometry: the trunk's pads.
+        learned: which upsampling layers are trained: none (the releases), inner (the paper: all
+            but the last), all.
+        at_once: scale the skips by fixed factors, for training all streams together.
+
+    Raises:
+        UsageError: an unknown value of ``learned``; ``at_once`` on a skip that was never released
+            with a factor.
+    """
+    if learned not in get_args(Learned):
+        raise UsageError(
+            "U002", f"learned is {learned!r}, expected one of {', '.join(get_args(Learned))}"
+        )
+    net = Net()
+    net.data(channels)
+    trunk = trunk_of(net, width, geometry)
+    edge: Edge = "hold" if trunk.tight else "fade"
+    inner = learned in ("inner", "all")
+    x = net.top = net.score("score_fr", trunk.top, classes)
+    source = "2"
+    for step in (16, 8, 4):
+        if step < stride:
+            break
+        skip = trunk.skips[step]
+        x = net.upsample(f"upscore{source}", x, 2, like=skip.layer, learned=inner, edge=edge)
+        x = fuse_skip(net, x, trunk, step, classes, at_once=at_once)
+        source = f"_{skip.label}"
+    last = "upscore" if stride == 32 else f"upscore{stride}"
+    x = net.upsample(last, x, stride, like=net.input, learned=learned == "all", edge=edge)
+    net.crop("score", x, like=net.input)
+    return net
+
+
+def fuse_skip(
+    net: Net, coarse: str, trunk: Trunk, step: int, classes: int, *, at_once: bool = False
+) -> str:
+    """Score a finer layer, crop what is larger, and add (paper, figure 3)."""
+    label, layer = trunk.skips[step].label, trunk.skips[step].layer
+    if at_once and label not in AT_ONCE:
+        raise UsageError(
+            "U002",
+            f"at_once has no factor for the skip from {label}; there are "
+            f"{', '.join(f'{k} ({v:g})' for k, v in AT_ONCE.items())}",
+            "leave at_once out, or take the vgg16 trunk down to stride 8",
+        )
+    if at_once:
+        layer = net.add(Scale(f"scale_{label}", (layer,), AT_ONCE[label]))
+    fine = net.score(f"score_{label}", layer, classes)
+    # A coarse map that begins inside the fine one is the smaller: Caffe's case. Where it begins at
+    # or outside the fine one's rim (3x3 pools, tight pads) it also ends there or beyond.
+    if relative_offset(net.sights[fine].map, net.sights[coarse].map) > 0:
+        fine = net.crop(f"score_{label}c", fine, like=coarse)
+    else:
+        coarse = net.crop(f"{coarse}c", coarse, like=fine)
+    return net.sum(f"fuse_{label}", coarse, fine)

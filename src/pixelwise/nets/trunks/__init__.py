@@ -1,0 +1,1 @@
+"""Trunks: one file an architecture, in the layer names of its published weights."""

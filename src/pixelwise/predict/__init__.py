@@ -1,0 +1,1 @@
+"""The one path from a picture to labels, and jobs over many pictures."""

@@ -1,0 +1,292 @@
+"""Many pictures through one model: a plan that can be printed, then carried out.
+
+Every output is written whole or not at all, and counts as finished by its record
+(``workflows.finished``). ``manifest.json`` names the model: two models in one folder are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
+from pixelwise.folders import MAKER, MANIFEST, is_predictions
+from pixelwise.machine.files import atomic_write, remove_leftovers, sha256, write_json
+from pixelwise.machine.signals import caught
+from pixelwise.pictures import images
+from pixelwise.predict import finished, saving
+from pixelwise.predict.finished import Record
+from pixelwise.predict.model import Model
+from pixelwise.predict.prediction import Prediction, find_class
+from pixelwise.predict.sources import Job, find
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done."""
+
+    jobs: tuple[Job, ...]
+    out: Path
+    kinds: tuple[str, ...]
+    failures: str = "failures.jsonl"
+    """File name for what fails; each shard has its own."""
+    left_out: tuple[str, ...] = ()
+    """Folders among the sources that are not taken for pictures, with the reason."""
+
+
+@dataclass
+class Done:
+    """What was done."""
+
+    made: int = 0
+    skipped: int = 0
+    kept: list[dict[str, str]] = field(default_factory=list)
+    """Pictures with an output that was changed by hand: nothing of theirs was touched."""
+    failures: list[dict[str, str]] = field(default_factory=list)
+    results: list[dict[str, Any]] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return vars(self)
+
+
+def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") -> Plan:
+    """Find the pictures; two that would write one file are refused before anything is made.
+
+    Raises:
+        UsageError: unknown outputs, a bad shard, the output folder among the inputs.
+        DataError: a source that is not there, no picture at all, colliding names.
+    """
+    kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
+    for kind in kinds:
+        if kind not in saving.ENDS:
+            raise unknown_name("output", kind, tuple(saving.ENDS))
+    if not kinds:
+        raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
+    part, parts = _shard(shard)
+    jobs, left_out = find(sources, out)
+    if saving.HEAT in kinds:
+        _refuse_heat_collisions(jobs)
+    failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
+    return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(left_out))
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        part, parts = (int(v) for v in text.split("/"))
+    except ValueError as error:
+        raise UsageError("U002", f"--shard is {text}, expected I/N", "--shard 1/4") from error
+    if not 1 <= part <= parts:
+        raise UsageError("U002", f"--shard is {text}, expected 1 <= I <= N", "--shard 1/4")
+    return part, parts
+
+
+def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
+    """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
+    folders = {f"{job.name}{saving.ENDS[saving.HEAT]}".casefold(): job for job in jobs}
+    for job in jobs:
+        for parent in Path(job.name).parents:
+            other = folders.get(parent.as_posix().casefold())
+            if other:
+                raise DataError(
+                    "D030",
+                    f"the heat maps of {other.source} would lie among the outputs of {job.source}",
+                    "predict them into different folders",
+                )
+
+
+def carry_out(
+    plan: Plan,
+    model: Model,
+    *,
+    heat: Sequence[str] = (),
+    force: bool = False,
+    watch: Callable[[], object] = lambda: None,
+) -> Done:
+    """Predict what is not finished yet.
+
+    Args:
+        plan: of ``plan``.
+        model: to predict with.
+        heat: classes whose heat maps are drawn; without them the ``TOP`` largest of each picture.
+        force: make everything anew, also over another model's outputs.
+        watch: called after each picture.
+
+    Raises:
+        UsageError: U003 the folder holds another model's outputs, or files that are not ours; U001
+            an unknown class.
+        ResourceError: the disk is full or not writable.
+        Stopped: a signal came; finished outputs are kept.
+    """
+    shown = [find_class(name, model.classes) for name in heat]
+    work = _Work(plan, model, saving.parts(plan.kinds, shown))
+    _claim(plan, model, force=force)
+    done = Done()
+    with caught() as seen:
+        for job in plan.jobs:
+            _one(work, job, done, force=force)
+            watch()
+            if seen.signal:
+                break
+    _list_failures(plan, done)
+    if seen.signal:
+        count = done.made + done.skipped + len(done.kept) + len(done.failures)
+        raise Stopped(
+            seen.signal,
+            f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept",
+            "run the same command again to go on",
+        )
+    return done
+
+
+def _list_failures(plan: Plan, done: Done) -> None:
+    path = plan.out / plan.failures
+    if done.failures:
+        atomic_write(path, "".join(json.dumps(f) + "\n" for f in done.failures))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _claim(plan: Plan, model: Model, *, force: bool) -> None:
+    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
+    out, identity = plan.out, _identity(model)
+    if is_predictions(out):
+        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        if not force and {k: known.get(k) for k in identity} != identity:
+            raise UsageError(
+                "U003",
+                f"the outputs in {out} were made otherwise ({_difference(known, identity)})",
+                "choose another -o, or --force to make them anew",
+            )
+    elif not force:
+        _refuse_foreign(plan)
+    facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
+    write_json(out / MANIFEST, {"made_by": MAKER, **identity, **facts})
+    for folder in {out, *(place for job in plan.jobs for place in _places(out, job))}:
+        remove_leftovers(folder)
+
+
+def _identity(model: Model) -> dict[str, Any]:
+    """What outputs depend on beside the picture."""
+    return {
+        "sha256": model.header.sha256,
+        "precision": model.predictor.precision,
+        "view": model.predictor.view.as_dict(),
+    }
+
+
+def _difference(known: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    if known.get("sha256") != identity["sha256"]:
+        return f"by another model, {known.get('model')}"
+    keys = [k for k in identity if known.get(k) != identity[k]]
+    return ", ".join(f"{k} was {known.get(k)}, is {identity[k]}" for k in keys)
+
+
+def _refuse_foreign(plan: Plan) -> None:
+    for job in plan.jobs:
+        for kind in plan.kinds:
+            path = saving.path(plan.out, job.name, kind)
+            if path.exists():
+                raise UsageError(
+                    "U003",
+                    f"{path} exists and was not made by pixelwise",
+                    "choose another -o, or --force to replace it",
+                )
+
+
+def _places(out: Path, job: Job) -> tuple[Path, ...]:
+    """Folders in which files of a job are written."""
+    record = finished.place(out, job.name)
+    return (out / job.name).parent, saving.path(out, job.name, saving.HEAT), record.parent
+
+
+@dataclass(frozen=True)
+class _Work:
+    plan: Plan
+    model: Model
+    wanted: tuple[str, ...]
+    """``saving.parts`` that are asked for."""
+
+
+def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
+    out, wanted = work.plan.out, work.wanted
+    try:
+        made_from = {"source_sha256": _hash(job.source), **_identity(work.model)}
+        known = finished.read(out, job.name)
+        same = known.of(made_from)
+        kinds = wanted if force else finished.missing(out, same, wanted)
+        if not kinds:
+            done.skipped += 1
+            done.results.append(_result(work, job, same, made=False))
+            return
+        at_stake = same.files(kinds) if same.kinds else known.files()
+        mine = None if force else finished.altered(out, at_stake)
+        if mine and same.kinds and _is_picture(mine):
+            done.kept.append({"path": str(job.source), "kept": str(mine)})
+            return
+        if mine:
+            raise _altered(job, mine)
+        found = _predict(work, job.source, kinds)
+        if _hash(job.source) != made_from["source_sha256"]:
+            raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
+        finished.begin(out, job.name, kinds)
+        header = work.model.header
+        written = {k: saving.write(k, out, job.name, found, header) for k in kinds}
+        made = finished.summed(out, written)
+        now = finished.record(out, job.name, Record(made_from, made, found.areas()))
+    except PixelwiseError as error:
+        # A full disk will not get better with the next picture; a smaller picture may fit.
+        if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
+            raise
+        done.failures.append({"path": str(job.source), **error.as_dict()})
+        return
+    done.made += 1
+    done.results.append(_result(work, job, now, made=True))
+
+
+def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, Any]:
+    """What ``--json`` tells of a picture that is finished, now or before."""
+    return {
+        "path": str(job.source),
+        "sha256": known.made_from["source_sha256"],
+        "made": made,
+        "outputs": [str(work.plan.out / path) for path in known.files(work.wanted)],
+        "areas": known.areas,
+    }
+
+
+def _is_picture(path: Path) -> bool:
+    """Whole and readable: what was changed by hand is, what was damaged is not."""
+    try:
+        images.read_image(path)
+    except PixelwiseError:
+        return False
+    return True
+
+
+def _altered(job: Job, path: Path) -> UsageError:
+    """Outputs that were changed, and belong to another picture or model now, or are damaged."""
+    return UsageError(
+        "U003",
+        f"{path} was changed since it was made from {job.source}",
+        "move it away and run again, or --force to make everything anew",
+    )
+
+
+def _hash(source: Path) -> str:
+    try:
+        return sha256(source)
+    except OSError as error:
+        raise DataError("D010", f"{source}: {error.strerror or error}", "check the path") from error
+
+
+def _predict(work: _Work, source: Path, kinds: Sequence[str]) -> Prediction:
+    try:
+        return work.model.predict(source, probabilities=saving.needs_probabilities(kinds))
+    except PixelwiseError as error:
+        if str(source) not in str(error):
+            error.args = (f"{source}: {error}",)
+        raise

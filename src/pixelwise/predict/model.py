@@ -1,0 +1,252 @@
+"""``pw.load``: a net with its weights, preprocessing and classes, ready to use."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.preprocess import Preprocess
+from pixelwise.engine.network import Network, filled
+from pixelwise.errors import DataError, ModelError, UsageError
+from pixelwise.evaluation.evaluate import Evaluation
+from pixelwise.evaluation.on_dataset import evaluate_split
+from pixelwise.labels import colours_for
+from pixelwise.nets import catalog
+from pixelwise.nets.net import Net
+from pixelwise.pictures import images
+from pixelwise.predict.prediction import Prediction
+from pixelwise.predict.predictor import Predictor, best_class, resolve_device, resolve_precision
+from pixelwise.predict.view import View
+from pixelwise.weights.checkpoint import (
+    DAMAGED,
+    Header,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
+from pixelwise.weights.files import weight_file
+from pixelwise.weights.sniff import sniff
+from pixelwise.weights.surgery import score_layers
+
+log = logging.getLogger(__name__)
+
+Picture = Path | str | NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained net, as ``load`` returns it."""
+
+    predictor: Predictor
+    header: Header
+    path: Path
+
+    def __repr__(self) -> str:
+        return f"<Model {self.header.net} of {len(self.classes)} classes, {self.path}>"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, in the order of the labels."""
+        return self.header.classes
+
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """A colour for each class."""
+        return colours_for(len(self.classes), self.header.palette)
+
+    @property
+    def task(self) -> str:
+        """``segmentation``, or ``classification`` for a convolutionalised classifier."""
+        return catalog.entry(self.header.net).task
+
+    def predict(self, picture: Picture | Any, *, probabilities: bool = False) -> Prediction:
+        """Label every pixel of a picture.
+
+        Args:
+            picture: a path, a PIL image, or a uint8 array (H, W, C); (H, W) is grey, and a fourth
+                channel is alpha, composed over white.
+            probabilities: keep them too: (K, H, W) float32, of a classifier its coarse map.
+
+        Raises:
+            DataError: D010 to D025 a picture that cannot be read or is of another type, D018 of
+                other channels, D023 too small.
+            NumericalError: N003 scores that are not finite.
+            ResourceError: R003 it would not fit into memory.
+        """
+        image = self._image(picture)
+        scores = self.predictor.scores(image)
+        grid = self.predictor.grid()
+        found = best_class(scores)
+        if found.shape != image.shape[:2]:  # a classifier's coarse map
+            found = grid.nearest(found, (image.shape[0], image.shape[1]))
+        kept = None
+        if probabilities:  # a classifier's scores are probabilities already
+            soft = scores if self.task == "classification" else scores.softmax(0)
+            kept = soft.cpu().numpy()
+        return Prediction(image, found, self.classes, self.palette, kept, grid)
+
+    def _image(self, picture: Picture | Any) -> NDArray[np.uint8]:
+        if isinstance(picture, Path | str):
+            return images.read_image(Path(picture))
+        return _array(images.array_of(picture), self.predictor.channels)
+
+    def evaluate(
+        self,
+        data: DataSet | Path | str,
+        split: str = "val",
+        *,
+        keep: Path | str | None = None,
+        watch: Callable[[], object] = lambda: None,
+    ) -> Evaluation:
+        """Scores on a split of a data set.
+
+        Args:
+            data: a data set, or a folder of one; with the model's classes, in its order.
+            split: which pictures of it.
+            keep: folder for the guessed label maps, ``<name>.png``.
+            watch: called after each picture.
+
+        Raises:
+            ModelError: M040 the model's classes are not the data set's.
+            DataError: an unreadable picture, an unknown or empty split.
+            UsageError: U003 ``keep`` holds files of the data set, or others that are no guesses.
+        """
+        dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
+        label, place = self.predictor.labels, Path(keep) if keep else None
+        return evaluate_split(label, self.classes, dataset, split, keep=place, watch=watch)
+
+    def shown(
+        self, *, zoom: float | Sequence[float] | None = None, mirror: bool | None = None
+    ) -> Model:
+        """The same model that is shown pictures in another way; what is not given stays.
+
+        Args:
+            zoom: pictures are enlarged by this before the net; the scores of several are averaged.
+            mirror: scores are the mean over a picture and its mirror image.
+
+        Raises:
+            UsageError: U002 a factor out of range, or several for a net that gives a coarse map.
+        """
+        old = self.predictor
+        zooms = (zoom,) if isinstance(zoom, int | float) else tuple(zoom or old.view.zooms)
+        view = View(zooms, old.view.mirror if mirror is None else mirror)
+        predictor = Predictor(
+            old.net, old.preprocess, view=view, precision=old.precision, device=old.device
+        )
+        return dataclasses.replace(self, predictor=predictor)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the model as one checkpoint file."""
+        header = dataclasses.replace(self.header, inference=self.predictor.view.as_dict())
+        return save_checkpoint(path, self.predictor.net.state_dict(), header)
+
+
+def load(
+    path: Path | str,
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    view: View | None = None,
+) -> Model:
+    """A model from a run folder or a checkpoint.
+
+    Args:
+        path: a run folder (its best weights) or a ``.safetensors`` file.
+        device: auto, cpu or cuda.
+        precision: fp32, or bf16 autocast.
+        view: how pictures are shown to the net; by default as the model was made for.
+
+    Raises:
+        ModelError: missing, damaged, foreign, or not finite.
+        ResourceError: R009 the device is not there.
+        UsageError: U001 no such device or precision.
+    """
+    where, given = resolve_device(device), resolve_precision(precision)
+    path = weight_file(Path(path))
+    kind = sniff(path)
+    if kind != "safetensors":
+        raise ModelError(
+            "M040",
+            f"{path} is a {kind} file, which names neither net nor classes, expected a checkpoint",
+            f"pixelwise weights import {path} --net NAME -o OUT.safetensors",
+        )
+    header = read_header(path)
+    if not header.net:
+        raise ModelError(
+            "M040",
+            f"{path} holds loose blobs of no net in the catalogue",
+            "pixelwise weights import FILE --net NAME -o OUT.safetensors",
+        )
+    net, preprocess, told = _described(header, path)
+    with torch.device("meta"):  # compared before memory is taken
+        shape_only = Network(net)
+    header, tensors = load_checkpoint(path, net=shape_only)
+    module = filled(net, tensors)
+    if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(module)):
+        log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
+    predictor = Predictor(module, preprocess, view=view or told, precision=given, device=where)
+    return Model(predictor, header, path)
+
+
+def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
+    """The net, preprocessing and view that a header names; what it says comes from a file."""
+    try:
+        net = catalog.spec(header.net, **dict(header.options))
+        view = View(**dict(header.inference))
+    except (UsageError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError(
+            "M040",
+            f"{path}: the header describes no net that can be built ({error})",
+            "pip install --upgrade pixelwise, if a newer version wrote it",
+        ) from error
+    try:
+        preprocess = Preprocess.from_dict(dict(header.preprocess))
+    except ModelError as error:
+        raise ModelError(error.code, f"{path}: {error}", error.hint) from error
+    channels, classes = net.channels[net.input], net.channels[net.output]
+    if len(preprocess.mean) != channels:
+        raise ModelError(
+            "M002", f"{path}: {len(preprocess.mean)} channel means for {channels} channels", DAMAGED
+        )
+    if len(header.classes) != classes:
+        raise ModelError(
+            "M002", f"{path}: {len(header.classes)} class names for {classes} classes", DAMAGED
+        )
+    return net, preprocess, view
+
+
+def _array(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
+    """An array as the net takes it, (H, W, C) uint8, or the reason why not."""
+    if array.dtype != np.uint8:
+        hint = "bring its values to 0..255, e.g. (a // 257).astype(np.uint8) for 16 bits"
+        if array.dtype.kind == "f":
+            hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
+        raise DataError(
+            "D015", f"the picture is an array of {array.dtype}, expected uint8, 0 to 255", hint
+        )
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(
+            "D018", f"the picture has shape {array.shape}, expected (H, W) or (H, W, C), not empty"
+        )
+    planes = array if array.ndim == 3 else array[..., None]
+    given = planes.shape[2]
+    if given == 4 and channels == 3:
+        alpha = planes[..., 3:].astype(np.float32) / 255
+        flat = planes[..., :3] * alpha + 255 * (1 - alpha)
+        return flat.round().astype(np.uint8)
+    if given == 1 and channels == 3:
+        return np.repeat(planes, 3, axis=2)
+    if given != channels and array.ndim == 3 and array.shape[0] == channels:
+        hint = "channels come last: a.transpose(1, 2, 0)"
+        raise DataError("D018", f"the picture has shape {array.shape}, expected (H, W, C)", hint)
+    return planes

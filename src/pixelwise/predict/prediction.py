@@ -1,0 +1,132 @@
+"""What a prediction is: label map, classes, colours, and pictures of them on demand."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise import labels
+from pixelwise.errors import UsageError, hxw, unknown_name
+from pixelwise.pictures import images
+from pixelwise.predict.grid import EVERY_PIXEL, Grid
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The labels of one picture.
+
+    Attributes:
+        image: (H, W, C) uint8, what was looked at.
+        labels: (H, W) uint8 class ids (uint16 for more than 255 classes).
+        classes: K names.
+        palette: K colours.
+        probabilities: (K, H, W) float32, of a classifier its coarse map (K, h, w); None when they
+            were not asked for.
+        grid: where the cells of ``probabilities`` lie on the picture.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    probabilities: NDArray[np.float32] | None = None
+    grid: Grid = EVERY_PIXEL
+
+    def __repr__(self) -> str:
+        areas = sorted(self.areas().items(), key=lambda area: -area[1])
+        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
+        more = f", and {len(areas) - 6} more" if len(areas) > 6 else ""
+        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {told}{more}>"
+
+    @property
+    def overlay(self) -> Image:
+        """The picture under the classes' colours, with a legend, as a PIL image.
+
+        Of a picture of more channels the first three are shown, of one or two the first, in grey.
+        """
+        return images.to_image(self.overlay_array())
+
+    def overlay_array(self) -> NDArray[np.uint8]:
+        """``overlay`` as an (H', W', 3) uint8 array; the legend stands beside the picture."""
+        palette = np.asarray(self.palette, np.uint8)
+        covered = labels.overlay(labels.three_bands(self.image), self.labels, palette)
+        present = [int(i) for i in np.unique(self.labels)]
+        return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
+
+    @property
+    def mask(self) -> Image:
+        """The label map as a PIL image: class ids with a palette, so that it is seen in colour."""
+        return images.label_image(self.labels, np.asarray(self.palette, np.uint8))
+
+    def heat(self, name: str | int) -> NDArray[np.float32]:
+        """The probability of a class at every pixel, (H, W) float32.
+
+        Args:
+            name: of the class, a part of it that no other has, or its number.
+
+        Raises:
+            UsageError: U001 no such class, or several; U002 the probabilities were not kept, or a
+                number that is no class's.
+        """
+        if self.probabilities is None:
+            raise UsageError(
+                "U002",
+                "the prediction holds no probabilities",
+                "model.predict(picture, probabilities=True)",
+            )
+        index = find_class(name, self.classes) if isinstance(name, str) else operator.index(name)
+        if not 0 <= index < len(self.classes):
+            told = f"class {index} was asked for, expected 0 to {len(self.classes) - 1}"
+            raise UsageError("U002", told)
+        cells = self.probabilities[index]
+        height, width = self.labels.shape
+        return cells if cells.shape == (height, width) else self.grid.smooth(cells, (height, width))
+
+    def areas(self) -> dict[str, float]:
+        """Share of the picture by class, for the classes that occur."""
+        ids, pixels = np.unique(self.labels, return_counts=True)
+        return {
+            self.classes[int(i)]: float(n / self.labels.size)
+            for i, n in zip(ids, pixels, strict=True)
+        }
+
+
+def find_class(name: str, classes: Sequence[str]) -> int:
+    """The number of the class that is meant.
+
+    Tried in turn: the whole name, one of its synonyms ("tabby" of "tabby, tabby cat"), its number,
+    a part of the name; upper and lower case are the same.
+
+    Raises:
+        UsageError: U001 no class fits, or several do.
+    """
+    wanted = name.strip().casefold()
+    folded = [c.casefold() for c in classes]
+    exact = [i for i, c in enumerate(classes) if c == name]
+    rules = (
+        exact,
+        [i for i, c in enumerate(folded) if c == wanted],
+        [i for i, c in enumerate(folded) if wanted in (part.strip() for part in c.split(","))],
+        [int(wanted)] if wanted.isdecimal() and int(wanted) < len(classes) else [],
+        [i for i, c in enumerate(folded) if wanted and wanted in c],
+    )
+    fitting = next((found for found in rules if found), [])
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        raise unknown_name("class", name, classes)
+    listed = ", ".join(f"{i} `{classes[i]}`" for i in fitting[:10])
+    more = f" and {len(fitting) - 10} more" if len(fitting) > 10 else ""
+    raise UsageError(
+        "U001",
+        f"`{name}` fits {len(fitting)} classes: {listed}{more}",
+        f"give a whole name, or the number: {fitting[0]}",
+    )

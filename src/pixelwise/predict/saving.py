@@ -1,0 +1,104 @@
+"""The kinds of output that ``predict`` saves: how each is named, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise import labels
+from pixelwise.folders import OVERLAY
+from pixelwise.machine.files import atomic_write
+from pixelwise.pictures import images
+from pixelwise.predict.prediction import Prediction
+from pixelwise.weights.checkpoint import Header
+
+HEAT = "heatmaps"
+ENDS = {
+    "labels": ".png",
+    "overlay": OVERLAY,
+    "scores": "_scores.npz",
+    HEAT: "_heat",
+}
+"""What can be saved, and the end of its file name (heat maps: of their folder)."""
+TOP = 3  # heat maps drawn when no class is named
+_FIRST = f"first {TOP}"
+
+
+def parts(kinds: Sequence[str], heat: Sequence[int]) -> tuple[str, ...]:
+    """The kinds as records have them: each class's heat map is one.
+
+    Args:
+        kinds: keys of ``ENDS``.
+        heat: classes whose heat maps are drawn; none: the ``TOP`` largest of each picture.
+    """
+    maps = [f"{HEAT} {i}" for i in heat] or [f"{HEAT} {_FIRST}"]
+    return tuple([k for k in kinds if k != HEAT] + (maps if HEAT in kinds else []))
+
+
+def needs_probabilities(wanted: Sequence[str]) -> bool:
+    """Whether label maps alone are too little for these ``parts``."""
+    return any(kind.startswith(("scores", HEAT)) for kind in wanted)
+
+
+def path(out: Path, name: str, kind: str) -> Path:
+    """The file (of heat maps the folder) of a picture's output.
+
+    Args:
+        out: folder of all outputs.
+        name: of the picture's outputs.
+        kind: a key of ``ENDS``.
+    """
+    return out / f"{name}{ENDS[kind]}"
+
+
+def write(part: str, out: Path, name: str, found: Prediction, header: Header) -> list[Path]:
+    """Write one of ``parts``.
+
+    Args:
+        part: which.
+        out: folder of all outputs.
+        name: of the picture's outputs.
+        found: what to write; with probabilities where they are needed.
+        header: of the model; label maps name it.
+
+    Returns:
+        The files.
+
+    Raises:
+        ResourceError: the disk is full or not writable.
+    """
+    kind, _, which = part.partition(" ")
+    target = path(out, name, kind)
+    match kind:
+        case "labels":
+            text = {"model": header.sha256, "net": header.net}
+            palette = np.asarray(found.palette, np.uint8)
+            return [images.write_labels(target, found.labels, palette, text=text)]
+        case "overlay":
+            return [images.write_image(target, found.overlay_array())]
+        case "scores":
+            assert found.probabilities is not None
+            scores = found.probabilities.astype(np.float16)
+            return [atomic_write(target, lambda f: np.savez_compressed(f, probabilities=scores))]
+        case _:
+            chosen = _largest(found) if which == _FIRST else (int(which),)
+            return [_write_heat(target, found, i) for i in chosen]
+
+
+def _write_heat(folder: Path, found: Prediction, index: int) -> Path:
+    """The class number in front keeps apart what letters do not."""
+    name = found.classes[index]
+    drawn = labels.heat_map(found.image, found.heat(index))
+    return images.write_image(folder / f"{index}-{_file_name(name)}.png", drawn)
+
+
+def _largest(found: Prediction) -> tuple[int, ...]:
+    assert found.probabilities is not None
+    order = found.probabilities.mean(axis=(1, 2)).argsort()[::-1]
+    return tuple(int(i) for i in order[:TOP])
+
+
+def _file_name(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:40] or "class"

@@ -1,0 +1,155 @@
+"""Which pictures are meant by files, folders and globs, and the name of each one's outputs."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.formats import canonical
+from pixelwise.data.formats.pairs import label_folders
+from pixelwise.data.listing import marked
+from pixelwise.errors import DataError, UsageError
+from pixelwise.folders import is_predictions
+from pixelwise.pictures.imagefile import SUFFIXES
+
+PHOTOS = {".jpg", ".jpeg"}
+"""Suffixes that no label map has, whatever its name ends in."""
+DESCRIPTION, PICTURES = canonical.NAME, "images"
+OF_SCENES = {"depth", "geometric"}
+LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture and the name of its outputs, with folders below the source that held it."""
+
+    source: Path
+    name: str
+
+
+def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[str]]:
+    """The pictures of all sources, each once, and which folders were left out, with the reason.
+
+    Left out are earlier predictions, label maps and the like that lie beside a folder of their
+    pictures, and links to nothing.
+
+    Raises:
+        UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
+        DataError: D010 a source that is not there or holds no picture; D030 names that collide.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
+    jobs: dict[Path, Job] = {}
+    left_out: list[str] = []
+    for source in sources:
+        for job in _expand(source, left_out):
+            _refuse_own_input(job.source, Path(source), out)
+            jobs.setdefault(job.source.absolute(), job)
+    found = list(jobs.values())
+    _refuse_collisions(found)
+    return found, left_out
+
+
+def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
+    """Outputs beside pictures could replace them, and would be pictures of the next run."""
+    home, place = out.resolve(), picture.resolve()
+    inside = home.is_relative_to(source.resolve()) and home in place.parents
+    if inside or place.parent == home:
+        raise UsageError(
+            "U003",
+            f"{out} holds {picture.name}, a picture to read; outputs could replace it",
+            "choose another -o",
+        )
+
+
+def _expand(source: str, left_out: list[str]) -> list[Job]:
+    if not source:
+        told = "the name of a picture or folder is empty"
+        raise UsageError("U002", told, "check the variable that it came from")
+    path = Path(source)
+    if path.is_dir():
+        inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, left_out)]
+        if not inside:
+            known = f"known: {' '.join(sorted(SUFFIXES))}"
+            told = f"; {'; '.join(left_out[:3])}" if left_out else ""
+            raise DataError("D010", f"{path} holds no picture to read{told}", known)
+        return inside
+    if path.is_file():
+        return [Job(path, _name(Path(path.name)))]
+    if path.exists():
+        raise DataError("D010", f"{path} is neither a file nor a folder", "give pictures")
+    matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
+    files = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+    if not files:
+        raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
+    return [Job(p, _name(Path(p.name))) for p in files]
+
+
+def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
+    """Pictures below ``root``; links to folders are not followed, hidden names not taken."""
+    for place, folders, files in os.walk(root):
+        here = Path(place)
+        if is_predictions(here):
+            left_out.append(f"{here} holds earlier predictions")
+            folders.clear()
+            continue
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        beside = label_folders(folders)
+        if DESCRIPTION in files and PICTURES in folders:  # made scenes have more
+            beside |= OF_SCENES.intersection(folders)
+        left_out += [f"{here / name} holds label maps or the like" for name in sorted(beside)]
+        folders[:] = [f for f in folders if f not in beside]
+        shown = [here / name for name in sorted(files) if not name.startswith(".")]
+        dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
+        left_out += [f"{path} is a link to nothing" for path in dangling]
+        found = [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
+        stems = marked({path.stem for path in found})
+        masks = [p for p in found if p.stem in stems and p.suffix.lower() not in PHOTOS]
+        if masks:
+            more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
+            left_out.append(f"{masks[0]}{more}: label maps beside their pictures")
+        yield from sorted(set(found).difference(masks))
+
+
+def _name(relative: Path) -> str:
+    """The path without suffix; a part too long for an ending is cut and keeps a digest."""
+    return "/".join(_short(part) for part in relative.with_suffix("").parts)
+
+
+def _short(part: str) -> str:
+    raw = os.fsencode(part)
+    if len(raw) <= LONGEST:
+        return part
+    kept = raw[: LONGEST - 9].decode("utf-8", "ignore")
+    return f"{kept}-{hashlib.sha256(raw).hexdigest()[:8]}"
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Two pictures, one name: also where the file system does not tell letters apart."""
+    taken: dict[str, Job] = {}
+    problems = []
+    for job in jobs:
+        key = unicodedata.normalize("NFC", job.name).casefold()
+        if key in taken:
+            problems.append(
+                DataError(
+                    "D030",
+                    f"{taken[key].source} and {job.source} would both be written as {job.name}.png",
+                    "predict them into different folders",
+                )
+            )
+        taken.setdefault(key, job)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise DataError(
+            "D030",
+            f"{len(problems)} pairs of pictures would be written under one name",
+            "predict them into different folders",
+            problems,
+        )

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from pixelwise.pages.curves import best_check, class_histories, curves
+from pixelwise.pages.gallery import Shown, chosen, errors, paint, said
+from pixelwise.pages.markup import Markup, count, join, percent, short, tag, text
+from pixelwise.pages.matrix import confusions, heat_map
+from pixelwise.pages.page import clock
+from pixelwise.pages.plots import (
+    BOTTOM,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Axes,
+    Line,
+    duration,
+    plot,
+    smooth,
+    sparkline,
+    thin,
+    ticks,
+)
+from pixelwise.pages.tables import HATCH_GREYS
+
+
+def test_text_is_escaped_and_elements_are_not() -> None:
+    made = tag("p", "<b> & 'x'", tag("b", "y"), class_='a"b', data_x=3, id=None)
+    expected = '<p class="a&quot;b" data-x="3">&lt;b&gt; &amp; &#x27;x&#x27;<b>y</b></p>'
+    assert made == expected
+
+
+def test_nested_lists_and_gaps_are_joined() -> None:
+    assert join(["a", None, ["b", ("<", Markup("<i></i>"))], ""]) == "ab&lt;<i></i>"
+
+
+def test_control_characters_and_surrogates_are_made_visible() -> None:
+    assert text("a\x00b\u202ec\udcff") == "a\\x00b\\u202ec\\udcff"
+    text("\udcff").encode("utf-8")
+
+
+def test_numbers_are_written_for_people() -> None:
+    assert percent(0.12345) == "12.3 %"
+    assert percent(None) == percent(float("nan")) == "n/a"
+    assert count(1234567) == "1\u202f234\u202f567"
+    assert short("a" * 30) == "a" * 21 + "\u2026"
+    assert [clock(s) for s in (59, 60, 3599, 3725)] == ["59 s", "1 min", "1 h 0 min", "1 h 2 min"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 0.83, [0, 0.2, 0.4, 0.6, 0.8]),
+        (0, 5500, [0, 1000, 2000, 3000, 4000, 5000]),
+        (0, 3e-4, [0, 1e-4, 2e-4, 3e-4]),
+        (-3, 7, [-2, 0, 2, 4, 6]),
+        (4, 4, [4]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("high", [10.0**e * m for e in range(-8, 9) for m in (1, 1.7, 3.3, 9.9)])
+def test_ticks_are_few_and_inside(high: float) -> None:
+    found = ticks(0, high)
+    assert 2 <= len(found) <= 6
+    assert found[0] >= 0
+    assert found[-1] <= high * (1 + 1e-9)
+
+
+def test_smoothing_by_hand() -> None:
+    keep = np.exp(-1 / 2)
+    assert smooth([1, 3], 2) == pytest.approx([1, (keep + 3) / (keep + 1)])
+    assert smooth([5.0] * 4, 10) == pytest.approx([5] * 4)  # the start is not pulled to zero
+    assert smooth([1, 2], 0) == [1, 2]
+
+
+def test_thinning_keeps_the_peaks() -> None:
+    x = list(range(10_000))
+    y = [0.0] * 10_000
+    y[1234], y[7777] = 9.0, -9.0
+    a, b = thin(x, y)
+    assert len(a) <= 480
+    assert a == sorted(a)
+    assert (1234, 9.0) in zip(a, b, strict=True)
+    assert (7777, -9.0) in zip(a, b, strict=True)
+    assert thin([1, 2], [3, 4]) == ([1, 2], [3, 4])
+
+
+def test_times_are_told_in_the_unit_that_suits() -> None:
+    assert duration(100) == (1, "seconds")
+    assert duration(3600) == (60, "minutes")
+    assert duration(20_000) == (3600, "hours")
+
+
+def test_a_curve_runs_from_corner_to_corner_and_is_cut_at_the_top() -> None:
+    axes = Axes("steps", str, (0.0, 1.0))
+    made = plot("t", [Line("n", [0, 5, 10], [0, 7, 1], "main")], axes)
+    points = re.search(r'points="([^"]+)"', made)
+    assert points is not None
+    right, bottom = float(WIDTH - RIGHT), float(HEIGHT - BOTTOM)
+    middle = (LEFT + right) / 2
+    assert points[1] == f"{float(LEFT)},{bottom} {middle},{float(TOP)} {right},{float(TOP)}"
+
+
+def test_a_sparkline_leaves_gaps_out() -> None:
+    made = sparkline([None, 0.0, 1.0], "t")
+    assert 'points="48.0,21.0 92.0,3.0"' in made
+    assert "<circle" not in sparkline([None], "t")
+
+
+def check(step: int, iu: float | None, best: bool = False) -> dict:
+    return {"event": "validate", "step": step, "mean_iu": iu, "best": best, "seconds": step}
+
+
+def test_best_is_the_last_that_was_called_best_else_the_highest() -> None:
+    called = [check(1, 0.5, True), check(2, 0.4), check(3, 0.6, True), check(4, 0.7)]
+    best = best_check(called)
+    assert best is not None
+    assert best["step"] == 3
+    best = best_check([check(1, 0.5), check(2, 0.6), check(3, None)])
+    assert best is not None
+    assert best["step"] == 2
+    assert best_check([]) is None
+
+
+def test_histories_of_classes_keep_their_gaps() -> None:
+    told = [{"event": "validate", "per_class_iu": [0.1, None]}, {"event": "step"}]
+    told.append({"event": "validate", "per_class_iu": [0.2, 0.3]})
+    assert class_histories(told, 2) == [[0.1, 0.2], [None, 0.3]]
+
+
+def test_curves_are_there_by_step_and_by_time() -> None:
+    told = [
+        {"event": "step", "step": s, "seconds": 60.0 * s, "loss": 1.0, "lr": 0.1} for s in (1, 9)
+    ]
+    made = curves([*told, check(9, 0.5, True)])
+    assert made is not None
+    assert made.count("<figure") == 6  # loss, validation, rate; twice
+    assert ">steps<" in made
+    assert ">minutes<" in made
+    assert "best 50.0 %" in made
+
+
+def test_no_training_no_curves_and_a_lost_loss_is_skipped() -> None:
+    assert curves([{"event": "start"}]) is None
+    assert curves([{"event": "step", "step": 1, "seconds": 1, "loss": None}]) is None
+
+
+COUNTS = np.array([[90, 10, 0], [300, 600, 100], [0, 0, 0]])
+
+
+def test_largest_confusions_by_hand() -> None:
+    by_pixels = [(c.truth, c.guess, c.pixels) for c in confusions(COUNTS)]
+    assert by_pixels == [(1, 0, 300), (1, 2, 100), (0, 1, 10)]
+    by_share = [(c.truth, c.guess, c.share) for c in confusions(COUNTS, by="share")]
+    assert by_share == [(1, 0, 0.3), (0, 1, 0.1), (1, 2, 0.1)]
+    assert len(confusions(COUNTS, most=1)) == 1
+    assert confusions(np.diag([4, 5])) == []
+
+
+def test_the_heat_map_is_normalised_by_row() -> None:
+    made = heat_map(COUNTS, ["a", "b", "<c>"])
+    assert "a taken for b: 10.0 % of its pixels (10 px)" in made
+    assert "b found: 60.0 % of its pixels (600 px)" in made
+    assert made.count('class="right"') == 2
+    assert made.count('class="wrong"') == 3
+    assert "not in this truth" in made
+    assert "<c>" not in made
+
+
+def test_a_heat_map_of_many_classes_draws_what_happened_only() -> None:
+    made = heat_map(np.eye(150, dtype=np.int64) * 7, [f"class {i}" for i in range(150)])
+    assert made.count("<rect") == 151
+    assert len(made) < 150_000
+
+
+def test_worst_and_best_do_not_overlap() -> None:
+    rows = [{"name": str(i), "mean_iu": i / 10, "pixel_accuracy": 1.0} for i in (3, 1, 2)]
+    rows.append({"name": "void", "mean_iu": None, "pixel_accuracy": None})
+    worst, best = chosen(rows, 2)
+    assert [r["name"] for r in worst] == ["1", "2"]
+    assert [r["name"] for r in best] == ["3"]
+    many = [{"name": str(i), "mean_iu": i / 100, "pixel_accuracy": 1.0} for i in range(50)]
+    worst, best = chosen(many, 4)
+    assert [r["name"] for r in worst] == ["0", "1", "2", "3"]
+    assert [r["name"] for r in best] == ["49", "48", "47", "46"]
+
+
+def test_labels_are_painted_in_their_colours_and_void_is_hatched() -> None:
+    painted = paint(np.array([[0, 1, *[255] * 6, 7]], np.uint8), [(1, 2, 3), (4, 5, 6)])
+    light, dark = ([grey] * 3 for grey in HATCH_GREYS)
+    void = [light, dark, dark, dark, light, light, light]  # three by three, from the left border
+    assert painted.tolist() == [[[1, 2, 3], [4, 5, 6], *void]]
+    assert paint(np.array([[300]], np.uint16), [(1, 2, 3)]).tolist() == [[light]]
+
+
+def test_errors_are_red_void_is_dark_and_right_is_grey() -> None:
+    image = np.full((1, 3, 3), 100, np.uint8)
+    truth, guess = np.array([[0, 1, 255]]), np.array([[0, 0, 1]])
+    right, wrong, void = errors(image, truth, guess)[0].astype(int)
+    assert np.ptp(right) <= 1
+    assert wrong[0] > 200 > 2 * wrong[1]
+    assert void.max() < right.min() / 2
+
+
+def test_an_image_is_described_in_words() -> None:
+    truth = np.array([[0, 0, 0, 0, 1, 1, 1, 1, 255, 255]], np.uint8)
+    guess = np.array([[0, 0, 0, 1, 0, 0, 1, 1, 0, 0]], np.uint8)
+    shown = Shown("n", 0.5, 0.5, np.zeros((1, 10, 3), np.uint8), truth, guess)
+    expected = "tree taken for road (25.0 %); road taken for tree (12.5 %)"
+    assert said(shown, ["road", "tree"]) == expected
+    same = Shown("n", 1.0, 1.0, shown.image, truth, np.minimum(truth, 1))
+    assert said(same, ["road", "tree"]) == "hardly a pixel wrong"
