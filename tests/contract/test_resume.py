@@ -21,9 +21,10 @@ from make_data import folder_set
 from pixelwise.data.dataset import DataSet
 from pixelwise.errors import DataError, ModelError, Stopped, UsageError
 from pixelwise.folders import read_journal
-from pixelwise.training import closing, loop
+from pixelwise.training import final_report, loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 from pixelwise.training.recipe_text import read_recipe, write_recipe
+from pixelwise.training.run import Run, next_validation
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint, save_checkpoint
 
@@ -73,7 +74,7 @@ def assert_same(a: Path, b: Path) -> None:
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """As if a signal came during a step."""
-    original = loop._Run._step
+    original = Run._step
 
     def step(run, number):
         loss = original(run, number)
@@ -81,7 +82,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
             run.caught.signal = signal.SIGTERM
         return loss
 
-    monkeypatch.setattr(loop._Run, "_step", step)
+    monkeypatch.setattr(Run, "_step", step)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_data_may_move_but_not_change_between_sittings(data, tmp_path, monkeypat
 def test_what_happens_to_the_data_meanwhile_does_not_end_a_run(data, tmp_path, monkeypatch) -> None:
     """All was read before; the state says what it was begun with, not what lies there now."""
     plan = recipe(folder_set(tmp_path / "set"), iterations=4, val_split="", validate_every=0)
-    original = loop._Run._step
+    original = Run._step
 
     def step(run, number):
         if number == 1:
@@ -279,7 +280,7 @@ def test_what_happens_to_the_data_meanwhile_does_not_end_a_run(data, tmp_path, m
         return original(run, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "_step", step)
+        patch.setattr(Run, "_step", step)
         loop.train(plan, tmp_path / "run")
     assert len(generations(tmp_path / "run")) == 2
     with pytest.raises(DataError):  # it is noticed when the run is to go on
@@ -304,7 +305,7 @@ def test_a_run_that_died_before_its_first_save_begins_a_new_journal(data, tmp_pa
 )
 def test_evaluations_leave_time_to_train(before: float, after: float, due: float) -> None:
     """Every tenth of the run; an evaluation is followed by three times its own time of steps."""
-    assert loop.next_validation(before, after) == pytest.approx(due)
+    assert next_validation(before, after) == pytest.approx(due)
 
 
 @pytest.mark.parametrize("gone", [False, True], ids=["other", "gone"])
@@ -351,7 +352,7 @@ def test_a_signal_while_the_data_is_read_ends_at_once(data, tmp_path, monkeypatc
 
 
 def test_a_signal_in_the_last_evaluation_is_heard(data, tmp_path, monkeypatch) -> None:
-    original = closing.model.load
+    original = final_report.model.load
 
     def load(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
@@ -359,7 +360,7 @@ def test_a_signal_in_the_last_evaluation_is_heard(data, tmp_path, monkeypatch) -
 
     plan = recipe(data, iterations=1)
     with monkeypatch.context() as patch:
-        patch.setattr(closing.model, "load", load)
+        patch.setattr(final_report.model, "load", load)
         with pytest.raises(Stopped, match="the weights are saved") as caught:
             loop.train(plan, tmp_path / "run")
     assert caught.value.hint.endswith("--resume")

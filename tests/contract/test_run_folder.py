@@ -8,6 +8,7 @@ import pytest
 
 from make_data import folder_set
 from pixelwise.errors import DataError, ResourceError, UsageError
+from pixelwise.folders import JOURNAL, read_journal
 from pixelwise.training import loop
 from pixelwise.training.recipe import Recipe
 from small_runs import recipe
@@ -24,20 +25,21 @@ def test_two_trainers_cannot_share_a_folder(data, tmp_path) -> None:
             loop.train(recipe(data), run)
 
 
-def test_a_run_that_came_before_the_lock_is_not_replaced(data, tmp_path, monkeypatch) -> None:
-    """Another process finishes between the first look at the folder and the lock."""
+def test_the_folder_is_locked_before_it_is_looked_at(data, tmp_path, monkeypatch) -> None:
+    """Another process cannot finish between the look at the folder and the first step."""
     plan, run = recipe(data, iterations=1), tmp_path / "run"
     original = loop._fabric
 
     def fabric(asked: Recipe):
         with monkeypatch.context() as patch:
             patch.setattr(loop, "_fabric", original)
-            loop.train(plan, run)
+            with pytest.raises(ResourceError, match="is in use by process"):
+                loop.train(plan, run)
         return original(asked)
 
     monkeypatch.setattr(loop, "_fabric", fabric)
-    with pytest.raises(UsageError, match="already holds a run"):
-        loop.train(plan, run)
+    loop.train(plan, run)
+    assert [e["event"] for e in read_journal(run / JOURNAL)].count("start") == 1
 
 
 def test_leftovers_of_killed_saves_go(data, tmp_path) -> None:

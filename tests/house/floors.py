@@ -26,7 +26,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
     "typer": ("cli/",),
-    "rich": ("cli/", "training/watching.py"),
+    "rich": ("cli/", "training/progress_bar.py"),
     "yaml": ("training/recipe_text.py", "pages/build.py"),
     "numpy": ("",),
     "torch": (

@@ -21,10 +21,10 @@ def demo(
 ) -> None:
     """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
     from pixelwise.machine.allocator import freed_memory_kept
-    from pixelwise.training.watching import watching
+    from pixelwise.training.progress_bar import progress_bar
     from pixelwise.workflows.demo import run
 
-    with watching() as watch, freed_memory_kept():
+    with progress_bar() as watch, freed_memory_kept():
         found = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
     if json:
         emit_json(found.as_dict())

@@ -15,7 +15,7 @@ from pixelwise.folders import RECIPE, REPORT, STATE
 
 if TYPE_CHECKING:
     from pixelwise.training.recipe import Recipe
-    from pixelwise.training.tick import Watch
+    from pixelwise.training.watch import Watch
 
 
 def train(
@@ -57,12 +57,12 @@ def train(
     recipe = _recipe(source, out, _joined(named, settings or []), resume=resume)
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
-    from pixelwise.training.watching import tensorboard_watch, watching
+    from pixelwise.training.progress_bar import progress_bar, tensorboard_watch
 
     first = processes.is_first()
     if first:
         _introduce(recipe, out, resume=resume)
-    with watching() as watch:
+    with progress_bar() as watch:
         both: Watch = tensorboard_watch(out, watch) if tensorboard and first else watch
         best = carry_out(recipe, out, resume=resume, watch=both)
     if first:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from functools import lru_cache
 from types import TracebackType
 
 import numpy as np
@@ -46,6 +46,7 @@ def position(step: int, micro: int, rank: int, world: int, *, recipe: Recipe) ->
     return ((step * recipe.accumulate + micro) * world + rank) * recipe.batch
 
 
+@lru_cache(maxsize=4)  # samples are drawn ahead of the step, some in the next epoch
 def order(length: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which an epoch visits its items: each once."""
     return np.random.default_rng([seed, 0, epoch]).permutation(length)
@@ -56,17 +57,17 @@ class SampleCache:
 
     def __init__(self, read: Callable[[Item], Sample], limit: int) -> None:
         self._read, self._left = read, limit
-        self._kept: dict[Path, Sample] = {}
+        self._kept: dict[str, Sample] = {}
 
     def __call__(self, item: Item) -> Sample:
         """The sample of an item, read once if there is room."""
-        sample = self._kept.get(item.image)
+        sample = self._kept.get(item.name)
         if sample is None:
             sample = self._read(item)
             size = sample.image.nbytes + sample.labels.nbytes
             if size <= self._left:
                 self._left -= size
-                self._kept[item.image] = sample
+                self._kept[item.name] = sample
         return sample
 
 
@@ -89,7 +90,6 @@ class Feed:
         self.augment = augment_of(recipe)
         self._pool = ThreadPoolExecutor(recipe.workers) if recipe.workers else None
         self._ahead: OrderedDict[int, list[Future[Sample]]] = OrderedDict()
-        self._orders: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __enter__(self) -> Feed:
         return self
@@ -123,7 +123,7 @@ class Feed:
     def _sample(self, number: int) -> Sample:
         """Sample ``number`` of the run, augmented by a generator of its own."""
         epoch, place = divmod(number, len(self.items))
-        item = self.items[int(self._order(epoch)[place])]
+        item = self.items[int(order(len(self.items), self.recipe.seed, epoch)[place])]
         sample = self._changed(item, np.random.default_rng([self.recipe.seed, 1, number]))
         rng = np.random.default_rng([self.recipe.seed, 2, number])
         if rng.random() < self.recipe.augment.paste:
@@ -134,11 +134,3 @@ class Feed:
     def _changed(self, item: Item, rng: np.random.Generator) -> Sample:
         fill = self.preprocess.mean_pixel()
         return apply(self.read(item), self.augment, rng, rare_classes=self.rare, fill=fill)
-
-    def _order(self, epoch: int) -> np.ndarray:
-        found = self._orders.get(epoch)
-        if found is None:
-            found = self._orders[epoch] = order(len(self.items), self.recipe.seed, epoch)
-            while len(self._orders) > 4:
-                self._orders.popitem(last=False)
-        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shlex
@@ -20,6 +21,14 @@ try:
     import fcntl
 except ImportError:  # Windows has no flock; there two trainers are not kept apart
     fcntl = None  # type: ignore[assignment]
+
+
+FREE = {"data", "workers", "cache", "save_every"}
+"""Settings that change no bit of a run: its data may have moved, and hands may be added."""
+INEXACT = {"threads", "device"}
+"""Settings that change only how sums are rounded."""
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -98,11 +107,8 @@ def _refuse_others_files(run: Path) -> None:
             raise UsageError("U003", told, "choose a new folder: -o runs/first")
 
 
-def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
+def claim(recipe: Recipe, run: Path, *, resume: bool) -> None:
     """Refuse to mix two runs in a folder; a resumed run must be the one that was begun.
-
-    Returns:
-        The recipe to carry out.
 
     Raises:
         UsageError: U002 no data is named, U003 the folder holds a run, U004 it was begun with
@@ -113,32 +119,46 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> Recipe:
     if run.resolve() == Path(recipe.data).resolve():
         raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
     _refuse_others_files(run)
-    known = run / RECIPE
-    if resume and known.exists():
-        begun = read_recipe(known)
-        before, now = flat(begun), flat(recipe)
-        changed = {
-            name: f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
-            for name in {**before, **now}
-            if before.get(name) != now.get(name) and name != "data"  # it may have moved
-        }
-        if changed:
-            place = shlex.quote(str(run))
-            command = f"pixelwise train {shlex.quote(str(known))} "
-            if changed.keys() <= set(LENGTHS):  # a run of another length can start from this one
-                lengths = [f" --{n} {now[n]}" for n in LENGTHS if getattr(recipe, n)]
-                command += f"-o NEW --weights {place}{''.join(lengths)}"
-            else:
-                command += f"-o {place} --resume"
-            told = ", ".join(changed.values())
-            raise UsageError("U004", f"{run} was begun with other settings: {told}", command)
-        return begun.replace(data=recipe.data)
+    if resume and (run / RECIPE).exists():
+        _refuse_other_recipe(read_recipe(run / RECIPE), recipe, run)
+        return
     if generations(run) or (run / WEIGHTS).exists():
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
     foreign = _foreign_folder(run)
     if foreign:
-        told = f"{run} holds {foreign.name}/, which is not of a run"
-        raise UsageError("U003", told, "choose a new folder: -o runs/first")
-    return recipe
+        raise UsageError(
+            "U003",
+            f"{run} holds {foreign.name}/, which is not of a run",
+            "choose a new folder: -o runs/first",
+        )
+
+
+def _refuse_other_recipe(begun: Recipe, recipe: Recipe, run: Path) -> None:
+    """What a resumed run may change: where its data lies, and how it is computed."""
+    before, now = flat(begun), flat(recipe)
+    changed = {
+        name: f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name) and name not in FREE
+    }
+    for name in sorted(changed.keys() & INEXACT):
+        log.warning(
+            "%s was begun with another setting (%s): sums may be rounded otherwise, and the "
+            "weights differ in their last bits from those of a run that was never stopped",
+            run,
+            changed.pop(name),
+        )
+    if not changed:
+        return
+    place = shlex.quote(str(run))
+    command = f"pixelwise train {shlex.quote(str(run / RECIPE))} "
+    if changed.keys() <= set(LENGTHS):  # a run of another length can start from this one
+        lengths = [f" --{n} {now[n]}" for n in LENGTHS if getattr(recipe, n)]
+        command += f"-o NEW --weights {place}{''.join(lengths)}"
+    else:
+        command += f"-o {place} --resume"
+    raise UsageError(
+        "U004", f"{run} was begun with other settings: {', '.join(changed.values())}", command
+    )

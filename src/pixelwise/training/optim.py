@@ -50,6 +50,11 @@ def groups(net: nn.Module, recipe: Recipe) -> tuple[Group, ...]:
     return tuple(Group(rate, decay, tuple(names)) for (rate, decay), names in found.items())
 
 
+def trained_layers(net: nn.Module, recipe: Recipe) -> set[str]:
+    """Layers with a parameter that is trained."""
+    return {name.rpartition(".")[0] for group in groups(net, recipe) for name in group.names}
+
+
 def _refuse_idle_rates(layers: set[str], recipe: Recipe) -> None:
     """A rate for a layer that the net has not would silently do nothing."""
     for pattern in recipe.optim.rates:

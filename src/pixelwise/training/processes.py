@@ -1,4 +1,4 @@
-"""What the processes of one run say to each other; alone, a process is told its own words.
+"""What the processes of one run say to each other; alone, a process hears only itself.
 
 Whatever decides where the loop goes (how much is done, a signal, a save) must be the same in every
 process, or they wait for each other for ever: clocks and signals differ, so the largest counts.
@@ -29,8 +29,8 @@ def largest(fabric: Any, values: Sequence[float]) -> list[float]:
     """Each value's maximum over all processes."""
     if fabric.world_size == 1:
         return list(values)
-    told = torch.tensor(values, dtype=torch.float64, device=fabric.device)
-    return [float(v) for v in fabric.all_reduce(told, reduce_op="max").tolist()]
+    own = torch.tensor(values, dtype=torch.float64, device=fabric.device)
+    return [float(v) for v in fabric.all_reduce(own, reduce_op="max").tolist()]
 
 
 def total(fabric: Any, values: Tensor) -> Tensor:

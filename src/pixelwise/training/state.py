@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.folders import STATE
-from pixelwise.training.step import Average
+from pixelwise.training.step import Stepper
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
 
 GENERATIONS = 2  # a damaged newest file leaves one to fall back to
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -41,27 +42,23 @@ class Progress:
     """Steps done at the latest evaluation."""
     collapse: str = ""
     """What it said of a collapsed net; empty: nothing."""
+    losses: Sequence[float] = ()
+    """Of the steps since the last logged one: a resumed run logs the mean over all of them."""
 
 
-def save_state(
-    run: Path,
-    progress: Progress,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Average | None,
-    header: Header,
-) -> Path:
+def save_state(run: Path, progress: Progress, stepper: Stepper, header: Header) -> Path:
     """Write a generation and drop those before the last ``GENERATIONS``."""
-    tensors = {f"net.{k}": v for k, v in net.state_dict().items()}
-    tensors |= {f"ema.{k}": v for k, v in (average.tensors if average else {}).items()}
-    for name, parameter in net.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+    tensors = {f"net.{k}": v for k, v in stepper.net.state_dict().items()}
+    if stepper.average:
+        tensors |= {f"ema.{k}": v for k, v in stepper.average.tensors.items()}
+    for name, parameter in stepper.net.named_parameters():
+        for key, value in stepper.optimizer.state.get(parameter, {}).items():
             if isinstance(value, Tensor):
                 tensors[f"optim.{name}.{key}"] = value
     data = {**header.data, "progress": dataclasses.asdict(progress)}
     header = dataclasses.replace(header, step=progress.step, data=data)
-    folder = run / STATE
-    path = save_checkpoint(folder / f"step-{progress.step:09d}.safetensors", tensors, header)
+    path = run / STATE / f"step-{progress.step:09d}.safetensors"
+    save_checkpoint(path, tensors, header)
     for old in generations(run)[:-GENERATIONS]:
         old.unlink(missing_ok=True)
     return path
@@ -78,52 +75,42 @@ def begun_with(run: Path) -> Header | None:
     Raises:
         ModelError: M002 no state has a header that can be read.
     """
-    found, failures = generations(run), []
-    for path in reversed(found):
-        try:
-            return read_header(path)
-        except ModelError as error:
-            failures.append(str(error))
-    if found:
-        raise _none_whole(run, failures)
-    return None
+    return _newest(run, read_header) if generations(run) else None
 
 
-def load_state(
-    run: Path,
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Average | None,
-    header: Header,
-) -> Progress:
+def load_state(run: Path, stepper: Stepper, header: Header) -> Progress:
     """Put the newest whole generation into net, optimizer and average.
 
     Args:
         run: the run folder.
-        net: and ``optimizer``, ``average``: to be filled.
+        stepper: to be filled.
         header: of the run as it would begin now; its classes and data must be the state's.
 
     Raises:
         ModelError: M001 nothing to continue; M002 no generation is whole, naming each with why.
         UsageError: U004 the data has changed since.
     """
-    found = generations(run)
-    if not found:
-        raise ModelError("M001", f"{run}: no saved state to continue", "start it without --resume")
+
+    def restored(path: Path) -> Progress:
+        stored, tensors = load_checkpoint(path)
+        _refuse_other_data(stored, header, run)
+        return _restored(path, stored, tensors, stepper)
+
+    return _newest(run, restored)
+
+
+def _newest(run: Path, read: Callable[[Path], T]) -> T:
+    """What ``read`` makes of the newest generation that is whole."""
     failures = []
-    for path in reversed(found):
+    for path in reversed(generations(run)):
         try:
-            stored, tensors = load_checkpoint(path)
-            _refuse_other_data(stored, header, run)
-            return _restored(path, stored, tensors, net, optimizer, average)
+            return read(path)
         except ModelError as error:
             failures.append(str(error))
             log.warning("%s; falling back to the state before it", error)
-    raise _none_whole(run, failures)
-
-
-def _none_whole(run: Path, failures: Sequence[str]) -> ModelError:
-    return ModelError("M002", f"{run}: no state is whole: {'; '.join(failures)}", "start anew")
+    if failures:
+        raise ModelError("M002", f"{run}: no state is whole: {'; '.join(failures)}", "start anew")
+    raise ModelError("M001", f"{run}: no saved state to continue", "start it without --resume")
 
 
 def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
@@ -142,21 +129,16 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
 
 
 def _restored(
-    path: Path,
-    stored: Header,
-    tensors: dict[str, Tensor],
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Average | None,
+    path: Path, stored: Header, tensors: Mapping[str, Tensor], stepper: Stepper
 ) -> Progress:
-    """A whole file may still hold something else.
+    """Fill the stepper; a whole file may still hold something else.
 
     Raises:
         ModelError: M002 it is no state of this run.
     """
     try:
         progress = Progress(**stored.data["progress"])
-        _restore(tensors, net, optimizer, average)
+        _fill(stepper, tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [""])[0][:200]
         raise ModelError(
@@ -165,29 +147,24 @@ def _restored(
     return progress
 
 
-def _restore(
-    tensors: dict[str, Tensor],
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    average: Average | None,
-) -> None:
-    net.load_state_dict(_part(tensors, "net."))
-    if average:
+def _fill(stepper: Stepper, tensors: Mapping[str, Tensor]) -> None:
+    stepper.net.load_state_dict(_part(tensors, "net."))
+    if stepper.average:
         stored = _part(tensors, "ema.")
-        for name, tensor in average.tensors.items():
+        for name, tensor in stepper.average.tensors.items():
             tensor.copy_(stored[name])
-    moments = _part(tensors, "optim.")
-    for name, parameter in net.named_parameters():
-        mine: dict[str, Any] = {
-            key.removeprefix(f"{name}."): value
-            for key, value in moments.items()
-            if key.startswith(f"{name}.") and "." not in key.removeprefix(f"{name}.")
-        }
-        if mine:
-            optimizer.state[parameter] = {
-                k: v.clone() if v.ndim == 0 else v.to(parameter.device) for k, v in mine.items()
+    moments: dict[str, dict[str, Tensor]] = {}
+    for name, value in _part(tensors, "optim.").items():
+        of, _, key = name.rpartition(".")  # conv1.weight.exp_avg
+        moments.setdefault(of, {})[key] = value
+    for name, parameter in stepper.net.named_parameters():
+        if name in moments:
+            # Counts of steps stay on the CPU, as torch's optimizers have them.
+            stepper.optimizer.state[parameter] = {
+                k: v.clone() if v.ndim == 0 else v.to(parameter.device)
+                for k, v in moments[name].items()
             }
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

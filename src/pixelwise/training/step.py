@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,6 +15,7 @@ from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
 from pixelwise.losses.jaccard import soft_jaccard
 from pixelwise.training import processes
 from pixelwise.training.feed import Batch
+from pixelwise.training.optim import optimizer
 from pixelwise.training.recipe import Recipe
 
 
@@ -38,27 +39,29 @@ class Average:
 
 
 class Stepper:
-    """Holds what a step needs; ``run`` does one.
+    """Carries out optimizer steps: net, optimizer, average, placed on their device.
 
     Args:
         fabric: a ``lightning_fabric.Fabric`` (device, precision, distribution).
-        net: the plain net; ``wrapped`` is what Fabric made of it.
+        net: the plain net; what trains is Fabric's wrapping of it.
+        recipe: of the run.
         class_weights: (K,) or None.
     """
 
     def __init__(
-        self,
-        fabric: Any,
-        net: Network,
-        wrapped: Any,
-        optimizer: Any,
-        recipe: Recipe,
-        class_weights: Tensor | None,
+        self, fabric: Any, net: Network, recipe: Recipe, class_weights: Tensor | None
     ) -> None:
-        self.fabric, self.net, self.wrapped, self.optimizer = fabric, net, wrapped, optimizer
-        self.recipe, self.class_weights = recipe, class_weights
+        self.fabric, self.net, self.recipe = fabric, net, recipe
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.wrapped, self.optimizer = fabric.setup(net, optimizer(net, recipe))
+        self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
         self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
+
+    @property
+    def kept(self) -> Mapping[str, Tensor]:
+        """The weights that are evaluated and kept: the averaged ones where there are some."""
+        return self.average.tensors if self.average else self.net.state_dict()
 
     def run(self, step: int, batches: Sequence[Batch]) -> float:
         """Carry out step number ``step`` on its micro-batches.
@@ -80,7 +83,7 @@ class Stepper:
         weight = processes.total(self.fabric, torch.stack(weights).double().sum()).item()
         weight = max(weight, 1e-12)
         scale = self.fabric.world_size  # gradients are averaged over processes, the sum is wanted
-        total = 0.0
+        loss_sum = 0.0
         with seeded(self.recipe.seed, step, self.fabric.global_rank, device):
             for i, (x, y) in enumerate(moved):
                 last = i == len(moved) - 1
@@ -89,13 +92,13 @@ class Stepper:
                     scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
                     loss = self._loss(scores, y, weight if mean else 1.0, scale * len(moved))
                     self.fabric.backward(scale * loss)
-                total += loss.item()
-        self._check(total, step)
+                loss_sum += loss.item()
+        self._check(loss_sum, step)
         self.optimizer.step()
         if self.average:
             self.average.update(self.net, step)
-        whole = processes.total(self.fabric, torch.tensor(total, dtype=torch.float64)).item()
-        return whole if mean else whole / weight
+        of_all = processes.total(self.fabric, torch.tensor(loss_sum, dtype=torch.float64)).item()
+        return of_all if mean else of_all / weight
 
     def _loss(self, scores: Tensor, labels: Tensor, divisor: float, parts: int) -> Tensor:
         """One micro-batch's share in the loss of a step that has so many of them."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from pixelwise.data.preprocess import Preprocess
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import Scores, per_class, scores
 from pixelwise.predict.predictor import Predictor
+from pixelwise.predict.view import View
 from pixelwise.training import processes
-
-if TYPE_CHECKING:
-    from pixelwise.training.setup import Setup
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.run_data import RunData
+from pixelwise.training.step import Stepper
 
 COLLAPSE = 0.995
 """A net that gives one class this share of all pixels, where the truth does not, has collapsed."""
@@ -57,24 +59,36 @@ class Validation:
         )
 
 
-def validate(setup: Setup, step: int) -> Validation:
-    """Evaluate the weights that would be kept: the moving average where there is one."""
-    k = len(setup.dataset.classes)
-    counts = np.zeros((k, k), np.int64)
-    with averaged(setup.net, setup.stepper.average):
+def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int) -> Validation:
+    """Evaluate the weights that would be kept, as the finished model would be shown pictures.
+
+    Args:
+        stepper: of the run; its net gets its own weights back.
+        data: of the run.
+        preprocess: of the net.
+        step: optimizer steps done.
+    """
+    fabric, recipe, classes = stepper.fabric, stepper.recipe, data.dataset.classes
+    counts = np.zeros((len(classes), len(classes)), np.int64)
+    with averaged(stepper.net, stepper.average):
         predictor = Predictor(
-            setup.net,
-            setup.found.preprocess,
-            view=setup.found.view,
-            precision=setup.recipe.precision,
-            device=setup.fabric.device,
+            stepper.net,
+            preprocess,
+            view=view_of(recipe),
+            precision=recipe.precision,
+            device=fabric.device,
         )
-        processes.same_buffers(setup.fabric, setup.net)
-        for item in processes.mine(setup.fabric, setup.validation):
-            sample = setup.found.read(item)
-            counts += confusion(sample.labels, predictor.labels(sample.image), k)
-    counts = processes.total(setup.fabric, torch.from_numpy(counts)).cpu().numpy()
-    return summarise(counts, setup.dataset.classes, step)
+        processes.same_buffers(fabric, stepper.net)
+        for item in processes.mine(fabric, data.held_out):
+            sample = data.read(item)
+            counts += confusion(sample.labels, predictor.labels(sample.image), len(classes))
+    counts = processes.total(fabric, torch.from_numpy(counts)).cpu().numpy()
+    return summarise(counts, classes, step)
+
+
+def view_of(recipe: Recipe) -> View:
+    """How the finished model shows pictures to its net."""
+    return View(recipe.zooms or (recipe.zoom,), recipe.mirror)
 
 
 def summarise(counts: np.ndarray, classes: tuple[str, ...], step: int) -> Validation:

@@ -24,7 +24,7 @@ from pixelwise.predict import model
 from pixelwise.predict.predictor import Predictor
 from pixelwise.training.loop import train
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
-from pixelwise.training.tick import Watch
+from pixelwise.training.watch import Watch
 
 SIZE = (96, 128)
 SHOWN = 6

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pixelwise.errors import UsageError
-from pixelwise.training.tick import unwatched
+from pixelwise.training.watch import unwatched
 from pixelwise.workflows import demo
 
 

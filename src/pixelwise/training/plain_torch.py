@@ -1,4 +1,4 @@
-"""What a caller may have switched on for torch, and a recipe does not say."""
+"""Torch as in a fresh process, whatever a caller has switched on that a recipe does not say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixelwise.errors import UsageError
 
 
 @contextmanager
-def left_out(device: torch.device) -> Iterator[None]:
+def plain_torch(device: torch.device) -> Iterator[None]:
     """Compute as in a fresh process: float32, with gradients.
 
     Autocast cannot be left out: within a block of it, also one that switches it off again, torch
@@ -25,8 +25,11 @@ def left_out(device: torch.device) -> Iterator[None]:
         UsageError: U002 it is.
     """
     if torch.is_autocast_enabled(device.type):
-        told = "training was begun within torch.autocast, expected outside: the recipe says how"
-        raise UsageError("U002", told, "precision: bf16, in the recipe")
+        raise UsageError(
+            "U002",
+            "training was begun within torch.autocast, expected outside: the recipe says how",
+            "precision: bf16, in the recipe",
+        )
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:

@@ -1,4 +1,4 @@
-"""What a watcher of a run is told."""
+"""What those who watch a run are told."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Tick:
-    """Where a run is; told every few steps and after each evaluation."""
+class ProgressReport:
+    """Where a run is; given every few steps and after each evaluation."""
 
     step: int
     total: int | None
@@ -20,6 +20,7 @@ class Tick:
     done: float
     """Share of the run that is done, in [0, 1]."""
     loss: float
+    """Per counted pixel, the mean since the report before."""
     images_per_second: float
     seconds_left: float
     validation: Validation | None = None
@@ -31,8 +32,8 @@ class Tick:
         return self.validation.summary() if self.validation else ""
 
 
-Watch = Callable[[Tick], None]
+Watch = Callable[[ProgressReport], None]
 
 
-def unwatched(tick: Tick) -> None:
+def unwatched(report: ProgressReport) -> None:
     """Nobody looks."""

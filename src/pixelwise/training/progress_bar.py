@@ -15,13 +15,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from pixelwise.errors import ResourceError
 from pixelwise.training import processes
-from pixelwise.training.tick import Tick, Watch, unwatched
+from pixelwise.training.watch import ProgressReport, Watch, unwatched
 
 EVERY_SECONDS = 30.0  # between plain lines
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
+def progress_bar() -> Iterator[Watch]:
     """A progress bar on stderr; plain lines now and then when stderr is no terminal.
 
     Of several processes only the first one speaks.
@@ -45,16 +45,16 @@ def watching() -> Iterator[Watch]:
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
             task = bar.add_task("training", total=1.0, text="")
-            told = time.monotonic()
+            printed = time.monotonic()
 
-            def watch(tick: Tick) -> None:
-                nonlocal told
-                bar.update(task, completed=tick.done, text=line(tick))
-                if tick.note:
-                    console.print(tick.note, markup=False)
-                elif not console.is_terminal and time.monotonic() - told > EVERY_SECONDS:
-                    told = time.monotonic()
-                    console.print(line(tick), markup=False)
+            def watch(report: ProgressReport) -> None:
+                nonlocal printed
+                bar.update(task, completed=report.done, text=line(report))
+                if report.note:
+                    console.print(report.note, markup=False)
+                elif not console.is_terminal and time.monotonic() - printed > EVERY_SECONDS:
+                    printed = time.monotonic()
+                    console.print(line(report), markup=False)
 
             yield watch
     finally:
@@ -62,12 +62,12 @@ def watching() -> Iterator[Watch]:
         root.setLevel(level)
 
 
-def line(tick: Tick) -> str:
+def line(report: ProgressReport) -> str:
     """Step, loss, speed and time left."""
-    steps = f"{tick.step}/{tick.total}" if tick.total else f"{tick.step}"
-    minutes, seconds = divmod(round(tick.seconds_left), 60)
+    steps = f"{report.step}/{report.total}" if report.total else f"{report.step}"
+    minutes, seconds = divmod(round(report.seconds_left), 60)
     return (
-        f"step {steps}  loss {tick.loss:.4f}  {tick.images_per_second:.1f} images/s  "
+        f"step {steps}  loss {report.loss:.4f}  {report.images_per_second:.1f} images/s  "
         f"{minutes}:{seconds:02d} left"
     )
 
@@ -86,16 +86,16 @@ def tensorboard_watch(run: Path, watch: Watch) -> Watch:
         ) from error
     made: list[SummaryWriter] = []
 
-    def both(tick: Tick) -> None:
+    def both(report: ProgressReport) -> None:
         if not made:  # not before the run folder was found to be free
             made.append(SummaryWriter(str(run / "tensorboard")))
         (writer,) = made
-        writer.add_scalar("loss", tick.loss, tick.step)
-        writer.add_scalar("images_per_second", tick.images_per_second, tick.step)
-        if tick.validation is not None:
-            for name, value in tick.validation.scores.as_dict().items():
-                writer.add_scalar(f"validation/{name}", value, tick.step)
+        writer.add_scalar("loss", report.loss, report.step)
+        writer.add_scalar("images_per_second", report.images_per_second, report.step)
+        if report.validation is not None:
+            for name, value in report.validation.scores.as_dict().items():
+                writer.add_scalar(f"validation/{name}", value, report.step)
         writer.flush()
-        watch(tick)
+        watch(report)
 
     return both

@@ -1,0 +1,125 @@
+"""The data of a run: opened, read once, checked and counted before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.inspect import refuse_problems
+from pixelwise.data.listing import raise_all
+from pixelwise.data.sample import Item
+from pixelwise.data.statistics import Statistics
+from pixelwise.errors import DataError, hxw
+from pixelwise.losses.weighting import Scheme, class_weights
+from pixelwise.training.feed import SampleCache
+from pixelwise.training.recipe import Recipe
+
+RARE_SHARE = 0.25
+"""A class is rare when it has less than this part of an equal share of the pixels."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What is trained on and evaluated on."""
+
+    dataset: DataSet
+    read: SampleCache
+    """``dataset.read``, with what was read already."""
+    items: tuple[Item, ...]
+    """Of the training split."""
+    held_out: tuple[Item, ...]
+    """Of the validation split; empty: nothing is evaluated while training."""
+    statistics: Statistics
+    """Of the training split alone: what is learned from the others is a leak."""
+    sizes: tuple[tuple[int, int], ...]
+    """(height, width) of the training pictures, each once."""
+    fingerprint: str
+    """Of the files of both splits, as they are when the run begins."""
+
+    def class_weights(self, scheme: Scheme) -> Tensor | None:
+        """(K,) by a scheme of ``losses.weighting``, None for none."""
+        if scheme == "none":
+            return None
+        counted = self.statistics
+        weights = class_weights(counted.pixels, scheme, in_images=counted.pixels_where_present)
+        return torch.from_numpy(weights)
+
+    @property
+    def rare(self) -> tuple[int, ...]:
+        """Classes that a crop may be centred on, and that may be pasted from another."""
+        share = self.statistics.pixels / max(1, int(self.statistics.pixels.sum()))
+        limit = RARE_SHARE / len(share)
+        return tuple(i for i, s in enumerate(share) if 0 < s < limit)
+
+    def pixels_per_step(self, recipe: Recipe) -> int:
+        """Pixels that count in one optimizer step of all devices, about."""
+        counted = int(self.statistics.pixels.sum()) / max(1, len(self.items)) * recipe.zoom**2
+        if recipe.crop:
+            counted = min(counted, recipe.crop[0] * recipe.crop[1])
+        return max(1, round(counted * recipe.batch * recipe.accumulate * recipe.devices))
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """Classes that cannot be learned, scores that say little, settings without effect."""
+        warnings = []
+        pairs = zip(self.dataset.classes, self.statistics.pixels, strict=True)
+        absent = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
+        if absent:
+            warnings.append(
+                f"no pixel of {absent} in split {recipe.train_split}: the net cannot learn "
+                "them, and they are scored 0 where the truth has them (add pictures, or drop them "
+                "from the class list)"
+            )
+        if recipe.train_split == recipe.val_split:
+            warnings.append(
+                f"the split that is trained on, `{recipe.train_split}`, is also evaluated on: "
+                "its scores say nothing about other pictures"
+            )
+        largest = tuple(max(sides) for sides in zip(*self.sizes, strict=True))
+        scale = recipe.zoom * recipe.augment.scale[1]
+        if recipe.crop and any(
+            side > scale * most for side, most in zip(recipe.crop, largest, strict=True)
+        ):
+            warnings.append(
+                f"crop {hxw(recipe.crop)} is larger than every picture (at most {hxw(largest)}, "
+                f"enlarged {scale:g} times): what is beyond is void"
+            )
+        if not self.rare and (recipe.augment.rare or recipe.augment.paste):
+            warnings.append("no class is rare here: augment.rare and augment.paste change nothing")
+        return warnings
+
+
+def read_data(recipe: Recipe, *, watch: Callable[[], object] = lambda: None) -> RunData:
+    """Open the data that a recipe names and read both of its splits once.
+
+    Args:
+        recipe: names data and splits.
+        watch: called after each picture that was read.
+
+    Raises:
+        DataError: all problems of the data at once, named with their files.
+    """
+    dataset = open_dataset(Path(recipe.data), strict=False)
+    splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
+    try:
+        fingerprint = dataset.fingerprint(*splits)
+    except DataError as error:
+        if recipe.val_split and recipe.val_split not in dataset.splits:
+            error.hint = "--set val_split= trains without evaluation; or " + error.hint
+        raise_all(dataset.root, [*dataset.problems, error])
+    read = SampleCache(dataset.read, int(recipe.cache * 2**30))
+    inspected = refuse_problems(dataset, splits, read=read, watch=watch)
+    return RunData(
+        dataset,
+        read,
+        items=dataset.items(recipe.train_split),
+        held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
+        statistics=inspected.statistics(recipe.train_split),
+        sizes=tuple(inspected.sizes_in[recipe.train_split]),
+        fingerprint=fingerprint,
+    )

@@ -1,0 +1,166 @@
+"""The net of a run before its first step: built, filled, and checked for what it could not do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelwise.data import preprocess as preprocessing
+from pixelwise.data.preprocess import Preprocess
+from pixelwise.data.statistics import Statistics
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
+from pixelwise.errors import UsageError
+from pixelwise.nets import catalog, spec
+from pixelwise.predict import memory
+from pixelwise.training.recipe import Recipe
+from pixelwise.weights.checkpoint import Header
+from pixelwise.weights.files import weight_file
+from pixelwise.weights.importing import preprocess_of, start_from
+from pixelwise.weights.surgery import without_values
+
+
+@dataclass(frozen=True)
+class StartingNet:
+    """A net, and where its weights come from."""
+
+    net: Network
+    options: Mapping[str, Any]
+    """Arguments of ``engine.build`` beside the name; kept in every checkpoint."""
+    preprocess: Preprocess
+    transplant: Mapping[str, Any] = field(default_factory=dict)
+    """What was taken from the file the run starts from; empty for random weights."""
+    gaps: tuple[str, ...] = ()
+    """Tensors of the trunk that the file should hold and does not: they start from random."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the weights it starts from were fitted to the net, score layers above all."""
+        return tuple(self.transplant.get("notes", ()))
+
+    def warnings(self, recipe: Recipe) -> list[str]:
+        """Layers left random although a weight file was given."""
+        if not self.gaps:
+            return []
+        more = f", and {len(self.gaps) - 5} more" if len(self.gaps) > 5 else ""
+        return [
+            f"{len(self.gaps)} tensors are not in {recipe.weights} and start from random "
+            f"values: {', '.join(self.gaps[:5])}{more}"
+        ]
+
+
+def starting_net(
+    recipe: Recipe, classes: Sequence[str], counted: Statistics, begun: Header | None = None
+) -> StartingNet:
+    """Build the net of a recipe and put its starting weights in.
+
+    Args:
+        recipe: names net and weights.
+        classes: of the data.
+        counted: of the training split, for trunks without a preprocessing of their own.
+        begun: of the state of a run that goes on: its state holds the weights that are needed, and
+            what the run started from may be gone or another by now.
+
+    Raises:
+        UsageError: an unknown net, or a classifier.
+        ModelError: weights that do not fit.
+    """
+    if catalog.entry(recipe.net).task != "segmentation":
+        raise UsageError(
+            "U002",
+            f"{recipe.net} is a classifier, expected a net that labels pixels",
+            f"--net fcn8s-{recipe.net}",
+        )
+    options = {
+        "classes": len(classes),
+        "channels": 3,
+        "width": recipe.width,
+        "learned": recipe.learned,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        net = build(recipe.net, **options)
+    if begun is not None:
+        return StartingNet(net, options, Preprocess.from_dict(begun.preprocess))
+    fresh = _fresh_preprocess(recipe.net, counted)
+    if not recipe.weights:
+        return StartingNet(net, options, fresh)
+    foreign, transplant = start_from(weight_file(Path(recipe.weights)), net, classes)
+    stored = preprocess_of(foreign, recipe.net)
+    return StartingNet(
+        net,
+        options,
+        Preprocess.from_dict(stored) if stored else fresh,
+        {"file": recipe.weights, **transplant.as_dict()},
+        tuple(row.target for row in without_values(transplant, net)),
+    )
+
+
+def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
+    """What a trunk's published weights expect; for trunks without, the data's own."""
+    own = preprocessing.standard(counted.mean.tolist(), counted.std.tolist())
+    return preprocessing.PUBLISHED.get(catalog.entry(net).preprocess, own)
+
+
+# -- what would fail in the middle of a run ----------------------------------------------------
+def refuse_impossible_step(
+    recipe: Recipe,
+    net: Network,
+    trained: Collection[str],
+    sizes: Sequence[tuple[int, int]],
+    device: torch.device,
+) -> None:
+    """Refuse, before the first step, one that cannot be computed.
+
+    Args:
+        recipe: of the run.
+        net: what is trained.
+        trained: its layers whose parameters are.
+        sizes: (height, width) of the training pictures.
+        device: where.
+
+    Raises:
+        UsageError: U002 batch norm would see a single value.
+        ResourceError: R003 a step would not fit into memory.
+    """
+    scale = recipe.zoom * recipe.augment.scale[0]
+    _refuse_single_values(recipe, net, trained, _smallest_side(recipe, sizes, scale))
+    height, width = recipe.crop or (
+        round(scale * side) for side in min(sizes, key=lambda size: size[0] * size[1])
+    )
+    memory.check_step(
+        net.net,
+        trained,
+        (recipe.batch, max(1, height), max(1, width)),
+        number=2 if recipe.precision == "bf16" else 4,
+        device=device,
+    )
+
+
+def _smallest_side(recipe: Recipe, sizes: Sequence[tuple[int, int]], scale: float) -> int:
+    """The longer side of the smallest input that a batch of one may be."""
+    if recipe.crop:
+        return max(recipe.crop)
+    return max(1, round(scale * min(max(size) for size in sizes)))
+
+
+def _refuse_single_values(
+    recipe: Recipe, net: Network, trained: Collection[str], side: int
+) -> None:
+    """One value has no deviation: batch norm cannot be trained on it."""
+    if recipe.batch > 1 or recipe.frozen_bn:
+        return
+    cells, layers = net.net.sizes(side), net.net.layers
+    norms = (name for name in cells if isinstance(layers[name], spec.BatchNorm))
+    first = next((name for name in norms if name in trained and cells[name] == 1), None)
+    if first:
+        raise UsageError(
+            "U002",
+            f"batch norm {first} would see a single value (batch 1, maps of 1x1 from "
+            f"{side}x{side}), expected several",
+            "--set batch=2, a larger crop, or --set frozen_bn=true",
+        )
