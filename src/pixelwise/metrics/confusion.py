@@ -118,10 +118,10 @@ def strange_values(values: Labels, num_classes: int) -> str:
         values: whole numbers at counted pixels.
         num_classes: K; 255 names no class whatever K is.
     """
-    found, pixels = np.unique(values[_strange(values, num_classes)], return_counts=True)
+    strange, pixels = np.unique(values[_strange(values, num_classes)], return_counts=True)
     order = np.argsort(-pixels, kind="stable")[:5]
-    listed = ", ".join(f"{found[i]} on {pixels[i]} px" for i in order)
-    return listed + (f" and {found.size - 5} more values" if found.size > 5 else "")
+    listed = ", ".join(f"{strange[i]} on {pixels[i]} px" for i in order)
+    return listed + (f" and {strange.size - 5} more values" if strange.size > 5 else "")
 
 
 def _refuse(truth: Labels, guess: Labels, num_classes: int) -> None:

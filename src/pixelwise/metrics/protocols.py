@@ -179,8 +179,8 @@ def iu_per_image(tally: Tallies) -> Floats:
 
 
 def _per_image(tally: Tallies) -> float:
-    found = iu_per_image(tally)
-    return _mean(found[np.isfinite(found)])
+    scores = iu_per_image(tally)
+    return _mean(scores[np.isfinite(scores)])
 
 
 def _micro(tally: Tallies) -> float:

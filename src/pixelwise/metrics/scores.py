@@ -102,8 +102,8 @@ def square(counts: npt.ArrayLike) -> Counts:
 def _row(name: str, hits: int, truth: int, guess: int) -> ClassRow:
     if truth:
         return ClassRow(name, truth, guess, hits / truth, hits / (truth + guess - hits), "")
-    told = f"predicted on {guess} px" if guess else "never predicted"
-    return ClassRow(name, truth, guess, None, None, f"not in this truth; {told}")
+    guesses = f"predicted on {guess} px" if guess else "never predicted"
+    return ClassRow(name, truth, guess, None, None, f"not in this truth; {guesses}")
 
 
 def _number(value: float) -> float | None:
