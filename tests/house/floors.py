@@ -27,7 +27,9 @@ RIM: dict[str, tuple[str, ...]] = {
     "numba": ("metrics/",),
     "typer": ("cli/",),
     "rich": ("cli/", "training/progress_bar.py"),
-    "yaml": ("training/recipe_text.py", "pages/build.py"),
+    "yaml": ("training/recipe_text.py", "pages/run.py"),
+    "jinja2": ("pages/",),
+    "markupsafe": ("pages/",),
     "numpy": ("",),
     "torch": (
         "engine/",

@@ -19,7 +19,7 @@ def report(
 
     The page needs no network and runs no script. Parts the run does not hold are named in it.
     """
-    from pixelwise.pages.build import build
+    from pixelwise.pages import build
 
     path = build(run)
     if json:

@@ -1,5 +1,5 @@
-"""One self-contained page about a run."""
+"""Self-contained HTML pages: what is shown of a run."""
 
-from pixelwise.pages.build import build
+from pixelwise.pages.report import build
 
 __all__ = ["build"]

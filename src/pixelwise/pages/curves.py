@@ -1,129 +1,121 @@
-"""What the journal tells: loss, validation scores and learning rate, by step and by time."""
+"""What the journal holds as curves: loss, validation scores, learning rate, by step and time."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import NamedTuple
 
-from pixelwise.pages.markup import Markup, percent, tag
-from pixelwise.pages.plots import Axes, Line, Mark, duration, plot, smooth, ticks
+from markupsafe import Markup
 
-Event = dict[str, Any]
+from pixelwise.pages.markup import percent, render
+from pixelwise.pages.plots import Axes, Line, duration, plot, smooth, ticks
+from pixelwise.pages.run import Event
+
+Events = Sequence[Event]
+Where = Callable[[Event], float]
 
 
-def curves(events: Sequence[Event]) -> Markup | None:
-    """The section of learning curves, or None when nothing was trained.
+class Figure(NamedTuple):
+    """A plot with its title, its outcome in words, and its curves' (kind, name)."""
 
-    A pair of radio buttons switches the horizontal axis; that needs no script.
-    """
+    title: str
+    outcome: str
+    drawing: Markup
+    keys: Sequence[tuple[str, str]]
+
+
+def curves(events: Events) -> Markup | None:
+    """The section of learning curves, or None when nothing was trained."""
     steps = [e for e in events if e.get("event") == "step" and _finite(e.get("loss"))]
-    checks = [e for e in events if e.get("event") == "validate" and _finite(e.get("mean_iu"))]
+    checks = _validations(events)
     if not steps and not checks:
         return None
-    longest = max(float(e.get("seconds") or 0) for e in [*steps, *checks])
-    unit, unit_name = duration(longest)
-    by_step = _plots(steps, checks, lambda e: float(e["step"]), "steps")
-    by_time = _plots(steps, checks, lambda e: float(e.get("seconds") or 0) / unit, unit_name)
-    choice = [
-        tag("input", type="radio", name="axis", id="by-step", checked="checked"),
-        tag("label", "by step", for_="by-step"),
-        tag("input", type="radio", name="axis", id="by-time"),
-        tag("label", "by time", for_="by-time"),
-    ]
-    return tag(
-        "section",
-        tag("h2", "Learning"),
-        choice,
-        tag("div", by_step, class_="plots steps"),
-        tag("div", by_time, class_="plots times"),
-        class_="curves",
-        id="learning",
+    unit, unit_name = duration(max(_seconds(e) for e in [*steps, *checks]))
+    return render(
+        "learning.html",
+        by_step=_figures(steps, checks, lambda e: float(e["step"]), "steps"),
+        by_time=_figures(steps, checks, lambda e: _seconds(e) / unit, unit_name),
     )
 
 
-def best_check(events: Sequence[Event]) -> Event | None:
+def best_validation(events: Events) -> Event | None:
     """The validation whose weights were kept: the last that was called best, else the highest."""
-    checks = [e for e in events if e.get("event") == "validate" and _finite(e.get("mean_iu"))]
+    checks = _validations(events)
     called = [e for e in checks if e.get("best")]
     if called:
         return called[-1]
     return max(checks, key=lambda e: float(e["mean_iu"]), default=None)
 
 
-def class_histories(events: Sequence[Event], classes: int) -> list[list[float | None]]:
+def class_histories(events: Events, classes: int) -> list[list[float | None]]:
     """Per class its IU at every validation."""
-    checks = [e["per_class_iu"] for e in events if e.get("event") == "validate" and _per_class(e)]
-    return [[c[k] if _finite(c[k]) else None for c in checks if len(c) > k] for k in range(classes)]
+    rows = [e.get("per_class_iu") for e in events if e.get("event") == "validate"]
+    known = [row for row in rows if isinstance(row, list)]
+    return [[r[k] if _finite(r[k]) else None for r in known if len(r) > k] for k in range(classes)]
 
 
-def _plots(
-    steps: Sequence[Event], checks: Sequence[Event], where: Callable[[Event], float], unit: str
-) -> list[Markup]:
+def _validations(events: Events) -> list[Event]:
+    return [e for e in events if e.get("event") == "validate" and _finite(e.get("mean_iu"))]
+
+
+def _figures(steps: Events, checks: Events, where: Where, unit: str) -> list[Figure]:
     figures = [
         _loss(steps, checks, where, unit) if steps else None,
         _validation(checks, where, unit) if checks else None,
-        _rate(steps, where, unit) if steps else None,
+        _rate(steps, where, unit),
     ]
-    return [figure for figure in figures if figure is not None]
+    return [figure for figure in figures if figure]
 
 
-def _loss(
-    steps: Sequence[Event], checks: Sequence[Event], where: Callable[[Event], float], unit: str
-) -> Markup:
-    x, raw = [where(e) for e in steps], [float(e["loss"]) for e in steps]
-    even = smooth(raw, max(1.0, len(raw) / 40))
-    lines = [Line("loss", x, raw, "raw"), Line("loss, smoothed", x, even, "main", hover=True)]
-    held = [e for e in checks if _finite(e.get("loss"))]
-    if held:
-        others = [float(e["loss"]) for e in held]
-        lines.append(
-            Line("validation loss", [where(e) for e in held], others, "second", hover=True)
-        )
-    top = sorted(raw)[int(0.98 * (len(raw) - 1))]
-    high = _above(max([*even, top, *(line.y[-1] for line in lines[2:])]))
-    figure = plot("Loss", lines, Axes(unit, lambda v: f"{v:.3g}", (min(0.0, *raw), high)))
-    names = [("main", "smoothed"), ("raw", "as logged")]
-    names += [("second", "validation")] if held else []
-    return _figure("Loss", f"{even[-1]:.3g} at the end", figure, names)
+def _line(name: str, kind: str, events: Events, field: str, where: Where) -> Line:
+    """The events' finite values of a field."""
+    known = [e for e in events if _finite(e.get(field))]
+    return Line(name, [where(e) for e in known], [float(e[field]) for e in known], kind)
 
 
-def _validation(checks: Sequence[Event], where: Callable[[Event], float], unit: str) -> Markup:
-    x, iu = [where(e) for e in checks], [float(e["mean_iu"]) for e in checks]
-    lines, names = [], [("main", "mean IU")]
-    exact = [
-        (where(e), float(e["pixel_accuracy"])) for e in checks if _finite(e.get("pixel_accuracy"))
-    ]
-    if exact:
-        a, b = zip(*exact, strict=True)
-        lines.append(Line("pixel accuracy", a, b, "second", hover=True))
-        names.append(("second", "pixel accuracy"))
-    lines.append(Line("mean IU", x, iu, "main", hover=True))
-    best = best_check(checks)
+def _loss(steps: Events, checks: Events, where: Where, unit: str) -> Figure:
+    raw = _line("loss", "raw", steps, "loss", where)
+    # A fortieth of the run shows the trend and still follows a step of the rate.
+    even = smooth(raw.y, max(1.0, len(raw.y) / 40))
+    held = _line("validation loss", "second", checks, "loss", where)
+    lines = [raw, replace(raw, name="loss, smoothed", y=even, kind="main")]
+    keys = [("main", "smoothed"), ("raw", "as logged")]
+    if held.y:
+        lines.append(held)
+        keys.append(("second", "validation"))
+    # A few wild losses must not press the curve flat: 2 % of them may lie above the axis.
+    usual = sorted(raw.y)[int(0.98 * (len(raw.y) - 1))]
+    high = _above(max([*even, usual, *held.y[-1:]]))
+    axes = Axes(unit, lambda v: f"{v:.3g}", (min(0.0, *raw.y), high))
+    return Figure("Loss", f"{even[-1]:.3g} at the end", plot("Loss", lines, axes), keys)
+
+
+def _validation(checks: Events, where: Where, unit: str) -> Figure:
+    iu = _line("mean IU", "main", checks, "mean_iu", where)
+    accuracy = _line("pixel accuracy", "second", checks, "pixel_accuracy", where)
+    lines = [line for line in (accuracy, iu) if line.y]  # the score that counts lies on top
+    best = best_validation(checks)
     assert best is not None
-    mark = Mark(where(best), float(best["mean_iu"]), f"best {percent(best['mean_iu'])}")
     top = _above(max(max(line.y) for line in lines), 1.0)
+    # Grid lines at every half percent need a decimal, others are read more easily without.
     axes = Axes(unit, lambda v: percent(v, 0 if v == round(v, 2) else 1), (0.0, top))
-    figure = plot("Validation", lines, axes, [mark])
-    told = f"best mean IU {percent(best['mean_iu'])} at step {best.get('step')}"
-    return _figure("Validation", told, figure, names)
+    score = percent(best["mean_iu"])
+    mark = (where(best), float(best["mean_iu"]), f"best {score}")
+    outcome = f"best mean IU {score} at step {best.get('step')}"
+    keys = [(line.kind, line.name) for line in reversed(lines)]
+    return Figure("Validation", outcome, plot("Validation", lines, axes, mark), keys)
 
 
-def _rate(steps: Sequence[Event], where: Callable[[Event], float], unit: str) -> Markup | None:
-    known = [e for e in steps if _finite(e.get("lr"))]
-    if not known:
+def _rate(steps: Events, where: Where, unit: str) -> Figure | None:
+    line = _line("learning rate", "main", steps, "lr", where)
+    if not line.y:
         return None
-    rates = [float(e["lr"]) for e in known]
-    line = Line("learning rate", [where(e) for e in known], rates, "main", hover=True)
-    high = _above(max(rates)) or 1.0
-    figure = plot("Learning rate", [line], Axes(unit, lambda v: f"{v:.3g}", (0.0, high)))
-    return _figure("Learning rate", f"highest logged {max(rates):.3g}", figure, [])
-
-
-def _figure(title: str, told: str, figure: Markup, names: Sequence[tuple[str, str]]) -> Markup:
-    keys = [tag("span", tag("i", class_=kind), name) for kind, name in names]
-    head = tag("figcaption", tag("b", title), tag("span", told, class_="told"))
-    return tag("figure", head, figure, tag("div", keys, class_="keys") if keys else None)
+    high = max(line.y)
+    axes = Axes(unit, lambda v: f"{v:.3g}", (0.0, _above(high) or 1.0))
+    drawing = plot("Learning rate", [line], axes)
+    return Figure("Learning rate", f"highest logged {high:.3g}", drawing, [])
 
 
 def _above(value: float, limit: float = math.inf) -> float:
@@ -133,9 +125,9 @@ def _above(value: float, limit: float = math.inf) -> float:
     return min(limit, step * math.ceil((value or 1.0) / step - 1e-9))
 
 
+def _seconds(event: Event) -> float:
+    return float(event.get("seconds") or 0)
+
+
 def _finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _per_class(event: Event) -> bool:
-    return isinstance(event.get("per_class_iu"), list)

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from markupsafe import Markup
 
+from pixelwise import folders
 from pixelwise.errors import PixelwiseError
 from pixelwise.labels import VOID, colour, three_bands
 from pixelwise.metrics.confusion import confusion
-from pixelwise.pages.markup import Markup, percent, tag
+from pixelwise.pages.markup import percent, render
 from pixelwise.pages.matrix import confusions
-from pixelwise.pages.tables import HATCH_GREYS, STRIPE
+from pixelwise.pages.run import Run
 from pixelwise.pictures import images
-
-if TYPE_CHECKING:
-    from pixelwise.data.dataset import DataSet
 
 Rgb = npt.NDArray[np.uint8]
 Labels = npt.NDArray[Any]
 Colours = Sequence[tuple[int, int, int]]
+Panels = list[tuple[str, str]]  # word and picture as data URL
 
-WIDEST = 480  # pixels of a thumbnail
-EACH = 4  # images at either end
+WIDEST = 480  # pixels of a thumbnail: sharp where four stand in a page of 1120, on dense screens
+EACH = 4  # images at either end: about 1 MB of page
 
+HATCH_GREYS = (235, 120)  # of void; no palette has stripes
+STRIPE = 3  # pixels
 HATCH = np.repeat(np.array(HATCH_GREYS, np.uint8)[:, None], 3, axis=1)
 _WRONG = np.array((235, 38, 70))
 
@@ -45,39 +46,40 @@ class Shown:
     guess: Labels
 
 
-def gallery(
-    scores: Mapping[str, Any], dataset: DataSet, split: str, guesses: Path
-) -> tuple[Markup | None, list[str]]:
-    """The section of images, and notes about those that could not be shown.
+def gallery(run: Run) -> Markup | None:
+    """The section of images; those that could not be shown are added to the run's notes."""
+    dataset, guesses = run.dataset, run.folder / folders.GUESSES
+    if dataset is None or not run.scores:
+        return None
+    if not guesses.is_dir():
+        run.notes.append("no images: evaluation/guesses is missing")
+        return None
+    try:
+        items = {item.name: item for item in dataset.items(run.split)}
+    except PixelwiseError as error:
+        run.notes.append(f"no images: {error}")
+        return None
 
-    Args:
-        scores: of the evaluation; ``per_image`` orders the images.
-        dataset: holds pictures, truth and colours.
-        split: the one that was evaluated.
-        guesses: folder of label maps, ``<name>.png``.
-    """
-    worst, best = chosen(scores.get("per_image") or [])
-    items = {item.name: item for item in dataset.items(split)}
-    notes: list[str] = []
-
-    def rows(which: Sequence[Mapping[str, Any]]) -> list[Markup]:
-        found = []
-        for row in which:
+    def rows(scores: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Shown, str, Panels]]:
+        for row in scores:
             try:
                 item = items[row["name"]]
                 sample = dataset.read(item)
                 guess = images.read_labels(guesses / f"{item.name}.png")
                 shown = Shown(**row, image=sample.image, truth=sample.labels, guess=guess)
-                found.append(_card(shown, dataset.classes, dataset.palette))
+                yield shown, mistakes(shown, dataset.classes), panels(shown, dataset.palette)
             except KeyError:
-                notes.append(f"{row['name']} is not in split {split} of the data any more")
+                note = f"{row['name']} is not in split {run.split} of the data any more"
+                run.notes.append(note)
             except PixelwiseError as error:
-                notes.append(f"{row['name']} is not shown: {error}")
-        return found
+                run.notes.append(f"{row['name']} is not shown: {error}")
 
-    parts = [("Worst images", rows(worst)), ("Best images", rows(best))]
-    shown = [tag("div", tag("h3", title), cards) for title, cards in parts if cards]
-    return (tag("div", shown, class_="gallery") if shown else None), notes
+    worst, best = chosen(run.scores.get("per_image") or [])
+    ends = [("Worst images", list(rows(worst))), ("Best images", list(rows(best)))]
+    if not any(shown for _, shown in ends):
+        return None
+    hatch = {"greys": [f"rgb({g} {g} {g})" for g in HATCH_GREYS], "width": STRIPE}
+    return render("gallery.html", ends=ends, names=run.classes, colours=run.colours, hatch=hatch)
 
 
 def chosen(
@@ -103,7 +105,9 @@ def paint(labels: Labels, palette: Colours) -> Rgb:
 
 def errors(image: Rgb, truth: Labels, guess: Labels) -> Rgb:
     """The image in grey, wrong pixels red, void dark."""
-    grey = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    luma = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+    grey = image.astype(np.float32) @ luma
+    # Neither black nor white, so that red and dark stand out; a little shows through the red.
     shown = np.repeat((70 + 0.62 * grey)[..., None], 3, axis=2)
     wrong = (truth != VOID) & (truth != guess)
     shown[wrong] = 0.2 * shown[wrong] + 0.8 * _WRONG
@@ -111,45 +115,32 @@ def errors(image: Rgb, truth: Labels, guess: Labels) -> Rgb:
     return shown.clip(0, 255).astype(np.uint8)
 
 
-def said(shown: Shown, names: Sequence[str]) -> str:
+def mistakes(shown: Shown, names: Sequence[str]) -> str:
     """The largest confusions of one image in words."""
     counts = confusion(shown.truth, shown.guess, len(names))
     total = max(1, int(counts.sum()))
-    largest = [c for c in confusions(counts, 3) if c.pixels / total >= 0.001]
-    told = [
+    largest = [c for c in confusions(counts, 3) if c.pixels / total >= 0.001]  # shown as 0.1 %
+    words = [
         f"{names[c.truth]} taken for {names[c.guess]} ({percent(c.pixels / total)})"
         for c in largest
     ]
-    return "; ".join(told) or "hardly a pixel wrong"
+    return "; ".join(words) or "hardly a pixel wrong"
 
 
-def _card(shown: Shown, names: Sequence[str], palette: Colours) -> Markup:
+def panels(shown: Shown, palette: Colours) -> Panels:
+    """Thumbnails of image, truth, guess and errors."""
     image = three_bands(shown.image)
     size = _thumbnail_size(image.shape[0], image.shape[1])
     truth = images.resize(shown.truth, size, method="nearest")
     guess = images.resize(shown.guess, size, method="nearest")
     small = images.resize(image, size, method="bilinear")
-    panels = [
-        ("image", _jpeg(small)),
-        ("truth", _png(paint(truth, palette))),
-        ("guess", _png(paint(guess, palette))),
-        ("errors", _jpeg(errors(small, truth, guess))),
+    # JPEG would blur the borders of classes, PNG makes photos several times larger.
+    return [
+        ("image", _data_url(small, "JPEG")),
+        ("truth", _data_url(paint(truth, palette), "PNG")),
+        ("guess", _data_url(paint(guess, palette), "PNG")),
+        ("errors", _data_url(errors(small, truth, guess), "JPEG")),
     ]
-    caption = tag(
-        "figcaption",
-        tag("b", shown.name),
-        tag("span", f"mean IU {percent(shown.mean_iu)}"),
-        tag("span", f"pixel accuracy {percent(shown.pixel_accuracy)}"),
-        tag("span", said(shown, names), class_="said"),
-    )
-    return tag(
-        "figure", caption, tag("div", [_panel(*p, shown.name) for p in panels]), class_="row"
-    )
-
-
-def _panel(word: str, source: str, name: str) -> Markup:
-    picture = tag("img", src=source, alt=f"{word} of {name}", loading="lazy")
-    return tag("div", picture, tag("span", word), class_="panel")
 
 
 def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
@@ -158,13 +149,6 @@ def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _jpeg(image: Rgb) -> str:
-    return _inline("jpeg", images.encode(image, "JPEG"))
-
-
-def _png(image: Rgb) -> str:
-    return _inline("png", images.encode(image))
-
-
-def _inline(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def _data_url(image: Rgb, kind: Literal["PNG", "JPEG"]) -> str:
+    data = base64.b64encode(images.encode(image, kind)).decode()
+    return f"data:image/{kind.lower()};base64,{data}"

@@ -1,60 +1,58 @@
-"""Elements as nested calls; every text is escaped unless it is an element already."""
+"""Facts and a template to HTML or SVG, and how a page writes numbers and odd names."""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
-_SPACES = "\n\t\u202f"  # the last one stands between thousands
-_EMPTY = frozenset({"img", "input", "meta", "circle", "line", "path", "rect", "polyline"})
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from pixelwise import __version__
+
+_SPACES = "\n\t\u202f"  # they may stand; the last one is between thousands
 
 
-class Markup(str):
-    """Text that is safe to stand in the page as it is; only this module makes it from text."""
+def render(template: str, **facts: object) -> Markup:
+    """A file of ``templates/`` filled in; every text is escaped unless it is markup already.
 
-    __slots__ = ()
-
-
-def tag(name: str, /, *children: object, **attributes: str | float | None) -> Markup:
-    """One element.
-
-    Args:
-        name: of the element.
-        *children: elements, texts (escaped), lists of them; None and "" leave no trace.
-        **attributes: ``class_`` is class, other underscores are hyphens; None is left out.
-
-    >>> tag("p", "a < b", tag("b", "!"), class_="note")
-    '<p class="note">a &lt; b<b>!</b></p>'
+    Raises:
+        jinja2.UndefinedError: the template names a fact that is not there.
     """
-    pairs = (
-        f' {_attribute(key)}="{text(value)}"'
-        for key, value in attributes.items()
-        if value is not None
+    return Markup(_environment().get_template(template).render(facts))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: legible(value) if type(value) is str else value,
     )
-    opened = f"<{name}{''.join(pairs)}>"
-    if name in _EMPTY and not children:
-        return Markup(opened[:-1] + "/>")
-    return Markup(f"{opened}{join(children)}</{name}>")
+    filters = (clock, count, percent, percent_css, setting, short)
+    environment.filters.update({f.__name__: f for f in filters})
+    # The style is no template: its braces are CSS.
+    environment.globals.update(version=__version__, style=Markup(_source("page.css")), zip=zip)
+    return environment
 
 
-def join(children: object) -> Markup:
-    """Elements and texts one after the other."""
-    if children is None:
-        return Markup("")
-    if isinstance(children, Markup):
-        return children
-    if isinstance(children, str | int | float):
-        return Markup(text(children))
-    assert isinstance(children, Iterable), f"no part of a page: {children!r}"
-    return Markup("".join(join(child) for child in children))
+def _source(name: str) -> str:
+    """A template without the line breaks and indents beside its tags, which only people need."""
+    text = files("pixelwise.pages").joinpath("templates", name).read_text(encoding="utf-8")
+    return re.sub(r"\n\s*(?=[<{])|(?<=[>}])\n\s*", "", text)
 
 
-def text(value: object) -> str:
-    """Any text for the page: escaped, control characters and lone surrogates made visible."""
-    plain = str(value).encode("utf-8", "backslashreplace").decode()
-    shown = "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in plain)
-    return html.escape(shown, quote=True)
+def legible(text: str) -> str:
+    """Control characters and lone surrogates made visible: names of files may hold anything."""
+    if text.isprintable():  # pictures as data URLs are long
+        return text
+    plain = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in plain)
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -62,6 +60,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     if value is None or not math.isfinite(value):
         return "n/a"
     return f"{100 * value:.{digits}f} %"
+
+
+def percent_css(value: float) -> str:
+    """A fraction as a length of a style."""
+    return f"{100 * value:.2f}%"
 
 
 def count(value: float) -> str:
@@ -74,5 +77,28 @@ def short(name: str, limit: int = 22) -> str:
     return name if len(name) <= limit else name[: limit - 1] + "\u2026"
 
 
-def _attribute(key: str) -> str:
-    return key.rstrip("_").replace("_", "-")
+def clock(seconds: float) -> str:
+    """A duration as a person says it.
+
+    >>> clock(3725)
+    '1 h 2 min'
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
+def setting(value: Any) -> str:
+    """A value of a recipe as a person writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {setting(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(map(setting, value)) or "none"
+    return str(value)

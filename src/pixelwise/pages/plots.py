@@ -6,33 +6,25 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pixelwise.pages.markup import Markup, tag
+from markupsafe import Markup
+
+from pixelwise.pages.markup import render
 
 WIDTH, HEIGHT = 420, 236  # user units; a plot is shown between 330 and 600 px wide
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36  # room for the words along the axes
 
 _POINTS = 480  # more points than pixels cannot be seen
+_DOTS = 60  # of a line that tell their value: closer ones could not be pointed at
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve; ``kind`` is its class in the page's style."""
+    """A curve; ``kind`` is its class in the page's style, and a ``raw`` one has no dots."""
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     kind: str
-    hover: bool = False
-    """Points that tell their value."""
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One point with a word beside it."""
-
-    x: float
-    y: float
-    label: str
 
 
 @dataclass(frozen=True)
@@ -52,45 +44,50 @@ class _Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        """The place of a value; one outside is drawn at the end."""
+        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 2)
 
 
-def plot(title: str, lines: Sequence[Line], axes: Axes, marks: Sequence[Mark] = ()) -> Markup:
-    """Curves over a grid; values above the axis' end are drawn at its end."""
+def plot(
+    title: str, lines: Sequence[Line], axes: Axes, mark: tuple[float, float, str] | None = None
+) -> Markup:
+    """Curves over a grid; values above the axis' end are drawn at its end.
+
+    Args:
+        title: read out in place of the picture.
+        lines: the last one is drawn on top.
+        axes: of all lines.
+        mark: x, y and the word beside a point.
+    """
     longest = max((max(line.x, default=0) for line in lines), default=0)
     x = _Scale(0, longest or 1, LEFT, WIDTH - RIGHT)
     y = _Scale(*axes.y_range, HEIGHT - BOTTOM, TOP)
-    return tag(
-        "svg",
-        tag("title", title),
-        _grid(x, y, axes),
-        [_curve(line, x, y) for line in lines],
-        [_hover(line, x, y, axes) for line in lines if line.hover],
-        [_mark(mark, x, y) for mark in marks],
-        class_="plot",
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
-        role="img",
+    return render(
+        "plot.svg",
+        title=title,
+        width=WIDTH,
+        height=HEIGHT,
+        left=LEFT,
+        right=WIDTH - RIGHT,
+        top=TOP,
+        bottom=HEIGHT - BOTTOM,
+        x_label=axes.x_label,
+        rows=[(y(value), axes.y_text(value)) for value in ticks(y.low, y.high)],
+        columns=[(x(value), _plain(value)) for value in ticks(x.low, x.high)],
+        curves=[(line.kind, _points(line, x, y)) for line in lines],
+        dots=[dot for line in lines if line.kind != "raw" for dot in _dots(line, x, y, axes)],
+        mark=mark and (x(mark[0]), y(mark[1]), mark[2]),
     )
 
 
 def sparkline(values: Sequence[float | None], title: str) -> Markup:
     """A small curve between 0 and 1 without axes; gaps where there is no value."""
     step = 88 / max(1, len(values) - 1)
-    known = [(i, v) for i, v in enumerate(values) if v is not None]
-    points = " ".join(f"{4 + i * step:.1f},{21 - 18 * v:.1f}" for i, v in known)
-    last = known[-1] if known else None
-    return tag(
-        "svg",
-        tag("title", title),
-        tag("line", x1=4, x2=92, y1=21, y2=21, class_="grid"),
-        tag("polyline", points=points, class_="line main"),
-        last
-        and tag("circle", cx=f"{4 + last[0] * step:.1f}", cy=f"{21 - 18 * last[1]:.1f}", r=2.2),
-        class_="spark",
-        viewBox="0 0 96 24",
-        role="img",
-    )
+    points = [
+        f"{4 + i * step:.1f},{21 - 18 * v:.1f}" for i, v in enumerate(values) if v is not None
+    ]
+    return render("spark.svg", title=title, points=points)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -151,54 +148,17 @@ def duration(longest: float) -> tuple[float, str]:
     return (60.0, "minutes") if longest < 3 * 3600 else (3600.0, "hours")
 
 
-def _grid(x: _Scale, y: _Scale, axes: Axes) -> list[Markup]:
-    rows = [(y(value), axes.y_text(value)) for value in ticks(y.low, y.high)]
-    columns = [(x(value), _plain(value)) for value in ticks(x.low, x.high)]
-    right = WIDTH - RIGHT
+def _points(line: Line, x: _Scale, y: _Scale) -> str:
+    return " ".join(f"{x(a)},{y(b)}" for a, b in zip(*thin(line.x, line.y), strict=True))
+
+
+def _dots(line: Line, x: _Scale, y: _Scale, axes: Axes) -> list[tuple[float, float, str]]:
+    """Some of a line's points and what each tells."""
+    points = list(zip(line.x, line.y, strict=True))[:: max(1, len(line.x) // _DOTS)]
     return [
-        *(tag("line", x1=LEFT, x2=right, y1=at, y2=at, class_="grid") for at, _ in rows),
-        *(tag("text", word, x=LEFT - 6, y=at + 4, class_="tick end") for at, word in rows),
-        *(tag("text", word, x=at, y=HEIGHT - BOTTOM + 16, class_="tick") for at, word in columns),
-        tag("text", axes.x_label, x=right, y=HEIGHT - 4, class_="tick end label"),
+        (x(a), y(b), f"{line.name} {axes.y_text(b)} at {_plain(a)} {axes.x_label}")
+        for a, b in points
     ]
-
-
-def _curve(line: Line, x: _Scale, y: _Scale) -> Markup:
-    xs, ys = thin(line.x, line.y)
-    points = " ".join(f"{x(a)},{y(_inside(b, y))}" for a, b in zip(xs, ys, strict=True))
-    return tag("polyline", points=points, class_=f"line {line.kind}")
-
-
-def _hover(line: Line, x: _Scale, y: _Scale, axes: Axes) -> list[Markup]:
-    stride = max(1, len(line.x) // 60)
-    chosen = list(zip(line.x, line.y, strict=True))[::stride]
-    told = [
-        (a, b, f"{line.name} {axes.y_text(b)} at {_plain(a)} {axes.x_label}") for a, b in chosen
-    ]
-    return [
-        tag("circle", tag("title", word), cx=x(a), cy=y(_inside(b, y)), r=5, class_="hover")
-        for a, b, word in told
-    ]
-
-
-def _mark(mark: Mark, x: _Scale, y: _Scale) -> list[Markup]:
-    at, up = x(mark.x), y(_inside(mark.y, y))
-    late = at > WIDTH * 0.6
-    below = up < TOP + 16
-    return [
-        tag("circle", cx=at, cy=up, r=4, class_="mark"),
-        tag(
-            "text",
-            mark.label,
-            x=at - 8 if late else at + 8,
-            y=up + 17 if below else up - 8,
-            class_="word end" if late else "word",
-        ),
-    ]
-
-
-def _inside(value: float, scale: _Scale) -> float:
-    return min(max(value, scale.low), scale.high)
 
 
 def _plain(value: float) -> str:

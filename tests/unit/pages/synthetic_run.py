@@ -24,8 +24,8 @@ def make_run(root: Path) -> Path:
     (run / "evaluation" / "guesses").mkdir(parents=True)
     for pair in pairs:
         Image.fromarray(pair.guess).save(run / "evaluation" / "guesses" / f"{pair.name}.png")
-    found = evaluate(pairs, CLASSES, seconds_per_image=0.25)
-    (run / "evaluation" / "scores.json").write_text(json.dumps(found.as_dict()))
+    evaluation = evaluate(pairs, CLASSES, seconds_per_image=0.25)
+    (run / "evaluation" / "scores.json").write_text(json.dumps(evaluation.as_dict()))
     recipe = {
         "data": str(root / "data"),
         "net": "fcn8s-tiny",

@@ -4,12 +4,12 @@ import re
 
 import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
-from pixelwise.pages.curves import best_check, class_histories, curves
-from pixelwise.pages.gallery import Shown, chosen, errors, paint, said
-from pixelwise.pages.markup import Markup, count, join, percent, short, tag, text
+from pixelwise.pages.curves import best_validation, class_histories, curves
+from pixelwise.pages.gallery import HATCH_GREYS, Shown, chosen, errors, mistakes, paint
+from pixelwise.pages.markup import clock, count, legible, percent, render, setting, short
 from pixelwise.pages.matrix import confusions, heat_map
-from pixelwise.pages.page import clock
 from pixelwise.pages.plots import (
     BOTTOM,
     HEIGHT,
@@ -26,22 +26,43 @@ from pixelwise.pages.plots import (
     thin,
     ticks,
 )
-from pixelwise.pages.tables import HATCH_GREYS
 
 
-def test_text_is_escaped_and_elements_are_not() -> None:
-    made = tag("p", "<b> & 'x'", tag("b", "y"), class_='a"b', data_x=3, id=None)
-    expected = '<p class="a&quot;b" data-x="3">&lt;b&gt; &amp; &#x27;x&#x27;<b>y</b></p>'
-    assert made == expected
+def test_text_is_escaped_and_markup_is_not() -> None:
+    made = sparkline([0.5], "<b> & 'x'\"")
+    assert "<title>&lt;b&gt; &amp; &#39;x&#39;&#34;</title>" in made
+    row = {"name": "<i>", "iu": None, "reason": "<u>", "truth_pixels": 0, "guess_pixels": 0}
+    facts = {"absent": ["<i>"], "total": 1, "with_curves": True, "sparkline": lambda *_: made}
+    page = render("classes.html", rows=[(row, (1, 2, 3), [0.5])], **facts)
+    assert f"<td>{made}</td>" in page
+    assert 'style="background:rgb(1, 2, 3)"></i>&lt;i&gt;</span>' in page
+    assert page.count("&lt;i&gt;") == 2
+    assert "n/a: &lt;u&gt;" in page
 
 
-def test_nested_lists_and_gaps_are_joined() -> None:
-    assert join(["a", None, ["b", ("<", Markup("<i></i>"))], ""]) == "ab&lt;<i></i>"
+def test_a_fact_that_a_template_lacks_is_refused() -> None:
+    with pytest.raises(UndefinedError, match="'title' is undefined"):
+        render("spark.svg", points=[])
+
+
+def test_line_breaks_of_templates_stay_out_of_the_page() -> None:
+    made = render("recipe.html", blocks=[("run", {"net": "a\nb"})])
+    assert made == (
+        '<section id="recipe"><h2>What was trained</h2><div class="recipe"><div class="block">'
+        "<h3>Run</h3><dl><div><dt>net</dt><dd>a\nb</dd></div></dl></div></div></section>"
+    )
 
 
 def test_control_characters_and_surrogates_are_made_visible() -> None:
-    assert text("a\x00b\u202ec\udcff") == "a\\x00b\\u202ec\\udcff"
-    text("\udcff").encode("utf-8")
+    assert legible("a\x00b\u202ec\udcff") == "a\\x00b\\u202ec\\udcff"
+    assert "<title>a\\x00\\udcff</title>" in sparkline([], "a\x00\udcff")
+
+
+def test_settings_are_written_for_people() -> None:
+    values = [True, None, 0.1234567, [32, 40], {}, {"a": False, "b": [1.5]}, "x"]
+    assert [setting(v) for v in values] == [
+        *("yes", "none", "0.123457", "32, 40", "none", "a: no, b: 1.5", "x")
+    ]
 
 
 def test_numbers_are_written_for_people() -> None:
@@ -69,10 +90,10 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
 
 @pytest.mark.parametrize("high", [10.0**e * m for e in range(-8, 9) for m in (1, 1.7, 3.3, 9.9)])
 def test_ticks_are_few_and_inside(high: float) -> None:
-    found = ticks(0, high)
-    assert 2 <= len(found) <= 6
-    assert found[0] >= 0
-    assert found[-1] <= high * (1 + 1e-9)
+    marks = ticks(0, high)
+    assert 2 <= len(marks) <= 6
+    assert marks[0] >= 0
+    assert marks[-1] <= high * (1 + 1e-9)
 
 
 def test_smoothing_by_hand() -> None:
@@ -122,26 +143,26 @@ def check(step: int, iu: float | None, best: bool = False) -> dict:
 
 def test_best_is_the_last_that_was_called_best_else_the_highest() -> None:
     called = [check(1, 0.5, True), check(2, 0.4), check(3, 0.6, True), check(4, 0.7)]
-    best = best_check(called)
+    best = best_validation(called)
     assert best is not None
     assert best["step"] == 3
-    best = best_check([check(1, 0.5), check(2, 0.6), check(3, None)])
+    best = best_validation([check(1, 0.5), check(2, 0.6), check(3, None)])
     assert best is not None
     assert best["step"] == 2
-    assert best_check([]) is None
+    assert best_validation([]) is None
 
 
 def test_histories_of_classes_keep_their_gaps() -> None:
-    told = [{"event": "validate", "per_class_iu": [0.1, None]}, {"event": "step"}]
-    told.append({"event": "validate", "per_class_iu": [0.2, 0.3]})
-    assert class_histories(told, 2) == [[0.1, 0.2], [None, 0.3]]
+    events = [{"event": "validate", "per_class_iu": [0.1, None]}, {"event": "step"}]
+    events.append({"event": "validate", "per_class_iu": [0.2, 0.3]})
+    assert class_histories(events, 2) == [[0.1, 0.2], [None, 0.3]]
 
 
 def test_curves_are_there_by_step_and_by_time() -> None:
-    told = [
+    steps = [
         {"event": "step", "step": s, "seconds": 60.0 * s, "loss": 1.0, "lr": 0.1} for s in (1, 9)
     ]
-    made = curves([*told, check(9, 0.5, True)])
+    made = curves([*steps, check(9, 0.5, True)])
     assert made is not None
     assert made.count("<figure") == 6  # loss, validation, rate; twice
     assert ">steps<" in made
@@ -216,6 +237,6 @@ def test_an_image_is_described_in_words() -> None:
     guess = np.array([[0, 0, 0, 1, 0, 0, 1, 1, 0, 0]], np.uint8)
     shown = Shown("n", 0.5, 0.5, np.zeros((1, 10, 3), np.uint8), truth, guess)
     expected = "tree taken for road (25.0 %); road taken for tree (12.5 %)"
-    assert said(shown, ["road", "tree"]) == expected
+    assert mistakes(shown, ["road", "tree"]) == expected
     same = Shown("n", 1.0, 1.0, shown.image, truth, np.minimum(truth, 1))
-    assert said(same, ["road", "tree"]) == "hardly a pixel wrong"
+    assert mistakes(same, ["road", "tree"]) == "hardly a pixel wrong"

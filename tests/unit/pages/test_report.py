@@ -140,7 +140,7 @@ def test_the_recipe_is_there_field_by_field(run: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "told"),
+    ("gone", "note"),
     [
         ("recipe.yaml", "recipe.yaml is missing"),
         ("journal.jsonl", "journal.jsonl is missing"),
@@ -150,14 +150,14 @@ def test_the_recipe_is_there_field_by_field(run: Path) -> None:
         ("../data", "the data cannot be opened"),
     ],
 )
-def test_a_missing_part_is_named_and_the_rest_is_shown(run: Path, gone: str, told: str) -> None:
+def test_a_missing_part_is_named_and_the_rest_is_shown(run: Path, gone: str, note: str) -> None:
     path = (run / gone).resolve()
     if path.is_dir():
         shutil.rmtree(path)
     else:
         path.unlink()
     words = read(run).words
-    assert told in words
+    assert note in words
     assert ("Learning" in words) == (gone != "journal.jsonl")
     assert ("Confusions" in words) == (gone != "evaluation/scores.json")
 

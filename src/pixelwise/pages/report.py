@@ -1,0 +1,151 @@
+"""One self-contained page about a run, from whatever the run folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from jinja2 import UndefinedError
+from markupsafe import Markup
+
+from pixelwise import folders
+from pixelwise.data.dataset import DataSet
+from pixelwise.machine.files import atomic_write
+from pixelwise.metrics.protocols import PROTOCOLS
+from pixelwise.pages import matrix
+from pixelwise.pages.curves import class_histories, curves
+from pixelwise.pages.gallery import gallery
+from pixelwise.pages.markup import render
+from pixelwise.pages.plots import sparkline
+from pixelwise.pages.run import Run, read_run
+
+STRANGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    UndefinedError,
+)
+"""What comes of files in a run folder that someone else has written or changed."""
+
+
+def build(run: Path, *, dataset: DataSet | None = None) -> Path:
+    """Write ``RUN/report.html`` and return its path; parts that are missing are named in it.
+
+    Args:
+        run: the run folder.
+        dataset: what it was trained on, if it is open; else the recipe's data is opened.
+
+    Raises:
+        ModelError: the folder does not exist (M001).
+        UsageError: it holds neither recipe, journal nor scores (U002).
+    """
+    return atomic_write(Path(run) / folders.REPORT, page(read_run(Path(run), dataset)))
+
+
+def page(run: Run) -> str:
+    """The page as text."""
+
+    def part(name: str, make: Callable[[Run], Markup | None]) -> Markup | None:
+        """A part of the page; what a strange file makes impossible becomes a note."""
+        try:
+            return make(run)
+        except STRANGE as error:
+            run.notes.append(f"{name} cannot be shown ({type(error).__name__}: {str(error)[:80]})")
+            return None
+
+    sections = [(link, part(name, make)) for link, name, make in PARTS]
+    return (
+        render(
+            "report.html",
+            title=run.title,
+            facts=part("the head", _facts) or "",
+            links=[link for link, markup in sections if link and markup],
+            warnings=[e for e in run.events if e.get("event") == "warning" and e.get("text")],
+            notes=run.notes,
+            sections=[markup for _, markup in sections if markup],
+        )
+        + "\n"
+    )
+
+
+def _facts(run: Run) -> Markup:
+    """Net, data, length and device of a run in one line."""
+    start = next((e for e in run.events if e.get("event") == "start"), {})
+    return render(
+        "facts.html",
+        start=start,
+        net=run.recipe.get("net") or start.get("net"),
+        data=run.recipe.get("data"),
+        steps=max((int(e.get("step") or 0) for e in run.events), default=0),
+        seconds=max((float(e.get("seconds") or 0) for e in run.events), default=0.0),
+        images=run.scores.get("images"),
+        speed=run.scores.get("seconds_per_image"),
+    )
+
+
+def _scores(run: Run) -> Markup | None:
+    if not run.scores:
+        return None
+    return render("scores.html", scores=run.scores, intervals=run.scores.get("intervals") or {})
+
+
+def _protocols(run: Run) -> Markup | None:
+    values = run.scores.get("protocols")
+    if not values:
+        return None
+    reasons = run.scores.get("protocol_reasons") or {}
+    return render("protocols.html", values=values, reasons=reasons, rules=PROTOCOLS)
+
+
+def _classes(run: Run) -> Markup | None:
+    """Bars, pixels, the curve over training, the reason for each gap."""
+    if not run.scores:
+        return None
+    classes = run.scores.get("per_class") or []
+    histories = class_histories(run.events, len(run.classes))
+    rows = zip(classes, run.colours[: len(classes)], histories[: len(classes)], strict=True)
+    return render(
+        "classes.html",
+        rows=list(rows),
+        absent=[c["name"] for c in classes if c["iu"] is None],
+        total=sum(c["truth_pixels"] for c in classes) or 1,
+        with_curves=any(len(history) > 1 for history in histories),
+        sparkline=sparkline,
+    )
+
+
+def _confusions(run: Run) -> Markup | None:
+    counts = np.array(run.scores.get("confusion") or [], np.int64)
+    if not counts.any():
+        return None
+    names = run.classes
+    if counts.shape != (len(names), len(names)):  # a part of it would be a wrong picture
+        raise ValueError(f"{len(names)} classes, but counts of shape {counts.shape}")
+    return matrix.section(counts, names)
+
+
+def _recipe(run: Run) -> Markup | None:
+    """Fields that stand alone, then the groups of fields, then the machine."""
+    if not run.recipe:
+        return None
+
+    groups = {k: v for k, v in run.recipe.items() if isinstance(v, Mapping)}
+    alone = {k: v for k, v in run.recipe.items() if k not in groups and v not in (None, "")}
+    blocks = [("run", alone), *groups.items(), ("environment", run.environment)]
+    return render("recipe.html", blocks=blocks)
+
+
+PARTS: tuple[tuple[str, str, Callable[[Run], Markup | None]], ...] = (
+    ("", "the scores", _scores),
+    ("", "the protocols", _protocols),
+    ("images", "the images", gallery),
+    ("learning", "the curves", lambda run: curves(run.events)),
+    ("classes", "the classes", _classes),
+    ("confusions", "the confusions", _confusions),
+    ("", "the recipe", _recipe),
+)
+"""In the page's order: the anchor that the head links to, what a note calls it, its maker."""

@@ -1,0 +1,117 @@
+"""What a run folder holds, as far as it can be read: anyone may have written or changed it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pixelwise import folders
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.errors import ModelError, PixelwiseError, UsageError
+from pixelwise.labels import colours_for
+
+Event = dict[str, Any]
+"""A line of the journal."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds; a part that is missing is empty, and ``notes`` says so."""
+
+    folder: Path
+    recipe: dict[str, Any]
+    events: list[Event]
+    scores: dict[str, Any]
+    environment: dict[str, Any]
+    dataset: DataSet | None
+    notes: list[str] = field(default_factory=list)
+    """What the page lacks, and why; those who make its parts add to it."""
+
+    @property
+    def title(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name or "run"
+
+    @property
+    def classes(self) -> list[str]:
+        """The names that were scored, else the data set's."""
+        names = self.scores.get("classes")
+        if isinstance(names, list) and names:
+            return [str(name) for name in names]
+        return list(self.dataset.classes) if self.dataset else []
+
+    @property
+    def colours(self) -> tuple[tuple[int, int, int], ...]:
+        """One for each of ``classes``."""
+        return colours_for(len(self.classes), self.dataset.palette if self.dataset else ())
+
+    @property
+    def split(self) -> str:
+        """The one that was evaluated."""
+        return str(self.scores.get("split") or self.recipe.get("val_split") or "val")
+
+
+def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
+    """Everything a page about a run is made of, apart from the pictures.
+
+    Args:
+        folder: the run folder.
+        dataset: what it was trained on, if it is open; else the recipe's data is opened.
+
+    Raises:
+        ModelError: the folder does not exist (M001).
+        UsageError: it holds neither recipe, journal nor scores (U002).
+    """
+    if not folder.is_dir():
+        what = "is no folder" if folder.exists() else "does not exist"
+        raise ModelError("M001", f"{folder} {what}", "give a run folder")
+    notes: list[str] = []
+    lack = "recipe.yaml is missing: what was trained is not known"
+    recipe = _fields(folder / folders.RECIPE, yaml.safe_load, lack, notes)
+    events = _journal(folder / folders.JOURNAL, notes)
+    lack = "not evaluated yet: evaluation/scores.json is missing"
+    scores = _fields(folder / folders.SCORES, json.loads, lack, notes)
+    if not (recipe or events or scores):
+        hint = "a run is made by `pixelwise train DATA -o RUN`"
+        raise UsageError("U002", f"{folder} is no run: no recipe, journal or scores", hint)
+    # The page is whole without the environment, so nothing is noted when that is missing.
+    environment = _fields(folder / folders.ENVIRONMENT, json.loads, "", [])
+    dataset = dataset or _dataset(recipe, notes)
+    return Run(folder, recipe, events, scores, environment, dataset, notes)
+
+
+def _fields(path: Path, parse: Callable[[str], Any], lack: str, notes: list[str]) -> dict[str, Any]:
+    """The fields of a file; what is wrong with it becomes a note."""
+    try:
+        values = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        notes.append(lack)
+        return {}
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        notes.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _journal(path: Path, notes: list[str]) -> list[Event]:
+    try:
+        return folders.read_journal(path)
+    except OSError:
+        notes.append("journal.jsonl is missing: there are no learning curves")
+        return []
+
+
+def _dataset(recipe: dict[str, Any], notes: list[str]) -> DataSet | None:
+    if not recipe.get("data"):
+        return None
+    try:
+        return open_dataset(Path(str(recipe["data"])))
+    except (PixelwiseError, OSError, ValueError) as error:
+        notes.append(f"no images: the data cannot be opened ({str(error)[:300]})")
+        return None
