@@ -33,9 +33,9 @@ from pixelwise.cli.console import emit_json, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
 from pixelwise.machine.files import write_error
 
+SHOWN_PROBLEMS = 20  # of one error: about a screen; --json has all of them
 SHOWN_HINTS = 5  # for different kinds of problems
 PRINTERS = {"cli", "rich", "typer", "click"}  # packages that write to stdout
-SHOWN = 20  # problems of one error that are printed; --json has all of them
 
 app = typer.Typer(
     name="pixelwise",
@@ -81,53 +81,60 @@ def run(arguments: list[str]) -> int:
     if sys.stdout is None:  # closed by whoever called
         sys.stdout = io.StringIO()
     try:
-        code = _outcome(arguments)
+        code = _carry_out(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        _say_no_more()
+        _discard_stdout()
         return 0
     except OSError as error:
-        _say_no_more()
-        return _told(write_error(Path("standard output"), error), as_json=False)
+        _discard_stdout()
+        return _report(write_error(Path("standard output"), error), as_json=False)
     return code
 
 
-def _of_stdout(error: OSError) -> bool:
+def _carry_out(arguments: list[str]) -> int:
+    """The exit code of a command whose errors are printed; those of stdout are raised."""
+    try:
+        _refuse_empty(arguments)
+        outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _printing(error)):
+            raise
+        if isinstance(error, TyperException) and not error.format_message():
+            return UsageError.exit_code  # a group without a command has shown its help
+        return _report(_as_ours(error), as_json="--json" in arguments)
+
+
+def _as_ours(error: BaseException) -> PixelwiseError:
+    """Any error as one with a code and a hint; the last resort is our own bug."""
+    if isinstance(error, PixelwiseError):
+        return error
+    if isinstance(error, TyperException):
+        command = getattr(getattr(error, "ctx", None), "command_path", "pixelwise")
+        return UsageError("U002", error.format_message().rstrip("."), f"{command} --help")
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return Stopped(signal.SIGINT, "interrupted")
+    if isinstance(error, MemoryError):
+        hint = "smaller pictures, a smaller batch or crop"
+        return ResourceError("R003", "not enough memory", hint)
+    handle, name = tempfile.mkstemp(prefix="pixelwise-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as f:
+        f.write("".join(traceback.format_exception(error)))
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    hint = f"this is a bug in pixelwise; the traceback is in {name}, please report it"
+    return PixelwiseError("B001", text, hint)
+
+
+def _printing(error: OSError) -> bool:
     """Whether those who print were the last to be called; the system does not name stdout."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return bool(PRINTERS.intersection(Path(last.filename).parts))
 
 
-def _say_no_more() -> None:
-    """What is still to be written to stdout goes nowhere."""
+def _discard_stdout() -> None:
+    """What is still to be written goes nowhere; the interpreter would fail on it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _outcome(arguments: list[str]) -> int:
-    as_json = "--json" in arguments
-    try:
-        _refuse_empty(arguments)
-        outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
-        return outcome if isinstance(outcome, int) else 0
-    except TyperException as error:
-        command = getattr(getattr(error, "ctx", None), "command_path", "pixelwise")
-        text = error.format_message().rstrip(".")
-        if not text:  # a group without a command has shown its help
-            return UsageError.exit_code
-        return _told(UsageError("U002", text, f"{command} --help"), as_json=as_json)
-    except (KeyboardInterrupt, typer.Abort):
-        return _told(Stopped(signal.SIGINT, "interrupted"), as_json=as_json)
-    except PixelwiseError as error:
-        return _told(error, as_json=as_json)
-    except MemoryError:
-        hint = "smaller pictures, a smaller batch or crop"
-        return _told(ResourceError("R003", "not enough memory", hint), as_json=as_json)
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) or _of_stdout(error):
-            raise
-        return _told(_bug(error), as_json=as_json)
-    except Exception as error:  # noqa: BLE001 - the last resort: our own bug
-        return _told(_bug(error), as_json=as_json)
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
@@ -139,7 +146,7 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             raise UsageError("U002", f"the argument {where} is empty", hint)
 
 
-def _told(error: PixelwiseError, *, as_json: bool) -> int:
+def _report(error: PixelwiseError, *, as_json: bool) -> int:
     code = error.exit_status if isinstance(error, Stopped) else error.exit_code
     problems = error.problems if isinstance(error, DataError) else ()
     if as_json:
@@ -147,10 +154,10 @@ def _told(error: PixelwiseError, *, as_json: bool) -> int:
         emit_json({**error.as_dict(), "problems": listed})
     word = "stopped" if isinstance(error, Stopped) else f"error {error.code}"
     say(f"{word}: {error}")
-    for problem in problems[:SHOWN]:
+    for problem in problems[:SHOWN_PROBLEMS]:
         say(f"  {problem.code}: {problem}")
-    if len(problems) > SHOWN:
-        say(f"  ... and {len(problems) - SHOWN} more (--json lists all)")
+    if len(problems) > SHOWN_PROBLEMS:
+        say(f"  ... and {len(problems) - SHOWN_PROBLEMS} more (--json lists all)")
     for hint in _hints(error, problems):
         say(f"hint: {hint}")
     return code
@@ -162,12 +169,3 @@ def _hints(error: PixelwiseError, problems: Sequence[DataError]) -> list[str]:
         return [error.hint] if error.hint else []
     by_code = {p.code: p.hint for p in reversed(problems) if p.hint}
     return [f"{code}: {by_code[code]}" for code in sorted(by_code)][:SHOWN_HINTS]
-
-
-def _bug(error: Exception) -> PixelwiseError:
-    handle, name = tempfile.mkstemp(prefix="pixelwise-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as f:
-        f.write("".join(traceback.format_exception(error)))
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    hint = f"this is a bug in pixelwise; the traceback is in {name}, please report it"
-    return PixelwiseError("B001", text, hint)

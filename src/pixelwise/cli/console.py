@@ -53,8 +53,8 @@ def say(text: str) -> None:
 
 def printable(text: str) -> str:
     """File names may hold anything: control characters and half surrogates are escaped."""
-    safe = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in safe)
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in whole)
 
 
 @contextmanager

@@ -25,10 +25,10 @@ def demo(
     from pixelwise.workflows.demo import run
 
     with progress_bar() as watch, freed_memory_kept():
-        found = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
+        result = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
     if json:
-        emit_json(found.as_dict())
+        emit_json(result.as_dict())
         return
-    rows = [(title(name), found.untrained[name], found.trained[name]) for name in found.trained]
+    rows = [(title(key), result.untrained[key], result.trained[key]) for key in result.trained]
     table("scores on scenes never seen", ("score", "untrained net", "after training"), rows)
-    say(f"report:  {found.report}\npicture: {found.picture}\nmodel:   {found.run}")
+    say(f"report:  {result.report}\npicture: {result.picture}\nmodel:   {result.run}")

@@ -12,11 +12,11 @@ def doctor(
     """Show the environment, the devices, and what each missing extra would add."""
     from pixelwise.workflows.doctor import examine
 
-    found = examine()
+    facts = examine()
     if json:
-        emit_json(found)
+        emit_json(facts)
         return
-    table("environment", ("what", "value"), [(k, v) for k, v in found["environment"].items()])
-    table("devices", ("device", "what"), [(d["name"], d["about"]) for d in found["devices"]])
-    extras = [(e["name"], e["version"] or "missing", e["enables"]) for e in found["extras"]]
+    table("environment", ("what", "value"), [(k, v) for k, v in facts["environment"].items()])
+    table("devices", ("device", "what"), [(d["name"], d["about"]) for d in facts["devices"]])
+    extras = [(e["name"], e["version"] or "missing", e["enables"]) for e in facts["extras"]]
     table("packages", ("package", "version", "for"), extras)

@@ -11,34 +11,38 @@ if TYPE_CHECKING:
     from pixelwise.metrics.bootstrap import Interval
 
 
-def show(found: Evaluation, names: tuple[str, ...] = ("paper",)) -> None:
+def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> None:
     """Print the four numbers, the classes and the chosen protocols as tables."""
     rows = [
-        (title(key), value, _spread(found.intervals.get(key)))
-        for key, value in found.scores.as_dict().items()
+        (title(key), value, _spread(evaluation.intervals.get(key)))
+        for key, value in evaluation.scores.as_dict().items()
     ]
-    table(f"{len(found.names)} images", ("score", "value", "95 % interval over images"), rows)
-    columns = ("class", "IU", "accuracy", "truth px", "guess px", "note")
-    table(
-        "classes",
-        columns,
-        [
-            (row.name, row.iu, row.accuracy, row.truth_pixels, row.guess_pixels, row.reason)
-            for row in found.per_class
-        ],
+    columns = ("score", "value", "95 % interval over images")
+    table(f"{len(evaluation.names)} images", columns, rows)
+    classes = [
+        (row.name, row.iu, row.accuracy, row.truth_pixels, row.guess_pixels, row.reason)
+        for row in evaluation.per_class
+    ]
+    table("classes", ("class", "IU", "accuracy", "truth px", "guess px", "note"), classes)
+    if protocols != ("paper",):  # whose answer is the mean IU above
+        chosen = [row for row in evaluation.protocol_rows if row.name in protocols]
+        rules = [(row.name, row.value, row.reason or row.meaning) for row in chosen]
+        table("protocols", ("protocol", "value", "rule"), rules)
+    _warn(
+        [row.name for row in evaluation.per_class if not row.reason],
+        [row.name for row in evaluation.per_class if row.reason],
     )
-    if names != ("paper",):
-        chosen = [row for row in found.protocol_rows if row.name in names]
-        rows_of = [(row.name, row.value, row.reason or row.meaning) for row in chosen]
-        table("protocols", ("protocol", "value", "rule"), rows_of)
-    if absent := [row.name for row in found.per_class if row.reason]:
+
+
+def _warn(present: list[str], absent: list[str]) -> None:
+    """Say what the scores leave out, and when they say little."""
+    if absent:
         word = "class" if len(absent) == 1 else "classes"
         say(f"mean IU leaves out {len(absent)} {word} without truth: {', '.join(absent)}")
-    if len(found.per_class) - len(absent) == 1 < len(found.per_class):
-        only = next(row.name for row in found.per_class if not row.reason)
+    if len(present) == 1 and absent:
         say(
-            f"warning: `{only}` is the only class in the truth, so these scores say little; 255 is "
-            "void: a mask of 0 and 255 must be mapped to 0 and 1 first"
+            f"warning: `{present[0]}` is the only class in the truth, so these scores say little; "
+            "255 is void: a mask of 0 and 255 must be mapped to 0 and 1 first"
         )
 
 
