@@ -45,8 +45,12 @@ def rooms(tmp_path: Path, model: Path) -> Path:
     (root / "splits").mkdir()
     (root / "splits/val.txt").write_text("r0\nr2\n")
     (root / "splits/train.txt").write_text("r1\n")
-    told = {"classes": CLASSES, "palette": [[128, 0, 0], [0, 128, 0], [0, 0, 128]], "ignore": 255}
-    (root / "dataset.json").write_text(json.dumps(told))
+    description = {
+        "classes": CLASSES,
+        "palette": [[128, 0, 0], [0, 128, 0], [0, 0, 128]],
+        "ignore": 255,
+    }
+    (root / "dataset.json").write_text(json.dumps(description))
     return root
 
 
@@ -67,9 +71,9 @@ def test_1_some_items_failed(model: Path, tmp_path: Path, capsys: Out) -> None:
     (tmp_path / "in/b.png").write_bytes(b"")
     out = tmp_path / "out"
     assert run(["predict", str(model), str(tmp_path / "in"), "-o", str(out), "--json"]) == 1
-    told = capsys.readouterr()
-    assert [f["code"] for f in json.loads(told.out)["failures"]] == ["D020"]
-    assert str(out / "failures.jsonl") in told.err
+    captured = capsys.readouterr()
+    assert [f["code"] for f in json.loads(captured.out)["failures"]] == ["D020"]
+    assert str(out / "failures.jsonl") in captured.err
 
 
 @pytest.mark.parametrize(
@@ -103,10 +107,10 @@ def test_2_wrong_usage_writes_nothing(
     names = {"model": model, "photo": source, "out": tmp_path / "out", "in": source.parent}
     before = sorted(tmp_path.rglob("*"))
     assert run([a.format(**names) for a in arguments]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("error U")
-    assert "\nhint: " in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error U")
+    assert "\nhint: " in captured.err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -159,15 +163,15 @@ def test_6_7_and_130(
 
     monkeypatch.setattr(commands, "app", fails)
     assert run(["doctor", "--json"] if json_too else ["doctor"]) == code
-    told = capsys.readouterr()
-    assert text in told.err
-    assert "Traceback" not in told.err
+    captured = capsys.readouterr()
+    assert text in captured.err
+    assert "Traceback" not in captured.err
     if json_too:
-        assert json.loads(told.out)["code"] in text + "S001"
+        assert json.loads(captured.out)["code"] in text + "S001"
     else:
-        assert told.out == ""
+        assert captured.out == ""
     if code == 7:
-        log = Path(told.err.split("the traceback is in ")[1].split(", please")[0])
+        log = Path(captured.err.split("the traceback is in ")[1].split(", please")[0])
         assert "ZeroDivisionError: by what" in log.read_text()
         log.unlink()
 
@@ -184,9 +188,9 @@ def test_143_terminated_between_pictures(model: Path, tmp_path: Path) -> None:
                 break
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
-        told = process.communicate(timeout=60)[1]
+        printed = process.communicate(timeout=60)[1]
     assert process.returncode == 143
-    assert "finished outputs are kept\nhint: run the same command again" in told
+    assert "finished outputs are kept\nhint: run the same command again" in printed
 
 
 # -- how errors look --------------------------------------------------------------------------
@@ -199,10 +203,10 @@ def test_all_problems_are_in_json_and_twenty_on_the_screen(
 
     monkeypatch.setattr(commands, "app", fails)
     assert run(["data", "inspect", "rooms", "--json"]) == 3
-    told = capsys.readouterr()
-    assert len(json.loads(told.out)["problems"]) == 25
-    assert told.err.count("D031") == 20
-    assert "... and 5 more (--json lists all)" in told.err
+    captured = capsys.readouterr()
+    assert len(json.loads(captured.out)["problems"]) == 25
+    assert captured.err.count("D031") == 20
+    assert "... and 5 more (--json lists all)" in captured.err
 
 
 def test_each_kind_of_problem_has_its_hint_once(tmp_path: Path, capsys: Out) -> None:
@@ -220,16 +224,16 @@ def test_each_kind_of_problem_has_its_hint_once(tmp_path: Path, capsys: Out) -> 
 
 def test_hostile_names_are_shown_as_they_are_and_escaped(model: Path, capsys: Out) -> None:
     run(["predict", str(model), "no\x1b[31m[bold]\udcff:smile:\n.png", "-o", "out"])
-    told = capsys.readouterr().err
-    assert "no\\x1b[31m[bold]\\udcff:smile:" in told
-    assert "\x1b" not in told
+    printed = capsys.readouterr().err
+    assert "no\\x1b[31m[bold]\\udcff:smile:" in printed
+    assert "\x1b" not in printed
 
 
 def test_table_cells_are_no_markup(capsys: Out) -> None:
     console.table("[red]t[/red]", ("[b]",), [("[/nothing] [link=x]a\x1b[0m",), ("b",)])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for text in ("[red]t[/red]", "[b]", "[/nothing] [link=x]a\\x1b[0m"):
-        assert text in told
+        assert text in printed
 
 
 def test_json_of_odd_names_and_numbers(capsys: Out) -> None:
@@ -245,9 +249,9 @@ def test_an_empty_word_is_told_with_its_place(capsys: Out) -> None:
     assert run(["weights", "show", "no.safetensors", "--expect-sha256="]) == 2
 
 
-# -- surroundings -----------------------------------------------------------------------------
+# -- terminals --------------------------------------------------------------------------------
 @pytest.mark.parametrize(
-    "surroundings",
+    "variables",
     [
         {"LANG": "C", "LC_ALL": "C"},
         {"PYTHONIOENCODING": "ascii"},
@@ -255,15 +259,18 @@ def test_an_empty_word_is_told_with_its_place(capsys: Out) -> None:
         {"COLUMNS": "20"},
     ],
 )
-def test_any_terminal_gets_an_answer(surroundings: dict[str, str]) -> None:
+def test_any_terminal_gets_an_answer(variables: dict[str, str]) -> None:
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "PYTHONPATH")}  # and no HOME
     for arguments in (["--help"], ["nets"], ["nets", "--json"], ["predict", "tür", "x", "-o", "y"]):
-        told = pixelwise(*arguments, env=kept | surroundings)
-        assert told.returncode == (4 if arguments[0] == "predict" else 0) or "D010" in told.stderr
-        assert "Traceback" not in told.stderr
-        assert "\x1b[" not in told.stdout + told.stderr
+        completed = pixelwise(*arguments, env=kept | variables)
+        assert (
+            completed.returncode == (4 if arguments[0] == "predict" else 0)
+            or "D010" in completed.stderr
+        )
+        assert "Traceback" not in completed.stderr
+        assert "\x1b[" not in completed.stdout + completed.stderr
         if arguments[-1] == "--json":
-            json.loads(told.stdout)
+            json.loads(completed.stdout)
 
 
 COMMANDS = (
@@ -292,14 +299,16 @@ def test_help_fits_one_screen(command: str, capsys: Out, monkeypatch: pytest.Mon
 
 
 def test_help_and_version_are_quick_and_take_no_torch() -> None:
-    told = pixelwise("--version")
-    assert (told.returncode, told.stdout.split()[0]) == (0, "pixelwise")
+    completed = pixelwise("--version")
+    assert (completed.returncode, completed.stdout.split()[0]) == (0, "pixelwise")
     code = (
         "import sys; from pixelwise.cli.app import run; run(['--help']);"
         "print([m for m in ('torch', 'numpy', 'numba', 'PIL') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.splitlines()[-1] == "[]"
+    completed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert completed.stdout.splitlines()[-1] == "[]"
     took = []
     for _ in range(3):
         began = time.perf_counter()
@@ -311,7 +320,7 @@ def test_help_and_version_are_quick_and_take_no_torch() -> None:
 # -- evaluate ---------------------------------------------------------------------------------
 def test_commands_that_write_data_tell_what_in_json(tmp_path: Path, capsys: Out) -> None:
     made, canonical = str(tmp_path / "made"), str(tmp_path / "canonical")
-    told = []
+    documents = []
     for words in (
         ["make", "scenes", made, "--count", "20", "--size", "32x48"],
         ["split", made, "--held", "0.5"],
@@ -320,28 +329,28 @@ def test_commands_that_write_data_tell_what_in_json(tmp_path: Path, capsys: Out)
         if words[0] == "split":
             shutil.rmtree(tmp_path / "made" / "splits")
         assert run(["data", *words, "--json"]) == 0
-        told.append(json.loads(capsys.readouterr().out))
-    assert told[0] == {"folder": made, "scenes": 20, "seed": 0}
-    assert told[1] == {"folder": f"{made}/splits", "train": 10, "val": 10}
-    assert told[2] == {"folder": canonical, "pictures": 20, "splits": {"train": 10, "val": 10}}
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0] == {"folder": made, "scenes": 20, "seed": 0}
+    assert documents[1] == {"folder": f"{made}/splits", "train": 10, "val": 10}
+    assert documents[2] == {"folder": canonical, "pictures": 20, "splits": {"train": 10, "val": 10}}
 
 
 def test_evaluate_is_the_confusion_by_hand(model: Path, rooms: Path, capsys: Out) -> None:
     assert run(["evaluate", str(model), str(rooms), "--json", "--protocol", "all"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    answer = json.loads(capsys.readouterr().out)
     total = np.zeros((3, 3), np.int64)
     for i in (0, 2):
         truth = np.asarray(Image.open(rooms / f"labels/r{i}.png"))
         total += confusion(truth, load(model).predict(rooms / f"images/r{i}.png").labels, 3)
-    assert found["confusion"] == total.tolist()
+    assert answer["confusion"] == total.tolist()
     by_hand = scores(total).as_dict()
     for key in ("pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu"):
-        assert found[key] == pytest.approx(by_hand[key])
-    assert 0.8 < found["pixel_accuracy"] < 0.9  # 8 of 56 columns are another class
-    assert found["images"] == 2
-    assert found["seconds_per_image"] > 0
-    assert [row["name"] for row in found["per_class"]] == list(CLASSES)
-    assert len(found["protocols"]) > 5
+        assert answer[key] == pytest.approx(by_hand[key])
+    assert 0.8 < answer["pixel_accuracy"] < 0.9  # 8 of 56 columns are another class
+    assert answer["images"] == 2
+    assert answer["seconds_per_image"] > 0
+    assert [row["name"] for row in answer["per_class"]] == list(CLASSES)
+    assert len(answer["protocols"]) > 5
 
 
 def test_evaluate_as_tables_with_mirror_and_kept_maps(
@@ -349,9 +358,9 @@ def test_evaluate_as_tables_with_mirror_and_kept_maps(
 ) -> None:
     kept = tmp_path / "kept"
     assert run(["evaluate", str(model), str(rooms), "--split", "train", "--save", str(kept)]) == 0
-    told = capsys.readouterr()
-    assert "mean IU" in told.out
-    assert "s per picture" in told.err
+    captured = capsys.readouterr()
+    assert "mean IU" in captured.out
+    assert "s per picture" in captured.err
     expected = load(model).predict(rooms / "images/r1.png").labels
     assert np.array_equal(np.asarray(Image.open(kept / "r1.png")), expected)
     assert run(["evaluate", str(model), str(rooms), "--mirror", "--zoom", "2", "--json"]) == 0
@@ -362,9 +371,9 @@ def test_evaluate_refuses_other_classes_and_splits(model: Path, rooms: Path, cap
     assert "there are: train (1), val (2)" in capsys.readouterr().err.replace(
         "val (2), train (1)", "train (1), val (2)"
     )
-    told = json.loads((rooms / "dataset.json").read_text())
-    told["classes"][1] = "roof"
-    (rooms / "dataset.json").write_text(json.dumps(told))
+    description = json.loads((rooms / "dataset.json").read_text())
+    description["classes"][1] = "roof"
+    (rooms / "dataset.json").write_text(json.dumps(description))
     assert run(["evaluate", str(model), str(rooms)]) == 4
     message = capsys.readouterr().err
     assert "error M040" in message
@@ -373,10 +382,10 @@ def test_evaluate_refuses_other_classes_and_splits(model: Path, rooms: Path, cap
 
 def test_doctor_names_packages_and_devices(capsys: Out) -> None:
     assert run(["doctor", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"environment", "devices", "extras"}
-    assert found["devices"][0]["name"] == "cpu"
-    assert {e["name"]: e["version"] for e in found["extras"]}["numpy"] == np.__version__
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) == {"environment", "devices", "extras"}
+    assert facts["devices"][0]["name"] == "cpu"
+    assert {e["name"]: e["version"] for e in facts["extras"]}["numpy"] == np.__version__
     assert run(["doctor"]) == 0
     assert "cpu" in capsys.readouterr().out
 

@@ -17,8 +17,8 @@ from pixelwise.cli.app import run
 @pytest.mark.skipif(os.name == "nt", reason="a shell")
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"set -o pipefail; {sys.executable} -m pixelwise nets vgg16 --json | head -1"
-    told = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "{\n", "")
+    completed = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (0, "{\n", "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -45,6 +45,6 @@ def test_a_system_error_that_is_not_of_stdout_is_not_called_so(
 
     monkeypatch.setattr("pixelwise.data.formats.layouts.open_dataset", fail)
     assert run(["data", "inspect", "x", "--json"]) == 7
-    told = capsys.readouterr()
-    assert "standard output" not in told.err
-    assert json.loads(told.out)["code"] == "B001"
+    captured = capsys.readouterr()
+    assert "standard output" not in captured.err
+    assert json.loads(captured.out)["code"] == "B001"
