@@ -40,6 +40,10 @@ def test_text_is_escaped_and_markup_is_not() -> None:
     assert "n/a: &lt;u&gt;" in page
 
 
+def test_a_name_is_no_template() -> None:
+    assert "<title>{{ 7 * 7 }}{% x %}{# y #}</title>" in sparkline([], "{{ 7 * 7 }}{% x %}{# y #}")
+
+
 def test_a_fact_that_a_template_lacks_is_refused() -> None:
     with pytest.raises(UndefinedError, match="'title' is undefined"):
         render("spark.svg", points=[])
