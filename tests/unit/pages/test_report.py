@@ -71,6 +71,21 @@ def test_the_four_numbers_stand_at_the_top(run: Path) -> None:
     assert f"{100 * low:.1f} to {100 * high:.1f} %" in shown
 
 
+def test_each_of_the_four_numbers_stands_under_its_name(run: Path) -> None:
+    path = run / "evaluation" / "scores.json"
+    scores = json.loads(path.read_text())
+    scores |= {"mean_iu": 0.1, "pixel_accuracy": 0.2, "mean_accuracy": 0.3}
+    scores |= {"frequency_weighted_iu": 0.4, "images": 7}
+    scores["intervals"] = {"level": 0.9, "mean_iu": [0.05, 0.15], "pixel_accuracy": [0.1, 0.25]}
+    path.write_text(json.dumps(scores))
+    words = read(run).words
+    assert "mean IU 10.0 % 5.0 to 15.0 %  90 % interval" in words
+    assert "pixel accuracy 20.0 % 10.0 to 25.0 %  90 % interval" in words
+    assert "mean accuracy 30.0 % share of a class found" in words
+    assert "frequency weighted IU 40.0 % IU weighted" in words
+    assert 'title="90 % interval over 7 images, bootstrap"' in (run / "report.html").read_text()
+
+
 def test_hostile_names_are_text_and_nothing_else(run: Path) -> None:
     page = read(run)
     assert page.words.count(HOSTILE) >= 5
