@@ -58,17 +58,14 @@ def page(run: Run) -> str:
             return None
 
     sections = [(link, part(name, make)) for link, name, make in PARTS]
-    return (
-        render(
-            "report.html",
-            title=run.title,
-            facts=part("the head", _facts) or "",
-            links=[link for link, markup in sections if link and markup],
-            warnings=[e for e in run.events if e.get("event") == "warning" and e.get("text")],
-            notes=run.notes,
-            sections=[markup for _, markup in sections if markup],
-        )
-        + "\n"
+    return render(
+        "report.html",
+        title=run.title,
+        facts=part("the head", _facts) or "",
+        links=[link for link, markup in sections if link and markup],
+        warnings=[e for e in run.events if e.get("event") == "warning" and e.get("text")],
+        notes=run.notes,
+        sections=[markup for _, markup in sections if markup],
     )
 
 
