@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,4 +59,23 @@ def camvid_set(root: Path, *, lists: bool = True, test: bool = True, suffix: str
             at = "/SegNet/CamVid"
             lines = [f"{at}/{part}/{n}.png {at}/{part}annot/{n}.png\n" for n in names]
             (root / f"{part}.txt").write_text("".join(lines))
+    return root
+
+
+def canonical_set(
+    root: Path,
+    splits: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
+    classes: Mapping[str, tuple[int, int, int]],
+) -> Path:
+    """Our own layout: (H, W, 3) pictures with (H, W) labels by split, classes with colours."""
+    for folder in ("images", "labels", "splits"):
+        (root / folder).mkdir(parents=True)
+    for split, samples in splits.items():
+        names = [f"{split}{i}" for i in range(len(samples))]
+        for name, (image, truth) in zip(names, samples, strict=True):
+            Image.fromarray(image).save(root / "images" / f"{name}.png")
+            Image.fromarray(truth).save(root / "labels" / f"{name}.png")
+        (root / "splits" / f"{split}.txt").write_text("\n".join(names) + "\n")
+    description = {"classes": list(classes), "palette": [list(c) for c in classes.values()]}
+    (root / "dataset.json").write_text(json.dumps({**description, "ignore": 255}))
     return root

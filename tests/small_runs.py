@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pixelwise.cli.app import run as command
 from pixelwise.folders import read_journal
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
 
@@ -23,3 +24,9 @@ def recipe(data: Path, **changes) -> Recipe:
 
 def events(run: Path, kind: str) -> list[dict]:
     return [e for e in read_journal(run / "journal.jsonl") if e["event"] == kind]
+
+
+def train(data: Path, run: Path, settings: str, *options: str) -> int:
+    """The command's exit status; settings are ``key=value`` words."""
+    words = [word for setting in settings.split() for word in ("--set", setting)]
+    return command(["train", str(data), "-o", str(run), "--device", "cpu", *words, *options])
