@@ -11,6 +11,7 @@ from pixelwise.errors import DataError, ResourceError, UsageError
 from pixelwise.folders import JOURNAL, read_journal
 from pixelwise.training import loop
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.recipe_text import write_recipe
 from small_runs import recipe
 
 
@@ -100,3 +101,15 @@ def test_files_of_the_user_are_no_run(data: Path, tmp_path: Path, name: str, res
     assert caught.value.code == "U003"
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text().startswith("# mine")
+
+
+def test_a_run_that_died_before_its_first_save_begins_a_new_journal(data, tmp_path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    lines = ['{"event": "start", "step": 0}', '{"event": "step", "step": 10, "loss": 1.0}']
+    (run / "journal.jsonl").write_text("\n".join(lines) + "\n")
+    write_recipe(run / "recipe.yaml", recipe(data))
+    loop.train(recipe(data, iterations=1), run)
+    events = read_journal(run / "journal.jsonl")
+    assert events[0]["event"] == "start"
+    assert [e["step"] for e in events if e["event"] == "step"] == [1]

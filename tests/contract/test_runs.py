@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import traceback
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Loss, Optim
 from pixelwise.training.recipe_text import read_recipe
+from pixelwise.training.run import next_validation
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint
 from small_runs import events, recipe
@@ -157,14 +157,20 @@ def test_a_run_without_validation_keeps_the_last_weights(data: Path, tmp_path: P
     assert (tmp_path / "report.html").exists()
 
 
-def test_minutes_end_a_run_and_the_rate_follows_the_clock(data: Path, tmp_path: Path) -> None:
-    plan = recipe(data, iterations=0, minutes=0.03, accumulate=2)
-    plan = plan.replace(schedule=replace(plan.schedule, name="poly"))
-    loop.train(plan, tmp_path)
-    rates = [e["lr"] for e in events(tmp_path, "step")]
-    assert rates == sorted(rates, reverse=True)
+def test_minutes_end_a_run(data: Path, tmp_path: Path) -> None:
+    """By the real clock; that the rate follows it is in ``test_wiring_runs.py``."""
+    loop.train(recipe(data, iterations=0, minutes=0.03, accumulate=2), tmp_path)
     end = events(tmp_path, "end")[0]
     assert 1.8 <= end["seconds"] < 30
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "due"),
+    [(0.1, 0.1, 0.2), (0.3, 0.3, 0.4), (0.33, 0.33, 0.4), (0.1, 0.15, 0.3), (0.2, 0.5, 1.4)],
+)
+def test_evaluations_leave_time_to_train(before: float, after: float, due: float) -> None:
+    """Every tenth of the run; an evaluation is followed by three times its own time of steps."""
+    assert next_validation(before, after) == pytest.approx(due)
 
 
 def test_a_full_disk_ends_the_run_by_name_and_keeps_the_state_before(
