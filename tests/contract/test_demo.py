@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pixelwise.cli.app import run as command
+from small_runs import events
 from witness import witness
 
 STEPS = 25
@@ -37,6 +38,8 @@ def test_the_demo_learns_and_tells_what_its_files_hold(
     before, after = (report[key]["mean_iu"] for key in ("untrained", "trained"))
     assert before < 0.05
     assert after > before + 0.1  # 0.01 and 0.25 when this was written
+    losses = [e["loss"] for e in events(out / "run", "step")]
+    assert losses[-1] < 0.8 * losses[0]  # scores that start at zero rank classes at any rate
     assert after == pytest.approx(mean_iu(out), abs=1e-9)
     assert (out / "report.html").read_bytes() == (out / "run/report.html").read_bytes()
     with Image.open(out / "picture.png") as picture:

@@ -35,7 +35,9 @@ def scene(index: int, share: float) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(index)
     truth = np.zeros((24, 32), np.uint8)
     top = round(24 * (1 - share))
-    truth[top:], truth[top:, 26:] = 1, 2
+    truth[top:] = 1
+    if index:  # so that the pictures with a class are not all
+        truth[top:, 26:] = 2
     truth[:index, :9] = 255
     noise = rng.integers(-40, 40, (*truth.shape, 3))
     image = np.clip(COLOURS[np.minimum(truth, 2)].astype(int) + noise, 0, 255).astype(np.uint8)
