@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,9 +162,19 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
     return rounded
 
 
-def three_bands(image: Image) -> Image:
-    """What can be seen of a picture (H, W, C): its first three bands, or the first one as grey."""
-    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+def three_bands(image: NDArray[Any]) -> Image:
+    """What can be seen of a picture (H, W, B): its first three bands, or the first one as grey.
+
+    Other numbers than uint8 are spread from the lowest to the highest that are seen.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    seen = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    if seen.dtype != np.uint8:
+        low, high = float(seen.min()), float(seen.max())
+        seen = ((seen - np.float32(low)) * (255 / max(high - low, 1e-6))).round().astype(np.uint8)
+    return seen
 
 
 def heat_colours(level: NDArray[np.float32]) -> Image:
@@ -181,19 +192,19 @@ def heat_colours(level: NDArray[np.float32]) -> Image:
     return ramps
 
 
-def heat_map(image: Image, share: NDArray[np.float32]) -> Image:
+def heat_map(image: NDArray[Any], share: NDArray[np.float32]) -> Image:
     """A probability map over its picture: blue is none, red is the map's highest value.
 
     Below one in a thousand nothing is drawn red.
 
     Args:
-        image: (H, W, C) uint8; its mean is seen, in grey.
+        image: (H, W, B); the mean of ``three_bands`` is seen, in grey.
         share: (H, W) in [0, 1].
 
     Returns:
         (H, W, 3) uint8.
     """
     level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
-    grey = image.mean(axis=2, keepdims=True)
+    grey = three_bands(image).mean(axis=2, keepdims=True)
     mixed: Image = (0.45 * grey + 0.55 * heat_colours(level)).round().clip(0, 255).astype(np.uint8)
     return mixed

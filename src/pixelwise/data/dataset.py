@@ -6,12 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import DataError, hxw
-from pixelwise.pictures.imagefile import image_header
-from pixelwise.pictures.images import Exif, read_image
+from pixelwise.pictures.imagefile import file_bytes
+from pixelwise.pictures.reading import Picture, Values, decode, repeated, stack
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class DataSet:
     """The folder says nothing of splits; train and val were drawn."""
     problems: tuple[DataError, ...] = ()
     """What is wrong with the listing; ``splits`` hold what could be paired all the same."""
+    values: Values = "8-bit"
+    """Which numbers of its pictures are taken, see ``pictures.reading``."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -66,15 +71,21 @@ class DataSet:
                 D014 an EXIF turn that cannot be decided.
         """
         labels = self.class_map.read(item.labels)
-        image = read_image(item.image, exif=exif_rule(item.image, labels.shape))
-        if image.shape[:2] != labels.shape:
-            raise DataError(
-                "D013",
-                f"{item.image} is {hxw(image.shape)}, its label map {item.labels} is "
-                f"{hxw(labels.shape)} (HxW); expected the same size",
-                "export the labels at the picture's size; they are never resized silently",
-            )
-        return Sample(item.name, image, labels)
+        inputs = []
+        for path in item.inputs.values():
+            image = as_labelled(decode(file_bytes(path), path, values=self.values), path, labels)
+            if image.shape[:2] != labels.shape:
+                raise DataError(
+                    "D013",
+                    f"{path} is {hxw(image.shape)}, its label map {item.labels} is "
+                    f"{hxw(labels.shape)} (HxW); expected the same size",
+                    "export the labels at the picture's size; they are never resized silently",
+                )
+            inputs.append(image)
+        # Photos of one set may be grey or in colour; declared inputs and stored values are what
+        # they are.
+        one = len(inputs) == 1 and self.values == "8-bit"
+        return Sample(item.name, repeated(inputs[0]) if one else stack(inputs), labels)
 
     def all_items(self) -> tuple[Item, ...]:
         """Every item once, by name."""
@@ -95,7 +106,9 @@ class DataSet:
         Raises:
             DataError: D032 no such split, or an empty one.
         """
-        meaning = self.classes, sorted(self.class_map.values.items()), self.class_map.colours
+        stored = (self.values,) if self.values != "8-bit" else ()  # hashes of before stay
+        values = sorted(self.class_map.values.items())
+        meaning = self.classes, values, self.class_map.colours, *stored
         digest = hashlib.sha256(repr(meaning).encode("utf-8", "surrogatepass"))
         for split in sorted(set(splits) or self.splits):
             for item in self.items(split):
@@ -104,25 +117,29 @@ class DataSet:
         return digest.hexdigest()[:16]
 
 
-def exif_rule(path: Path, label_size: tuple[int, ...]) -> Exif:
-    """Whether a picture with an EXIF turn is to be turned: as its label map was drawn.
+def as_labelled(picture: Picture, path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+    """A picture, turned as EXIF says or as it is stored: as its label map was drawn.
 
     A label map carries no EXIF. If just one of stored and shown size equals the map's, that
     decides; where both do (square pictures, half turns, mirrors) nothing can, and guessing would
     spoil labels.
 
+    Args:
+        picture: as it was decoded.
+        path: of it, for the message.
+        labels: (H, W).
+
     Raises:
         DataError: D014 the orientation is ambiguous.
     """
-    header = image_header(path)
-    if header.orientation == 1:
-        return "apply"
-    stored, shown = (header.height, header.width), header.shown_size
-    if stored == shown and tuple(label_size) == stored:
-        raise DataError(
-            "D014",
-            f"{path} has EXIF orientation {header.orientation}, and its label map fits it turned "
-            "and unturned",
-            "turn the picture for good and remove the tag, e.g. with `mogrify -auto-orient`",
-        )
-    return "ignore" if tuple(label_size) == stored else "apply"
+    header, size = picture.header, picture.stored.shape[:2]
+    if header.orientation != 1 and size == labels.shape:
+        if size == header.shown_size:
+            raise DataError(
+                "D014",
+                f"{path} has EXIF orientation {header.orientation}, and its label map fits it "
+                "turned and unturned",
+                "turn the picture for good and remove the tag, e.g. with `mogrify -auto-orient`",
+            )
+        return picture.stored
+    return picture.shown

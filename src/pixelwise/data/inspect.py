@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import raise_all
 from pixelwise.data.sample import Item, Reader
-from pixelwise.data.statistics import Counts, Statistics, count, summarise
+from pixelwise.data.statistics import Counts, Statistics, count, refuse_mixed, summarise
 from pixelwise.errors import DataError, hxw
 from pixelwise.labels import VOID
 
@@ -122,6 +122,8 @@ def inspect(
     problems = [*dataset.problems, *(s.problem for s in seen.values() if s.problem)]
     apart = chosen if splits else {s: i for s, i in chosen.items() if s in APART}
     problems += _leaks(apart, seen)
+    kinds = {i.image: c.kind for n, i in items.items() if (c := seen[n].counts) is not None}
+    problems += refuse_mixed(kinds)
     counted = {
         split: tuple(c for i in members if (c := seen[i.name].counts) is not None)
         for split, members in chosen.items()

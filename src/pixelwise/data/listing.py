@@ -8,18 +8,24 @@ from pathlib import Path
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
 from pixelwise.machine.files import atomic_write
-from pixelwise.pictures.imagefile import SUFFIXES
+from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 
 LABEL_ENDS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask")
 """Endings that tools give to label maps; known where every label map has the same."""
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Files of a folder (not of its subfolders) with a picture's suffix, not hidden, by name."""
+    """Pictures of a folder (not of its subfolders), not hidden, by name.
+
+    One of a format that is not read (HEIC) counts too, unless it is there in another: whoever
+    reads it tells.
+    """
     if not folder.is_dir():
         return []
-    shown = (p for p in folder.iterdir() if not p.name.startswith("."))
-    return sorted(p for p in shown if p.suffix.lower() in SUFFIXES and p.is_file())
+    shown = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    found = [p for p in shown if is_picture(p)]
+    stems = {p.stem for p in found}
+    return sorted(found + [p for p in shown if p.stem not in stems and unread_kind(p)])
 
 
 def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:
@@ -140,9 +146,9 @@ def read_list(path: Path, problems: list[DataError], *, column: int | None = Non
 
 
 def known_name(listed: str, known: Container[str]) -> str:
-    """A listed name as items are called: itself, or else without the suffix of a picture."""
+    """A listed name as items are called: itself, or else without its suffix."""
     path = Path(listed)
-    cut = listed not in known and path.suffix.lower() in SUFFIXES
+    cut = listed not in known and (path.suffix.lower() in SUFFIXES or path.stem in known)
     return path.stem if cut else listed
 
 

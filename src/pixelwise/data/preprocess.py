@@ -1,4 +1,4 @@
-"""From uint8 pixels to what a net was trained on; stored with its weights."""
+"""From pixels to what a net was trained on; stored with its weights."""
 
 from __future__ import annotations
 
@@ -8,39 +8,59 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from pixelwise.errors import ModelError
+from pixelwise.errors import DataError, ModelError
+from pixelwise.pictures.images import cast
+from pixelwise.pictures.reading import VALUES, Values
 
-FORM = "expected order (rgb or bgr), scale, and mean and std for each channel"
+FORM = "expected order (rgb, bgr or numbers of bands), scale, and mean and std for each band"
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """(pixel * scale - mean) / std, channel by channel, in the order the net expects."""
+    """(pixel * scale - mean) / std, band by band, in the order the net expects."""
 
-    order: Literal["rgb", "bgr"]
+    order: Literal["rgb", "bgr"] | tuple[int, ...]
+    """The picture's bands as they come, in reverse (Caffe's colours), or by their numbers."""
     scale: float
     mean: tuple[float, ...]
-    """In the net's order of channels."""
+    """In the net's order of bands."""
     std: tuple[float, ...]
+    values: Values = "8-bit"
+    """Which numbers the net was trained on, see ``pictures.reading``."""
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(H, W, C) uint8 to (C, H, W) float32, contiguous."""
-        planes = image[..., ::-1] if self.order == "bgr" else image
+    def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """(H, W, B) to (B, H, W) float32, contiguous.
+
+        Raises:
+            DataError: D018 another number of bands, D015 another dtype than ``values`` has.
+        """
+        if image.shape[2:] != (len(self.mean),):
+            told = f"the picture has shape {image.shape}, the net takes (H, W, {len(self.mean)})"
+            raise DataError("D018", told, "use a model trained on pictures of this kind")
+        if self.values == "8-bit" and image.dtype != np.uint8:
+            told = f"the picture is of {image.dtype}, the net takes uint8, 0 to 255"
+            raise DataError("D015", told, "use a model trained on stored values")
+        planes = image.transpose(2, 0, 1)[self._bands()]
         factor = (self.scale / np.asarray(self.std)).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
         out = np.empty((image.shape[2], *image.shape[:2]), np.float32)
-        np.multiply(planes.transpose(2, 0, 1), factor[:, None, None], out=out)
+        np.multiply(planes, factor[:, None, None], out=out)
         out -= offset[:, None, None]
         return out
 
-    def mean_pixel(self) -> NDArray[np.uint8]:
-        """The (C,) uint8 pixel, in the picture's order, that comes out nearest to zero."""
-        mean = np.asarray(self.mean) / self.scale
-        pixel = mean[::-1] if self.order == "bgr" else mean
-        rounded: NDArray[np.uint8] = pixel.round().clip(0, 255).astype(np.uint8)
-        return rounded
+    def mean_pixel(self, dtype: DTypeLike = np.uint8) -> NDArray[Any]:
+        """The (B,) pixel, in the picture's order, that comes out nearest to zero."""
+        pixel = np.empty(len(self.mean))
+        pixel[self._bands()] = np.asarray(self.mean) / self.scale
+        return cast(pixel, np.dtype(dtype))
+
+    def _bands(self) -> slice | list[int]:
+        """Index of the picture's bands that gives the net's."""
+        if isinstance(self.order, tuple):
+            return list(self.order)
+        return slice(None, None, -1 if self.order == "bgr" else 1)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint's header."""
@@ -54,17 +74,21 @@ class Preprocess:
             ModelError: M002 fields are missing or strange.
         """
         try:
-            order, scale = values["order"], float(values["scale"])
+            order: Any = values["order"]
+            order = order if isinstance(order, str) else tuple(int(i) for i in order)
+            scale = float(values["scale"])
             mean = tuple(float(v) for v in values["mean"])
             std = tuple(float(v) for v in values["std"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             told = f"the preprocessing {dict(values)}"[:300]
             raise ModelError("M002", f"{told} is not complete", FORM) from error
+        kind = values.get("values", "8-bit")  # headers of before had no other
         finite = all(math.isfinite(v) for v in (scale, *mean, *std))
         sized = len(mean) == len(std) and all(s > 0 for s in std)
-        if order not in ("rgb", "bgr") or not finite or not sized:
+        ordered = order in ("rgb", "bgr") or sorted(order) == list(range(len(mean)))
+        if not ordered or not finite or not sized or not scale or kind not in VALUES:
             raise ModelError("M002", f"the preprocessing {dict(values)} makes no sense", FORM)
-        return Preprocess(order, scale, mean, std)
+        return Preprocess(order, scale, mean, std, kind)
 
 
 # VOC's mean in BGR, for all Caffe nets (fact sheet 3.1); 0..255, no deviation.
@@ -75,12 +99,15 @@ PUBLISHED = {"caffe": CAFFE, "imagenet": IMAGENET}
 """By the name that ``nets.catalog`` gives a trunk's weights."""
 
 
-def standard(mean: Sequence[float], std: Sequence[float]) -> Preprocess:
+def standard(mean: Sequence[float], std: Sequence[float], values: Values = "8-bit") -> Preprocess:
     """Zero mean and unit deviation for data of its own kind.
 
     Args:
-        mean: (C,) of the pixels, 0..255, in the picture's order.
-        std: (C,) likewise.
+        mean: (B,) of the pixels, in the picture's order.
+        std: (B,) likewise.
+        values: which numbers of the files these are.
     """
-    deviations = tuple(max(float(s), 1.0) for s in std)
-    return Preprocess("rgb", 1.0, tuple(float(m) for m in mean), deviations)
+    # A flat band of 8 bits deviates by less than one level; what float numbers mean is not known.
+    least = 1.0 if values == "8-bit" else 0.0
+    deviations = tuple(max(float(s), least) or 1.0 for s in std)
+    return Preprocess("rgb", 1.0, tuple(float(m) for m in mean), deviations, values)

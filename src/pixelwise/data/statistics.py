@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,9 @@ class Statistics:
     void: int
     """Pixels that are not labelled."""
     mean: Floats
-    """(C,) of the pixels, 0..255, in the picture's order of channels."""
+    """(B,) of the pixels, in the picture's order of bands."""
     std: Floats
-    """(C,) likewise."""
+    """(B,) likewise."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -66,18 +67,39 @@ class Counts:
     labels: Ints
     """(256,) pixels by class id."""
     sums: Floats
-    """(C,) of the picture's values."""
+    """(B,) of the picture's values."""
     squares: Floats
-    """(C,) of their squares."""
+    """(B,) of their squares."""
+    kind: str
+    """As `3 bands of uint8`."""
 
 
 def count(sample: Sample) -> Counts:
-    """The counts of a sample, by histograms: exact, and faster than sums over floats."""
-    pixels = sample.image.reshape(-1, sample.image.shape[2])
-    histograms = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
-    level = np.arange(256.0)
+    """The counts of a sample; of 8 bits by histograms: exact, and faster than sums over floats."""
+    bands = sample.image.reshape(-1, sample.image.shape[2]).T
+    if bands.dtype == np.uint8:
+        histograms = np.stack([np.bincount(band, minlength=256) for band in bands])
+        level = np.arange(256.0)
+        sums, squares = histograms @ level, histograms @ level**2
+    else:
+        wide = [band.astype(np.float64) for band in bands]
+        sums, squares = (np.array([(b**power).sum() for b in wide]) for power in (1, 2))
     labels = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
-    return Counts(labels, histograms @ level, histograms @ level**2)
+    kind = f"{len(bands)} bands of {bands.dtype}"
+    return Counts(labels, sums, squares, kind)
+
+
+def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
+    """A problem where the pictures of a data set do not all have the same bands and dtype.
+
+    Args:
+        kinds: picture to ``Counts.kind``.
+    """
+    by_kind = {kind: path for path, kind in kinds.items()}
+    if len(by_kind) > 1:
+        told = " and ".join(f"{path} has {kind}" for kind, path in list(by_kind.items())[:2])
+        hint = "keep pictures of one kind, or convert the others"
+        yield DataError("D018", f"{told}; expected the same of all pictures", hint)
 
 
 def summarise(classes: Sequence[str], counted: Sequence[Counts]) -> Statistics:
@@ -124,5 +146,8 @@ def statistics(
 
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(one, dataset.items(split)))
-    raise_all(dataset.root, [e for e in found if isinstance(e, DataError)])
-    return summarise(dataset.classes, [c for c in found if isinstance(c, Counts)])
+    items, counted = dataset.items(split), [c for c in found if isinstance(c, Counts)]
+    problems = [e for e in found if isinstance(e, DataError)]
+    kinds = {i.image: c.kind for i, c in zip(items, found, strict=True) if isinstance(c, Counts)}
+    raise_all(dataset.root, [*problems, *refuse_mixed(kinds)])
+    return summarise(dataset.classes, counted)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Sample
+from pixelwise.errors import UsageError
 from pixelwise.labels import VOID
-from pixelwise.pictures.images import resize, resize_channels
+from pixelwise.pictures.images import cast, resize, resize_bands
 
 Array = NDArray[np.uint8]
 
@@ -51,22 +52,25 @@ def apply(
     rng: np.random.Generator,
     *,
     rare_classes: Sequence[int] = (),
-    fill: Array | None = None,
+    fill: NDArray[Any] | None = None,
 ) -> Sample:
     """A changed copy of a sample.
 
     Args:
-        sample: picture (H, W, C) uint8 and labels (H, W) uint8.
+        sample: picture (H, W, B) and labels (H, W) uint8.
         augment: what to do.
         rng: the sample's own generator.
         rare_classes: ids for ``augment.rare``.
-        fill: (C,) uint8, for where the picture is not known; default mid grey.
+        fill: (B,) for where the picture is not known; default 128.
 
     Returns:
         A sample of exactly ``augment.crop``'s size, or without a crop of the scaled size.
+
+    Raises:
+        UsageError: U002 other colours for a picture that is not RGB of 8 bits.
     """
     image, labels = sample.image, sample.labels
-    pixel = np.full(image.shape[2], 128, np.uint8) if fill is None else fill
+    pixel = cast(np.full(image.shape[2], 128.0) if fill is None else fill, image.dtype)
     factor = math.exp(rng.uniform(math.log(augment.scale[0]), math.log(augment.scale[1])))
     height, width = (max(1, round(n * factor)) for n in labels.shape)
     size = augment.crop or (height, width)
@@ -90,7 +94,7 @@ def paste(onto: Sample, source: Sample, classes: Sequence[int]) -> Sample:
     but by class: label maps of semantic segmentation do not tell one thing from the next.
 
     Args:
-        onto: picture (H, W, C) and labels (H, W).
+        onto: picture (H, W, B) and labels (H, W).
         source: another sample of the same size.
         classes: ids; void is none.
     """
@@ -121,8 +125,12 @@ def _start(have: int, want: int, rng: np.random.Generator, anchor: float | None)
 
 
 def _window(
-    image: Array, labels: Array, factor: float, window: tuple[int, int, int, int], pixel: Array
-) -> tuple[Array, Array]:
+    image: NDArray[Any],
+    labels: Array,
+    factor: float,
+    window: tuple[int, int, int, int],
+    pixel: NDArray[Any],
+) -> tuple[NDArray[Any], Array]:
     """A window (top, left, height, width) of the scaled sample; only that part is ever scaled."""
     top, left, height, width = window
     full = tuple(max(1, round(n * factor)) for n in labels.shape)
@@ -137,11 +145,11 @@ def _window(
     if full != labels.shape:
         sy, sx = labels.shape[0] / full[0], labels.shape[1] / full[1]
         box, size = (x0 * sx, y0 * sy, x1 * sx, y1 * sy), (y1 - y0, x1 - x0)
-        part_image = resize_channels(image, size, box)
+        part_image = resize_bands(image, size, box)
         part_labels = resize(labels, size, method="nearest", box=box)
     if (y1 - y0, x1 - x0) == (height, width):
         return part_image, part_labels
-    out = np.empty((height, width, image.shape[2]), np.uint8)
+    out = np.empty((height, width, image.shape[2]), image.dtype)
     out[:] = pixel
     known = np.full((height, width), VOID, np.uint8)
     place = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
@@ -149,21 +157,25 @@ def _window(
     return out, known
 
 
-def _colours(image: Array, augment: Augment, rng: np.random.Generator) -> Array:
+def _colours(image: NDArray[Any], augment: Augment, rng: np.random.Generator) -> NDArray[Any]:
     """Brightness, contrast and saturation in one pass; hue as a rotation about the grey axis."""
     a = augment
     draws = rng.uniform(-1, 1, 4)
     if not (a.brightness or a.contrast or a.saturation or a.hue):
         return image
+    if image.shape[2] != 3 or image.dtype != np.uint8:
+        raise UsageError(
+            "U002",
+            f"brightness, contrast, saturation and hue are changed in pictures of 3 bands of "
+            f"uint8, the picture has {image.shape[2]} of {image.dtype}",
+            "set them to 0, e.g. --set augment.brightness=0",
+        )
     bright, contrast = 1 + draws[0] * a.brightness, 1 + draws[1] * a.contrast
-    channels = image.shape[2]
-    matrix: NDArray[np.floating[Any]] = np.eye(channels)
-    if channels == 3:
-        matrix = _saturation(1 + draws[2] * a.saturation) @ _hue(draws[3] * a.hue)
+    matrix = _saturation(1 + draws[2] * a.saturation) @ _hue(draws[3] * a.hue)
     middle = float(image[::4, ::4].mean())
-    matrix = (matrix * (bright * contrast)).astype(np.float32)
+    matrix32 = (matrix * (bright * contrast)).astype(np.float32)
     offset = np.float32(bright * middle * (1 - contrast))
-    mixed = image.reshape(-1, channels).astype(np.float32) @ matrix.T + offset
+    mixed = image.reshape(-1, 3).astype(np.float32) @ matrix32.T + offset
     changed: Array = np.clip(mixed, 0, 255).astype(np.uint8).reshape(image.shape)
     return changed
 

@@ -1,11 +1,12 @@
 """A picture file before it is decoded: an allowed decoder, a known size, faults that are told.
 
 Formats are an allow-list, and the number of pixels is checked from the header, before anything is
-decoded: what a file claims costs nothing.
+decoded: what a file claims costs nothing. A file's bytes are read once, by ``file_bytes``.
 """
 
 from __future__ import annotations
 
+import io
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pixelwise.errors import DataError, hxw
+from pixelwise.pictures.recognise import FORMATS, HEAD, kind_in
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"))
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
+MAX_BYTES = 2**30
+"""Larger files are refused unread: 64 MP of four bands in 32 bits, not compressed."""
 ORIENTATION = 0x0112  # EXIF tag
+BITS, PHOTOMETRIC, EXTRA, SAMPLE_FORMAT = 258, 262, 338, 339  # TIFF 6.0 tags
 NEW_SUBFILE_TYPE = 254  # TIFF tag
 _quiet = threading.Lock()  # what is done to Python's warnings is done to those of all threads
 
@@ -34,11 +38,24 @@ class ImageHeader:
     width: int
     height: int
     mode: str
+    """Pillow's."""
     format: str
     orientation: int
     """EXIF, 1 to 8; 5 to 8 exchange width and height."""
-    lossy: str
+    lossy: str = ""
     """How its compression changes values, in two words; empty if it keeps them."""
+    raw: str = ""
+    """Pillow's name for the layout of the numbers in the file, as ``L;4``; empty if it has none."""
+    bits: int = 8
+    """Of one number, where Pillow gives it more room: 1 to 16 in a TIFF, else 8 or 16."""
+    white_is_zero: bool = False
+    """A TIFF whose highest number is black."""
+    signed: bool = False
+    """A TIFF of numbers below zero."""
+    alpha: bool = True
+    """A last band beyond grey or colour is alpha; in a TIFF only where its tag says so."""
+    bands: int = 0
+    """Of a TIFF, as many as its tag has samples."""
 
     @property
     def shown_size(self) -> tuple[int, int]:
@@ -47,49 +64,92 @@ class ImageHeader:
         return (self.width, self.height) if turned else (self.height, self.width)
 
 
+def header_of(image: Image.Image, data: bytes = b"") -> ImageHeader:
+    """What an opened picture says about itself; ``data`` is its file, for what Pillow drops."""
+    kind, raw = image.format or "", _stored_as(image)
+    tags: Any = getattr(image, "tag_v2", {}) if kind == "TIFF" else {}
+    bits = tags.get(BITS, (1,)) if tags else (16 if "16" in raw or "16" in image.mode else 8,)
+    extra = tags.get(EXTRA, ())
+    # Tag 338: 1 is associated alpha, 2 is alpha; what is unspecified (0) or not told is a band.
+    return ImageHeader(
+        *image.size,
+        image.mode,
+        kind,
+        orientation_of(image),
+        _lossy(data, image, kind),
+        raw,
+        max(bits),
+        tags.get(PHOTOMETRIC) == 0,
+        2 in tags.get(SAMPLE_FORMAT, ()),
+        not tags or bool(extra and extra[0] in (1, 2)),
+        len(bits) if tags else 0,
+    )
+
+
 def image_header(path: Path) -> ImageHeader:
     """What a file says about itself; nothing is decoded."""
-    with opened(path) as image:
-        kind = image.format or ""
-        return ImageHeader(
-            *image.size, image.mode, kind, orientation_of(image), _lossy(path, image, kind)
-        )
+    data = file_bytes(path)
+    with opened(data, path) as image:
+        return header_of(image, data)
 
 
-def _lossy(path: Path, image: Image.Image, kind: str) -> str:
+def _lossy(data: bytes, image: Image.Image, kind: str) -> str:
     """Pillow tells no longer once a file is decoded."""
     if kind == "TIFF" and image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
         return f"TIFF with {image.info['compression']} inside"
-    if kind == "WEBP" and _has_chunk(path, b"VP8 "):
+    if kind == "WEBP" and _has_chunk(data, b"VP8 "):
         return "lossy WebP"
     return "JPEG" if kind in ("JPEG", "MPO") else ""
 
 
-def _has_chunk(path: Path, wanted: bytes) -> bool:
+def _has_chunk(data: bytes, wanted: bytes) -> bool:
     """Whether a RIFF file, or a frame of its animation, has a chunk of this name."""
-    with path.open("rb") as f:
-        f.seek(12)
-        while len(head := f.read(8)) == 8:
-            name, size = head[:4], int.from_bytes(head[4:], "little")
-            if name == wanted:
-                return True
-            f.seek(16 if name == b"ANMF" else size + size % 2, 1)  # a frame's chunks lie inside it
+    place = 12
+    while len(head := data[place : place + 8]) == 8:
+        name, size = head[:4], int.from_bytes(head[4:], "little")
+        if name == wanted:
+            return True
+        # A frame's chunks lie inside it, after 16 bytes of its own.
+        place += 8 + (16 if name == b"ANMF" else size + size % 2)
     return False
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The file as Pillow opens it, nothing decoded yet; what goes wrong with it inside is told.
+def file_bytes(path: Path) -> bytes:
+    """The content of a picture file, to be decoded (and hashed) without opening it again.
 
     Raises:
-        DataError: D010 no such file, D020 unreadable, D022 too many pixels, D025 several pictures.
+        DataError: D010 no such file, D020 empty or unreadable, D022 too large.
     """
     if not path.is_file():
         raise DataError("D010", f"{path}: no such file", "check the path")
-    if not path.stat().st_size:
-        raise DataError("D020", f"{path}: cannot be read (0 bytes)", "save or copy it again")
     try:
-        with _open(path) as image:
+        with path.open("rb") as f:
+            data = f.read(MAX_BYTES + 1)
+    except OSError as error:
+        told = f"{path}: cannot be read ({error.strerror or error})"
+        raise DataError("D020", told, "check its permissions and the disk") from error
+    if not data:
+        raise DataError("D020", f"{path}: cannot be read (0 bytes)", "save or copy it again")
+    if len(data) > MAX_BYTES:
+        told = f"{path}: more than {MAX_BYTES / 2**30:.0f} GiB, the limit of a file"
+        raise DataError("D022", told, "cut or shrink the picture")
+    return data
+
+
+@contextmanager
+def opened(data: bytes, path: Path) -> Iterator[Image.Image]:
+    """A file as Pillow opens it, nothing decoded yet; what goes wrong with it inside is told.
+
+    Args:
+        data: of ``file_bytes``.
+        path: for messages.
+
+    Raises:
+        DataError: D015 a format or kind of TIFF that is not read, D020 unreadable, D022 too many
+            pixels, D025 several pictures.
+    """
+    try:
+        with _open(data) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise DataError(
@@ -113,22 +173,48 @@ def opened(path: Path) -> Iterator[Image.Image]:
             f"{path}: far more pixels than the limit of {MAX_PIXELS / 1e6:.0f} MP",
             "cut or shrink the picture",
         ) from error
+    except UnidentifiedImageError as error:
+        raise _unidentified(data, path) from error
     except Exception as error:
-        reason = (
-            "not a picture, or of a format that is not read"
-            if isinstance(error, UnidentifiedImageError)
-            else str(error) or type(error).__name__
-        )
-        raise DataError(
-            "D020", f"{path}: cannot be read ({reason})", f"known formats: {', '.join(FORMATS)}"
-        ) from error
+        reason = str(error) or type(error).__name__
+        told = f"{path}: cannot be read ({reason})"
+        raise DataError("D020", told, f"known formats: {', '.join(FORMATS)}") from error
 
 
-def _open(path: Path) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     """Pillow warns of what is checked here anyway, and of harmless oddities of TIFF tags."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Image.open(path, formats=FORMATS)
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _unidentified(data: bytes, path: Path) -> DataError:
+    """Why Pillow knows no decoder: another format, a TIFF of unusual numbers, or no picture."""
+    kind = kind_in(data[:HEAD])
+    if kind == "TIFF" and (numbers := _tiff_numbers(data)):
+        told = f"{path}: a TIFF of {numbers} is not read"
+        return DataError("D015", told, "save it as grey or RGB of 8 or 16 bits, BlackIsZero")
+    if kind and kind not in FORMATS:
+        told = f"{path}: a file in {kind}, which is not read"
+        return DataError("D015", told, "convert it, e.g. to PNG")
+    told = f"{path}: cannot be read (not a picture, or of a format that is not read)"
+    return DataError("D020", told, f"known formats: {', '.join(FORMATS)}")
+
+
+def _tiff_numbers(data: bytes) -> str:
+    """``10 bands of 32-bit float``; empty where the file does not tell."""
+    try:
+        tags = ImageFileDirectory_v2(data[:16])
+        file = io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        bits = tags[BITS]
+    except Exception:  # noqa: BLE001 - damaged in any way: told as unreadable
+        return ""
+    form = {2: " signed", 3: " float"}.get(tags.get(SAMPLE_FORMAT, (1,))[0], "")
+    white = ", WhiteIsZero" if tags.get(PHOTOMETRIC) == 0 else ""
+    order = "" if data[:2] == b"II" else ", big-endian"
+    return f"{len(bits)} band{'s'[: len(bits) > 1]} of {max(bits)}-bit{form} numbers{white}{order}"
 
 
 def _pictures(image: Any) -> int:
@@ -150,17 +236,16 @@ def _pictures(image: Any) -> int:
     return sum(not kind & 0b101 for kind in kinds)
 
 
-def stored_as(image: Image.Image) -> str:
-    """Pillow's name for the layout of the numbers in the file, as ``L;4``; empty if it has none."""
+def _stored_as(image: Image.Image) -> str:
     for tile in getattr(image, "tile", ()):
-        found = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
-        return found if isinstance(found, str) else ""
+        first = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
+        return first if isinstance(first, str) else ""
     return ""
 
 
 def orientation_of(image: Image.Image) -> int:
     """EXIF's, 1 to 8; Pillow itself turns TIFF as it is decoded."""
-    found = image.getexif().get(ORIENTATION, 1)
-    if image.format == "TIFF" or not isinstance(found, int):
+    orientation = image.getexif().get(ORIENTATION, 1)
+    if image.format == "TIFF" or not isinstance(orientation, int):
         return 1
-    return found if 1 <= found <= 8 else 1
+    return orientation if 1 <= orientation <= 8 else 1

@@ -1,19 +1,8 @@
-"""Pictures and label maps from and to files, and in memory.
+"""Label maps from and to files, pictures to files, and both in memory.
 
-What a picture may be, and what becomes of it:
-
-=================  ==========================================================================
-1, L               grey, repeated to RGB (of label maps of 2 and 4 bits the numbers are kept)
-I;16 (16-bit grey) divided by 257 and rounded, repeated to RGB; ``read_raw`` keeps the 16 bits
-LA, RGBA, PA, La   composed over white
-P                  its colours (of a label map: its indices, see ``read_labels``)
-RGB                as it is (Pillow gives 16-bit RGB PNG as 8-bit, its high byte)
-CMYK, YCbCr, LAB   converted by Pillow
-HSV, F, I          refused by name: their range is not known
-=================  ==========================================================================
-
-Pictures are turned as their EXIF orientation says. A file of several (pages of a TIFF, frames of an
-animation) is refused.
+A label map's numbers are read as they are drawn or not at all: what a decoder would change
+(WhiteIsZero, 16 bits a channel, lossy compression) and what may mean two things (alpha, colours) is
+refused.
 """
 
 from __future__ import annotations
@@ -26,97 +15,20 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from pixelwise.errors import DataError
 from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import atomic_write
-from pixelwise.pictures.imagefile import ImageHeader, image_header, opened, stored_as
+from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
 
-STRETCHED = {"L;2": 85, "L;4": 17}
+STRETCHED = {"L;2": 85, "L;2R": 85, "L;4": 17, "L;4R": 17}
 """Grey of 2 and 4 bits, which Pillow stretches to 0..255; label maps want the numbers back."""
-CUT = ("L", "LA", "RGB", "RGBA")
-"""Modes of 8 bits, into which Pillow presses 16-bit colours and inverted grey."""
 COLOUR_HINT = "save it as a palette or RGB PNG of 8 bits a channel"
 GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
 
-Exif = Literal["apply", "ignore"]
 Array = NDArray[np.uint8]
-
-
-def read_image(path: Path, *, exif: Exif = "apply") -> Array:
-    """A picture as RGB.
-
-    Args:
-        path: the file.
-        exif: turn the picture as its orientation says, or leave it as stored.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        DataError: D010 no such file, D015 mode or format not supported, D020 unreadable, D022 too
-            many pixels, D025 several pictures.
-    """
-    with opened(path) as image:
-        image.load()
-        return _rgb(ImageOps.exif_transpose(image) if exif == "apply" else image, path)
-
-
-def _rgb(image: Image.Image, path: Path) -> Array:
-    mode = image.mode
-    if mode.startswith("I;16"):
-        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if mode in ("F", "I", "HSV"):
-        raise DataError(
-            "D015",
-            f"{path}: pictures of mode {mode} have no known range",
-            "convert it to 8-bit RGB",
-        )
-    if mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, layered)
-    return np.array(image.convert("RGB"))
-
-
-def read_raw(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """The numbers in a file, untouched: depth, label maps of more than 255 classes.
-
-    Returns:
-        (H, W) or (H, W, C), uint8 or uint16.
-
-    Raises:
-        DataError: D015 the numbers would not come out as they are stored, D020, D022, D025.
-    """
-    with opened(path) as image:
-        stored = stored_as(image)
-        image.load()
-        if stored in STRETCHED:
-            return np.asarray(image) // STRETCHED[stored]
-        _refuse_cut(image, stored, path, GREY_HINT)
-        if image.mode == "I":  # Pillow's name for some 16-bit PNG and TIFF
-            values = np.asarray(image)
-            if values.min() < 0 or values.max() > 65535:
-                raise DataError(
-                    "D015", f"{path}: values beyond 16 bits are not supported", GREY_HINT
-                )
-            return values.astype(np.uint16)
-        if image.mode.startswith("I;16"):
-            return np.asarray(image).astype(np.uint16)
-        if image.mode == "1":
-            return np.asarray(image).astype(np.uint8)
-        if image.mode not in ("L", "P", "RGB", "RGBA", "LA"):
-            raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers", GREY_HINT)
-        return np.array(image)
-
-
-def _refuse_cut(image: Image.Image, stored: str, path: Path, hint: str) -> None:
-    if stored.endswith(("I", "16B", "16L", "16N")) and image.mode in CUT:
-        told = f"{path}: stored as {stored}, whose numbers would be changed by reading"
-        raise DataError("D015", told, hint)
 
 
 def read_labels(path: Path) -> Labels:
@@ -126,12 +38,20 @@ def read_labels(path: Path) -> Labels:
         (H, W) uint8, or uint16 for a 16-bit file.
 
     Raises:
-        DataError: D016 colours instead of indices, D017 lossy compression, and ``read_raw``'s.
+        DataError: D015 the numbers would not come out as they are drawn, D016 colours or alpha
+            instead of indices, D017 lossy compression, and those of ``file_bytes`` and ``opened``.
     """
-    header = _lossless(path)
-    values = read_raw(path)
+    image, header = _drawn(path, GREY_HINT)
+    values = _numbers(image, header, path)
     if values.ndim == 2:
         return values
+    if values.shape[2] in (2, 4) and np.ptp(values[..., -1]):
+        raise DataError(
+            "D016",
+            f"{path}: a label map ({header.mode}) whose last band varies: does alpha (or that "
+            "band) say what is labelled, or the others?",
+            f"{GREY_HINT}, with one number per class",
+        )
     if values.shape[2] <= 2 or _is_grey(values):
         return values[..., 0].copy()
     colours = _commonest(values)
@@ -145,17 +65,49 @@ def read_labels(path: Path) -> Labels:
     )
 
 
-def _lossless(path: Path) -> ImageHeader:
-    """The header of a label map that holds the values that were drawn."""
-    header = image_header(path)
-    if header.lossy:
-        raise DataError(
-            "D017",
-            f"{path}: a label map in {header.lossy}, which changes values at every edge; "
-            "expected PNG, BMP, TIFF, GIF or lossless WebP",
-            "export the labels again, as PNG",
-        )
-    return header
+def _drawn(path: Path, hint: str) -> tuple[Image.Image, ImageHeader]:
+    """A label map as Pillow decodes it, if it holds the values that were drawn."""
+    data = file_bytes(path)
+    with opened(data, path) as image:
+        header = header_of(image, data)
+        if header.lossy:
+            raise DataError(
+                "D017",
+                f"{path}: a label map in {header.lossy}, which changes values at every edge; "
+                "expected PNG, BMP, TIFF, GIF or lossless WebP",
+                "export the labels again, as PNG",
+            )
+        image.load()
+    told = ""
+    if header.white_is_zero:  # tools differ: some write and read the numbers as they stand
+        told = "stored as WhiteIsZero, which tools read in two ways (0 as 0, or as the highest)"
+    elif header.signed and header.bits == 8:
+        told = "stored as signed numbers, whose -1 would be read as 255"
+    elif header.bits > 8 and not image.mode.startswith(("I", "F")):
+        told = f"stored as {header.raw}, whose numbers would be changed by reading"
+    elif header.bands not in (0, len(image.getbands())):
+        told = f"a TIFF of {header.bands} bands, expected one number per pixel"
+    if told:
+        raise DataError("D015", f"{path}: {told}", hint)
+    return image, header
+
+
+def _numbers(image: Image.Image, header: ImageHeader, path: Path) -> NDArray[Any]:
+    """The numbers in a file, untouched: (H, W) or (H, W, C), uint8 or uint16."""
+    if header.raw in STRETCHED:
+        return np.asarray(image) // STRETCHED[header.raw]
+    if image.mode == "I":  # Pillow's name for some 16-bit PNG and TIFF
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError("D015", f"{path}: values beyond 16 bits are not supported", GREY_HINT)
+        return values.astype(np.uint16)
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode == "1":
+        return np.asarray(image).astype(np.uint8)
+    if image.mode not in ("L", "P", "RGB", "RGBA", "LA"):
+        raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers", GREY_HINT)
+    return np.array(image)
 
 
 def _is_grey(values: NDArray[Any]) -> bool:
@@ -173,15 +125,18 @@ def read_colours(path: Path) -> Array:
     """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour.
 
     Raises:
-        DataError: D015 more than 8 bits a channel, D017 lossy compression, and ``opened``'s.
+        DataError: D015 more than 8 bits a channel, D016 one colour whose alpha varies, D017 lossy
+            compression, and those of ``file_bytes`` and ``opened``.
     """
-    _lossless(path)
-    with opened(path) as image:
-        stored = stored_as(image)
-        _refuse_cut(image, stored, path, COLOUR_HINT)
-        if image.mode.startswith(("I", "F")):
-            raise DataError("D015", f"{path}: mode {image.mode} holds no colours", COLOUR_HINT)
-        return np.array(image.convert("RGB"))
+    image, _ = _drawn(path, COLOUR_HINT)
+    if image.mode.startswith(("I", "F")):
+        raise DataError("D015", f"{path}: mode {image.mode} holds no colours", COLOUR_HINT)
+    colours = np.array(image.convert("RGB"))
+    alpha = image.mode in ("LA", "RGBA") and np.ptp(np.asarray(image)[..., -1])
+    if alpha and (colours == colours[0, 0]).all():
+        told = f"{path}: a label map of one colour whose alpha varies: the mask lies in its alpha"
+        raise DataError("D016", told, GREY_HINT)
+    return colours
 
 
 # -- writing ---------------------------------------------------------------------------------
@@ -247,13 +202,6 @@ def to_image(array: Array) -> Image.Image:
     return Image.fromarray(array)
 
 
-def array_of(image: Any) -> NDArray[Any]:
-    """A PIL image as (H, W, 3) uint8; of another object what numpy makes of it."""
-    if isinstance(image, Image.Image):
-        return _rgb(ImageOps.exif_transpose(image), Path("the picture"))
-    return np.asarray(image)
-
-
 def resize(
     image: NDArray[Any],
     size: tuple[int, int],
@@ -264,7 +212,7 @@ def resize(
     """An image of another size; bilinear is antialiased when it shrinks.
 
     Args:
-        image: (H, W) or (H, W, 3) uint8.
+        image: (H, W) uint8, uint16 or float32, or (H, W, 3) uint8.
         size: (height, width).
         method: bilinear for pictures, nearest for labels.
         box: (left, top, right, bottom) in pixels of ``image``: the part that is to fill the size.
@@ -273,13 +221,27 @@ def resize(
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), kind, box=box))
 
 
-def resize_channels(
-    image: Array, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
-) -> Array:
-    """Bilinear ``resize`` of a picture (H, W, C) uint8 with any number of channels."""
-    if image.shape[2] == 3:
-        return resize(image, size, box=box)
-    return np.stack([resize(plane, size, box=box) for plane in np.moveaxis(image, 2, 0)], axis=2)
+def resize_bands(
+    image: NDArray[Any],
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+) -> NDArray[Any]:
+    """Bilinear ``resize`` of a picture (H, W, B) of any number of bands and dtype."""
+    if image.dtype == np.uint8:
+        if image.shape[2] == 3:
+            return resize(image, size, box=box)
+        return np.stack([resize(band, size, box=box) for band in np.moveaxis(image, 2, 0)], axis=2)
+    # Pillow resizes further dtypes as float32, which holds 16 bits exactly.
+    bands = (band.astype(np.float32) for band in np.moveaxis(image, 2, 0))
+    return cast(np.stack([resize(band, size, box=box) for band in bands], axis=2), image.dtype)
+
+
+def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Numbers as a dtype: of integers the nearest that it holds."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return values.round().clip(limits.min, limits.max).astype(dtype)
 
 
 def draw_legend(image: Array, names: Sequence[str], palette: Array) -> Array:

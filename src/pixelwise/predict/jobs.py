@@ -16,7 +16,7 @@ from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unk
 from pixelwise.folders import MAKER, MANIFEST, is_predictions
 from pixelwise.machine.files import atomic_write, remove_leftovers, sha256, write_json
 from pixelwise.machine.signals import caught
-from pixelwise.pictures import images
+from pixelwise.pictures.reading import read_image
 from pixelwise.predict import finished, saving
 from pixelwise.predict.finished import Record
 from pixelwise.predict.model import Model
@@ -261,7 +261,7 @@ def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, An
 def _is_picture(path: Path) -> bool:
     """Whole and readable: what was changed by hand is, what was damaged is not."""
     try:
-        images.read_image(path)
+        read_image(path)
     except PixelwiseError:
         return False
     return True

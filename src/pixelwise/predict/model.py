@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -17,13 +16,13 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
-from pixelwise.errors import DataError, ModelError, UsageError
+from pixelwise.errors import ModelError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation
 from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.labels import colours_for
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
-from pixelwise.pictures import images
+from pixelwise.pictures.reading import read
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Predictor, best_class, resolve_device, resolve_precision
 from pixelwise.predict.view import View
@@ -40,7 +39,7 @@ from pixelwise.weights.surgery import score_layers
 
 log = logging.getLogger(__name__)
 
-Picture = Path | str | NDArray[np.uint8]
+Picture = Path | str | bytes | NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +72,9 @@ class Model:
         """Label every pixel of a picture.
 
         Args:
-            picture: a path, a PIL image, or a uint8 array (H, W, C); (H, W) is grey, and a fourth
-                channel is alpha, composed over white.
+            picture: a path, the bytes of a file, a PIL image, or an array (H, W, B) of uint8 (of a
+                net trained on stored values also of others); (H, W) is grey, and a fourth band
+                is alpha, composed over white, where the net takes three.
             probabilities: keep them too: (K, H, W) float32, of a classifier its coarse map.
 
         Raises:
@@ -83,7 +83,8 @@ class Model:
             NumericalError: N003 scores that are not finite.
             ResourceError: R003 it would not fit into memory.
         """
-        image = self._image(picture)
+        preprocess = self.predictor.preprocess
+        image = read(picture, bands=self.predictor.channels, values=preprocess.values)
         scores = self.predictor.scores(image)
         grid = self.predictor.grid()
         found = best_class(scores)
@@ -94,11 +95,6 @@ class Model:
             soft = scores if self.task == "classification" else scores.softmax(0)
             kept = soft.cpu().numpy()
         return Prediction(image, found, self.classes, self.palette, kept, grid)
-
-    def _image(self, picture: Picture | Any) -> NDArray[np.uint8]:
-        if isinstance(picture, Path | str):
-            return images.read_image(Path(picture))
-        return _array(images.array_of(picture), self.predictor.channels)
 
     def evaluate(
         self,
@@ -223,30 +219,3 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
             "M002", f"{path}: {len(header.classes)} class names for {classes} classes", DAMAGED
         )
     return net, preprocess, view
-
-
-def _array(array: NDArray[Any], channels: int) -> NDArray[np.uint8]:
-    """An array as the net takes it, (H, W, C) uint8, or the reason why not."""
-    if array.dtype != np.uint8:
-        hint = "bring its values to 0..255, e.g. (a // 257).astype(np.uint8) for 16 bits"
-        if array.dtype.kind == "f":
-            hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
-        raise DataError(
-            "D015", f"the picture is an array of {array.dtype}, expected uint8, 0 to 255", hint
-        )
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(
-            "D018", f"the picture has shape {array.shape}, expected (H, W) or (H, W, C), not empty"
-        )
-    planes = array if array.ndim == 3 else array[..., None]
-    given = planes.shape[2]
-    if given == 4 and channels == 3:
-        alpha = planes[..., 3:].astype(np.float32) / 255
-        flat = planes[..., :3] * alpha + 255 * (1 - alpha)
-        return flat.round().astype(np.uint8)
-    if given == 1 and channels == 3:
-        return np.repeat(planes, 3, axis=2)
-    if given != channels and array.ndim == 3 and array.shape[0] == channels:
-        hint = "channels come last: a.transpose(1, 2, 0)"
-        raise DataError("D018", f"the picture has shape {array.shape}, expected (H, W, C)", hint)
-    return planes

@@ -22,7 +22,7 @@ from pixelwise.errors import (
     hxw,
     unknown_name,
 )
-from pixelwise.pictures.images import resize_channels as zoom
+from pixelwise.pictures.images import resize_bands as zoom
 from pixelwise.predict import memory
 from pixelwise.predict.grid import EVERY_PIXEL, Grid
 from pixelwise.predict.view import View

@@ -15,9 +15,9 @@ from pixelwise.data.formats.pairs import label_folders
 from pixelwise.data.listing import marked
 from pixelwise.errors import DataError, UsageError
 from pixelwise.folders import is_predictions
-from pixelwise.pictures.imagefile import SUFFIXES
+from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 
-PHOTOS = {".jpg", ".jpeg"}
+PHOTOS = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """Suffixes that no label map has, whatever its name ends in."""
 DESCRIPTION, PICTURES = canonical.NAME, "images"
 OF_SCENES = {"depth", "geometric"}
@@ -84,7 +84,7 @@ def _expand(source: str, left_out: list[str]) -> list[Job]:
     if path.exists():
         raise DataError("D010", f"{path} is neither a file nor a folder", "give pictures")
     matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
-    files = [p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file()]
+    files = [p for p in matches if is_picture(p)]
     if not files:
         raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
     return [Job(p, _name(Path(p.name))) for p in files]
@@ -107,7 +107,12 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         shown = [here / name for name in sorted(files) if not name.startswith(".")]
         dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
         left_out += [f"{path} is a link to nothing" for path in dangling]
-        found = [path for path in shown if path.suffix.lower() in SUFFIXES and path.is_file()]
+        found = [path for path in shown if is_picture(path)]
+        unread = {path: kind for path in shown if (kind := unread_kind(path))}
+        if unread:
+            kinds = ", ".join(sorted(set(unread.values())))
+            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+            left_out.append(f"{next(iter(unread))}{more}: not read ({kinds}), convert to PNG")
         stems = marked({path.stem for path in found})
         masks = [p for p in found if p.stem in stems and p.suffix.lower() not in PHOTOS]
         if masks:

@@ -1,0 +1,210 @@
+"""One door for pictures: a path, a file's bytes, a PIL image or an array become (H, W, bands).
+
+``values`` says which numbers are wanted.
+
+===========================  ==============================  =================================
+in the file                  ``8-bit``                       ``stored``
+===========================  ==============================  =================================
+grey, 1 to 8 bits            uint8, 0 to 255, one band       the same
+grey, 9 to 16 bits           scaled to 0..255 and rounded    uint16
+grey, signed 16 bits, float  refused: no known range         int16, float32
+RGB; palette, CMYK, YCbCr,   RGB, uint8                      the same
+LAB; RGB of 16 bits          the high byte of each band      refused: Pillow reads no more
+with alpha                   composed over white             the same
+four bands without alpha     four bands, uint8               the same
+===========================  ==============================  =================================
+
+Grey is the brightness that a viewer shows, also of WhiteIsZero. ``8-bit`` is what nets on published
+weights take; for their three bands grey is repeated. Nothing else changes the number of bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pixelwise.errors import DataError
+from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
+
+Values = Literal["8-bit", "stored"]
+VALUES: tuple[Values, ...] = get_args(Values)
+STORED = ("uint8", "uint16", "int16", "float32")
+"""What ``stored`` may give: each is exact in the float32 of a net."""
+UNNAMED = Path("the picture")
+_TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+"""What EXIF's orientation asks for (Exif 2.32, 4.6.4, tag 274)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded file, not turned."""
+
+    stored: NDArray[Any]
+    """(H, W, bands)."""
+    header: ImageHeader
+
+    @property
+    def shown(self) -> NDArray[Any]:
+        """(H, W, bands), turned as EXIF says."""
+        return _turned(self.stored, self.header.orientation)
+
+
+def decode(data: bytes, path: Path, *, values: Values = "8-bit") -> Picture:
+    """A file's picture and header; the file is not opened again.
+
+    Args:
+        data: of ``file_bytes``.
+        path: for messages.
+        values: see the table above.
+
+    Raises:
+        DataError: D015 mode or format not supported, D020 unreadable, D022 too many pixels, D025
+            several pictures.
+    """
+    with opened(data, path) as image:
+        header = header_of(image, data)  # before the load, after which Pillow forgets
+        image.load()
+        return Picture(_bands(image, header, path, values), header)
+
+
+def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[Any]:
+    """A picture as a net of ``bands`` takes it; another count is left for the net to refuse.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or what numpy makes an array of: (H, W)
+            or (H, W, bands); a fourth band of 8 bits is alpha where three are wanted.
+        bands: of the net.
+        values: see the table above.
+
+    Returns:
+        (H, W, bands), turned as its EXIF orientation says.
+
+    Raises:
+        DataError: D010 no such file, D018 an array of another shape, and those of ``decode``.
+    """
+    if isinstance(source, Path | str):
+        path = Path(source)
+        image = decode(file_bytes(path), path, values=values).shown
+    elif isinstance(source, bytes):
+        image = decode(source, UNNAMED, values=values).shown
+    elif isinstance(source, Image.Image):
+        header = header_of(source)
+        image = _turned(_bands(source, header, UNNAMED, values), header.orientation)
+    else:
+        image = _of_array(np.asarray(source), bands, values)
+    return repeated(image) if bands == 3 and values == "8-bit" else image
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A file as RGB, (H, W, 3) uint8; a file of four bands has them all."""
+    return read(path)
+
+
+def repeated(image: NDArray[Any]) -> NDArray[Any]:
+    """Grey (H, W, 1) as three equal bands; other pictures as they are."""
+    return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+
+
+def stack(images: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Pictures (H, W, bands) of one size as one, of the smallest dtype that holds all exactly."""
+    return images[0] if len(images) == 1 else np.concatenate(images, axis=2)
+
+
+def _turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    turn = _TURNS.get(orientation)
+    return np.ascontiguousarray(turn(image)) if turn else image
+
+
+def _bands(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:
+    mode = image.mode
+    if mode.startswith(("I", "F")):
+        return _grey(image, header, path, values)[..., None]
+    if mode == "HSV" or (header.signed and header.bits == 8):
+        kind = "mode HSV" if mode == "HSV" else "signed 8-bit numbers"
+        told = f"{path}: pictures of {kind} have no known range"
+        raise DataError("D015", told, "convert it to 8-bit RGB")
+    if values == "stored" and header.bits > 8:
+        told = f"{path}: colour of {header.bits} bits a band, of which only 8 would be read"
+        raise DataError("D015", told, 'take 8 bits ("values": "8-bit"), or save a file a band')
+    given = len(image.getbands())
+    if header.bands not in (0, given) and (mode, header.bands, header.alpha) != ("RGB", 4, False):
+        told = f"{path}: a TIFF of {header.bands} bands, of which only {given} would be read"
+        raise DataError("D015", told, "save the further bands as files of their own")
+    if not header.alpha and mode in ("RGB", "RGBA") and header.bands == 4:
+        # Pillow keeps an unspecified fourth band as the padding of RGB.
+        four = np.frombuffer(image.tobytes("raw", "RGBX" if mode == "RGB" else mode), np.uint8)
+        return four.reshape(image.height, image.width, 4).copy()
+    grey = mode in ("1", "L", "LA", "La")
+    if mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    return np.array(image.convert("L"))[..., None] if grey else np.array(image.convert("RGB"))
+
+
+def _grey(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:
+    """(H, W) of the modes that hold more than 8 bits."""
+    numbers = np.asarray(image)
+    if image.mode.startswith("I;16"):
+        peak = 2**header.bits - 1 if 8 < header.bits < 16 else 65535
+        numbers = numbers.astype(np.uint16)
+        if header.white_is_zero:
+            numbers = np.uint16(peak) - numbers
+        if values == "stored":
+            return numbers
+        return ((numbers.astype(np.uint32) * 255 + peak // 2) // peak).astype(np.uint8)
+    if values == "8-bit":
+        raise DataError(
+            "D015",
+            f"{path}: pictures of mode {image.mode} have no known range",
+            'convert it to 8-bit RGB, or declare "values": "stored" in dataset.json',
+        )
+    if image.mode == "F" and np.isfinite(numbers).all() and not header.white_is_zero:
+        return numbers
+    for kind in (np.uint16, np.int16):
+        limits = np.iinfo(kind)
+        if image.mode == "I" and numbers.min() >= limits.min and numbers.max() <= limits.max:
+            return numbers.astype(kind)
+    what = "beyond 16 bits" if image.mode == "I" else "that are not finite, or WhiteIsZero"
+    raise DataError("D015", f"{path}: numbers {what} are not supported", "save it as 16-bit grey")
+
+
+def _of_array(array: NDArray[Any], bands: int, values: Values) -> NDArray[Any]:
+    """An array as (H, W, bands), or the reason why not."""
+    if values == "stored" and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    allowed = STORED if values == "stored" else ("uint8",)
+    if array.dtype not in allowed:
+        hint = "bring its values to 0..255, e.g. (a // 257).astype(np.uint8) for 16 bits"
+        if array.dtype.kind == "f":
+            hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
+        expected = "uint8, 0 to 255" if len(allowed) == 1 else f"one of {', '.join(allowed)}"
+        told = f"the picture is an array of {array.dtype}, expected {expected}"
+        raise DataError("D015", told, hint)
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise DataError(
+            "D018", f"the picture has shape {array.shape}, expected (H, W) or (H, W, C), not empty"
+        )
+    planes = array if array.ndim == 3 else array[..., None]
+    given = planes.shape[2]
+    if given == 4 and bands == 3 and planes.dtype == np.uint8:
+        alpha = planes[..., 3:].astype(np.float32) / 255
+        flat = planes[..., :3] * alpha + 255 * (1 - alpha)
+        return flat.round().astype(np.uint8)
+    if given not in (bands, 1) and array.shape[0] == bands:
+        hint = "channels come last: a.transpose(1, 2, 0)"
+        raise DataError("D018", f"the picture has shape {array.shape}, expected (H, W, C)", hint)
+    return planes
