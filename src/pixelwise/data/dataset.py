@@ -71,9 +71,12 @@ class DataSet:
                 D014 an EXIF turn that cannot be decided.
         """
         labels = self.class_map.read(item.labels)
+        # Photos of one set may be grey or in colour; of several inputs each is what it is.
+        values: Values = self.values if len(item.inputs) == 1 else "stored"
         inputs = []
         for path in item.inputs.values():
-            image = as_labelled(decode(file_bytes(path), path, values=self.values), path, labels)
+            picture = decode(file_bytes(path), path, values=values)
+            image = as_labelled(picture, path, labels)
             if image.shape[:2] != labels.shape:
                 raise DataError(
                     "D013",
@@ -82,10 +85,8 @@ class DataSet:
                     "export the labels at the picture's size; they are never resized silently",
                 )
             inputs.append(image)
-        # Photos of one set may be grey or in colour; declared inputs and stored values are what
-        # they are.
-        one = len(inputs) == 1 and self.values == "8-bit"
-        return Sample(item.name, repeated(inputs[0]) if one else stack(inputs), labels)
+        image = stack(inputs)
+        return Sample(item.name, repeated(image) if values == "8-bit" else image, labels)
 
     def all_items(self) -> tuple[Item, ...]:
         """Every item once, by name."""

@@ -39,6 +39,8 @@ class Statistics:
     """(B,) of the pixels, in the picture's order of bands."""
     std: Floats
     """(B,) likewise."""
+    dtype: str = "uint8"
+    """Of the pictures."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -70,8 +72,13 @@ class Counts:
     """(B,) of the picture's values."""
     squares: Floats
     """(B,) of their squares."""
-    kind: str
-    """As `3 bands of uint8`."""
+    dtype: str
+    """Of the picture."""
+
+    @property
+    def kind(self) -> str:
+        """As `3 bands of uint8`."""
+        return f"{len(self.sums)} bands of {self.dtype}"
 
 
 def count(sample: Sample) -> Counts:
@@ -85,8 +92,7 @@ def count(sample: Sample) -> Counts:
         wide = [band.astype(np.float64) for band in bands]
         sums, squares = (np.array([(b**power).sum() for b in wide]) for power in (1, 2))
     labels = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
-    kind = f"{len(bands)} bands of {bands.dtype}"
-    return Counts(labels, sums, squares, kind)
+    return Counts(labels, sums, squares, str(bands.dtype))
 
 
 def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
@@ -119,6 +125,7 @@ def summarise(classes: Sequence[str], counted: Sequence[Counts]) -> Statistics:
         int(labels[:, VOID].sum()),
         mean,
         np.sqrt(np.maximum(square - mean**2, 0)),
+        counted[0].dtype,
     )
 
 

@@ -204,7 +204,7 @@ def _unidentified(data: bytes, path: Path) -> DataError:
 def _tiff_numbers(data: bytes) -> str:
     """``10 bands of 32-bit float``; empty where the file does not tell."""
     try:
-        tags = ImageFileDirectory_v2(data[:16])
+        tags = ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])  # 43: BigTIFF
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)

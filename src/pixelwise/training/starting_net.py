@@ -16,6 +16,7 @@ from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError
 from pixelwise.nets import catalog, spec
+from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
@@ -77,7 +78,7 @@ def starting_net(
         )
     options = {
         "classes": len(classes),
-        "channels": 3,
+        "channels": len(counted.mean),
         "width": recipe.width,
         "learned": recipe.learned,
     }
@@ -101,9 +102,11 @@ def starting_net(
 
 
 def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
-    """What a trunk's published weights expect; for trunks without, the data's own."""
-    own = preprocessing.standard(counted.mean.tolist(), counted.std.tolist())
-    return preprocessing.PUBLISHED.get(catalog.entry(net).preprocess, own)
+    """What a trunk's published weights expect; without them or of other bands the data's own."""
+    values: Values = "8-bit" if counted.dtype == "uint8" else "stored"
+    own = preprocessing.standard(counted.mean.tolist(), counted.std.tolist(), values)
+    published = preprocessing.PUBLISHED.get(catalog.entry(net).preprocess, own)
+    return published if (values, len(own.mean)) == ("8-bit", len(published.mean)) else own
 
 
 # -- what would fail in the middle of a run ----------------------------------------------------

@@ -1,14 +1,19 @@
 """Everything that training would stumble over is found beforehand, and told at once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from make_data import folder_set, picture
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect, refuse_problems
+from pixelwise.data.sample import Sample
+from pixelwise.data.statistics import count, statistics, summarise
 from problems import told
+from tiff import write_tiff
 
 
 def test_problems_of_the_listing_do_not_hide_those_in_the_files(tmp_path: Path) -> None:
@@ -118,3 +123,67 @@ def test_absent_classes_and_empty_maps_are_warnings(tmp_path: Path) -> None:
     assert len(told) == 1
     assert told[0].endswith("`c9` and 20 more classes in split train")
     assert "1 label maps are void everywhere: p0" in found.warnings
+
+
+def test_mean_and_deviation_of_any_dtype_are_numpys_in_double_precision() -> None:
+    """The second picture lies far from zero, where sums of float32 would lose the deviation."""
+    rng = np.random.default_rng(0)
+    for kind in (np.uint8, np.uint16, np.int16, np.float32):
+        bands = [(rng.random((9, 11, 4)) * 100 + 20).astype(kind) for _ in range(3)]
+        if kind != np.uint8:
+            bands = [b + np.array(30000).astype(kind) for b in bands]
+        labels = np.zeros((9, 11), np.uint8)
+        counted = [count(Sample(str(i), b, labels)) for i, b in enumerate(bands)]
+        found = summarise(("a",), counted)
+        pixels = np.concatenate([b.reshape(-1, 4) for b in bands]).astype(np.float64)
+        assert found.mean == pytest.approx(pixels.mean(0), rel=1e-12)
+        assert found.std == pytest.approx(pixels.std(0), rel=1e-6)
+        assert found.dtype == str(np.dtype(kind))
+
+
+def test_pictures_of_other_bands_than_the_rest_are_told_with_two_files(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 6)
+    four = np.dstack([picture(2)[0], picture(3)[0][..., 0]])
+    (root / "images" / "p2.png").unlink()
+    write_tiff(root / "images" / "p2.tif", four, 8, photometric=2, extra=(0,))
+    dataset = open_dataset(root)
+    split = next(s for s, items in dataset.splits.items() if "p2" in {i.name for i in items})
+    for look in (
+        lambda: refuse_problems(dataset, ["train", "val"]),
+        lambda: statistics(replace(dataset, splits={split: dataset.all_items()}), split),
+    ):
+        (problem,) = told(look)
+        assert problem.startswith("D018")
+        assert "p2.tif has 4 bands of uint8" in problem
+        assert ".png has 3 bands of uint8" in problem
+
+
+def test_a_picture_is_known_by_its_content_and_one_that_cannot_be_read_is_told(
+    tmp_path: Path,
+) -> None:
+    """``p1.jfif`` was said to be missing, and ``p2.heic`` likewise."""
+    root = folder_set(tmp_path / "d", 6)
+    images = root / "images"
+    Image.fromarray(picture(1)[0]).save(images / "p1.jfif", "JPEG", quality=95)
+    (images / "p1.png").unlink()
+    (images / "p3.png").rename(images / "p3.photo")
+    (images / "p2.png").unlink()
+    (images / "p2.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (images / "notes.md").write_text("no picture")
+    dataset = open_dataset(root)
+    assert {i.image.name for i in dataset.all_items()} == {
+        "p0.png", "p1.jfif", "p2.heic", "p3.photo", "p4.png", "p5.png"
+    }  # fmt: skip
+    (problem,) = inspect(dataset).problems
+    assert problem.code == "D015"
+    assert f"{images / 'p2.heic'}: a file in HEIC, which is not read" in str(problem)
+    Image.fromarray(picture(2)[0]).save(images / "p2.png")
+    assert inspect(open_dataset(root)).problems == ()
+
+
+def test_lists_may_name_pictures_with_any_suffix(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    (root / "images" / "p1.png").rename(root / "images" / "p1.photo")
+    (root / "splits").mkdir()
+    (root / "splits" / "train.txt").write_text("p0.png\np1.photo\np2\n")
+    assert [i.name for i in open_dataset(root).splits["train"]] == ["p0", "p1", "p2"]

@@ -1,12 +1,14 @@
 """Random changes move picture and labels together; what is not known is void."""
 
+import json
+
 import numpy as np
 import pytest
 
 from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess, standard
 from pixelwise.data.sample import Sample
 from pixelwise.data.transforms import Augment, apply, collate, paste
-from pixelwise.errors import ModelError
+from pixelwise.errors import DataError, ModelError, UsageError
 
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6)
 SAMPLE = Sample("a", np.repeat(LABELS[..., None] * 8, 3, 2), LABELS)
@@ -14,7 +16,8 @@ FILL = np.array([1, 2, 3], np.uint8)
 
 
 def changed(augment: Augment, seed: int = 0, sample: Sample = SAMPLE, **options) -> Sample:
-    return apply(sample, augment, np.random.default_rng(seed), fill=FILL, **options)
+    options = {"fill": FILL} | options
+    return apply(sample, augment, np.random.default_rng(seed), **options)
 
 
 def test_nothing_asked_nothing_changed() -> None:
@@ -183,8 +186,88 @@ def test_preprocessing_by_hand() -> None:
         {},
         {"order": "xyz", "scale": 1, "mean": [], "std": []},
         {"order": "rgb", "scale": 1, "mean": [1], "std": [0]},
+        {"order": "rgb", "scale": 0, "mean": [1], "std": [1]},
+        {"order": [0, 0], "scale": 1, "mean": [1, 1], "std": [1, 1]},
+        {"order": "rgb", "scale": 1, "mean": [1], "std": [1], "values": "16-bit"},
     ],
 )
 def test_senseless_preprocessing_in_a_file_is_refused(broken) -> None:
     with pytest.raises(ModelError):
         Preprocess.from_dict(broken)
+
+
+WIDE = Sample("w", np.repeat(LABELS[..., None].astype(np.uint16) * 1000, 5, 2), LABELS)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32])
+def test_geometry_moves_all_bands_of_any_dtype(kind: type) -> None:
+    """Mirror, crop, shift and padding: each pixel still holds 1000 times its label, or the fill."""
+    sample = Sample("w", WIDE.image.astype(kind), LABELS)
+    fill = np.array([7.4, 8, 9, 10, 11])
+    for seed in range(30):
+        found = apply(
+            sample,
+            Augment(mirror=True, crop=(7, 4), jitter=2),
+            np.random.default_rng(seed),
+            fill=fill,
+        )
+        assert found.image.dtype == kind
+        known = found.labels != 255
+        expected = np.repeat(found.labels[known][:, None].astype(int) * 1000, 5, 1)
+        assert np.array_equal(found.image[known], expected)
+        unknown = fill.astype(np.float32) if kind == np.float32 else [7, 8, 9, 10, 11]
+        assert (found.image[~known] == unknown).all()
+
+
+def test_scaling_keeps_what_8_bits_could_not_hold() -> None:
+    labels = np.zeros((8, 8), np.uint8)
+    sample = Sample("a", np.full((8, 8, 4), 40000, np.uint16), labels)
+    found = changed(Augment(scale=(0.5, 0.5)), sample=sample, fill=None)
+    assert (found.image.shape, found.image.dtype) == ((4, 4, 4), np.uint16)
+    assert (found.image == 40000).all()
+
+
+def test_pasting_keeps_dtype_and_bands() -> None:
+    found = paste(WIDE, Sample("b", WIDE.image + 1, LABELS), (3,))
+    assert found.image.dtype == np.uint16
+    assert np.array_equal(found.image - WIDE.image, np.repeat((LABELS == 3)[..., None], 5, 2))
+
+
+@pytest.mark.parametrize("setting", ["brightness", "contrast", "saturation", "hue"])
+def test_colours_of_pictures_without_known_colours_are_refused_not_guessed(setting: str) -> None:
+    for image in (WIDE.image, WIDE.image[..., :3], SAMPLE.image[..., :1]):
+        with pytest.raises(UsageError, match=rf"3 bands of uint8.*of {image.dtype}") as caught:
+            changed(Augment(**{setting: 0.2}), sample=Sample("a", image, LABELS), fill=None)
+        assert caught.value.code == "U002"
+
+
+def test_bands_in_any_order_by_hand() -> None:
+    """Colour turned for Caffe with a fourth band behind it, as two streams need."""
+    four = Preprocess((2, 1, 0, 3), 1.0, (1.0, 2.0, 3.0, 1000.0), (1.0, 1.0, 1.0, 10.0), "stored")
+    pixel = np.array([[[50, 60, 70, 3000]]], np.uint16)
+    assert four(pixel)[:, 0, 0].tolist() == [69, 58, 47, 200]
+    assert four.mean_pixel(np.uint16).tolist() == [3, 2, 1, 1000]
+    assert Preprocess.from_dict(four.as_dict()) == four
+    assert Preprocess.from_dict(json.loads(json.dumps(four.as_dict()))) == four
+
+
+def test_headers_of_before_say_nothing_of_values_and_mean_8_bits() -> None:
+    old = {"order": "bgr", "scale": 1.0, "mean": [1.0, 2.0, 3.0], "std": [1.0, 1.0, 1.0]}
+    assert Preprocess.from_dict(old) == Preprocess("bgr", 1.0, (1, 2, 3), (1, 1, 1), "8-bit")
+
+
+def test_pictures_that_a_net_was_not_trained_on_are_refused() -> None:
+    for image, code, told in (
+        (np.zeros((2, 2, 4), np.uint8), "D018", r"shape \(2, 2, 4\), the net takes \(H, W, 3\)"),
+        (np.zeros((2, 2), np.uint8), "D018", r"shape \(2, 2\)"),
+        (np.zeros((2, 2, 3), np.uint16), "D015", "of uint16, the net takes uint8"),
+    ):
+        with pytest.raises(DataError, match=told) as caught:
+            CAFFE(image)
+        assert caught.value.code == code
+
+
+def test_deviations_of_stored_values_may_be_small() -> None:
+    """Reflectances of 0 to 1 deviate by less than one; a flat band by nothing."""
+    assert standard([0.5, 3], [0.1, 0], "stored").std == (0.1, 1.0)
+    assert standard([0.5, 3], [0.1, 0]).std == (1.0, 1.0)

@@ -11,6 +11,7 @@ from PIL import Image
 from pixelwise.errors import DataError
 from pixelwise.labels import voc_palette
 from pixelwise.pictures import imagefile, images, reading
+from tiff import write_tiff
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 RGB = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
@@ -196,3 +197,84 @@ def test_modes_without_class_numbers_are_refused_in_label_maps(tmp_path: Path, m
     with pytest.raises(DataError, match=rf"mode {mode} holds no whole numbers") as caught:
         images.read_labels(tmp_path / "a.tif")
     assert "save it as" in caught.value.hint
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 12, 16])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_tiff_label_maps_are_read_as_drawn_or_refused(
+    tmp_path: Path, bits: int, order: str, compression: int
+) -> None:
+    """Tools differ on WhiteIsZero: a boolean map of 54 pixels would be read as one of 586."""
+    drawn = np.zeros((20, 32), np.uint16)
+    drawn[2:8, 3:12] = 1
+    form = {"order": order, "compression": compression}
+    white = write_tiff(tmp_path / "white.tif", drawn, bits, photometric=0, **form)
+    for read in (images.read_labels, images.read_colours):
+        with pytest.raises(DataError, match=r"white\.tif.*WhiteIsZero") as caught:
+            read(white)
+        assert caught.value.code == "D015"
+    black = write_tiff(tmp_path / "black.tif", drawn, bits, **form)
+    if (bits, order) == (12, ">"):  # Pillow reads none
+        with pytest.raises(DataError, match="12-bit numbers, big-endian"):
+            images.read_labels(black)
+    else:
+        assert np.array_equal(images.read_labels(black), drawn)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+@pytest.mark.parametrize("bands", [2, 4])
+def test_a_mask_that_lies_in_alpha_is_refused(tmp_path: Path, suffix: str, bands: int) -> None:
+    """Colour 0 everywhere was one class; a constant alpha says nothing and is passed over."""
+    values = np.zeros((6, 8, bands), np.uint8)
+    values[1:4, 2:5, -1] = 255
+    options = {"lossless": True, "exact": True} if suffix == "webp" else {}
+    path = save(tmp_path / f"a.{suffix}", Image.fromarray(values), **options)
+    for read in (images.read_labels, images.read_colours):
+        with pytest.raises(DataError, match=rf"a\.{suffix}.*alpha") as caught:
+            read(path)
+        assert caught.value.code == "D016"
+    values[..., :-1], values[..., -1] = 3, 255
+    path = save(path, Image.fromarray(values), **options)
+    assert (images.read_labels(path) == 3).all()
+
+
+def test_colours_under_alpha_count_where_masks_are_described_by_colour(tmp_path: Path) -> None:
+    values = np.zeros((2, 2, 4), np.uint8)
+    values[0] = (128, 0, 0, 255)
+    path = save(tmp_path / "a.png", Image.fromarray(values))
+    assert np.array_equal(images.read_colours(path), values[..., :3])
+    with pytest.raises(DataError, match="last band varies"):
+        images.read_labels(path)
+
+
+def test_a_label_map_with_a_further_band_is_refused(tmp_path: Path) -> None:
+    values = np.arange(24).reshape(2, 3, 4)
+    path = write_tiff(tmp_path / "a.tif", values, 8, photometric=2, extra=(0,))
+    for read in (images.read_labels, images.read_colours):
+        with pytest.raises(DataError, match="a TIFF of 4 bands, expected one number per pixel"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32])
+def test_bands_of_any_dtype_are_resized_as_bytes_are(kind: type) -> None:
+    """The mean of each 2x2 block, beyond what 8 bits hold."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 100, (6, 8, 5))
+    wide = (small * 300 - (0 if kind == np.uint16 else 10000)).astype(kind)
+    blocks = np.repeat(np.repeat(wide, 2, 0), 2, 1)
+    found = images.resize_bands(blocks, (6, 8))
+    by_hand = np.stack(
+        [images.resize(b.astype(np.float32), (6, 8)) for b in np.moveaxis(blocks, 2, 0)], axis=2
+    )
+    assert found.dtype == kind
+    assert np.array_equal(found, by_hand if kind == np.float32 else by_hand.round())
+    flat = np.full((6, 8, 2), wide[0, 0, 0], kind)
+    assert np.array_equal(images.resize_bands(flat, (9, 5)), np.full((9, 5, 2), wide[0, 0, 0]))
+
+
+def test_numbers_are_rounded_and_held_within_their_dtype() -> None:
+    values = np.array([-3.0, 0.5, 1.5, 254.6, 70000.0])
+    assert images.cast(values, np.dtype(np.uint8)).tolist() == [0, 0, 2, 255, 255]
+    assert images.cast(values, np.dtype(np.uint16)).tolist() == [0, 0, 2, 255, 65535]
+    assert images.cast(values, np.dtype(np.float32)).tolist() == pytest.approx(values.tolist())

@@ -1,6 +1,7 @@
 """Pictures of any bands and dtype, from every kind of source."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from make_data import folder_set
 from pixelwise.data.dataset import as_labelled
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import DataError
-from pixelwise.pictures import imagefile, reading
+from pixelwise.pictures import imagefile, images, reading
+from tiff import write_tiff
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
 RGB = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
@@ -113,3 +115,202 @@ def test_other_colour_spaces_come_near_the_colours_they_had(tmp_path: Path, mode
     Image.fromarray(rgb).convert(mode).save(tmp_path / "a.tif")
     found = reading.read_image(tmp_path / "a.tif").astype(int)
     assert np.abs(found - rgb).max() <= {"CMYK": 0, "YCbCr": 2, "LAB": 10}[mode]
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_grey_tiff_of_every_depth_is_as_bright_as_shown_or_refused(
+    tmp_path: Path, bits: int, order: str, photometric: int, compression: int
+) -> None:
+    """By the definition: the lowest number is black and the highest white, or in reverse."""
+    peak = 2**bits - 1
+    numbers = np.arange(21).reshape(3, 7) * peak // 20  # rows of 12 bits end in mid-byte
+    form = {"photometric": photometric, "order": order, "compression": compression}
+    path = write_tiff(tmp_path / "a.tif", numbers, bits, **form)
+    plain = (bits == 12 and photometric and order == "<") or (
+        bits == 16 and (photometric or order == "<")
+    )
+    if bits not in (1, 2, 4, 8) and not plain:
+        for source in (path, path.read_bytes()):
+            with pytest.raises(DataError, match=f"1 band of {bits}-bit numbers") as caught:
+                reading.read(source)
+            assert caught.value.code == "D015"
+        return
+    shown = numbers if photometric else peak - numbers
+    wanted = np.repeat(np.floor(shown * 255 / peak + 0.5)[..., None], 3, 2)
+    with Image.open(path) as image:
+        for source in (path, path.read_bytes(), image):
+            assert np.array_equal(reading.read(source), wanted)
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_stored_values_of_grey_keep_their_bits(tmp_path: Path, bits: int) -> None:
+    numbers = np.array([[0, 1, 1000, 2**bits - 1]])
+    path = write_tiff(tmp_path / "a.tif", numbers, bits)
+    image = reading.read(path, values="stored")
+    assert (image.dtype, image.shape) == (np.uint16, (1, 4, 1))
+    assert np.array_equal(image[..., 0], numbers)
+
+
+def test_stored_values_may_be_signed_or_float_but_not_everything(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    for order in "<>":
+        write_tiff(path, np.array([[-1597, 11317]]), 16, sample_format=2, order=order)
+        image = reading.read(path, values="stored")
+        assert (image.dtype, image.ravel().tolist()) == (np.int16, [-1597, 11317])
+        write_tiff(path, np.array([[-0.5, 11317.25]]), 32, sample_format=3, order=order)
+        image = reading.read(path, values="stored")
+        assert (image.dtype, image.ravel().tolist()) == (np.float32, [-0.5, 11317.25])
+        with pytest.raises(DataError, match="mode F have no known range") as caught:
+            reading.read(path)
+        assert '"values": "stored"' in caught.value.hint
+    for numbers, sample_format, told in (
+        (np.array([[np.nan]]), 3, "not finite"),
+        (np.array([[70000]]), 1, "beyond 16 bits"),
+    ):
+        write_tiff(path, numbers, 32, sample_format=sample_format)
+        with pytest.raises(DataError, match=told) as caught:
+            reading.read(path, values="stored")
+        assert caught.value.code == "D015"
+
+
+def test_signed_8_bit_numbers_are_refused(tmp_path: Path) -> None:
+    """Pillow gives 255 for -1: white for the darkest, void for a number that is no class."""
+    path = write_tiff(tmp_path / "a.tif", np.array([[-1, 3]]), 8, sample_format=2)
+    for read in (reading.read_image, images.read_labels, images.read_colours):
+        with pytest.raises(DataError, match="signed") as caught:
+            read(path)
+        assert caught.value.code == "D015"
+
+
+FOUR = np.random.default_rng(0).integers(0, 256, (5, 6, 4), np.uint8)
+
+
+@pytest.mark.parametrize("compression", [1, 8])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("extra", [None, (0,), (999,)])
+def test_a_fourth_band_that_is_not_alpha_is_a_band(
+    tmp_path: Path, extra: tuple[int, ...] | None, order: str, compression: int
+) -> None:
+    """Red, green, blue and near infrared; Pillow takes it for alpha or drops it."""
+    path = write_tiff(
+        tmp_path / "a.tif", FOUR, 8, photometric=2, extra=extra, order=order,
+        compression=compression,
+    )  # fmt: skip
+    with Image.open(path) as image:
+        for source in (path, image, path.read_bytes()):
+            assert np.array_equal(reading.read(source), FOUR)
+            assert np.array_equal(reading.read(source, bands=4, values="stored"), FOUR)
+
+
+def test_a_fourth_band_of_16_bits_is_one_too(tmp_path: Path) -> None:
+    wide = FOUR.astype(np.uint16) * 257
+    for extra in (None, (0,)):
+        path = write_tiff(tmp_path / "a.tif", wide, 16, photometric=2, extra=extra)
+        assert np.array_equal(reading.read(path), FOUR)
+        with pytest.raises(DataError, match="colour of 16 bits a band") as caught:
+            reading.read(path, values="stored")
+        assert caught.value.code == "D015"
+
+
+def test_a_fourth_band_that_is_alpha_lies_over_white(tmp_path: Path) -> None:
+    values = FOUR.copy()
+    values[..., 3] = 0
+    values[0, 0] = (10, 20, 30, 255)
+    path = write_tiff(tmp_path / "a.tif", values, 8, photometric=2, extra=(2,))
+    image = reading.read_image(path)
+    assert image[0, 0].tolist() == [10, 20, 30]
+    assert (image.reshape(-1, 3)[1:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("bands", "photometric", "extra"),
+    [
+        (2, 1, (0,)),
+        (5, 2, (0, 0)),
+        (6, 2, (2, 0, 0)),
+        (5, 5, (0,)),
+        (2, 1, None),
+        (10, 1, (0,) * 9),
+    ],
+)
+def test_bands_that_would_be_lost_are_refused(
+    tmp_path: Path, bands: int, photometric: int, extra: tuple[int, ...] | None
+) -> None:
+    numbers = np.arange(6 * bands).reshape(2, 3, bands)
+    path = write_tiff(tmp_path / "a.tif", numbers, 8, photometric=photometric, extra=extra)
+    for values in reading.VALUES:
+        with pytest.raises(DataError, match=rf"a\.tif: a TIFF of {bands} bands") as caught:
+            reading.read(path, values=values)
+        assert caught.value.code == "D015"
+
+
+def test_a_cube_of_a_spectrometer_is_refused_with_what_it_is(real_data: Path) -> None:
+    with pytest.raises(DataError, match="a TIFF of 10 bands of 32-bit float numbers") as caught:
+        reading.read_image(real_data / "hyperspectral/multiband10_input.tif")
+    assert caught.value.code == "D015"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.float32])
+def test_arrays_of_stored_values_pass_as_they_are(kind: type) -> None:
+    array = np.arange(24).reshape(2, 3, 4).astype(kind)
+    assert np.array_equal(reading.read(array, bands=4, values="stored"), array)
+    assert reading.read(array, bands=4, values="stored").dtype == kind
+    assert reading.read(array[..., 0], bands=1, values="stored").shape == (2, 3, 1)
+    if kind != np.uint8:
+        with pytest.raises(DataError, match="expected uint8, 0 to 255") as caught:
+            reading.read(array, bands=4)
+        assert caught.value.code == "D015"
+
+
+def test_every_door_gives_the_same_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[imagefile.ORIENTATION] = 6
+    path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
+    wanted = np.rot90(RGB, -1)
+    with Image.open(path) as image:
+        for source in (path, str(path), path.read_bytes(), image, wanted):
+            assert np.array_equal(reading.read(source), wanted)
+
+
+def test_a_stack_has_the_bands_of_all_and_a_dtype_that_holds_them() -> None:
+    depth = np.full((6, 8, 1), 40000, np.uint16)
+    both = reading.stack([RGB, depth])
+    assert (both.shape, both.dtype) == ((6, 8, 4), np.uint16)
+    assert np.array_equal(both[..., :3], RGB)
+    assert (both[..., 3] == 40000).all()
+    assert reading.stack([RGB, depth.astype(np.float32)]).dtype == np.float32
+    assert reading.stack([RGB]) is RGB
+
+
+def test_inputs_of_an_item_are_stacked_and_must_be_of_one_size(tmp_path: Path) -> None:
+    dataset = open_dataset(folder_set(tmp_path / "d", 3))
+    depth = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) + 1000
+    Image.fromarray(depth).save(tmp_path / "depth.png")
+    photo, label_map = (tmp_path / "d" / kind / "p0.png" for kind in ("images", "labels"))
+    item = SimpleNamespace(
+        name="p0", inputs={"color": photo, "depth": tmp_path / "depth.png"}, labels=label_map
+    )
+    sample = dataset.read(item)
+    assert (sample.image.shape, sample.image.dtype) == ((40, 48, 4), np.uint16)
+    assert np.array_equal(sample.image[..., :3], np.asarray(Image.open(photo)))
+    assert np.array_equal(sample.image[..., 3], depth)
+    Image.fromarray(depth[1:]).save(tmp_path / "depth.png")
+    with pytest.raises(DataError, match=r"depth\.png is 39x48.*labels/p0\.png is 40x48") as caught:
+        dataset.read(item)
+    assert caught.value.code == "D013"
+
+
+def test_a_sample_opens_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = open_dataset(folder_set(tmp_path / "d", 3))
+    opened = []
+    original = Path.open
+    monkeypatch.setattr(
+        Path,
+        "open",
+        lambda path, *a, **k: opened.append(path.parent.name) or original(path, *a, **k),
+    )
+    dataset.read(dataset.all_items()[0])
+    assert sorted(opened) == ["images", "labels"]

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pixelwise.errors import DataError, UsageError
 from pixelwise.folders import MAKER, MANIFEST
@@ -164,3 +165,23 @@ def test_why_a_folder_holds_nothing_is_told(tmp_path: Path) -> None:
 def test_an_empty_name_is_not_the_current_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is empty"):
         find([""], tmp_path / "out")
+
+
+def test_pictures_of_formats_that_are_not_read_are_counted_and_told(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    grey = Image.new("L", (4, 4))
+    grey.save(root / "a.jfif", "JPEG")
+    grey.save(root / "b", "PNG")
+    grey.save(root / "c.jp2")
+    (root / "d.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (root / "notes.txt").write_text("no picture")
+    jobs, left_out = find([str(root)], tmp_path / "out")
+    assert [job.source.name for job in jobs] == ["a.jfif", "b"]
+    assert left_out == [f"{root / 'c.jp2'} and 1 more: not read (HEIC, JPEG 2000), convert to PNG"]
+    jobs, _ = find([str(root / "*")], tmp_path / "out")
+    assert [job.source.name for job in jobs] == ["a.jfif", "b"]
+    (root / "a.jfif").unlink()
+    (root / "b").unlink()
+    with pytest.raises(DataError, match=r"holds no picture to read; .*c\.jp2 and 1 more"):
+        find([str(root)], tmp_path / "out")

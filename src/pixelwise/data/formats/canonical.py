@@ -1,7 +1,7 @@
 """Our own layout: images/, labels/ (palette PNG, 255 void), splits/*.txt, dataset.json.
 
-``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255) and
-``source`` (where it came from).
+``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255),
+``values`` (``8-bit`` or ``stored``, see ``pictures.reading``) and ``source`` (where it came from).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pixelwise.errors import DataError, UsageError
 from pixelwise.labels import VOID
 from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder, write_json
 from pixelwise.pictures.images import write_labels
+from pixelwise.pictures.reading import VALUES, Values
 
 NAME = "dataset.json"
 FORM = '{"classes": ["road", ...], "palette": [[128, 64, 128], ...], "ignore": 255}'
@@ -44,7 +45,7 @@ def recognise(root: Path) -> bool:
 
 def open_layout(root: Path) -> DataSet:
     """The data set; its splits are drawn where splits/ holds no list."""
-    class_map = described(root / NAME)
+    class_map, values = described(root / NAME), parsed(root / NAME, _values, FORM)
     problems: list[DataError] = []
     pairs = partners(root / "images", root / "labels", problems)
     items = {i.name: i for i in pairs}
@@ -53,7 +54,9 @@ def open_layout(root: Path) -> DataSet:
     given = without_empty(root, found or splits.drawn(pairs), problems)
     notes = () if lists else (splits.told(given),)
     evidence = f"{NAME} beside images/ and labels/"
-    return DataSet(root, "canonical", evidence, class_map, given, notes, not lists, tuple(problems))
+    return DataSet(
+        root, "canonical", evidence, class_map, given, notes, not lists, tuple(problems), values
+    )
 
 
 def described(path: Path) -> ClassMap:
@@ -76,11 +79,21 @@ def _class_map(told: dict[str, Any]) -> ClassMap:
     return numbered(names, palette, void=(VOID, ignore))
 
 
+def _values(told: dict[str, Any]) -> Values:
+    """Which numbers of the pictures are taken."""
+    value: Values = told.get("values", "8-bit")
+    if value not in VALUES:
+        raise ValueError(f"`values` is {value!r}, expected one of {', '.join(VALUES)}")
+    return value
+
+
 def _triples(values: object) -> bool:
     return isinstance(values, list) and all(isinstance(v, list) and len(v) == 3 for v in values)
 
 
-def write_description(out: Path, classes: Any, palette: Any, source: str) -> None:
+def write_description(
+    out: Path, classes: Any, palette: Any, source: str, values: Values = "8-bit"
+) -> None:
     """``dataset.json``."""
     told = {
         "classes": list(classes),
@@ -88,7 +101,7 @@ def write_description(out: Path, classes: Any, palette: Any, source: str) -> Non
         "ignore": VOID,
         "source": source,
     }
-    write_json(out / NAME, told)
+    write_json(out / NAME, told | ({"values": values} if values != "8-bit" else {}))
 
 
 def write_splits(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
@@ -129,7 +142,7 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
         raise_all(dataset.root, problems)
         write_splits(place / "splits", lists)
         source = f"{dataset.layout} {dataset.root}"
-        write_description(place, dataset.classes, dataset.palette, source)
+        write_description(place, dataset.classes, dataset.palette, source, dataset.values)
     return out
 
 
