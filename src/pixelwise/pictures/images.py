@@ -50,7 +50,8 @@ def read_labels(path: Path) -> Labels:
             "D016",
             f"{path}: a label map ({header.mode}) whose last band varies: does alpha (or that "
             "band) say what is labelled, or the others?",
-            f"{GREY_HINT}, with one number per class",
+            f'where it is alpha: PIL.Image.open("{path.name}").getchannel("A").save("{path.stem}-'
+            'labels.png")',
         )
     if values.shape[2] <= 2 or _is_grey(values):
         return values[..., 0].copy()

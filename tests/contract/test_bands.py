@@ -1,0 +1,84 @@
+"""Pictures of other bands and depths, from the file through training to the labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import small_runs
+from make_data import picture
+from pixelwise.data.formats.canonical import convert
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.errors import DataError
+from pixelwise.predict.model import load
+from pixelwise.training.loop import train
+from tiff import write_tiff
+
+
+def canonical_set(root: Path, write, **description) -> Path:
+    """Eight pictures of three classes; ``write`` saves a label map's picture at a path."""
+    for name in ("images", "labels"):
+        (root / name).mkdir(parents=True)
+    for i in range(8):
+        labels = picture(i)[1]
+        write(root / "images" / f"p{i}.tif", labels)
+        Image.fromarray(labels).save(root / "labels" / f"p{i}.png")
+    text = json.dumps({"classes": ["red", "green", "blue"], **description})
+    (root / "dataset.json").write_text(text)
+    return root
+
+
+def grey_of_16_bits(path: Path, labels: np.ndarray) -> None:
+    """Classes are 30 levels apart: in 8 bits all three are 4."""
+    write_tiff(path, 1000 + 30 * labels.astype(np.uint16), 16)
+
+
+def near_infrared(path: Path, labels: np.ndarray) -> None:
+    """Red, green and blue say nothing; the fourth band has the classes."""
+    bands = np.full((*labels.shape, 4), 90)
+    bands[..., 3] = 60 * labels
+    write_tiff(path, bands, 8, photometric=2, extra=(0,))
+
+
+@pytest.mark.parametrize(
+    ("write", "description", "bands", "values", "preprocessed"),
+    [
+        (grey_of_16_bits, {"values": "stored"}, 1, np.uint16, "stored"),
+        (near_infrared, {}, 4, np.uint8, "8-bit"),
+    ],
+)
+def test_a_net_learns_what_only_further_bits_or_bands_show(
+    tmp_path: Path, write, description, bands: int, values: type, preprocessed: str
+) -> None:
+    root = canonical_set(tmp_path / "data", write, **description)
+    recipe = small_runs.recipe(root, iterations=40)
+    train(recipe, tmp_path / "run")
+    model = load(tmp_path / "run")
+    assert model.header.options["channels"] == bands
+    assert model.header.preprocess["values"] == preprocessed
+    assert model.evaluate(root, "val").scores.mean_iu > 0.9
+    path, truth = root / "images/p0.tif", picture(0)[1]
+    found = model.predict(path)
+    assert (found.image.shape, found.image.dtype) == ((40, 48, bands), values)
+    assert (found.labels == truth).mean() > 0.9
+    assert np.array_equal(model.predict(found.image).labels, found.labels)
+    assert found.overlay.size[0] > 48
+    photo = tmp_path / "photo.png"
+    Image.fromarray(picture(0)[0]).save(photo)
+    with pytest.raises(DataError, match=rf"the net takes \(H, W, {bands}\)") as caught:
+        model.predict(photo)
+    assert caught.value.code == "D018"
+
+
+def test_converting_keeps_which_values_are_taken(tmp_path: Path) -> None:
+    root = canonical_set(tmp_path / "data", grey_of_16_bits, values="stored")
+    again = open_dataset(convert(open_dataset(root), tmp_path / "again"))
+    assert again.values == "stored"
+    assert again.read(again.all_items()[0]).image.dtype == np.uint16
+    (root / "dataset.json").write_text('{"classes": ["red", "green", "blue"], "values": "16"}')
+    with pytest.raises(DataError, match="`values` is '16', expected one of 8-bit, stored"):
+        open_dataset(root)
