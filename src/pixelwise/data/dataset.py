@@ -133,14 +133,14 @@ def as_labelled(picture: Picture, path: Path, labels: NDArray[Any]) -> NDArray[A
     Raises:
         DataError: D014 the orientation is ambiguous.
     """
-    header, size = picture.header, picture.stored.shape[:2]
-    if header.orientation != 1 and size == labels.shape:
-        if size == header.shown_size:
-            raise DataError(
-                "D014",
-                f"{path} has EXIF orientation {header.orientation}, and its label map fits it "
-                "turned and unturned",
-                "turn the picture for good and remove the tag, e.g. with `mogrify -auto-orient`",
-            )
-        return picture.stored
-    return picture.shown
+    stored, shown = picture.stored, picture.shown
+    if picture.header.orientation == 1 or stored.shape[:2] != labels.shape:
+        return shown
+    if shown.shape == stored.shape:
+        raise DataError(
+            "D014",
+            f"{path} has EXIF orientation {picture.header.orientation}, and its label map fits it "
+            "turned and unturned",
+            "turn the picture for good and remove the tag, e.g. with `mogrify -auto-orient`",
+        )
+    return stored

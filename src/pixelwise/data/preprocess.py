@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, ModelError
-from pixelwise.pictures.images import cast
 from pixelwise.pictures.reading import VALUES, Values
 
 FORM = "expected order (rgb, bgr or numbers of bands), scale, and mean and std for each band"
@@ -37,11 +36,11 @@ class Preprocess:
             DataError: D018 another number of bands, D015 another dtype than ``values`` has.
         """
         if image.shape[2:] != (len(self.mean),):
-            told = f"the picture has shape {image.shape}, the net takes (H, W, {len(self.mean)})"
-            raise DataError("D018", told, "use a model trained on pictures of this kind")
+            message = f"the picture has shape {image.shape}, the net takes (H, W, {len(self.mean)})"
+            raise DataError("D018", message, "use a model trained on pictures of this kind")
         if self.values == "8-bit" and image.dtype != np.uint8:
-            told = f"the picture is of {image.dtype}, the net takes uint8, 0 to 255"
-            raise DataError("D015", told, "use a model trained on stored values")
+            message = f"the picture is of {image.dtype}, the net takes uint8, 0 to 255"
+            raise DataError("D015", message, "use a model trained on stored values")
         planes = image.transpose(2, 0, 1)[self._bands()]
         factor = (self.scale / np.asarray(self.std)).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
@@ -50,11 +49,11 @@ class Preprocess:
         out -= offset[:, None, None]
         return out
 
-    def mean_pixel(self, dtype: DTypeLike = np.uint8) -> NDArray[Any]:
-        """The (B,) pixel, in the picture's order, that comes out nearest to zero."""
+    def mean_pixel(self) -> NDArray[np.float64]:
+        """The (B,) numbers, in the picture's order, that come out as zero."""
         pixel = np.empty(len(self.mean))
         pixel[self._bands()] = np.asarray(self.mean) / self.scale
-        return cast(pixel, np.dtype(dtype))
+        return pixel
 
     def _bands(self) -> slice | list[int]:
         """Index of the picture's bands that gives the net's."""
@@ -80,8 +79,8 @@ class Preprocess:
             mean = tuple(float(v) for v in values["mean"])
             std = tuple(float(v) for v in values["std"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            told = f"the preprocessing {dict(values)}"[:300]
-            raise ModelError("M002", f"{told} is not complete", FORM) from error
+            message = f"the preprocessing {dict(values)}"[:300]
+            raise ModelError("M002", f"{message} is not complete", FORM) from error
         kind = values.get("values", "8-bit")  # headers of before had no other
         finite = all(math.isfinite(v) for v in (scale, *mean, *std))
         sized = len(mean) == len(std) and all(s > 0 for s in std)

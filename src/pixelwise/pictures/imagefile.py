@@ -35,62 +35,56 @@ _quiet = threading.Lock()  # what is done to Python's warnings is done to those 
 class ImageHeader:
     """What a file says about itself before it is decoded."""
 
-    width: int
-    height: int
     mode: str
     """Pillow's."""
-    format: str
     orientation: int
     """EXIF, 1 to 8; 5 to 8 exchange width and height."""
-    lossy: str = ""
+    lossy: str
     """How its compression changes values, in two words; empty if it keeps them."""
-    raw: str = ""
+    raw: str
     """Pillow's name for the layout of the numbers in the file, as ``L;4``; empty if it has none."""
-    bits: int = 8
-    """Of one number, where Pillow gives it more room: 1 to 16 in a TIFF, else 8 or 16."""
-    white_is_zero: bool = False
+    bits: int
+    """Of one number: 1 to 16 in a TIFF, else 8 or 16."""
+    white_is_zero: bool
     """A TIFF whose highest number is black."""
-    signed: bool = False
-    """A TIFF of numbers below zero."""
-    alpha: bool = True
-    """A last band beyond grey or colour is alpha; in a TIFF only where its tag says so."""
-    bands: int = 0
-    """Of a TIFF, as many as its tag has samples."""
-
-    @property
-    def shown_size(self) -> tuple[int, int]:
-        """(height, width) after the turn that EXIF asks for."""
-        turned = self.orientation >= 5
-        return (self.width, self.height) if turned else (self.height, self.width)
+    signed: bool
+    """A TIFF whose numbers may be below zero."""
+    four_bands: bool
+    """A TIFF whose fourth band is not alpha: its tag ExtraSamples does not say so."""
+    high_byte: str
+    """Of colours of 16 bits Pillow gives the high byte, which shows them; else empty."""
+    loss: str
+    """What else Pillow would change or drop of the numbers in the file; empty if nothing."""
 
 
 def header_of(image: Image.Image, data: bytes = b"") -> ImageHeader:
     """What an opened picture says about itself; ``data`` is its file, for what Pillow drops."""
-    kind, raw = image.format or "", _stored_as(image)
-    tags: Any = getattr(image, "tag_v2", {}) if kind == "TIFF" else {}
-    bits = tags.get(BITS, (1,)) if tags else (16 if "16" in raw or "16" in image.mode else 8,)
-    extra = tags.get(EXTRA, ())
-    # Tag 338: 1 is associated alpha, 2 is alpha; what is unspecified (0) or not told is a band.
+    mode, raw, given = image.mode, _stored_as(image), len(image.getbands())
+    tags: Any = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    samples = tags.get(BITS, (1,)) if tags else (16 if "16" in raw + mode else 8,) * given
+    bits, count, extra = max(samples), len(samples), tags.get(EXTRA, ())
+    four = bool(tags) and count == 4 and mode in ("RGB", "RGBA") and extra[:1] not in ((1,), (2,))
+    form, deep = {*tags.get(SAMPLE_FORMAT, (1,))}, bits > 8 and not mode.startswith(("I", "F"))
+    high_byte = f"stored as {raw or mode}, {bits} bits a band, of which 8 would be read"
+    loss = ""
+    if count != given and not four:
+        loss = f"a TIFF of {count} bands, of which {given} would be read"
+    elif bits == 8 and 2 in form:
+        loss = "stored as signed 8-bit numbers, whose -1 would be read as 255"
+    elif form != {1} and tags.prefix == b"MM" and image.info.get("compression") != "raw":
+        loss = "signed or float numbers, big-endian and compressed, whose bytes Pillow exchanges"
     return ImageHeader(
-        *image.size,
-        image.mode,
-        kind,
-        orientation_of(image),
-        _lossy(data, image, kind),
+        mode,
+        _orientation(image),
+        _lossy(data, image, image.format or ""),
         raw,
-        max(bits),
+        bits,
         tags.get(PHOTOMETRIC) == 0,
-        2 in tags.get(SAMPLE_FORMAT, ()),
-        not tags or bool(extra and extra[0] in (1, 2)),
-        len(bits) if tags else 0,
+        2 in form,
+        four,
+        high_byte if deep else "",
+        loss,
     )
-
-
-def image_header(path: Path) -> ImageHeader:
-    """What a file says about itself; nothing is decoded."""
-    data = file_bytes(path)
-    with opened(data, path) as image:
-        return header_of(image, data)
 
 
 def _lossy(data: bytes, image: Image.Image, kind: str) -> str:
@@ -126,13 +120,12 @@ def file_bytes(path: Path) -> bytes:
         with path.open("rb") as f:
             data = f.read(MAX_BYTES + 1)
     except OSError as error:
-        told = f"{path}: cannot be read ({error.strerror or error})"
-        raise DataError("D020", told, "check its permissions and the disk") from error
+        message = f"{path}: cannot be read ({error.strerror or error})"
+        raise DataError("D020", message, "check its permissions and the disk") from error
     if not data:
         raise DataError("D020", f"{path}: cannot be read (0 bytes)", "save or copy it again")
     if len(data) > MAX_BYTES:
-        told = f"{path}: more than {MAX_BYTES / 2**30:.0f} GiB, the limit of a file"
-        raise DataError("D022", told, "cut or shrink the picture")
+        raise _too_large(path, f"more than {MAX_BYTES / 2**30:.0f} GiB, the limit of a file")
     return data
 
 
@@ -152,12 +145,8 @@ def opened(data: bytes, path: Path) -> Iterator[Image.Image]:
         with _open(data) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise DataError(
-                    "D022",
-                    f"{path}: {hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP, "
-                    f"the limit is {MAX_PIXELS / 1e6:.0f} MP",
-                    "cut or shrink the picture",
-                )
+                size = f"{hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP"
+                raise _too_large(path, f"{size}, the limit is {MAX_PIXELS / 1e6:.0f} MP")
             if (count := _pictures(image)) > 1:
                 raise DataError(
                     "D025",
@@ -168,17 +157,18 @@ def opened(data: bytes, path: Path) -> Iterator[Image.Image]:
     except DataError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, far above ours
-        raise DataError(
-            "D022",
-            f"{path}: far more pixels than the limit of {MAX_PIXELS / 1e6:.0f} MP",
-            "cut or shrink the picture",
-        ) from error
+        limit = f"the limit of {MAX_PIXELS / 1e6:.0f} MP"
+        raise _too_large(path, f"far more pixels than {limit}") from error
     except UnidentifiedImageError as error:
         raise _unidentified(data, path) from error
     except Exception as error:
         reason = str(error) or type(error).__name__
-        told = f"{path}: cannot be read ({reason})"
-        raise DataError("D020", told, f"known formats: {', '.join(FORMATS)}") from error
+        message = f"{path}: cannot be read ({reason})"
+        raise DataError("D020", message, f"known formats: {', '.join(FORMATS)}") from error
+
+
+def _too_large(path: Path, what: str) -> DataError:
+    return DataError("D022", f"{path}: {what}", "cut or shrink the picture")
 
 
 def _open(data: bytes) -> Image.Image:
@@ -192,13 +182,13 @@ def _unidentified(data: bytes, path: Path) -> DataError:
     """Why Pillow knows no decoder: another format, a TIFF of unusual numbers, or no picture."""
     kind = kind_in(data[:HEAD])
     if kind == "TIFF" and (numbers := _tiff_numbers(data)):
-        told = f"{path}: a TIFF of {numbers} is not read"
-        return DataError("D015", told, "save it as grey or RGB of 8 or 16 bits, BlackIsZero")
+        message = f"{path}: a TIFF of {numbers}, which is not read"
+        return DataError("D015", message, "save it as grey or RGB of 8 or 16 bits, BlackIsZero")
     if kind and kind not in FORMATS:
-        told = f"{path}: a file in {kind}, which is not read"
-        return DataError("D015", told, "convert it, e.g. to PNG")
-    told = f"{path}: cannot be read (not a picture, or of a format that is not read)"
-    return DataError("D020", told, f"known formats: {', '.join(FORMATS)}")
+        message = f"{path}: a file in {kind}, which is not read"
+        return DataError("D015", message, "convert it, e.g. to PNG")
+    message = f"{path}: cannot be read (not a picture, or of a format that is not read)"
+    return DataError("D020", message, f"known formats: {', '.join(FORMATS)}")
 
 
 def _tiff_numbers(data: bytes) -> str:
@@ -214,7 +204,7 @@ def _tiff_numbers(data: bytes) -> str:
     form = {2: " signed", 3: " float"}.get(tags.get(SAMPLE_FORMAT, (1,))[0], "")
     white = ", WhiteIsZero" if tags.get(PHOTOMETRIC) == 0 else ""
     order = "" if data[:2] == b"II" else ", big-endian"
-    return f"{len(bits)} band{'s'[: len(bits) > 1]} of {max(bits)}-bit{form} numbers{white}{order}"
+    return f"{len(bits)} band(s) of {max(bits)}-bit{form} numbers{white}{order}"
 
 
 def _pictures(image: Any) -> int:
@@ -243,7 +233,7 @@ def _stored_as(image: Image.Image) -> str:
     return ""
 
 
-def orientation_of(image: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
     """EXIF's, 1 to 8; Pillow itself turns TIFF as it is decoded."""
     orientation = image.getexif().get(ORIENTATION, 1)
     if image.format == "TIFF" or not isinstance(orientation, int):

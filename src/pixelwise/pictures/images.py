@@ -22,6 +22,7 @@ from pixelwise.errors import DataError
 from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
+from pixelwise.pictures.reading import wide_grey
 
 STRETCHED = {"L;2": 85, "L;2R": 85, "L;4": 17, "L;4R": 17}
 """Grey of 2 and 4 bits, which Pillow stretches to 0..255; label maps want the numbers back."""
@@ -79,17 +80,13 @@ def _drawn(path: Path, hint: str) -> tuple[Image.Image, ImageHeader]:
                 "export the labels again, as PNG",
             )
         image.load()
-    told = ""
+    reason = header.loss or header.high_byte
     if header.white_is_zero:  # tools differ: some write and read the numbers as they stand
-        told = "stored as WhiteIsZero, which tools read in two ways (0 as 0, or as the highest)"
-    elif header.signed and header.bits == 8:
-        told = "stored as signed numbers, whose -1 would be read as 255"
-    elif header.bits > 8 and not image.mode.startswith(("I", "F")):
-        told = f"stored as {header.raw}, whose numbers would be changed by reading"
-    elif header.bands not in (0, len(image.getbands())):
-        told = f"a TIFF of {header.bands} bands, expected one number per pixel"
-    if told:
-        raise DataError("D015", f"{path}: {told}", hint)
+        reason = "stored as WhiteIsZero, which tools read in two ways (0 as 0, or as the highest)"
+    if header.four_bands:
+        reason = "a TIFF of 4 bands, expected one number per pixel"
+    if reason:
+        raise DataError("D015", f"{path}: {reason}", hint)
     return image, header
 
 
@@ -97,18 +94,14 @@ def _numbers(image: Image.Image, header: ImageHeader, path: Path) -> NDArray[Any
     """The numbers in a file, untouched: (H, W) or (H, W, C), uint8 or uint16."""
     if header.raw in STRETCHED:
         return np.asarray(image) // STRETCHED[header.raw]
-    if image.mode == "I":  # Pillow's name for some 16-bit PNG and TIFF
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise DataError("D015", f"{path}: values beyond 16 bits are not supported", GREY_HINT)
-        return values.astype(np.uint16)
-    if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
-    if image.mode not in ("L", "P", "RGB", "RGBA", "LA"):
-        raise DataError("D015", f"{path}: mode {image.mode} holds no whole numbers", GREY_HINT)
-    return np.array(image)
+    values = wide_grey(image, header, path, "stored") if image.mode[0] == "I" else np.array(image)
+    whole = image.mode in ("L", "P", "RGB", "RGBA", "LA") or image.mode[0] == "I"
+    if not whole or (values < 0).any():
+        message = f"{path}: mode {image.mode} holds no whole numbers of 0 to 65535"
+        raise DataError("D015", message, GREY_HINT)
+    return values.view(np.uint16) if values.dtype == np.int16 else values
 
 
 def _is_grey(values: NDArray[Any]) -> bool:
@@ -135,8 +128,8 @@ def read_colours(path: Path) -> Array:
     colours = np.array(image.convert("RGB"))
     alpha = image.mode in ("LA", "RGBA") and np.ptp(np.asarray(image)[..., -1])
     if alpha and (colours == colours[0, 0]).all():
-        told = f"{path}: a label map of one colour whose alpha varies: the mask lies in its alpha"
-        raise DataError("D016", told, GREY_HINT)
+        message = f"{path}: a label map of one colour whose alpha varies, so the mask lies in it"
+        raise DataError("D016", message, GREY_HINT)
     return colours
 
 

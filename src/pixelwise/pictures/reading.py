@@ -106,6 +106,9 @@ def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[An
         image = _turned(_bands(source, header, UNNAMED, values), header.orientation)
     else:
         image = _of_array(np.asarray(source), bands, values)
+    if 0 in image.shape:
+        message = f"the picture has shape {image.shape}, expected (H, W) or (H, W, C), not empty"
+        raise DataError("D018", message)
     return repeated(image) if bands == 3 and values == "8-bit" else image
 
 
@@ -131,21 +134,15 @@ def _turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 def _bands(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:
     mode = image.mode
+    if loss := header.loss or (header.high_byte if values == "stored" else ""):
+        hint = "save it as RGB of 8 bits, further bands as files of their own"
+        raise DataError("D015", f"{path}: {loss}", hint)
     if mode.startswith(("I", "F")):
-        return _grey(image, header, path, values)[..., None]
-    if mode == "HSV" or (header.signed and header.bits == 8):
-        kind = "mode HSV" if mode == "HSV" else "signed 8-bit numbers"
-        told = f"{path}: pictures of {kind} have no known range"
-        raise DataError("D015", told, "convert it to 8-bit RGB")
-    if values == "stored" and header.bits > 8:
-        told = f"{path}: colour of {header.bits} bits a band, of which only 8 would be read"
-        raise DataError("D015", told, 'take 8 bits ("values": "8-bit"), or save a file a band')
-    given = len(image.getbands())
-    if header.bands not in (0, given) and (mode, header.bands, header.alpha) != ("RGB", 4, False):
-        told = f"{path}: a TIFF of {header.bands} bands, of which only {given} would be read"
-        raise DataError("D015", told, "save the further bands as files of their own")
-    if not header.alpha and mode in ("RGB", "RGBA") and header.bands == 4:
-        # Pillow keeps an unspecified fourth band as the padding of RGB.
+        return wide_grey(image, header, path, values)[..., None]
+    if mode == "HSV":
+        message = f"{path}: pictures of mode HSV have no known range"
+        raise DataError("D015", message, "convert it to 8-bit RGB")
+    if header.four_bands:  # of an unspecified one Pillow makes the padding of RGB, or alpha
         four = np.frombuffer(image.tobytes("raw", "RGBX" if mode == "RGB" else mode), np.uint8)
         return four.reshape(image.height, image.width, 4).copy()
     grey = mode in ("1", "L", "LA", "La")
@@ -155,8 +152,8 @@ def _bands(image: Image.Image, header: ImageHeader, path: Path, values: Values) 
     return np.array(image.convert("L"))[..., None] if grey else np.array(image.convert("RGB"))
 
 
-def _grey(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:
-    """(H, W) of the modes that hold more than 8 bits."""
+def wide_grey(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:
+    """(H, W) of a picture in one of Pillow's modes I and F, of more than 8 bits."""
     numbers = np.asarray(image)
     if image.mode.startswith("I;16"):
         peak = 2**header.bits - 1 if 8 < header.bits < 16 else 65535
@@ -174,10 +171,10 @@ def _grey(image: Image.Image, header: ImageHeader, path: Path, values: Values) -
         )
     if image.mode == "F" and np.isfinite(numbers).all() and not header.white_is_zero:
         return numbers
-    for kind in (np.uint16, np.int16):
-        limits = np.iinfo(kind)
-        if image.mode == "I" and numbers.min() >= limits.min and numbers.max() <= limits.max:
-            return numbers.astype(kind)
+    kind = np.int16 if header.signed else np.uint16
+    limits = np.iinfo(kind)
+    if image.mode == "I" and numbers.min() >= limits.min and numbers.max() <= limits.max:
+        return numbers.astype(kind)
     what = "beyond 16 bits" if image.mode == "I" else "that are not finite, or WhiteIsZero"
     raise DataError("D015", f"{path}: numbers {what} are not supported", "save it as 16-bit grey")
 
@@ -192,12 +189,11 @@ def _of_array(array: NDArray[Any], bands: int, values: Values) -> NDArray[Any]:
         if array.dtype.kind == "f":
             hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
         expected = "uint8, 0 to 255" if len(allowed) == 1 else f"one of {', '.join(allowed)}"
-        told = f"the picture is an array of {array.dtype}, expected {expected}"
-        raise DataError("D015", told, hint)
-    if array.ndim not in (2, 3) or 0 in array.shape:
-        raise DataError(
-            "D018", f"the picture has shape {array.shape}, expected (H, W) or (H, W, C), not empty"
-        )
+        message = f"the picture is an array of {array.dtype}, expected {expected}"
+        raise DataError("D015", message, hint)
+    if array.ndim not in (2, 3):
+        message = f"the picture has shape {array.shape}, expected (H, W) or (H, W, C)"
+        raise DataError("D018", message)
     planes = array if array.ndim == 3 else array[..., None]
     given = planes.shape[2]
     if given == 4 and bands == 3 and planes.dtype == np.uint8:

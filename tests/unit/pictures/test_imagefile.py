@@ -114,5 +114,5 @@ def test_threads_that_open_pictures_leave_each_others_warnings_alone(tmp_path: P
     path = save(tmp_path / "a.png", Image.fromarray(RGB))
     before = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(imagefile.image_header, [path] * 400))
+        list(pool.map(reading.read_image, [path] * 400))
     assert warnings.filters == before

@@ -14,7 +14,7 @@ import pixelwise as pw
 from pixelwise.data.preprocess import CAFFE
 from pixelwise.engine.build import build
 from pixelwise.errors import DataError, ModelError, ResourceError, UsageError
-from pixelwise.pictures import images
+from pixelwise.pictures import reading
 from pixelwise.predict.model import Model, load
 from pixelwise.predict.view import View
 from pixelwise.weights.checkpoint import save_checkpoint
@@ -45,7 +45,7 @@ def test_five_lines(path: Path, tmp_path: Path) -> None:
     palette = np.array(HEADER.palette, np.uint8)
     assert np.array_equal(np.asarray(result.mask), result.labels)
     assert np.array_equal(np.asarray(result.mask.convert("RGB")), palette[result.labels])
-    assert np.array_equal(result.image, images.read_image(source))
+    assert np.array_equal(result.image, reading.read_image(source))
 
 
 def test_the_label_is_the_largest_score_of_the_plain_net(model: Model) -> None:
