@@ -14,8 +14,10 @@ from make_data import picture
 from pixelwise.data.formats.canonical import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import DataError
+from pixelwise.predict import jobs
 from pixelwise.predict.model import load
 from pixelwise.training.loop import train
+from small_model import save_model
 from tiff import write_tiff
 
 
@@ -82,3 +84,21 @@ def test_converting_keeps_which_values_are_taken(tmp_path: Path) -> None:
     (root / "dataset.json").write_text('{"classes": ["red", "green", "blue"], "values": "16"}')
     with pytest.raises(DataError, match="`values` is '16', expected one of 8-bit, stored"):
         open_dataset(root)
+
+
+def test_a_net_of_colours_refuses_a_fourth_band_and_does_not_cut_it(tmp_path: Path) -> None:
+    """From every door, and among many pictures as a failure that is counted."""
+    path = tmp_path / "in" / "near.tif"
+    path.parent.mkdir()
+    near_infrared(path, picture(0)[1])
+    model = load(save_model(tmp_path / "m.safetensors"))
+    with Image.open(path) as image:
+        for source in (path, path.read_bytes(), image):
+            with pytest.raises(
+                DataError, match=r"\(40, 48, 4\), the net takes \(H, W, 3\)"
+            ) as caught:
+                model.predict(source)
+            assert caught.value.code == "D018"
+    plan = jobs.plan([str(path.parent)], tmp_path / "out", save="labels")
+    (failure,) = jobs.carry_out(plan, model).failures
+    assert (failure["code"], failure["path"]) == ("D018", str(path))

@@ -103,9 +103,9 @@ def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
     """
     by_kind = {kind: path for path, kind in kinds.items()}
     if len(by_kind) > 1:
-        told = " and ".join(f"{path} has {kind}" for kind, path in list(by_kind.items())[:2])
+        files = " and ".join(f"{path} has {kind}" for kind, path in list(by_kind.items())[:2])
         hint = "keep pictures of one kind, or convert the others"
-        yield DataError("D018", f"{told}; expected the same of all pictures", hint)
+        yield DataError("D018", f"{files}; expected the same of all pictures", hint)
 
 
 def summarise(classes: Sequence[str], counted: Sequence[Counts]) -> Statistics:
@@ -151,10 +151,10 @@ def statistics(
         finally:
             watch()
 
+    items = dataset.items(split)
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(one, dataset.items(split)))
-    items, counted = dataset.items(split), [c for c in found if isinstance(c, Counts)]
-    problems = [e for e in found if isinstance(e, DataError)]
-    kinds = {i.image: c.kind for i, c in zip(items, found, strict=True) if isinstance(c, Counts)}
+        results = list(pool.map(one, items))
+    problems = [r for r in results if isinstance(r, DataError)]
+    kinds = {i.image: r.kind for i, r in zip(items, results, strict=True) if isinstance(r, Counts)}
     raise_all(dataset.root, [*problems, *refuse_mixed(kinds)])
-    return summarise(dataset.classes, counted)
+    return summarise(dataset.classes, [r for r in results if isinstance(r, Counts)])

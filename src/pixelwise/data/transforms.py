@@ -1,8 +1,8 @@
 """Random changes of a training sample, picture and labels together, and batches of samples.
 
 What is not known after a change is void in the labels and the mean pixel in the picture, before
-colours are changed. Every
-sample has a generator of its own, so the number of reading threads changes nothing.
+colours are changed. Every sample has a generator of its own, so the number of reading threads
+changes nothing.
 """
 
 from __future__ import annotations

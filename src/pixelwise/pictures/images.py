@@ -111,8 +111,8 @@ def _is_grey(values: NDArray[Any]) -> bool:
 
 def _commonest(values: NDArray[Any], count: int = 5) -> list[str]:
     flat = values[..., :3].reshape(-1, 3)[:: max(1, values.shape[0] * values.shape[1] // 100_000)]
-    found = Counter(map(tuple, flat.tolist())).most_common(count)
-    return ["{},{},{}".format(*colour) for colour, _ in found]
+    counted = Counter(map(tuple, flat.tolist())).most_common(count)
+    return ["{},{},{}".format(*colour) for colour, _ in counted]
 
 
 def read_colours(path: Path) -> Array:
