@@ -91,7 +91,8 @@ def test_the_seed_decides_weights_and_order(data: Path, tmp_path: Path) -> None:
         orders.append(numbers(seen.batches, seen.batches))
     assert orders[0] == orders[1] != orders[2]
     assert all(torch.equal(v, ends[1][n]) for n, v in ends[0].items())
-    assert "conv1_1" in changed(ends[0], ends[2])
+    first, other = (end["conv1_1.weight"] for end in (ends[0], ends[2]))
+    assert float((first - other).abs().max()) > 0.1  # three steps move it by 0.001
 
 
 def test_frozen_batch_norm_keeps_what_it_began_with(data: Path, tmp_path: Path) -> None:
