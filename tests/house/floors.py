@@ -31,6 +31,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
     "numpy": ("",),
+    "safetensors": ("weights/safetensors_file.py",),
     "torch": (
         "engine/",
         "losses/cross_entropy.py",

@@ -62,7 +62,7 @@ def test_libraries_stay_at_the_rim() -> None:
 
 def test_the_rim_names_no_library_in_vain() -> None:
     used = {i.module.partition(".")[0] for path in modules() for i in imports(path)}
-    assert set(RIM) - used <= {"safetensors"}, "safetensors may be read by our own bounded reader"
+    assert set(RIM) <= used
 
 
 @pytest.mark.parametrize(

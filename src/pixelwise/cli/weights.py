@@ -28,6 +28,9 @@ def import_file(
     net: Annotated[str, typer.Option(help="net to put them into; see `pixelwise nets`")] = "",
     classes: Annotated[int | None, typer.Option(min=1, help="classes, if not the file's")] = None,
     class_names: Annotated[Path | None, typer.Option(help="text file, one name per line")] = None,
+    preprocess: Annotated[
+        str, typer.Option(help="what it was trained with: caffe, imagenet or plain")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="replace the output")] = False,
     json: Json = False,
 ) -> None:
@@ -38,7 +41,9 @@ def import_file(
     from pixelwise.weights.importing import import_weights, read_class_names
 
     names = read_class_names(class_names) if class_names else ()
-    done = import_weights(file, out, net=net, classes=classes, class_names=names, force=force)
+    done = import_weights(
+        file, out, net=net, classes=classes, class_names=names, preprocess=preprocess, force=force
+    )
     if json:
         emit_json(done.as_dict())
     else:

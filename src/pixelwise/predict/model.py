@@ -33,8 +33,7 @@ from pixelwise.weights.checkpoint import (
     read_header,
     save_checkpoint,
 )
-from pixelwise.weights.files import weight_file
-from pixelwise.weights.sniff import sniff
+from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.surgery import score_layers
 
 log = logging.getLogger(__name__)
@@ -188,7 +187,7 @@ def load(
         shape_only = Network(net)
     header, tensors = load_checkpoint(path, net=shape_only)
     module = filled(net, tensors)
-    if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(module)):
+    if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
     predictor = Predictor(module, preprocess, view=view or told, precision=given, device=where)
     return Model(predictor, header, path)

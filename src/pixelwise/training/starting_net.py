@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
-from pixelwise.weights.files import weight_file
 from pixelwise.weights.importing import preprocess_of, start_from
 from pixelwise.weights.surgery import without_values
 
@@ -90,7 +88,7 @@ def starting_net(
     fresh = _fresh_preprocess(recipe.net, counted)
     if not recipe.weights:
         return StartingNet(net, options, fresh)
-    foreign, transplant = start_from(weight_file(Path(recipe.weights)), net, classes)
+    foreign, transplant = start_from(recipe.weights, net, classes)
     stored = preprocess_of(foreign, recipe.net)
     return StartingNet(
         net,

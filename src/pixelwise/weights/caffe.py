@@ -100,13 +100,9 @@ def read_caffemodel(path: Path | str) -> CaffeModel:
     """Decode the file at ``path``; peak memory is about the file's size.
 
     Raises:
-        ModelError: M001 missing, M002 damaged or no Caffe file (with the byte offset),
-            M010 / M011 another format, by its name.
+        ModelError: M002 damaged or no Caffe file, with the byte offset.
     """
-    from pixelwise.weights.sniff import expect
-
     path = Path(path)
-    expect(path, "caffe")
     with path.open("rb") as f:
         size = path.stat().st_size
         if size > MAX_FILE:
@@ -202,15 +198,15 @@ class _Decoder:
         return V1_TYPES.get(part.value, f"V1LayerType {part.value}")
 
     def _param_spec(self, record: Field, lr: list[float], decay: list[float]) -> None:
-        found = {3: 1.0, 4: 1.0}  # lr_mult and decay_mult; Caffe's default is 1
+        multipliers = {3: 1.0, 4: 1.0}  # lr_mult and decay_mult; Caffe's default is 1
         for part in self.wire.enter(record):
-            if part.number in found:
+            if part.number in multipliers:
                 values = self.wire.array([part], FIXED32)
-                found[part.number] = float(values[-1]) if values.size else 1.0
+                multipliers[part.number] = float(values[-1]) if values.size else 1.0
             else:
                 self._skip("ParamSpec", part)
-        lr.append(found[3])
-        decay.append(found[4])
+        lr.append(multipliers[3])
+        decay.append(multipliers[4])
 
     def _blob(self, record: Field) -> Array:
         legacy: dict[int, int] = {}

@@ -13,14 +13,23 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pixelwise.errors import ModelError
 from pixelwise.machine.files import atomic_write
-from pixelwise.weights import safe
+from pixelwise.weights.safetensors_file import (
+    DTYPES,
+    Table,
+    check_finite,
+    numbers,
+    read_table,
+    read_tensors,
+    table_of,
+    write,
+)
 from pixelwise.weights.sniff import expect
 
 VERSION = 1
@@ -66,22 +75,18 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
         ResourceError: R001 no space, R002 not writable; what stood at ``path`` stands still.
     """
     path = Path(path)
-    for name, tensor in tensors.items():
-        safe.check_finite(name, tensor, str(path))
+    check_finite(tensors, path)
     header = dataclasses.replace(header, version=VERSION, made_by=header.made_by or _made_by())
-    digest = _digest(header, safe.table_of(tensors))
-    safe.hash_data(tensors, digest)
-    sealed = dataclasses.replace(header, sha256=digest.hexdigest())
+    sealed = dataclasses.replace(header, sha256=_digest(header, table_of(tensors), tensors))
     metadata = {KEY: json.dumps(sealed.as_dict(), ensure_ascii=False)}
-    return atomic_write(path, lambda f: safe.write(f, tensors, metadata))
+    return atomic_write(path, lambda f: write(f, tensors, metadata))
 
 
 def read_header(path: Path | str) -> Header:
     """The header alone; cheap, and no tensor is read (so the checksum is not verified)."""
     path = Path(path)
     expect(path, "safetensors")
-    with path.open("rb") as f:
-        return _header(safe.read_table(f, path), path)
+    return _header(read_table(path), path)
 
 
 def load_checkpoint(
@@ -100,42 +105,30 @@ def load_checkpoint(
     """
     path = Path(path)
     expect(path, "safetensors")
-    with path.open("rb") as f:
-        table = safe.read_table(f, path)
-        header = _header(table, path)
-        if net is not None:
-            _check_fit(table, net.state_dict() if isinstance(net, torch.nn.Module) else net, path)
-        tensors = _verified(f, path, table, header)
-    for name, tensor in tensors.items():
-        safe.check_finite(name, tensor, str(path))
+    table = read_table(path)
+    header = _header(table, path)
+    if net is not None:
+        _check_fit(table, net.state_dict() if isinstance(net, torch.nn.Module) else net, path)
+    tensors = read_tensors(path, table)
+    computed, sealed = _digest(header, table.records, tensors), header.sha256
+    if computed != sealed:
+        raise ModelError(
+            "M002",
+            f"{path}: the checksum is {computed[:12]}..., expected {sealed[:12]}...",
+            DAMAGED,
+        )
+    check_finite(tensors, path)
     return header, tensors
 
 
-def _verified(f: BinaryIO, path: Path, table: safe.Table, header: Header) -> dict[str, Tensor]:
-    stored = {
-        e.name: {
-            "dtype": next(code for code, dtype in safe.DTYPES.items() if dtype == e.dtype),
-            "shape": list(e.shape),
-            "data_offsets": [e.begin, e.end],
-        }
-        for e in table.entries
-    }
-    digest = _digest(header, stored)
-    tensors = dict(safe.read_data(f, path, table, digest))
-    found, told = digest.hexdigest(), header.sha256
-    if found != told:
-        raise ModelError(
-            "M002",
-            f"{path}: the checksum is {found[:12]}..., expected {told[:12]}...",
-            DAMAGED,
-        )
-    return tensors
-
-
-def _digest(header: Header, table: Mapping[str, Any]) -> Any:
-    told = dataclasses.replace(header, sha256="").as_dict()
-    text = json.dumps([told, table], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+def _digest(header: Header, table: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of header and table as sorted JSON, then of the numbers in the table's order."""
+    plain = dataclasses.replace(header, sha256="").as_dict()
+    text = json.dumps([plain, table], sort_keys=True, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
+    for name in table:
+        digest.update(numbers(tensors[name]))
+    return digest.hexdigest()
 
 
 def _made_by() -> str:
@@ -148,19 +141,18 @@ def _made_by() -> str:
     return f"pixelwise {own}, torch {torch.__version__}"
 
 
-def _check_fit(table: safe.Table, wanted: Mapping[str, Tensor], path: Path) -> None:
-    problems = []
-    found = {e.name: e for e in table.entries}
-    problems += [f"`{name}` is missing" for name in wanted if name not in found]
-    problems += [f"`{name}` is not known to the net" for name in found if name not in wanted]
-    for name, entry in found.items():
+def _check_fit(table: Table, wanted: Mapping[str, Tensor], path: Path) -> None:
+    stored = table.records
+    problems = [f"`{name}` is missing" for name in wanted if name not in stored]
+    for name, record in stored.items():
+        shape, dtype = record["shape"], DTYPES[record["dtype"]]
         target = wanted.get(name)
         if target is None:
-            continue
-        if entry.shape != tuple(target.shape):
-            problems.append(f"`{name}` is {list(entry.shape)}, expected {list(target.shape)}")
-        elif entry.dtype != target.dtype:
-            problems.append(f"`{name}` is {entry.dtype}, expected {target.dtype}")
+            problems.append(f"`{name}` is not known to the net")
+        elif shape != list(target.shape):
+            problems.append(f"`{name}` is {shape}, expected {list(target.shape)}")
+        elif dtype != target.dtype:
+            problems.append(f"`{name}` is {dtype}, expected {target.dtype}")
     if problems:
         more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise ModelError(
@@ -170,7 +162,7 @@ def _check_fit(table: safe.Table, wanted: Mapping[str, Tensor], path: Path) -> N
         )
 
 
-def _header(table: safe.Table, path: Path) -> Header:
+def _header(table: Table, path: Path) -> Header:
     if KEY not in table.metadata:
         raise ModelError(
             "M002",

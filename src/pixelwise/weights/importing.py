@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from pixelwise.data.preprocess import PUBLISHED
+from pixelwise.data.preprocess import PUBLISHED, Preprocess
 from pixelwise.engine.build import build
-from pixelwise.engine.network import Network
-from pixelwise.errors import ModelError, UsageError
+from pixelwise.engine.network import Network, make
+from pixelwise.errors import ModelError, UsageError, unknown_name
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog
-from pixelwise.weights import torchvision
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.surgery import (
-    Row,
     Transplant,
     carry_out,
     light_names,
@@ -66,6 +65,7 @@ def import_weights(
     net: str = "",
     classes: int | None = None,
     class_names: Sequence[str] = (),
+    preprocess: str = "",
     force: bool = False,
 ) -> Imported:
     """Read the weight file ``path`` and write the checkpoint ``out``.
@@ -76,12 +76,15 @@ def import_weights(
         net: a name of the catalogue; without it the blobs are stored under the file's own names.
         classes: of the net; by default as many as the file's score layer has.
         class_names: one name per class.
+        preprocess: what the weights were trained with: caffe, imagenet, or plain (RGB, 0..255, as
+            it is); by default what the file's origin says.
         force: replace what is at ``out`` (never the file that is read).
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 the file does not fit the net, or not
             all of the trunk is in it.
-        UsageError: unknown net, as many names as classes are not given, U003 ``out`` exists.
+        UsageError: unknown net or preprocessing, as many names as classes are not given, U003
+            ``out`` exists.
     """
     path, out = Path(path), Path(out)
     _refuse_overwriting(path, out, force=force)
@@ -89,19 +92,43 @@ def import_weights(
         raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")
     foreign = read_weights(path)
     if not net:
-        header = Header("", classes=tuple(class_names), preprocess=preprocess_of(foreign, ""))
+        shown_as = _stated(preprocess, 3) or preprocess_of(foreign, "")
+        header = Header("", classes=tuple(class_names), preprocess=shown_as)
         return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)
     options = _options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
-        shape_only = build(net, **options)
-    transplant = _plan(foreign, shape_only)
-    _refuse_misfits(transplant, foreign, shape_only, path)
-    _refuse_gaps(transplant, shape_only, path)
-    module = _fresh(net, options)
-    carry_out(transplant, foreign.tensors, module)
+        module = build(net, **options)
+    transplant = _plan(foreign, module)
+    _refuse_misfits(transplant, foreign, module, path)
+    _refuse_gaps(transplant, module, path)
     names, palette = _named_classes(foreign, class_names, options["classes"])
-    header = Header(net, options, names, palette, preprocess_of(foreign, net))
-    return Imported(save_checkpoint(out, module.state_dict(), header), foreign, header, transplant)
+    channels = module.net.channels[module.net.input]
+    shown_as = _stated(preprocess, channels) or preprocess_of(foreign, net)
+    header = Header(net, options, names, palette, shown_as)
+    state = _state(transplant, foreign.tensors, module)
+    return Imported(save_checkpoint(out, state, header), foreign, header, transplant)
+
+
+def _state(
+    transplant: Transplant, tensors: Mapping[str, Tensor], module: Network
+) -> dict[str, Tensor]:
+    """The state dict of ``module``, which is on meta: the file's tensors, the rest as it begins.
+
+    Only layers that the file leaves open are made, with the same values at every import.
+    """
+    given = {r.target: tensors[r.source] for r in (*transplant.copied, *transplant.reshaped)}
+    state = {
+        name: given[name].reshape(wanted.shape).to(wanted.dtype)
+        for name, wanted in module.state_dict().items()
+        if name in given
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for name in sorted({n.rpartition(".")[0] for n in set(module.state_dict()) - set(given)}):
+            layer = module.net.layers[name]
+            fresh = make(layer, module.net.given_channels(layer)).float().state_dict()
+            state |= {f"{name}.{k}": v for k, v in fresh.items() if f"{name}.{k}" not in given}
+    return state
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -160,28 +187,19 @@ def _named_otherwise(foreign: Foreign, classes: Sequence[str]) -> bool:
 
 
 def _plan(foreign: Foreign, module: Network) -> Transplant:
-    return plan(foreign.tensors, module, names=_names(foreign, module))
-
-
-def _names(foreign: Foreign, module: Network) -> Mapping[str, str]:
-    trunk = torchvision.recognise(foreign.tensors)
-    if trunk:
-        return torchvision.names_for(trunk, foreign.tensors)
-    return light_names(foreign.tensors, module)
+    return plan(foreign.tensors, module, names=foreign.names or None)
 
 
 def _options(
     foreign: Foreign, net: str, classes: int | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
     """The arguments of ``engine.build``: as many classes as given, named, or found in the file."""
-    with torch.device("meta"):
-        module = build(net)
-    names = _names(foreign, module)
-    scores = {f"{layer}.weight" for layer in score_layers(module)}
-    top = f"{module.net.top}.weight"
-    found = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
-    stored = found.get(top) or next((found[s] for s in sorted(scores) if s in found), None)
-    count = classes or stored or len(class_names) or module.net.channels[module.net.top]
+    shape = catalog.spec(net)
+    names = foreign.names or light_names(foreign.tensors, shape)
+    rows = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
+    layers = (shape.top, *sorted(score_layers(shape)))
+    stored = next((rows[f"{n}.weight"] for n in layers if f"{n}.weight" in rows), None)
+    count = classes or stored or len(class_names) or shape.channels[shape.top]
     if class_names and len(class_names) != count:
         raise UsageError(
             "U002",
@@ -196,9 +214,9 @@ def _named_classes(
     foreign: Foreign, class_names: Sequence[str], count: int
 ) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
     """Names and colours: as given, else those of our own checkpoint, else numbers."""
-    told = foreign.header
-    if told is not None and len(told.classes) == count:
-        return tuple(class_names) or told.classes, told.palette
+    header = foreign.header
+    if header is not None and len(header.classes) == count:
+        return tuple(class_names) or header.classes, header.palette
     return tuple(class_names) or default_names(count), ()
 
 
@@ -206,29 +224,24 @@ def _own(foreign: Foreign, net: str) -> bool:
     return foreign.header is not None and foreign.header.net == net
 
 
-def _fresh(net: str, options: Mapping[str, Any]) -> Network:
-    """The net with initial values that are the same at every import."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return build(net, **options)
-
-
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, path: Path) -> None:
-    trunk = torchvision.recognise(foreign.tensors)
-    told = f"torchvision's {trunk}" if trunk else foreign.name or foreign.kind
+    origin = foreign.name or foreign.kind
     if not transplant.copied and not transplant.reshaped:
         raise ModelError(
             "M040",
-            f"{path}: no tensor of this file ({told}) fits the net",
+            f"{path}: no tensor of this file ({origin}) fits the net",
             f"pixelwise weights show {path}; pixelwise nets",
         )
     wrong = [r for r in transplant.mismatched if not other_classes(r, module)]
     if wrong:
-        listed = "; ".join(_told(row) for row in wrong[:5])
+        listed = "; ".join(
+            f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
+            for row in wrong[:5]
+        )
         more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise ModelError(
             "M040",
-            f"{path}: {told} does not fit the net: {listed}{more}",
+            f"{path}: {origin} does not fit the net: {listed}{more}",
             f"pixelwise weights show {path}",
         )
 
@@ -253,17 +266,19 @@ def _refuse_overwriting(path: Path, out: Path, *, force: bool) -> None:
         raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
 
 
-def _told(row: Row) -> str:
-    return f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
-
-
 def preprocess_of(foreign: Foreign, net: str) -> dict[str, Any]:
     """What the weights were trained with: the file's origin decides, then the catalogue."""
     if foreign.header is not None:
         return dict(foreign.header.preprocess)
-    known = catalog.entry(net).preprocess if net else ""
-    if foreign.kind == "caffe":
-        known = "caffe"
-    elif torchvision.recognise(foreign.tensors):
-        known = "imagenet"
-    return PUBLISHED[known].as_dict() if known in PUBLISHED else {}
+    published = PUBLISHED.get(catalog.entry(net).preprocess) if net else None
+    known = foreign.preprocess or published
+    return known.as_dict() if known else {}
+
+
+def _stated(name: str, channels: int) -> dict[str, Any]:
+    """The preprocessing called ``name``; empty for none."""
+    plain = Preprocess("rgb", 1.0, (0.0,) * channels, (1.0,) * channels)
+    known = {**PUBLISHED, "plain": plain}
+    if name and name not in known:
+        raise unknown_name("preprocessing", name, tuple(known))
+    return known[name].as_dict() if name else {}

@@ -11,11 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.weights import safe
+from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess
 from pixelwise.weights.caffe import Array, CaffeLayer, CaffeModel, read_caffemodel
 from pixelwise.weights.checkpoint import KEY, Header, load_checkpoint
-from pixelwise.weights.sniff import sniff
+from pixelwise.weights.names import common_wrappers, recognise
+from pixelwise.weights.safetensors_file import check_finite, read_table, read_tensors
+from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.torchfile import read_torch
+
+# The first filter's first channel in conv1_1 of VGG_ILSVRC_16_layers, to four places; Keras' VGG16
+# carries the same numbers. Conversions keep them, their hashes differ. No measure of scale tells
+# the two trainings apart: this channel's root mean square is 0.29, in torchvision's 0.51.
+_CAFFE_VGG16 = ((0.4295, 0.3735, -0.0614), (0.2748, 0.0387, -0.3672), (-0.0575, -0.2622, -0.3501))
+_FINE_TUNED = 0.02  # how far half precision and training at a rate of 1e-3 may move a weight
+# Scaled to take 0..255, torchvision's first filter (root mean square 0.38) is 58 times smaller:
+# 255 times ImageNet's mean deviation of 0.226. Nothing that was trained on either comes near.
+_FOR_BYTES = 0.02
+CAFFE_IN_RGB = Preprocess("rgb", CAFFE.scale, CAFFE.mean[::-1], CAFFE.std)
+"""For Caffe's weights whose first layer had red and blue exchanged."""
 
 ForeignKind = Literal["caffe", "torch", "safetensors", "pixelwise"]
 
@@ -34,6 +47,12 @@ class Foreign:
     """What was done on the way, one sentence each."""
     header: Header | None = None
     """Of a checkpoint of our own."""
+    caffe: CaffeModel | None = None
+    """As decoded."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Its tensors to ours, where a table is known."""
+    preprocess: Preprocess | None = None
+    """What the weights were trained with, where the file's origin says it."""
 
     @property
     def parameters(self) -> int:
@@ -42,24 +61,75 @@ class Foreign:
 
 
 def read_weights(path: Path | str) -> Foreign:
-    """The tensors of a ``.caffemodel``, ``.safetensors`` or torch state dict file.
+    """The tensors of a run folder, ``.caffemodel``, ``.safetensors`` or torch state dict file.
 
     Raises:
         ModelError: M001 missing, M002 damaged, M010 would run code, M011 a known format that is
             not read (named), M020 a number is not finite, M030 a newer checkpoint.
     """
-    path = Path(path)
-    match sniff(path):
-        case "caffe":
-            foreign = from_caffe(read_caffemodel(path))
-        case "safetensors":
-            foreign = _read_safetensors(path)
-        case _:
-            tensors, notes = read_torch(path)
-            foreign = Foreign("torch", tensors, notes=notes)
-    for name, tensor in foreign.tensors.items():
-        safe.check_finite(name, tensor, str(path))
+    path = weight_file(Path(path))
+    kind = sniff(path)
+    if kind == "caffe":
+        foreign = from_caffe(read_caffemodel(path))
+    elif kind == "safetensors":
+        table = read_table(path)
+        if KEY in table.metadata:
+            header, tensors = load_checkpoint(path)
+            return Foreign("pixelwise", tensors, header.net, header=header)
+        foreign = _named("safetensors", read_tensors(path, table))
+    else:
+        foreign = _named("torch", *read_torch(path, zipped=kind == "torch-zip"))
+    check_finite(foreign.tensors, path)
     return foreign
+
+
+def _named(
+    kind: ForeignKind, tensors: Mapping[str, Tensor], notes: tuple[str, ...] = ()
+) -> Foreign:
+    """Tensors without what a tool put before their names, and what these say of it."""
+    known = recognise(tensors)
+    prefix = known.prefix if known else common_wrappers(tensors)
+    if prefix:
+        also = f"; so could be {', '.join(known.also)}" if known and known.also else ""
+        notes += (f"prefix `{prefix}` taken off{also}",)
+    inside = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    tensors = {n: t for n, t in tensors.items() if not n.startswith(prefix)} | inside
+    if known is None or not known.layers:
+        return Foreign(kind, tensors, notes=notes)
+    preprocess, said = _trained_with(known.trunk, inside)
+    return Foreign(
+        kind,
+        tensors,
+        f"torchvision's {known.trunk}",
+        notes=notes + said,
+        names=known.names(inside),
+        preprocess=preprocess,
+    )
+
+
+def _trained_with(trunk: str, tensors: Mapping[str, Tensor]) -> tuple[Preprocess, tuple[str, ...]]:
+    """The preprocessing of weights under torchvision's names, and a note where it is another's.
+
+    VGG16 goes round in conversions of Caffe's weights too, with the same names and shapes (fact
+    sheet, trap 9). Other trunks have batch norm behind their first layer, or no Caffe twin.
+    """
+    first = tensors.get("features.0.weight")
+    if trunk != "vgg16" or first is None or first.shape[1:] != (3, 3, 3):
+        return IMAGENET, ()
+    caffe = torch.tensor(_CAFFE_VGG16)
+    filters = first.float()
+    if (filters[0, 0] - caffe).abs().max() < _FINE_TUNED:
+        what, preprocess = "the numbers of Caffe's VGG16, as BGR", CAFFE
+    elif (filters[0, 2] - caffe).abs().max() < _FINE_TUNED:  # red and blue exchanged
+        what, preprocess = "the numbers of Caffe's VGG16, turned to RGB", CAFFE_IN_RGB
+    elif filters.square().mean().sqrt() < _FOR_BYTES:
+        what, preprocess = "weights as small as for 0..255", CAFFE
+    else:
+        return IMAGENET, ()
+    return preprocess, (
+        f"features.0 has {what}: pictures are shown {preprocess.order.upper()}, 0..255, less "
+        "Caffe's mean (`pixelwise weights import --preprocess` states another)",
+    )
 
 
 def from_caffe(model: CaffeModel) -> Foreign:
@@ -78,12 +148,12 @@ def from_caffe(model: CaffeModel) -> Foreign:
             notes.append(f"layer {layer.name} stands twice in the file; the later one counts")
             tensors = {k: v for k, v in tensors.items() if k.rpartition(".")[0] != layer.name}
         types[layer.name] = layer.type
-        for parameter, array in _named(layer).items():
+        for parameter, array in _parameters(layer).items():
             tensors[f"{layer.name}.{parameter}"] = torch.from_numpy(np.ascontiguousarray(array))
-    return Foreign("caffe", tensors, model.name, types, tuple(notes))
+    return Foreign("caffe", tensors, model.name, types, tuple(notes), caffe=model, preprocess=CAFFE)
 
 
-def _named(layer: CaffeLayer) -> dict[str, Array]:
+def _parameters(layer: CaffeLayer) -> dict[str, Array]:
     blobs = layer.blobs
     if layer.type == "BatchNorm" and len(blobs) == 3 and blobs[2].size == 1:
         count = float(blobs[2].reshape(()))
@@ -103,12 +173,3 @@ def _natural(layer: CaffeLayer, index: int, blob: Array) -> Array:
     keep = 2 if index == 0 and layer.type in ("InnerProduct", "innerproduct") else 1
     leading = blob.shape[: 4 - keep]
     return blob.reshape(blob.shape[4 - keep :]) if set(leading) == {1} else blob
-
-
-def _read_safetensors(path: Path) -> Foreign:
-    with path.open("rb") as f:
-        table = safe.read_table(f, path)
-        if KEY not in table.metadata:
-            return Foreign("safetensors", dict(safe.read_data(f, path, table)))
-    header, tensors = load_checkpoint(path)
-    return Foreign("pixelwise", tensors, header.net, header=header)

@@ -7,10 +7,9 @@ from typing import Any
 
 from pixelwise.errors import ModelError
 from pixelwise.machine.files import sha256
-from pixelwise.weights.caffe import CaffeModel, read_caffemodel
-from pixelwise.weights.files import weight_file
-from pixelwise.weights.load import Foreign, from_caffe, read_weights
-from pixelwise.weights.sniff import sniff
+from pixelwise.weights.caffe import CaffeModel
+from pixelwise.weights.load import Foreign, read_weights
+from pixelwise.weights.sniff import sniff, weight_file
 
 
 def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
@@ -22,27 +21,25 @@ def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
         ModelError: what ``read_weights`` raises, and M002 for another checksum than expected.
     """
     path = weight_file(path)
-    kind = sniff(path)
+    sniff(path)  # what is refused is refused before gigabytes are hashed
     digest = sha256(path)
     if expect_sha256 and digest != expect_sha256.strip().lower():
         raise ModelError(
             "M002", f"{path}: SHA-256 is {digest}, expected {expect_sha256}", "fetch the file again"
         )
-    found: dict[str, Any] = {"path": str(path), "bytes": path.stat().st_size, "sha256": digest}
-    if kind == "caffe":
-        model = read_caffemodel(path)
-        foreign = from_caffe(model)
-        found |= _caffe(model)
-    else:
-        foreign = read_weights(path)
-    found |= {
+    foreign = read_weights(path)
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        **(_caffe(foreign.caffe) if foreign.caffe else {}),
         "kind": foreign.kind,
         "name": foreign.name,
         "parameters": foreign.parameters,
         "notes": list(foreign.notes),
         "tensors": _rows(foreign),
+        **({"header": foreign.header.as_dict()} if foreign.header else {}),
     }
-    return found | ({"header": foreign.header.as_dict()} if foreign.header else {})
 
 
 def _caffe(model: CaffeModel) -> dict[str, Any]:

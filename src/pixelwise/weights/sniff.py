@@ -1,4 +1,4 @@
-"""What a weight file is, by its first bytes: a suffix is a wish, the bytes are the fact."""
+"""Which file a path stands for, and what it is by its first bytes: a suffix is only a wish."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pixelwise.errors import ModelError
+from pixelwise.folders import weights
 
 Kind = Literal["caffe", "safetensors", "torch-zip", "torch-legacy"]
 
@@ -40,6 +41,24 @@ def refuse(path: Path, code: str, what: str, hint: str = "") -> ModelError:
     return ModelError(code, f"{path}: {what} {verb}", hint or _HINTS[code])
 
 
+def weight_file(path: Path) -> Path:
+    """A run folder's best (else last) weights; any other path as it is.
+
+    Raises:
+        ModelError: M001 a folder without weights.
+    """
+    if not path.is_dir():
+        return path
+    for name in ("best", "last"):
+        if (candidate := weights(path, name)).is_file():
+            return candidate
+    raise ModelError(
+        "M001",
+        f"{path} is not a run folder: it has no weights/best.safetensors or weights/last",
+        "train one with `pixelwise train DATA -o RUN`",
+    )
+
+
 def sniff(path: Path) -> Kind:
     """The kind of the file at ``path``.
 
@@ -49,7 +68,7 @@ def sniff(path: Path) -> Kind:
     """
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise ModelError("M001", f"{path}: {what}; expected a weight file", "check the path")
+        raise ModelError("M001", f"{path} {what}", "give a run folder or a weight file")
     with path.open("rb") as f:
         head = f.read(512)
     if not head:
@@ -108,10 +127,10 @@ def _unknown(path: Path, head: bytes) -> ModelError:
 def expect(path: Path, kind: Kind) -> None:
     """Refuse ``path`` unless it looks like ``kind``."""
     assert kind in get_args(Kind)
-    found = sniff(path)
-    if found != kind:
+    actual = sniff(path)
+    if actual != kind:
         raise ModelError(
             "M002",
-            f"{path}: looks like a {found} file, expected {kind}",
+            f"{path}: looks like a {actual} file, expected {kind}",
             f"pixelwise weights show {path}",
         )

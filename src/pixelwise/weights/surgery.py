@@ -19,6 +19,7 @@ from pixelwise.engine.network import Network
 from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
 from pixelwise.nets import spec
+from pixelwise.nets.net import Net
 
 Action = Literal["copied", "reshaped", "dropped", "missing", "mismatched"]
 
@@ -111,7 +112,7 @@ def plan(
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
             for one place.
     """
-    names = names if names is not None else light_names(tensors, target)
+    names = names if names is not None else light_names(tensors, target.net)
     placed = {name: names.get(name, name) for name in tensors}
     _check_streams(set(placed.values()), target)
     state = target.state_dict()
@@ -136,18 +137,16 @@ def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Net
             state[row.target].copy_(tensors[row.source].reshape(row.target_shape))
 
 
-def score_layers(target: Network) -> frozenset[str]:
+def score_layers(net: Net) -> frozenset[str]:
     """The layers that give scores: those that start at zero, and a classifier's last."""
-    zero = {
-        n for n, r in target.net.layers.items() if isinstance(r, spec.Conv) and r.init == "zero"
-    }
-    return frozenset(zero | {target.net.top})
+    zero = {n for n, r in net.layers.items() if isinstance(r, spec.Conv) and r.init == "zero"}
+    return frozenset(zero | {net.top})
 
 
 def class_layers(target: Network) -> frozenset[str]:
     """The layers that hold something for each class: scores, and upsampling that is learned."""
     ups = {n for n, r in target.net.layers.items() if isinstance(r, spec.Deconv)}
-    return score_layers(target) | ups
+    return score_layers(target.net) | ups
 
 
 def other_classes(row: Row, target: Network) -> bool:
@@ -167,24 +166,24 @@ def with_other_classes(transplant: Transplant, target: Network) -> Transplant:
         else row
         for row in transplant.rows
     )
-    told = _begun_anew(transplant.rows, target)
-    kept = (note for note in transplant.notes if note not in told)
+    before = _begun_anew(transplant.rows, target)
+    kept = (note for note in transplant.notes if note not in before)
     return Transplant(rows, (*kept, *_begun_anew(rows, target)))
 
 
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
     """What the file should hold and does not: all that is missing but for scores and upsampling."""
-    anew = score_layers(target)
+    anew = score_layers(target.net)
     computed = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale | spec.Deconv)}
     return tuple(r for r in transplant.missing if _layer(r.target) not in anew | computed)
 
 
-def light_names(tensors: Mapping[str, Tensor], target: Network) -> dict[str, str]:
+def light_names(tensors: Mapping[str, Tensor], net: Net) -> dict[str, str]:
     """The name table for weights of the light 2014 nets; empty for any others."""
     layers = {name.rpartition(".")[0] for name in tensors}
     if not layers.intersection(_LIGHT_MARKS):
         return {}
-    ups = [n for n, r in target.net.layers.items() if isinstance(r, spec.Deconv)]
+    ups = [n for n, r in net.layers.items() if isinstance(r, spec.Deconv)]
     table = LIGHT_NAMES | ({"bigscore": ups[-1]} if ups else {})
     return {
         name: f"{table[layer]}.{parameter}"
@@ -257,7 +256,7 @@ def _left_alone(name: str, target: Network) -> str:
         return f"fixed factor {record.value:g}"
     if isinstance(record, spec.Deconv):
         return "starts as the bilinear kernel"
-    if layer in score_layers(target):
+    if layer in score_layers(target.net):
         return "score layer, starts anew"
     return "keeps its initial value"
 
@@ -269,10 +268,10 @@ def _check_streams(given: set[str], target: Network) -> None:
     stored = {n for n in layers if n.startswith("scale_pool")}
     skips = {n for n in layers if n.startswith("score_pool")}
     if stored and not scales:
-        found = ", ".join(sorted(stored))
         raise ModelError(
             "M040",
-            f"these are at-once weights ({found}), and the net has no such factors",
+            f"these are at-once weights ({', '.join(sorted(stored))}), "
+            "and the net has no such factors",
             "--net fcn8s-vgg16-atonce",
         )
     if scales and skips and not stored:

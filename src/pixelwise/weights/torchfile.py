@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,14 +20,15 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import ModelError
-from pixelwise.weights.safe import DTYPES, MAX_NAME, MAX_TENSORS
-from pixelwise.weights.sniff import refuse, sniff
+from pixelwise.weights.names import recognise
+from pixelwise.weights.safetensors_file import MAX_NAME, described, problems, shown
+from pixelwise.weights.sniff import refuse
 
 MAX_RECORDS = 20_000
 MAX_OBJECTS_RECORD = 4 << 20  # bytes of the object stream; a thousand tensors take 200 kB
 MAX_READS = 4_000_000  # of a metered stream; ResNet-20 needs 10,000
-_NESTED = ("state_dict", "model_state_dict", "model", "net")
-_PREFIXES = ("module.", "_orig_mod.")  # DataParallel, torch.compile
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "model_ema", "ema")
+"""Where tools put a net's weights, the trained ones before their average."""
 _CODE_RECORDS = {
     "constants.pkl": "a TorchScript program",
     "archive_format": "a torch.export program (.pt2)",
@@ -35,26 +37,75 @@ _CODE_RECORDS = {
 }
 
 
-def read_torch(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def read_torch(path: Path, *, zipped: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors of a state dict file, and what was done to find them.
+
+    Args:
+        path: a file that torch.save wrote.
+        zipped: whether it is a zip archive, as since torch 1.6.
 
     Raises:
         ModelError: M002 damaged, M010 would need code, M011 an archive of something else.
     """
-    if sniff(path) == "torch-zip":
+    if zipped:
         scan_zip(path)
     with path.open("rb") as f:
         loaded = _load(_Metered(f), path)
-    limit = 2 * path.stat().st_size  # tied weights may be seen twice
-    found, notes = _unwrap(loaded, path)
-    tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)}
-    if len(tensors) < len(found):
-        others = [str(k)[:40] for k in found if k not in tensors]
-        notes.append(f"entries that are no tensors left out: {', '.join(others[:8])}")
+    if not isinstance(loaded, Mapping):
+        raise ModelError(
+            "M002",
+            f"{path}: holds a {type(loaded).__name__}, expected a state dict",
+            "torch.save(model.state_dict(), ...) writes one",
+        )
+    keys, state = _state_dict(loaded)
+    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor) and isinstance(k, str)}
     if not tensors:
         raise ModelError("M002", f"{path}: no tensors in it", "expected a torch state dict")
-    _check(tensors, limit, path)
+    _check(tensors, path)
+    notes = []
+    for i, key in enumerate(keys):
+        outer = _inside(loaded, keys[:i])
+        beside = [str(k)[:40] for k in outer if k != key]
+        notes.append(f"taken from `{key}`" + (f"; beside it: {beside[:8]}" if beside else ""))
+    if others := [str(k)[:40] for k in state if k not in tensors]:
+        notes.append(f"entries that are no tensors left out: {', '.join(others[:8])}")
     return {k: v.detach().contiguous() for k, v in tensors.items()}, tuple(notes)
+
+
+def _state_dict(loaded: Mapping[Any, Any]) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
+    """The keys that lead to a net's weights, and these.
+
+    Numbers that are kept beside them are tensors as well (``best_acc1``), and so is the optimizer's
+    state: the first mapping with a known trunk in it counts, else the one in the usual place.
+    """
+    states = list(_with_tensors(loaded))
+    for keys, state in states:
+        if recognise(k for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)):
+            return keys, state
+    usual = (s for s in states if s[0] and set(s[0]) <= set(_CONTAINERS))
+    return next(usual, next((s for s in states if not s[0]), ((), loaded)))
+
+
+def _with_tensors(
+    loaded: Mapping[Any, Any],
+) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
+    """Every mapping that holds tensors: outer before inner, usual containers before others."""
+    rank = {key: i for i, key in enumerate(_CONTAINERS)}
+    queue: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), loaded)]
+    seen = set[int]()
+    for keys, mapping in queue:  # grows while it is walked; a mapping may hold itself
+        if id(mapping) in seen:
+            continue
+        seen.add(id(mapping))
+        if any(isinstance(v, Tensor) for v in mapping.values()):
+            yield keys, mapping
+        inner = [k for k, v in mapping.items() if isinstance(k, str) and isinstance(v, Mapping)]
+        inner.sort(key=lambda k: rank.get(k, len(rank)))
+        queue += [((*keys, k), mapping[k]) for k in inner]
+
+
+def _inside(loaded: Mapping[Any, Any], keys: tuple[str, ...]) -> Mapping[Any, Any]:
+    return reduce(lambda mapping, key: mapping[key], keys, loaded)
 
 
 def scan_zip(path: Path) -> None:
@@ -138,48 +189,17 @@ def _load(f: _Metered, path: Path) -> object:
         raise _damaged(path, f"{type(error).__name__}: {text.splitlines()[0][:120]}") from None
 
 
-def _unwrap(loaded: object, path: Path) -> tuple[dict[str, Any], list[str]]:
-    notes: list[str] = []
-    for _ in range(3):
-        if not isinstance(loaded, Mapping) or any(isinstance(v, Tensor) for v in loaded.values()):
-            break
-        inner = next((k for k in _NESTED if isinstance(loaded.get(k), Mapping)), None)
-        if inner is None:
-            break
-        beside = [str(k)[:40] for k in loaded if k != inner]
-        notes.append(f"taken from `{inner}`" + (f"; beside it: {beside[:8]}" if beside else ""))
-        loaded = loaded[inner]
-    if not isinstance(loaded, Mapping) or not all(isinstance(k, str) for k in loaded):
-        raise ModelError(
-            "M002",
-            f"{path}: holds a {type(loaded).__name__}, expected a state dict",
-            "torch.save(model.state_dict(), ...) writes one",
-        )
-    found = dict(loaded)
-    for prefix in _PREFIXES:
-        if found and all(k.startswith(prefix) for k in found):
-            found = {k.removeprefix(prefix): v for k, v in found.items()}
-            notes.append(f"prefix `{prefix}` taken off")
-    return found, notes
-
-
-def _check(tensors: Mapping[str, Tensor], limit: int, path: Path) -> None:
-    if len(tensors) > MAX_TENSORS:
-        raise _damaged(path, f"{len(tensors):,} tensors; at most {MAX_TENSORS:,} are read")
+def _check(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for problem in problems(described(tensors)):
+        raise _damaged(path, problem)
     total = 0
     for name, t in tensors.items():
-        shown = ascii(name[:80])
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            raise _damaged(path, f"a tensor is called {shown}")
         if t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized or t.is_nested:
-            raise _damaged(path, f"{shown} is not a dense tensor")
-        if t.dtype not in DTYPES.values():
-            raise _damaged(path, f"{shown} has type {t.dtype}")
-        bytes_needed = t.numel() * t.element_size()
-        if bytes_needed > t.untyped_storage().nbytes():
-            raise _damaged(path, f"{shown} claims {bytes_needed:,} bytes that are not in the file")
-        total += bytes_needed
-    if total > limit:
+            raise _damaged(path, f"`{shown(name)}` is not a dense tensor")
+        if t.nbytes > t.untyped_storage().nbytes():  # views with strides of 0 take no room in it
+            raise _damaged(path, f"`{shown(name)}` claims {t.nbytes:,} bytes that are not there")
+        total += t.nbytes
+    if total > 2 * path.stat().st_size:  # tied weights may be seen twice
         raise _damaged(path, f"its tensors claim {total:,} bytes, more than the file can hold")
 
 

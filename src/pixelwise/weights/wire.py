@@ -152,13 +152,13 @@ class WireReader:
         self.expect(field, VARINT, BYTES)
         if field.kind == VARINT:
             return [signed(field.value)]
-        found, at = [], field.start
+        values, at = [], field.start
         while at < field.end:
             value, at = self.varint(at, field.end)
-            found.append(signed(value))
-            if len(found) > limit:
+            values.append(signed(value))
+            if len(values) > limit:
                 raise self.fail(field.at, f"more than {limit} numbers in field {field.number}")
-        return found
+        return values
 
     def array(self, fields: Sequence[Field], kind: int) -> npt.NDArray[np.floating]:
         """All floats (FIXED32) or doubles (FIXED64) of ``fields``, packed or not, in file order."""

@@ -25,7 +25,7 @@ from pixelwise.weights.checkpoint import (
     save_checkpoint,
 )
 from pixelwise.weights.load import read_weights
-from pixelwise.weights.safe import MAX_HEADER
+from pixelwise.weights.safetensors_file import MAX_HEADER
 
 HEADER = Header(
     net="fcn8s-tiny",
@@ -113,7 +113,7 @@ def test_a_failed_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.Mon
         f.write(b"half of it")
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("pixelwise.weights.safe.write", full)
+    monkeypatch.setattr("pixelwise.weights.checkpoint.write", full)
     with pytest.raises(ResourceError, match="no space"):
         save_checkpoint(saved, tensors(), HEADER)
     assert saved.read_bytes() == old
@@ -192,27 +192,33 @@ def record(shape: list[int], begin: int, end: int, dtype: str = "F32") -> dict[s
 
 
 CONTAINERS: dict[str, tuple[Any, bytes, str]] = {
-    "hole": ({"a": record([1], 4, 8)}, bytes(8), "begins at 4"),
-    "overlap": ({"a": record([1], 0, 4), "b": record([1], 2, 6)}, bytes(6), "begins at 2"),
-    "too much": ({"a": record([1], 0, 4)}, bytes(9), "the file holds 9"),
-    "too little": ({"a": record([4], 0, 16)}, bytes(4), "the file holds 4"),
-    "shape lies": ({"a": record([1 << 40, 1 << 10], 0, 4)}, bytes(4), "needs"),
-    "absurd empty": ({"a": record([0, 1 << 62], 0, 0)}, b"", "has shape"),
-    "negative": ({"a": record([-1], 0, 4)}, bytes(4), "has shape"),
-    "fraction": ({"a": record([1.0], 0, 4)}, bytes(4), "has shape"),  # type: ignore[list-item]
-    "truth": ({"a": record([True], 0, 4)}, bytes(4), "has shape"),
-    "backwards": ({"a": record([1], 4, 0)}, bytes(4), "needs"),
+    "hole": ({"a": record([1], 4, 8)}, bytes(8), "invalid offset"),
+    "overlap": ({"a": record([1], 0, 4), "b": record([1], 2, 6)}, bytes(6), "invalid offset"),
+    "too much": ({"a": record([1], 0, 4)}, bytes(9), "not fully covered"),
+    "too little": ({"a": record([4], 0, 16)}, bytes(4), "not fully covered"),
+    "shape lies": ({"a": record([1 << 40, 1 << 10], 0, 4)}, bytes(4), "invalid shape"),
+    "absurd empty": ({"a": record([0, 1 << 60], 0, 0)}, b"", "has shape"),
+    "negative": ({"a": record([-1], 0, 4)}, bytes(4), "expected usize"),
+    "fraction": ({"a": record([1.0], 0, 4)}, bytes(4), "expected usize"),  # type: ignore[list-item]
+    "truth": ({"a": record([True], 0, 4)}, bytes(4), "expected usize"),
+    "backwards": ({"a": record([1], 4, 0)}, bytes(4), "invalid offset"),
     "dtype": ({"a": record([1], 0, 1, "F8_E4M3")}, bytes(1), "has type"),
-    "dtype list": ({"a": {"dtype": [], "shape": [], "data_offsets": [0, 0]}}, b"", "has type"),
-    "33 axes": ({"a": record([1] * 33, 0, 4)}, bytes(4), "has shape"),
-    "no record": ({"a": 5}, b"", "malformed"),
+    "dtype list": ({"a": {"dtype": [], "shape": [], "data_offsets": [0, 0]}}, b"", "invalid JSON"),
+    "33 axes": ({"a": record([1] * 33, 0, 4)}, bytes(4), "33 axes"),
+    "no record": ({"a": 5}, b"", "expected struct"),
     "name": ({"a\n\x1b": record([1], 0, 4)}, bytes(4), "is called"),
     "long name": ({"a" * 600: record([1], 0, 4)}, bytes(4), "is called"),
-    "doubled": (b'{"a":{"dtype":"F32"},"a":{}}', b"", "stands twice"),
-    "deep": (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"", "no JSON"),
-    "number": (b'{"a":' + b"9" * 10_000 + b"}", b"", "no JSON"),
-    "no text": (b'{"a":"\xff"}', b"", "no JSON"),
-    "metadata": ({"__metadata__": {"a": 1}}, b"", "text to text"),
+    "doubled": (
+        json.dumps({"a": record([1], 0, 4)})
+        .replace("{", '{"a":' + json.dumps(record([1], 0, 4)) + ",", 1)
+        .encode(),
+        bytes(4),
+        "stands twice",
+    ),
+    "deep": (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"", "invalid JSON"),
+    "number": (b'{"a":' + b"9" * 10_000 + b"}", b"", "invalid JSON"),
+    "no text": (b'{"a":"\xff"}', b"", "UTF-8"),
+    "metadata": ({"__metadata__": {"a": 1}}, b"", "expected a string"),
     "200,000 tensors": ({f"t{i}": record([0], 0, 0) for i in range(20_001)}, b"", "at most 20,000"),
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from caffe_writer import layer, packed, shape, v1_layer
-from test_torchvision_names import mobilenetv2
+from test_names import mobilenetv2
 from typer.testing import CliRunner
 
 from pixelwise.cli.weights import app
@@ -17,7 +17,7 @@ from pixelwise.errors import ModelError, UsageError
 from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
 from pixelwise.weights.importing import import_weights, read_class_names
 from pixelwise.weights.load import read_weights
-from pixelwise.weights.torchvision import names_for
+from pixelwise.weights.names import recognise
 
 
 def filled(*dims: int, value: float = 0.0) -> bytes:
@@ -92,7 +92,9 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     net = build("mobilenetv2", classes=7)
     keys = list(mobilenetv2())
-    ours = names_for("mobilenetv2", keys)
+    known = recognise(keys)
+    assert known is not None
+    ours = known.names(keys)
     state = net.state_dict()
     path = tmp_path_factory.mktemp("torchvision") / "mobilenet_v2.pth"
     torch.save({k: state[ours[k]] for k in keys}, path)

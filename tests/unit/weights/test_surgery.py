@@ -268,8 +268,8 @@ def test_doubles_and_halves_are_cast_to_the_nets_type() -> None:
 
 
 def test_score_layers_are_those_that_start_at_zero_and_the_classifier() -> None:
-    assert score_layers(meta("fcn8s-vgg16")) == {"score_fr", "score_pool4", "score_pool3"}
-    assert score_layers(meta("googlenet")) == {"loss3/classifier"}
+    assert score_layers(meta("fcn8s-vgg16").net) == {"score_fr", "score_pool4", "score_pool3"}
+    assert score_layers(meta("googlenet").net) == {"loss3/classifier"}
 
 
 def test_the_plan_is_plain_data() -> None:

@@ -1,0 +1,164 @@
+"""What the tensors of known trunks are called in foreign files, and what stands before the names.
+
+The tables are torchvision's names to ours, module by module (torchvision.models.resnet,
+.mobilenetv2 and .vgg, 0.2x; stable since 2018). The arithmetic is the same: our ResNet has its
+stride on the 3x3 convolution as torchvision has, VGG16's pools round up where torchvision's round
+down (equal for multiples of 32). AlexNet is not here: torchvision's has 64 filters in conv1 and no
+groups ("one weird trick"), the paper's CaffeNet has 96 and two groups, so its weights fit no net of
+ours; GoogLeNet's differ in batch norm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+
+from pixelwise.nets import catalog, spec
+
+HEADS = ("fc", "classifier", "score")
+"""How the layers after a trunk begin; a file without them, or with others, still has the trunk."""
+_WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")  # DataParallel, torch.compile
+
+
+def _resnet(blocks: tuple[int, ...], steps: int) -> dict[str, str]:
+    table = {"conv1": "conv1", "bn1": "bn_conv1", "fc": "fc1000"}
+    for stage, count in enumerate(blocks, 1):
+        for i in range(count):
+            theirs, ours = f"layer{stage}.{i}", f"{stage + 1}{'abcdef'[i]}"
+            for step in range(1, steps + 1):
+                branch = f"{ours}_branch2{'abc'[step - 1]}"
+                table[f"{theirs}.conv{step}"] = f"res{branch}"
+                table[f"{theirs}.bn{step}"] = f"bn{branch}"
+            # Only where the shape changes; a basic block keeps it in the first stage.
+            if i == 0 and (stage > 1 or steps == 3):
+                table[f"{theirs}.downsample.0"] = f"res{ours}_branch1"
+                table[f"{theirs}.downsample.1"] = f"bn{ours}_branch1"
+    return table
+
+
+def _mobilenetv2() -> dict[str, str]:
+    table = {"features.0.0": "conv1", "features.0.1": "conv1/bn"}
+    for i in range(1, 18):
+        # A pair of convolution and norm is nested, the linear projection after it is not; the
+        # first block has no expansion.
+        nested = ["dwise"] if i == 1 else ["expand", "dwise"]
+        for j, part in enumerate(nested):
+            table[f"features.{i}.conv.{j}.0"] = f"block{i}_{part}"
+            table[f"features.{i}.conv.{j}.1"] = f"block{i}_{part}/bn"
+        table[f"features.{i}.conv.{len(nested)}"] = f"block{i}_project"
+        table[f"features.{i}.conv.{len(nested) + 1}"] = f"block{i}_project/bn"
+    return table | {
+        "features.18.0": "conv18",
+        "features.18.1": "conv18/bn",
+        "classifier.1": "fc1000",
+    }
+
+
+_VGG16 = {
+    "features.0": "conv1_1",
+    "features.2": "conv1_2",
+    "features.5": "conv2_1",
+    "features.7": "conv2_2",
+    "features.10": "conv3_1",
+    "features.12": "conv3_2",
+    "features.14": "conv3_3",
+    "features.17": "conv4_1",
+    "features.19": "conv4_2",
+    "features.21": "conv4_3",
+    "features.24": "conv5_1",
+    "features.26": "conv5_2",
+    "features.28": "conv5_3",
+    "classifier.0": "fc6",
+    "classifier.3": "fc7",
+    "classifier.6": "fc8",
+    "classifier.1": "fc6",  # so in the conversion of vgg16-00b39a1b.pth, which counts dropout first
+    "classifier.4": "fc7",
+}
+
+LAYERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "resnet18": MappingProxyType(_resnet((2, 2, 2, 2), steps=2)),
+        "resnet50": MappingProxyType(_resnet((3, 4, 6, 3), steps=3)),
+        "mobilenetv2": MappingProxyType(_mobilenetv2()),
+        "vgg16": MappingProxyType(_VGG16),
+    }
+)
+"""Trunk to (torchvision's module to our layer)."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A trunk that was found in a file by its names."""
+
+    trunk: str
+    prefix: str
+    """What stands before its names; empty for most files."""
+    also: tuple[str, ...]
+    """Other prefixes that leave the same names: averages, teachers."""
+    layers: Mapping[str, str]
+    """torchvision's modules to our layers; empty where the names are ours."""
+
+    def names(self, names: Iterable[str]) -> dict[str, str]:
+        """Tensor names without their prefix to ours; parameters are called alike in both."""
+        return {
+            name: f"{self.layers[module]}.{parameter}"
+            for name in names
+            for module, _, parameter in [name.rpartition(".")]
+            if module in self.layers
+        }
+
+
+def recognise(names: Iterable[str]) -> Known | None:
+    """The trunk whose tensors have these names, perhaps behind a prefix; None if no known one.
+
+    All layers of the trunk must be there. torchvision's must have no layer more in the same
+    places: ResNet-101 has every name of ResNet-50. What lies elsewhere is a head or another net.
+    """
+    modules = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    given = set(modules)
+    for trunk, body, layers in _bodies():
+        first = body[0]
+        before = [m.removesuffix(first) for m in modules if m == first or m.endswith(f".{first}")]
+        prefixes = sorted(before, key=bool)  # bare names win; else the file's order
+        fit = [
+            p
+            for p in prefixes
+            if all(p + m in given for m in body) and not (layers and _has_more(modules, p, layers))
+        ]
+        if fit:
+            return Known(trunk, fit[0], tuple(fit[1:]), layers)
+    return None
+
+
+def common_wrappers(names: Iterable[str]) -> str:
+    """What tools have put before every name of a net that is not known; empty for nothing."""
+    names = list(names)
+    wrapped = (match[0] for name in names if (match := _WRAPPERS.match(name)))
+    shortest = min(wrapped, key=len, default="")
+    return shortest if all(name.startswith(shortest) for name in names) else ""
+
+
+@cache
+def _bodies() -> tuple[tuple[str, tuple[str, ...], Mapping[str, str]], ...]:
+    """Trunk, the modules that it cannot be without, and its table."""
+    theirs = [(trunk, _body(table), table) for trunk, table in LAYERS.items()]
+    ours = []
+    for trunk in catalog.FAMILIES:
+        layers = catalog.spec(f"fcn32s-{trunk}").layers.items()
+        learned = [n for n, r in layers if isinstance(r, spec.Conv | spec.BatchNorm)]
+        ours.append((trunk, _body(learned), dict[str, str]()))
+    return (*theirs, *ours)
+
+
+def _body(modules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(m for m in modules if not m.startswith(HEADS))
+
+
+def _has_more(modules: Iterable[str], prefix: str, layers: Mapping[str, str]) -> bool:
+    """Whether the trunk's own places, such as ``layer3``, hold what its table does not name."""
+    places = {m.partition(".")[0] for m in _body(layers)}
+    inside = (m.removeprefix(prefix) for m in modules if m.startswith(prefix))
+    return any(m.partition(".")[0] in places and m not in layers for m in inside)
