@@ -96,7 +96,7 @@ def weights(real_data: Path) -> Path:
 def loaded(weights: Path, net: Network) -> Network:
     foreign = read_weights(weights / "bvlc_googlenet/bvlc_googlenet_noaux_v2.caffemodel")
     transplant = plan(foreign.tensors, net)
-    assert len(transplant.copied) + len(transplant.reshaped) == 116
+    assert len(transplant.of("copied")) + len(transplant.of("reshaped")) == 116
     carry_out(transplant, foreign.tensors, net)
     return net.eval()
 

@@ -161,9 +161,9 @@ def test_lenet_reads_the_ten_digits(weights: Path, name: str) -> None:
     foreign = read_weights(weights / f"{name}.caffemodel")
     net = lenet()
     transplant = plan(foreign.tensors, net)
-    assert {r.target for r in transplant.reshaped} == {"ip1.weight", "ip2.weight"}
-    assert len(transplant.copied) == 6
-    assert not transplant.dropped + transplant.missing + transplant.mismatched
+    assert {r.target for r in transplant.of("reshaped")} == {"ip1.weight", "ip2.weight"}
+    assert len(transplant.of("copied")) == 6
+    assert not transplant.of("dropped", "missing", "mismatched")
     carry_out(transplant, foreign.tensors, net)
     files = sorted((weights / "mnist_samples").glob("img_*.png"))
     digits = [int(f.name.split("_")[1]) for f in files]
@@ -180,7 +180,7 @@ def googlenet(weights: Path) -> Network:
     foreign = read_weights(weights / "bvlc_googlenet/bvlc_googlenet_noaux_v2.caffemodel")
     net = build("googlenet").eval()
     transplant = plan(foreign.tensors, net)
-    assert (len(transplant.copied), len(transplant.reshaped)) == (115, 1)
+    assert (len(transplant.of("copied")), len(transplant.of("reshaped"))) == (115, 1)
     assert len(transplant.rows) == 116
     carry_out(transplant, foreign.tensors, net)
     return net
@@ -270,7 +270,7 @@ def test_squeezenet_repeats_what_caffe_computed(weights: Path) -> None:
     net = squeezenet()
     foreign = read_weights(weights / "squeezenet_v1.0/squeezenet_v1.0_v1.caffemodel")
     transplant = plan(foreign.tensors, net)
-    assert len(transplant.copied) == len(transplant.rows) == 52
+    assert len(transplant.of("copied")) == len(transplant.rows) == 52
     carry_out(transplant, foreign.tensors, net)
     x = activation(weights / "bvlc_googlenet/caffe_activations/1_data.mat")  # the same picture
     files = list((weights / "squeezenet_v1.0/caffe_activations").glob("*.mat"))

@@ -26,7 +26,6 @@ from pixelwise.weights.surgery import (
     other_classes,
     plan,
     score_layers,
-    with_other_classes,
     without_values,
 )
 
@@ -98,7 +97,7 @@ def import_weights(
     options = _options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
         module = build(net, **options)
-    transplant = _plan(foreign, module)
+    transplant = plan(foreign.tensors, module, names=foreign.names)
     _refuse_misfits(transplant, foreign, module, path)
     _refuse_gaps(transplant, module, path)
     names, palette = _named_classes(foreign, class_names, options["classes"])
@@ -116,7 +115,7 @@ def _state(
 
     Only layers that the file leaves open are made, with the same values at every import.
     """
-    given = {r.target: tensors[r.source] for r in (*transplant.copied, *transplant.reshaped)}
+    given = {r.target: tensors[r.source] for r in transplant.of("copied", "reshaped")}
     state = {
         name: given[name].reshape(wanted.shape).to(wanted.dtype)
         for name, wanted in module.state_dict().items()
@@ -171,9 +170,8 @@ def start_from(
         ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
     """
     foreign = read_weights(path)
-    transplant = _plan(foreign, module)
-    if _named_otherwise(foreign, classes):
-        transplant = with_other_classes(transplant, module)
+    same = not _named_otherwise(foreign, classes)
+    transplant = plan(foreign.tensors, module, names=foreign.names, same_classes=same)
     _refuse_misfits(transplant, foreign, module, Path(path))
     carry_out(transplant, foreign.tensors, module)
     return foreign, transplant
@@ -184,10 +182,6 @@ def _named_otherwise(foreign: Foreign, classes: Sequence[str]) -> bool:
     theirs = foreign.header.classes if foreign.header else ()
     named = [c for c in (theirs, tuple(classes)) if c and c != default_names(len(c))]
     return len(named) == 2 and named[0] != named[1]
-
-
-def _plan(foreign: Foreign, module: Network) -> Transplant:
-    return plan(foreign.tensors, module, names=foreign.names or None)
 
 
 def _options(
@@ -226,13 +220,13 @@ def _own(foreign: Foreign, net: str) -> bool:
 
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, path: Path) -> None:
     origin = foreign.name or foreign.kind
-    if not transplant.copied and not transplant.reshaped:
+    if not transplant.of("copied", "reshaped"):
         raise ModelError(
             "M040",
             f"{path}: no tensor of this file ({origin}) fits the net",
             f"pixelwise weights show {path}; pixelwise nets",
         )
-    wrong = [r for r in transplant.mismatched if not other_classes(r, module)]
+    wrong = [r for r in transplant.of("mismatched") if not other_classes(r, module)]
     if wrong:
         listed = "; ".join(
             f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"

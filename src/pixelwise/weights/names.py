@@ -57,33 +57,22 @@ def _mobilenetv2() -> dict[str, str]:
     }
 
 
-_VGG16 = {
-    "features.0": "conv1_1",
-    "features.2": "conv1_2",
-    "features.5": "conv2_1",
-    "features.7": "conv2_2",
-    "features.10": "conv3_1",
-    "features.12": "conv3_2",
-    "features.14": "conv3_3",
-    "features.17": "conv4_1",
-    "features.19": "conv4_2",
-    "features.21": "conv4_3",
-    "features.24": "conv5_1",
-    "features.26": "conv5_2",
-    "features.28": "conv5_3",
-    "classifier.0": "fc6",
-    "classifier.3": "fc7",
-    "classifier.6": "fc8",
-    "classifier.1": "fc6",  # so in the conversion of vgg16-00b39a1b.pth, which counts dropout first
-    "classifier.4": "fc7",
-}
+def _vgg16() -> dict[str, str]:
+    # A convolution and its ReLU take two places, a pool one; dropout and ReLU stand between the fc.
+    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+    ours = [f"conv{i}_{j}" for i, n in enumerate((2, 2, 3, 3, 3), 1) for j in range(1, n + 1)]
+    table = {f"features.{at}": layer for at, layer in zip(places, ours, strict=True)}
+    table |= {"classifier.0": "fc6", "classifier.3": "fc7", "classifier.6": "fc8"}
+    # So in the conversion of Caffe's weights vgg16-00b39a1b.pth, which counts dropout first.
+    return table | {"classifier.1": "fc6", "classifier.4": "fc7"}
+
 
 LAYERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "resnet18": MappingProxyType(_resnet((2, 2, 2, 2), steps=2)),
         "resnet50": MappingProxyType(_resnet((3, 4, 6, 3), steps=3)),
         "mobilenetv2": MappingProxyType(_mobilenetv2()),
-        "vgg16": MappingProxyType(_VGG16),
+        "vgg16": MappingProxyType(_vgg16()),
     }
 )
 """Trunk to (torchvision's module to our layer)."""

@@ -8,9 +8,9 @@ What the release does silently is a row with a reason here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from pixelwise.nets import spec
 from pixelwise.nets.net import Net
 
 Action = Literal["copied", "reshaped", "dropped", "missing", "mismatched"]
+"""Copied as it is; reshaped, fully connected to convolution; dropped, in the file only; missing, in
+the net only, which keeps its own; mismatched, of one name and of shapes that cannot be one another.
+"""
 
 # The light FCN-8s of 2014 (longjon's branch) to the released names (fact sheet 10.4).
 LIGHT_NAMES = {
@@ -57,39 +60,14 @@ class Transplant:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
 
-    def of(self, action: Action) -> tuple[Row, ...]:
-        """The rows with one action."""
-        return tuple(row for row in self.rows if row.action == action)
-
-    @property
-    def copied(self) -> tuple[Row, ...]:
-        """Same name, same shape."""
-        return self.of("copied")
-
-    @property
-    def reshaped(self) -> tuple[Row, ...]:
-        """Same name and numbers, another shape: fully connected to convolution."""
-        return self.of("reshaped")
-
-    @property
-    def dropped(self) -> tuple[Row, ...]:
-        """In the file only."""
-        return self.of("dropped")
-
-    @property
-    def missing(self) -> tuple[Row, ...]:
-        """In the net only; keeps its initial value."""
-        return self.of("missing")
-
-    @property
-    def mismatched(self) -> tuple[Row, ...]:
-        """Same name, shapes that cannot be one another; keeps its initial value."""
-        return self.of("mismatched")
+    def of(self, *actions: Action) -> tuple[Row, ...]:
+        """The rows with these actions."""
+        return tuple(row for row in self.rows if row.action in actions)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "counts": {a: len(self.of(a)) for a in Action.__args__},  # type: ignore[attr-defined]
+            "counts": {action: len(self.of(action)) for action in get_args(Action)},
             "rows": [asdict(row) for row in self.rows],
             "notes": list(self.notes),
         }
@@ -100,6 +78,7 @@ def plan(
     target: Network,
     *,
     names: Mapping[str, str] | None = None,
+    same_classes: bool = True,
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
 
@@ -107,12 +86,14 @@ def plan(
         tensors: by ``<layer>.<parameter>``.
         target: the net, on any device (meta will do).
         names: the file's names to ours, for files that have other ones (torchvision).
+        same_classes: False where the file's classes are others, though they may be as many.
 
     Raises:
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
             for one place.
     """
-    names = names if names is not None else light_names(tensors, target.net)
+    light = {} if names else light_names(tensors, target.net)
+    names = names or light
     placed = {name: names.get(name, name) for name in tensors}
     _check_streams(set(placed.values()), target)
     state = target.state_dict()
@@ -121,19 +102,25 @@ def plan(
         if name in taken:
             raise ModelError("M040", f"`{taken[name]}` and `{source}` both belong to `{name}`")
         taken[name] = source
-        rows.append(_row(source, name, tensors[source], state.get(name), target))
+        row = _row(source, name, tensors[source], state.get(name), target)
+        if not same_classes and row.action == "copied" and _layer(name) in class_layers(target):
+            row = replace(row, action="mismatched", reason="other classes in the file; starts anew")
+        rows.append(row)
     for name, tensor in state.items():
         if name not in taken and not name.endswith(_BATCHES_SEEN):
             reason = _left_alone(name, target)
             rows.append(Row("missing", name, "", tuple(tensor.shape), (), reason))
-    return Transplant(tuple(rows), _notes(rows, names, tensors, target))
+    anew = ", ".join(r.target for r in rows if other_classes(r, target))
+    notes = ["names of the light 2014 nets were translated"] if light else []
+    notes += [f"other classes: {anew} start anew, the rest is kept"] if anew else []
+    return Transplant(tuple(rows), tuple(notes))
 
 
 def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Network) -> None:
     """Copy what the plan says into ``target``; dtype and device stay the net's own."""
     state = target.state_dict()
     with torch.no_grad():
-        for row in (*transplant.copied, *transplant.reshaped):
+        for row in transplant.of("copied", "reshaped"):
             state[row.target].copy_(tensors[row.source].reshape(row.target_shape))
 
 
@@ -156,31 +143,16 @@ def other_classes(row: Row, target: Network) -> bool:
     return row.action == "mismatched" and others and _layer(row.target) in class_layers(target)
 
 
-def with_other_classes(transplant: Transplant, target: Network) -> Transplant:
-    """The plan for a file whose classes are others, also where they are as many as the net's."""
-    bound = class_layers(target)
-    reason = "other classes in the file; starts anew"
-    rows = tuple(
-        replace(row, action="mismatched", reason=reason)
-        if row.action == "copied" and _layer(row.target) in bound
-        else row
-        for row in transplant.rows
-    )
-    before = _begun_anew(transplant.rows, target)
-    kept = (note for note in transplant.notes if note not in before)
-    return Transplant(rows, (*kept, *_begun_anew(rows, target)))
-
-
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
     """What the file should hold and does not: all that is missing but for scores and upsampling."""
     anew = score_layers(target.net)
     computed = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale | spec.Deconv)}
-    return tuple(r for r in transplant.missing if _layer(r.target) not in anew | computed)
+    return tuple(r for r in transplant.of("missing") if _layer(r.target) not in anew | computed)
 
 
 def light_names(tensors: Mapping[str, Tensor], net: Net) -> dict[str, str]:
     """The name table for weights of the light 2014 nets; empty for any others."""
-    layers = {name.rpartition(".")[0] for name in tensors}
+    layers = {_layer(name) for name in tensors}
     if not layers.intersection(_LIGHT_MARKS):
         return {}
     ups = [n for n, r in net.layers.items() if isinstance(r, spec.Deconv)]
@@ -250,7 +222,7 @@ def _compare_kernel(tensor: Tensor, record: spec.Deconv) -> str:
 
 
 def _left_alone(name: str, target: Network) -> str:
-    layer = name.rpartition(".")[0]
+    layer = _layer(name)
     record = target.net.layers.get(layer)
     if isinstance(record, spec.Scale):
         return f"fixed factor {record.value:g}"
@@ -263,7 +235,7 @@ def _left_alone(name: str, target: Network) -> str:
 
 def _check_streams(given: set[str], target: Network) -> None:
     """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
-    layers = {name.rpartition(".")[0] for name in given}
+    layers = {_layer(name) for name in given}
     scales = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale)}
     stored = {n for n in layers if n.startswith("scale_pool")}
     skips = {n for n in layers if n.startswith("score_pool")}
@@ -281,20 +253,6 @@ def _check_streams(given: set[str], target: Network) -> None:
             "and the net was trained at once",
             "--net fcn8s-vgg16",
         )
-
-
-def _notes(
-    rows: list[Row], names: Mapping[str, str], tensors: Mapping[str, Tensor], target: Network
-) -> tuple[str, ...]:
-    notes = []
-    if {n.rpartition(".")[0] for n in tensors}.intersection(_LIGHT_MARKS) and names:
-        notes.append("names of the light 2014 nets were translated")
-    return (*notes, *_begun_anew(rows, target))
-
-
-def _begun_anew(rows: Sequence[Row], target: Network) -> tuple[str, ...]:
-    anew = [r.target for r in rows if other_classes(r, target)]
-    return (f"other classes: {', '.join(anew)} start anew, the rest is kept",) if anew else ()
 
 
 def _layer(name: str) -> str:

@@ -117,7 +117,7 @@ def test_they_become_the_trunk_of_an_fcn(mobilenet: Path, tmp_path: Path) -> Non
         mobilenet, tmp_path / "a.safetensors", net="fcn16s-mobilenetv2", class_names=("sky", "sea")
     )
     assert done.transplant is not None
-    assert {r.source for r in done.transplant.dropped} == {
+    assert {r.source for r in done.transplant.of("dropped")} == {
         "classifier.1.weight",
         "classifier.1.bias",
     }

@@ -120,8 +120,8 @@ def test_every_key_has_one_place_in_the_classifier_and_every_place_a_key(trunk: 
     assert set(names) == set(shapes)
     assert sorted(names.values()) == sorted(net.state_dict())
     transplant = plan(states(shapes), net, names=names)
-    assert not transplant.dropped + transplant.missing + transplant.mismatched
-    assert all(len(r.source_shape) == 2 for r in transplant.reshaped)
+    assert not transplant.of("dropped", "missing", "mismatched")
+    assert all(len(r.source_shape) == 2 for r in transplant.of("reshaped"))
 
 
 @PARTS
@@ -130,10 +130,10 @@ def test_an_fcn_takes_all_but_the_classifier(trunk: str) -> None:
     with torch.device("meta"):
         net = build(f"fcn8s-{trunk}")
     transplant = plan(states(shapes), net, names=names_for(trunk, shapes))
-    assert len(transplant.dropped) == 2  # weight and bias of the classifier
-    assert all(r.reason == "score layer, starts anew" for r in transplant.missing)
-    assert len(transplant.missing) == 6
-    assert not transplant.mismatched
+    assert len(transplant.of("dropped")) == 2  # weight and bias of the classifier
+    assert all(r.reason == "score layer, starts anew" for r in transplant.of("missing"))
+    assert len(transplant.of("missing")) == 6
+    assert not transplant.of("mismatched")
 
 
 def test_strangers_are_not_recognised() -> None:

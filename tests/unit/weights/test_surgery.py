@@ -55,15 +55,15 @@ VGG16_FC: Mapping[str, tuple[int, ...]] = {
 def test_vgg16_of_2014_becomes_the_trunk_of_an_fcn() -> None:
     foreign = {k: torch.empty(s, device="meta") for k, s in VGG16_FC.items()}
     transplant = plan(foreign, meta("fcn32s-vgg16"))
-    assert [(r.target, r.target_shape) for r in transplant.reshaped] == [
+    assert [(r.target, r.target_shape) for r in transplant.of("reshaped")] == [
         ("fc6.weight", (4096, 512, 7, 7)),
         ("fc7.weight", (4096, 4096, 1, 1)),
     ]
-    assert {r.source for r in transplant.dropped} == {"fc8.weight", "fc8.bias"}
-    assert {r.reason for r in transplant.dropped} == {"no layer of this name"}
+    assert {r.source for r in transplant.of("dropped")} == {"fc8.weight", "fc8.bias"}
+    assert {r.reason for r in transplant.of("dropped")} == {"no layer of this name"}
     assert row_of(transplant, "score_fr.weight").reason == "score layer, starts anew"
-    assert len(transplant.missing) == 2 * 12 + 2  # 12 other convolutions and score_fr
-    assert not transplant.mismatched
+    assert len(transplant.of("missing")) == 2 * 12 + 2  # 12 other convolutions and score_fr
+    assert not transplant.of("mismatched")
 
 
 def test_a_fully_connected_layer_becomes_the_convolution_that_computes_the_same() -> None:
@@ -110,17 +110,17 @@ def test_scores_that_take_another_input_are_no_scores_of_other_classes() -> None
     net = Net()
     net.top = net.conv("score", net.data(3), 4)
     module = Network(net)
-    rows = plan({"score.weight": torch.ones(4, 5, 1, 1)}, module).mismatched
+    rows = plan({"score.weight": torch.ones(4, 5, 1, 1)}, module).of("mismatched")
     assert [other_classes(row, module) for row in rows] == [False]
     assert rows[0].reason == "20 numbers, expected 12"
-    rows = plan({"score.weight": torch.ones(5, 3, 1, 1)}, module).mismatched
+    rows = plan({"score.weight": torch.ones(5, 3, 1, 1)}, module).of("mismatched")
     assert [other_classes(row, module) for row in rows] == [True]
 
 
 def test_rows_of_another_matrix_are_not_channels() -> None:
     net = Net()
     net.top = net.conv("fc", net.data(3), 1, kernel=7)
-    (row,) = plan({"fc.weight": torch.ones(3, 49)}, Network(net)).mismatched
+    (row,) = plan({"fc.weight": torch.ones(3, 49)}, Network(net)).of("mismatched")
     assert row.reason == "3 classes in the file, 1 here; starts anew"
 
 
@@ -128,7 +128,7 @@ def test_equal_counts_of_other_axes_are_not_mixed_up() -> None:
     net = Net()
     net.top = net.conv("b", net.conv("a", net.data(2), 8), 4)
     for wrong in ((2, 8, 1, 1), (8, 1, 2, 1), (2, 8), (16,)):
-        (row,) = plan({"a.weight": torch.ones(wrong)}, Network(net)).mismatched
+        (row,) = plan({"a.weight": torch.ones(wrong)}, Network(net)).of("mismatched")
         assert row.target_shape == (8, 2, 1, 1)
 
 
@@ -137,8 +137,11 @@ def test_stages_hand_their_weights_on() -> None:
     torch.nn.init.normal_(coarse.get_submodule("score_fr").weight)
     state = coarse.state_dict()
     transplant = plan(state, fine)
-    assert {r.target for r in transplant.missing} == {"score_pool4.weight", "score_pool4.bias"}
-    assert len(transplant.copied) == len(state)
+    assert {r.target for r in transplant.of("missing")} == {
+        "score_pool4.weight",
+        "score_pool4.bias",
+    }
+    assert len(transplant.of("copied")) == len(state)
     carry_out(transplant, state, fine)
     after = fine.state_dict()
     assert all(torch.equal(after[k], v) for k, v in state.items())
@@ -151,13 +154,13 @@ def test_other_classes_start_the_scores_anew_and_keep_the_rest() -> None:
         torch.nn.init.normal_(old.get_submodule(name).weight)
     state = old.state_dict()
     transplant = plan(state, new)
-    assert len(transplant.mismatched) == 6
+    assert len(transplant.of("mismatched")) == 6
     row = row_of(transplant, "score_fr.weight")
     assert row.reason == "21 classes in the file, 4 here; starts anew"
     assert "the rest is kept" in transplant.notes[0]
     carry_out(transplant, state, new)
     after = new.state_dict()
-    assert all(not after[r.target].any() for r in transplant.mismatched)
+    assert all(not after[r.target].any() for r in transplant.of("mismatched"))
     assert torch.equal(after["fc7.weight"], state["fc7.weight"])
 
 
@@ -208,7 +211,7 @@ def test_at_once_and_staged_weights_are_not_mixed() -> None:
 
 def test_at_once_weights_and_classifiers_fit_the_at_once_net() -> None:
     assert "scale_pool4.weight" in {
-        r.target for r in plan(SKIPS | SCALES, meta("fcn8s-vgg16-atonce")).copied
+        r.target for r in plan(SKIPS | SCALES, meta("fcn8s-vgg16-atonce")).of("copied")
     }
     trunk = {"conv1_1.bias": torch.zeros(64)}
     row = row_of(plan(trunk, meta("fcn8s-vgg16-atonce")), "scale_pool3.weight")
@@ -226,20 +229,20 @@ def test_the_light_nets_of_2014_are_translated() -> None:
         "conv1_1.bias": torch.zeros(64),
     }
     transplant = plan(foreign, meta("fcn8s-vgg16"))
-    assert {(r.source, r.target) for r in transplant.copied} == {
+    assert {(r.source, r.target) for r in transplant.of("copied")} == {
         ("score.weight", "score_fr.weight"),
         ("score-pool4.weight", "score_pool4.weight"),
         ("score-pool3.weight", "score_pool3.weight"),
         ("conv1_1.bias", "conv1_1.bias"),
     }
-    assert all(r.reason.startswith("checked") for r in transplant.dropped)
-    assert len(transplant.dropped) == 3
+    assert all(r.reason.startswith("checked") for r in transplant.of("dropped"))
+    assert len(transplant.of("dropped")) == 3
     assert "2014" in transplant.notes[0]
 
 
 def test_a_score_of_today_is_not_taken_for_a_light_one() -> None:
     transplant = plan({"score.weight": torch.zeros(21, 4096, 1, 1)}, meta("fcn8s-vgg16"))
-    assert [r.source for r in transplant.dropped] == ["score.weight"]
+    assert [r.source for r in transplant.of("dropped")] == ["score.weight"]
 
 
 def test_two_tensors_for_one_place_are_refused() -> None:
@@ -255,7 +258,7 @@ def test_counters_of_batches_are_not_missed() -> None:
     state = {k: v for k, v in net.state_dict().items() if "num_batches" not in k}
     transplant = plan(state, net)
     assert len(state) < len(net.state_dict())
-    assert len(transplant.copied) == len(transplant.rows) == len(state)
+    assert len(transplant.of("copied")) == len(transplant.rows) == len(state)
 
 
 def test_doubles_and_halves_are_cast_to_the_nets_type() -> None:
