@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def start_from(
     transplant = plan(foreign.tensors, module, names=foreign.names, same_classes=same)
     _refuse_misfits(transplant, foreign, module, Path(path))
     carry_out(transplant, foreign.tensors, module)
-    return foreign, transplant
+    return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
 
 
 def _named_otherwise(foreign: Foreign, classes: Sequence[str]) -> bool:
