@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +37,6 @@ ImageData InfogainLoss InnerProduct LRN MultinomialLogisticLoss Pooling ReLU Sig
 SoftmaxWithLoss Split TanH WindowData Eltwise Power SigmoidCrossEntropyLoss HingeLoss MemoryData
 ArgMax Threshold DummyData Slice MVN AbsVal Silence ContrastiveLoss Exp Deconvolution"""
 V1_TYPES: Mapping[int, str] = MappingProxyType(dict(enumerate(_V1_NAMES.split())))
-_PHASES = {0: "TRAIN", 1: "TEST"}
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,12 @@ class _Numbers:
     blobs: int
     bottom: int
     top: int
-    lr: int
-    decay: int
 
 
 _FIELDS: Mapping[Layout, _Numbers] = {
-    "layer": _Numbers(name=1, type=2, blobs=7, bottom=3, top=4, lr=-1, decay=-1),
-    "layers": _Numbers(name=4, type=5, blobs=6, bottom=2, top=3, lr=7, decay=8),
-    "v0": _Numbers(name=1, type=2, blobs=50, bottom=-1, top=-1, lr=51, decay=52),
+    "layer": _Numbers(name=1, type=2, blobs=7, bottom=3, top=4),
+    "layers": _Numbers(name=4, type=5, blobs=6, bottom=2, top=3),
+    "v0": _Numbers(name=1, type=2, blobs=50, bottom=-1, top=-1),  # the V1 record around it has them
 }
 
 
@@ -69,11 +66,6 @@ class CaffeLayer:
     blobs: tuple[Array, ...] = ()
     bottoms: tuple[str, ...] = ()
     tops: tuple[str, ...] = ()
-    phase: str = ""
-    lr: tuple[float, ...] = ()
-    """Learning rate multiplier per blob, as far as stored."""
-    decay: tuple[float, ...] = ()
-    layout: Layout = "layer"
 
 
 @dataclass(frozen=True)
@@ -160,8 +152,8 @@ class _Decoder:
     def _layer(self, record: Field, layout: Layout) -> CaffeLayer:
         numbers = _FIELDS[layout]
         texts: dict[int, list[str]] = {numbers.name: [], numbers.bottom: [], numbers.top: []}
-        blobs, lr, decay = list[Array](), list[float](), list[float]()
-        kind = phase = ""
+        blobs = list[Array]()
+        kind = ""
         inner: CaffeLayer | None = None
         for part in self.wire.enter(record):
             if part.number in texts:
@@ -172,41 +164,20 @@ class _Decoder:
                 if len(blobs) == MAX_BLOBS:
                     raise self.wire.fail(part.at, f"more than {MAX_BLOBS} blobs in one layer")
                 blobs.append(self._blob(part))
-            elif part.number in (numbers.lr, numbers.decay):
-                target = lr if part.number == numbers.lr else decay
-                target.extend(self.wire.array([part], FIXED32).tolist())
-            elif layout == "layer" and part.number == 6:
-                self._param_spec(part, lr, decay)
-            elif layout == "layer" and part.number == 10:
-                phase = _PHASES.get(part.value, "")
             elif layout == "layers" and part.number == 1:
                 inner = self._layer(part, "v0")
             else:
                 self._skip("LayerParameter" if layout == "layer" else "V1LayerParameter", part)
-        if inner is not None:
-            return _with_ends(inner, texts[numbers.bottom], texts[numbers.top])
         name = texts[numbers.name][-1] if texts[numbers.name] else ""
-        bottoms, tops = tuple(texts[numbers.bottom]), tuple(texts[numbers.top])
-        return CaffeLayer(
-            name, kind, tuple(blobs), bottoms, tops, phase, tuple(lr), tuple(decay), layout
-        )
+        layer = inner or CaffeLayer(name, kind, tuple(blobs))
+        ends = tuple(texts[numbers.bottom]), tuple(texts[numbers.top])
+        return replace(layer, bottoms=ends[0], tops=ends[1])
 
     def _type(self, part: Field, layout: Layout) -> str:
         if layout != "layers":
             return self.wire.text(part)
         self.wire.expect(part, VARINT)
         return V1_TYPES.get(part.value, f"V1LayerType {part.value}")
-
-    def _param_spec(self, record: Field, lr: list[float], decay: list[float]) -> None:
-        multipliers = {3: 1.0, 4: 1.0}  # lr_mult and decay_mult; Caffe's default is 1
-        for part in self.wire.enter(record):
-            if part.number in multipliers:
-                values = self.wire.array([part], FIXED32)
-                multipliers[part.number] = float(values[-1]) if values.size else 1.0
-            else:
-                self._skip("ParamSpec", part)
-        lr.append(multipliers[3])
-        decay.append(multipliers[4])
 
     def _blob(self, record: Field) -> Array:
         legacy: dict[int, int] = {}
@@ -252,7 +223,3 @@ class _Decoder:
             what = f"a blob of shape {written} holds {values.size:,} numbers"
             raise self.wire.fail(record.at, what)
         return values.reshape(shape)
-
-
-def _with_ends(layer: CaffeLayer, bottoms: Iterable[str], tops: Iterable[str]) -> CaffeLayer:
-    return replace(layer, bottoms=tuple(bottoms), tops=tuple(tops))

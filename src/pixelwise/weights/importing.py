@@ -91,8 +91,8 @@ def import_weights(
         raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")
     foreign = read_weights(path)
     if not net:
-        shown_as = _stated(preprocess, 3) or preprocess_of(foreign, "")
-        header = Header("", classes=tuple(class_names), preprocess=shown_as)
+        inputs = preprocess_of(foreign, "", stated=preprocess)
+        header = Header("", classes=tuple(class_names), preprocess=inputs)
         return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)
     options = _options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
@@ -102,8 +102,8 @@ def import_weights(
     _refuse_gaps(transplant, module, path)
     names, palette = _named_classes(foreign, class_names, options["classes"])
     channels = module.net.channels[module.net.input]
-    shown_as = _stated(preprocess, channels) or preprocess_of(foreign, net)
-    header = Header(net, options, names, palette, shown_as)
+    inputs = preprocess_of(foreign, net, stated=preprocess, channels=channels)
+    header = Header(net, options, names, palette, inputs)
     state = _state(transplant, foreign.tensors, module)
     return Imported(save_checkpoint(out, state, header), foreign, header, transplant)
 
@@ -200,8 +200,8 @@ def _options(
             f"{len(class_names)} class names for {count} classes",
             f"--classes {len(class_names)}, if the score layer is to start anew",
         )
-    options = dict(foreign.header.options) if _own(foreign, net) and foreign.header else {}
-    return options | {"classes": count}
+    own = foreign.header
+    return {**(own.options if own and own.net == net else {}), "classes": count}
 
 
 def _named_classes(
@@ -212,10 +212,6 @@ def _named_classes(
     if header is not None and len(header.classes) == count:
         return tuple(class_names) or header.classes, header.palette
     return tuple(class_names) or default_names(count), ()
-
-
-def _own(foreign: Foreign, net: str) -> bool:
-    return foreign.header is not None and foreign.header.net == net
 
 
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, path: Path) -> None:
@@ -260,19 +256,22 @@ def _refuse_overwriting(path: Path, out: Path, *, force: bool) -> None:
         raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
 
 
-def preprocess_of(foreign: Foreign, net: str) -> dict[str, Any]:
-    """What the weights were trained with: the file's origin decides, then the catalogue."""
-    if foreign.header is not None:
+def preprocess_of(
+    foreign: Foreign, net: str, *, stated: str = "", channels: int = 3
+) -> dict[str, Any]:
+    """What the weights were trained with; empty where nobody says it.
+
+    What a person states decides, then the file's header or origin, then the catalogue.
+
+    Raises:
+        UsageError: U001 no preprocessing is called ``stated``.
+    """
+    plain = Preprocess("rgb", 1.0, (0.0,) * channels, (1.0,) * channels)
+    choices = {**PUBLISHED, "plain": plain}
+    if stated and stated not in choices:
+        raise unknown_name("preprocessing", stated, tuple(choices))
+    if not stated and foreign.header is not None:
         return dict(foreign.header.preprocess)
     published = PUBLISHED.get(catalog.entry(net).preprocess) if net else None
-    known = foreign.preprocess or published
+    known = choices.get(stated) or foreign.preprocess or published
     return known.as_dict() if known else {}
-
-
-def _stated(name: str, channels: int) -> dict[str, Any]:
-    """The preprocessing called ``name``; empty for none."""
-    plain = Preprocess("rgb", 1.0, (0.0,) * channels, (1.0,) * channels)
-    known = {**PUBLISHED, "plain": plain}
-    if name and name not in known:
-        raise unknown_name("preprocessing", name, tuple(known))
-    return known[name].as_dict() if name else {}

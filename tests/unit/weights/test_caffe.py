@@ -46,35 +46,28 @@ def refused(data: bytes) -> ModelError:
 def test_a_new_layer_is_read() -> None:
     model = parse_caffemodel(SMALL)
     (conv,) = model.layers
-    assert (model.name, conv.name, conv.type, conv.phase) == (
-        "small",
-        "conv1",
-        "Convolution",
-        "TEST",
-    )
-    assert (conv.bottoms, conv.tops, conv.layout) == (("data",), ("conv1",), "layer")
+    assert (model.name, conv.name, conv.type) == ("small", "conv1", "Convolution")
+    assert (conv.bottoms, conv.tops) == (("data",), ("conv1",))
     assert conv.blobs[0].tolist() == [[[[1, 2]]], [[[3, 4]]]]
     assert conv.blobs[1].tolist() == [5, 6]
     assert model.parameters == 6
 
 
-def test_a_v1_layer_is_read_with_its_legacy_shape_and_rates() -> None:
-    rates = packed(7, [1, 2]) + unpacked(8, [1, 0])
+def test_a_v1_layer_is_read_with_its_legacy_shape() -> None:
     data = v1_layer(
         "ip", 14, legacy(1, 1, 2, 3) + packed(5, range(6)), legacy(1, 1, 1, 2) + packed(5, [7, 8]),
-        extra=chunk(2, "in") + chunk(3, "out") + rates,
+        extra=chunk(2, "in") + chunk(3, "out"),
     )  # fmt: skip
     (ip,) = parse_caffemodel(data).layers
-    assert (ip.name, ip.type, ip.layout) == ("ip", "InnerProduct", "layers")
+    assert (ip.name, ip.type) == ("ip", "InnerProduct")
     assert [b.shape for b in ip.blobs] == [(1, 1, 2, 3), (1, 1, 1, 2)]
-    assert (ip.lr, ip.decay) == ((1, 2), (1, 0))
     assert (ip.bottoms, ip.tops) == (("in",), ("out",))
 
 
 def test_the_v0_record_inside_v1_is_read() -> None:
     inner = chunk(1, "c") + chunk(2, "conv") + chunk(50, legacy(1, 1, 1, 1) + packed(5, [9]))
     (conv,) = parse_caffemodel(chunk(2, chunk(1, inner) + chunk(2, "data") + chunk(3, "c"))).layers
-    assert (conv.name, conv.type, conv.layout) == ("c", "conv", "v0")
+    assert (conv.name, conv.type) == ("c", "conv")
     assert (conv.bottoms, conv.blobs[0].item()) == (("data",), 9)
 
 
@@ -140,11 +133,12 @@ def test_unpacked_runs_are_accounted_for() -> None:
     assert model.weight_bytes + model.structure_bytes + 200 == len(data)
 
 
-def test_rates_of_param_specs_have_caffes_defaults() -> None:
+def test_learning_rates_are_skipped_and_counted() -> None:
     spec = unpacked(3, [2]) + unpacked(4, [0])
-    data = layer("a", "X", extra=chunk(6, spec) + chunk(6, b"") + chunk(6, chunk(1, "shared")))
-    (found,) = parse_caffemodel(data).layers
-    assert (found.lr, found.decay) == ((2, 1, 1), (0, 1, 1))
+    new = parse_caffemodel(layer("a", "X", extra=chunk(6, spec) + number(10, 1)))
+    assert new.skipped == {"LayerParameter.6": 10, "LayerParameter.10": 1}
+    old = parse_caffemodel(v1_layer("a", 4, extra=packed(7, [1, 2]) + unpacked(8, [1, 0])))
+    assert old.skipped == {"V1LayerParameter.7": 8, "V1LayerParameter.8": 8}
 
 
 def test_names_that_cannot_be_shown_are_escaped() -> None:
