@@ -19,10 +19,10 @@ from pixelwise.labels import default_names
 from pixelwise.nets import catalog
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
+from pixelwise.weights.names import layer_of, light_names
 from pixelwise.weights.surgery import (
     Transplant,
     carry_out,
-    light_names,
     other_classes,
     plan,
     score_layers,
@@ -123,7 +123,7 @@ def _state(
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for name in sorted({n.rpartition(".")[0] for n in set(module.state_dict()) - set(given)}):
+        for name in sorted({layer_of(n) for n in set(module.state_dict()) - set(given)}):
             layer = module.net.layers[name]
             fresh = make(layer, module.net.given_channels(layer)).float().state_dict()
             state |= {f"{name}.{k}": v for k, v in fresh.items() if f"{name}.{k}" not in given}

@@ -14,7 +14,7 @@ from torch import Tensor
 from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess
 from pixelwise.weights.caffe import Array, CaffeLayer, CaffeModel, read_caffemodel
 from pixelwise.weights.checkpoint import KEY, Header, load_checkpoint
-from pixelwise.weights.names import common_wrappers, recognise
+from pixelwise.weights.names import common_wrappers, layer_of, recognise, renamed
 from pixelwise.weights.safetensors_file import check_finite, read_table, read_tensors
 from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.torchfile import read_torch
@@ -102,7 +102,7 @@ def _named(
         tensors,
         f"torchvision's {known.trunk}",
         notes=notes + said,
-        names=known.names(inside),
+        names=renamed(inside, known.layers),
         preprocess=preprocess,
     )
 
@@ -146,7 +146,7 @@ def from_caffe(model: CaffeModel) -> Foreign:
             continue
         if layer.name in types:
             notes.append(f"layer {layer.name} stands twice in the file; the later one counts")
-            tensors = {k: v for k, v in tensors.items() if k.rpartition(".")[0] != layer.name}
+            tensors = {k: v for k, v in tensors.items() if layer_of(k) != layer.name}
         types[layer.name] = layer.type
         for parameter, array in _parameters(layer).items():
             tensors[f"{layer.name}.{parameter}"] = torch.from_numpy(np.ascontiguousarray(array))

@@ -17,6 +17,7 @@ from functools import cache
 from types import MappingProxyType
 
 from pixelwise.nets import catalog, spec
+from pixelwise.nets.net import Net
 
 HEADS = ("fc", "classifier", "score")
 """How the layers after a trunk begin; a file without them, or with others, still has the trunk."""
@@ -77,6 +78,16 @@ LAYERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Trunk to (torchvision's module to our layer)."""
 
+# Longjon's branch of 2014 to the released names (fact sheet 10.4).
+LIGHT_NAMES = {
+    "score": "score_fr",
+    "score2": "upscore2",
+    "score-pool4": "score_pool4",
+    "score4": "upscore_pool4",
+    "score-pool3": "score_pool3",
+    "bigscore": "upscore8",
+}
+
 
 @dataclass(frozen=True)
 class Known:
@@ -90,14 +101,29 @@ class Known:
     layers: Mapping[str, str]
     """torchvision's modules to our layers; empty where the names are ours."""
 
-    def names(self, names: Iterable[str]) -> dict[str, str]:
-        """Tensor names without their prefix to ours; parameters are called alike in both."""
-        return {
-            name: f"{self.layers[module]}.{parameter}"
-            for name in names
-            for module, _, parameter in [name.rpartition(".")]
-            if module in self.layers
-        }
+
+def layer_of(name: str) -> str:
+    """The layer or module that a tensor belongs to."""
+    return name.rpartition(".")[0]
+
+
+def renamed(names: Iterable[str], layers: Mapping[str, str]) -> dict[str, str]:
+    """Tensor names to those under a table's layers; what is in no table is left out."""
+    return {
+        name: f"{layers[layer]}.{parameter}"
+        for name in names
+        for layer, _, parameter in [name.rpartition(".")]
+        if layer in layers
+    }
+
+
+def light_names(names: Iterable[str], net: Net) -> dict[str, str]:
+    """The table for weights of the light FCN-8s of 2014; empty for any others."""
+    names = list(names)
+    if not {layer_of(name) for name in names} & {"score-pool4", "score-pool3", "bigscore"}:
+        return {}
+    ups = [n for n, r in net.layers.items() if isinstance(r, spec.Deconv)]
+    return renamed(names, LIGHT_NAMES | ({"bigscore": ups[-1]} if ups else {}))
 
 
 def recognise(names: Iterable[str]) -> Known | None:
@@ -106,7 +132,7 @@ def recognise(names: Iterable[str]) -> Known | None:
     All layers of the trunk must be there. torchvision's must have no layer more in the same
     places: ResNet-101 has every name of ResNet-50. What lies elsewhere is a head or another net.
     """
-    modules = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    modules = list(dict.fromkeys(layer_of(name) for name in names))
     given = set(modules)
     for trunk, body, layers in _bodies():
         first = body[0]

@@ -9,6 +9,7 @@ from pixelwise.errors import ModelError
 from pixelwise.machine.files import sha256
 from pixelwise.weights.caffe import CaffeModel
 from pixelwise.weights.load import Foreign, read_weights
+from pixelwise.weights.names import layer_of
 from pixelwise.weights.sniff import sniff, weight_file
 
 
@@ -73,6 +74,6 @@ def _rows(foreign: Foreign) -> list[dict[str, Any]]:
             "min": None if empty else tensor.min().item(),
             "max": None if empty else tensor.max().item(),
         }
-        layer = name.rpartition(".")[0]
+        layer = layer_of(name)
         rows.append(row | ({"type": foreign.types[layer]} if layer in foreign.types else {}))
     return rows

@@ -20,22 +20,13 @@ from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
 from pixelwise.nets import spec
 from pixelwise.nets.net import Net
+from pixelwise.weights.names import layer_of, light_names
 
 Action = Literal["copied", "reshaped", "dropped", "missing", "mismatched"]
 """Copied as it is; reshaped, fully connected to convolution; dropped, in the file only; missing, in
 the net only, which keeps its own; mismatched, of one name and of shapes that cannot be one another.
 """
 
-# The light FCN-8s of 2014 (longjon's branch) to the released names (fact sheet 10.4).
-LIGHT_NAMES = {
-    "score": "score_fr",
-    "score2": "upscore2",
-    "score-pool4": "score_pool4",
-    "score4": "upscore_pool4",
-    "score-pool3": "score_pool3",
-    "bigscore": "upscore8",
-}
-_LIGHT_MARKS = ("score-pool4", "score-pool3", "bigscore")
 _BATCHES_SEEN = "num_batches_tracked"  # torch's counter; no other framework stores one
 
 
@@ -103,7 +94,7 @@ def plan(
             raise ModelError("M040", f"`{taken[name]}` and `{source}` both belong to `{name}`")
         taken[name] = source
         row = _row(source, name, tensors[source], state.get(name), target)
-        if not same_classes and row.action == "copied" and _layer(name) in class_layers(target):
+        if not same_classes and row.action == "copied" and layer_of(name) in class_layers(target):
             row = replace(row, action="mismatched", reason="other classes in the file; starts anew")
         rows.append(row)
     for name, tensor in state.items():
@@ -140,29 +131,14 @@ def other_classes(row: Row, target: Network) -> bool:
     """Whether a tensor does not fit because the file's classes are others, as many or not."""
     have, want = row.source_shape, row.target_shape
     others = have[:1] != want[:1] or have == want
-    return row.action == "mismatched" and others and _layer(row.target) in class_layers(target)
+    return row.action == "mismatched" and others and layer_of(row.target) in class_layers(target)
 
 
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
     """What the file should hold and does not: all that is missing but for scores and upsampling."""
     anew = score_layers(target.net)
     computed = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale | spec.Deconv)}
-    return tuple(r for r in transplant.of("missing") if _layer(r.target) not in anew | computed)
-
-
-def light_names(tensors: Mapping[str, Tensor], net: Net) -> dict[str, str]:
-    """The name table for weights of the light 2014 nets; empty for any others."""
-    layers = {_layer(name) for name in tensors}
-    if not layers.intersection(_LIGHT_MARKS):
-        return {}
-    ups = [n for n, r in net.layers.items() if isinstance(r, spec.Deconv)]
-    table = LIGHT_NAMES | ({"bigscore": ups[-1]} if ups else {})
-    return {
-        name: f"{table[layer]}.{parameter}"
-        for name in tensors
-        for layer, _, parameter in [name.rpartition(".")]
-        if layer in table
-    }
+    return tuple(r for r in transplant.of("missing") if layer_of(r.target) not in anew | computed)
 
 
 def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, target: Network) -> Row:
@@ -222,7 +198,7 @@ def _compare_kernel(tensor: Tensor, record: spec.Deconv) -> str:
 
 
 def _left_alone(name: str, target: Network) -> str:
-    layer = _layer(name)
+    layer = layer_of(name)
     record = target.net.layers.get(layer)
     if isinstance(record, spec.Scale):
         return f"fixed factor {record.value:g}"
@@ -235,7 +211,7 @@ def _left_alone(name: str, target: Network) -> str:
 
 def _check_streams(given: set[str], target: Network) -> None:
     """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
-    layers = {_layer(name) for name in given}
+    layers = {layer_of(name) for name in given}
     scales = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale)}
     stored = {n for n in layers if n.startswith("scale_pool")}
     skips = {n for n in layers if n.startswith("score_pool")}
@@ -253,7 +229,3 @@ def _check_streams(given: set[str], target: Network) -> None:
             "and the net was trained at once",
             "--net fcn8s-vgg16",
         )
-
-
-def _layer(name: str) -> str:
-    return name.rpartition(".")[0]

@@ -93,6 +93,21 @@ def test_saving_twice_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     assert sha256(again) == hashlib.sha256(saved.read_bytes()).hexdigest()
 
 
+def test_a_file_overwritten_in_place_does_not_change_what_was_loaded(saved: Path) -> None:
+    _, loaded = load_checkpoint(saved)
+    with saved.open("r+b") as f:
+        f.write(bytes(saved.stat().st_size))
+        f.truncate(10)
+    assert all(torch.equal(loaded[k], v) for k, v in tensors().items())
+
+
+def test_numbers_at_odd_places_are_read(tmp_path: Path) -> None:
+    table = {"a": record([3], 0, 3, "U8"), "b": record([2], 3, 11)}
+    numbers = bytes([1, 2, 3]) + torch.tensor([0.5, -2.0]).numpy().tobytes()
+    path = container(tmp_path / "odd.safetensors", json.dumps(table).encode() + b" ", numbers)
+    assert read_weights(path).tensors["b"].tolist() == [0.5, -2]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
 def test_the_mode_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
@@ -269,6 +284,19 @@ def test_a_newer_version_is_named(saved: Path) -> None:
 )
 def test_a_header_of_the_wrong_types_is_refused(saved: Path, field: str, value: Any) -> None:
     refused(rewritten(saved, {field: value}), "M002", f"for `{field}`")
+
+
+def test_the_checksum_is_over_header_table_and_numbers_as_they_stand_in_the_file(
+    saved: Path,
+) -> None:
+    """Worked out from the bytes alone, as files of the first version were sealed."""
+    data = saved.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    table = json.loads(data[8:end])
+    header = json.loads(table.pop("__metadata__")[KEY])
+    sealed, header["sha256"] = header["sha256"], ""
+    text = json.dumps([header, table], sort_keys=True, ensure_ascii=False)
+    assert hashlib.sha256(text.encode() + data[end:]).hexdigest() == sealed
 
 
 def test_a_header_that_was_edited_fails_the_checksum(saved: Path) -> None:

@@ -17,7 +17,7 @@ from pixelwise.errors import ModelError, UsageError
 from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
 from pixelwise.weights.importing import import_weights, read_class_names
 from pixelwise.weights.load import read_weights
-from pixelwise.weights.names import recognise
+from pixelwise.weights.names import recognise, renamed
 
 
 def filled(*dims: int, value: float = 0.0) -> bytes:
@@ -94,7 +94,7 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     keys = list(mobilenetv2())
     known = recognise(keys)
     assert known is not None
-    ours = known.names(keys)
+    ours = renamed(keys, known.layers)
     state = net.state_dict()
     path = tmp_path_factory.mktemp("torchvision") / "mobilenet_v2.pth"
     torch.save({k: state[ours[k]] for k in keys}, path)

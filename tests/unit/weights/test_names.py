@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pixelwise.engine.build import build
-from pixelwise.weights.names import LAYERS, recognise
+from pixelwise.weights.names import LAYERS, recognise, renamed
 from pixelwise.weights.surgery import carry_out, plan
 
 Shapes = dict[str, tuple[int, ...]]
@@ -96,7 +96,7 @@ def names_for(trunk: str, names: Iterable[str]) -> dict[str, str]:
     known = recognise(names)
     assert known is not None
     assert (known.trunk, known.prefix) == (trunk, "")
-    return known.names(names)
+    return renamed(names, known.layers)
 
 
 def states(shapes: Shapes) -> dict[str, torch.Tensor]:
