@@ -20,6 +20,7 @@ from pixelwise.nets import catalog
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.names import layer_of, light_names
+from pixelwise.weights.sniff import weight_file
 from pixelwise.weights.surgery import (
     Transplant,
     carry_out,
@@ -85,7 +86,7 @@ def import_weights(
         UsageError: unknown net or preprocessing, as many names as classes are not given, U003
             ``out`` exists.
     """
-    path, out = Path(path), Path(out)
+    path, out = weight_file(Path(path)), Path(out)
     _refuse_overwriting(path, out, force=force)
     if classes and not net:
         raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")

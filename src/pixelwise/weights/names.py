@@ -162,8 +162,8 @@ def _bodies() -> tuple[tuple[str, tuple[str, ...], Mapping[str, str]], ...]:
     theirs = [(trunk, _body(table), table) for trunk, table in LAYERS.items()]
     ours = []
     for trunk in catalog.FAMILIES:
-        layers = catalog.spec(f"fcn32s-{trunk}").layers.items()
-        learned = [n for n, r in layers if isinstance(r, spec.Conv | spec.BatchNorm)]
+        net = catalog.spec(f"fcn32s-{trunk}")
+        learned = [n for n, r in net.layers.items() if r.parameters(net.given_channels(r))]
         ours.append((trunk, _body(learned), dict[str, str]()))
     return (*theirs, *ours)
 

@@ -196,6 +196,10 @@ def test_nothing_is_overwritten_unasked(caffe: Path, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is the file to be read") as caught:
             import_weights(caffe, same, force=True)
         assert caught.value.code == "U003"
+    run = tmp_path / "run"
+    best = save_checkpoint(run / "weights/best.safetensors", {"w": torch.ones(1)}, Header(""))
+    with pytest.raises(UsageError, match="is the file to be read"):
+        import_weights(run, best, force=True)
     out.write_text("mine")
     with pytest.raises(UsageError, match="exists already") as caught:
         import_weights(caffe, out)
