@@ -98,8 +98,8 @@ def test_floats_may_be_packed_or_not_or_both() -> None:
 
 
 def test_doubles_win_over_floats() -> None:
-    found = blob_of(shape(2) + packed(5, [1, 2]) + packed(8, [3.5, 4.5], "d"))
-    assert (found.tolist(), found.dtype) == ([3.5, 4.5], np.float64)
+    blob = blob_of(shape(2) + packed(5, [1, 2]) + packed(8, [3.5, 4.5], "d"))
+    assert (blob.tolist(), blob.dtype) == ([3.5, 4.5], np.float64)
     assert blob_of(shape(2) + unpacked(8, [3.5, 4.5], "d")).tolist() == [3.5, 4.5]
 
 
@@ -142,9 +142,9 @@ def test_learning_rates_are_skipped_and_counted() -> None:
 
 
 def test_names_that_cannot_be_shown_are_escaped() -> None:
-    (found,) = parse_caffemodel(chunk(100, chunk(1, b"a\x1b[31m\xff"))).layers
-    assert found.name.isprintable()
-    assert found.name == "a\\x1b[31m\\\\xff"
+    (only,) = parse_caffemodel(chunk(100, chunk(1, b"a\x1b[31m\xff"))).layers
+    assert only.name.isprintable()
+    assert only.name == "a\\x1b[31m\\\\xff"
 
 
 # -- hostile files ----------------------------------------------------------------------------
@@ -201,10 +201,10 @@ def test_a_million_unpacked_floats_take_no_python_list() -> None:
     records[:, 1:] = np.arange(1_000_000, dtype="<f4").view(np.uint8).reshape(-1, 4)
     data = layer("a", "X", shape(1000, 1000) + records.tobytes())
     tracemalloc.start()
-    (found,) = parse_caffemodel(data).layers
+    (only,) = parse_caffemodel(data).layers
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found.blobs[0][999, 999] == 999_999
+    assert only.blobs[0][999, 999] == 999_999
     assert peak < 3 * 4_000_000
 
 

@@ -64,14 +64,14 @@ def refused(path: Path, code: str, text: str, **options: Any) -> None:
 
 
 def test_what_is_saved_is_what_is_loaded(saved: Path) -> None:
-    header, found = load_checkpoint(saved)
+    header, loaded = load_checkpoint(saved)
     assert dataclasses.replace(header, sha256="", made_by="") == HEADER
     assert len(header.sha256) == 64
     assert header.made_by.startswith("pixelwise")
-    assert found.keys() == tensors().keys()
+    assert loaded.keys() == tensors().keys()
     for name, tensor in tensors().items():
-        assert torch.equal(found[name], tensor), name
-        assert found[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name], tensor), name
+        assert loaded[name].dtype == tensor.dtype
     assert read_header(saved) == header
 
 
@@ -257,8 +257,8 @@ def rewritten(path: Path, change: dict[str, Any]) -> Path:
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     table = json.loads(data[8 : 8 + length])
-    told = json.loads(table["__metadata__"][KEY])
-    table["__metadata__"][KEY] = json.dumps({**told, **change})
+    header = json.loads(table["__metadata__"][KEY])
+    table["__metadata__"][KEY] = json.dumps({**header, **change})
     return container(path, table, data[8 + length :])
 
 
@@ -316,6 +316,6 @@ def test_a_net_takes_exactly_its_own_tensors(saved: Path) -> None:
 def test_a_module_can_be_the_target(tmp_path: Path) -> None:
     module = torch.nn.Conv2d(2, 3, 1)
     path = save_checkpoint(tmp_path / "m.safetensors", module.state_dict(), Header("x"))
-    _, found = load_checkpoint(path, net=module)
-    module.load_state_dict(found)
+    _, loaded = load_checkpoint(path, net=module)
+    module.load_state_dict(loaded)
     refused(path, "M040", "weight", net=torch.nn.Conv2d(2, 4, 1))

@@ -44,10 +44,10 @@ def caffe(tmp_path: Path) -> Path:
 
 def test_blobs_are_stored_under_the_files_own_names(caffe: Path, tmp_path: Path) -> None:
     done = import_weights(caffe, tmp_path / "out.safetensors")
-    header, found = load_checkpoint(done.out)
+    header, tensors = load_checkpoint(done.out)
     assert done.transplant is None
     assert (header.net, header.preprocess["order"]) == ("", "bgr")
-    assert {name: tuple(t.shape) for name, t in found.items()} == {
+    assert {name: tuple(t.shape) for name, t in tensors.items()} == {
         "conv1_1.weight": (64, 3, 3, 3),
         "conv1_1.bias": (64,),
         "ip.weight": (2, 3),
@@ -65,9 +65,9 @@ def test_blobs_are_stored_under_the_files_own_names(caffe: Path, tmp_path: Path)
         "three.blob3": (4,),
     }
     # Caffe stores sums and the number of summands; none at all counts as zero.
-    assert found["bn.running_mean"].tolist() == [2, 2]
-    assert found["bn.running_var"].tolist() == [1, 1]
-    assert found["bn0.running_mean"].tolist() == [0]
+    assert tensors["bn.running_mean"].tolist() == [2, 2]
+    assert tensors["bn.running_var"].tolist() == [1, 1]
+    assert tensors["bn0.running_mean"].tolist() == [0]
 
 
 def test_of_two_layers_with_one_name_the_later_counts(tmp_path: Path) -> None:
@@ -103,13 +103,13 @@ def mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_torchvisions_weights_become_a_classifier(mobilenet: Path, tmp_path: Path) -> None:
     done = import_weights(mobilenet, tmp_path / "out.safetensors", net="mobilenetv2")
-    header, found = load_checkpoint(done.out, net=build("mobilenetv2", classes=7))
+    header, tensors = load_checkpoint(done.out, net=build("mobilenetv2", classes=7))
     assert header.options == {"classes": 7}  # as many as the file has
     assert header.classes == tuple(f"class {i}" for i in range(7))
     assert header.preprocess["mean"] == [0.485, 0.456, 0.406]
     theirs = torch.load(mobilenet, weights_only=True)
-    assert torch.equal(found["block3_dwise.weight"], theirs["features.3.conv.1.0.weight"])
-    assert torch.equal(found["fc1000.weight"].flatten(), theirs["classifier.1.weight"].flatten())
+    assert torch.equal(tensors["block3_dwise.weight"], theirs["features.3.conv.1.0.weight"])
+    assert torch.equal(tensors["fc1000.weight"].flatten(), theirs["classifier.1.weight"].flatten())
 
 
 def test_they_become_the_trunk_of_an_fcn(mobilenet: Path, tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_they_become_the_trunk_of_an_fcn(mobilenet: Path, tmp_path: Path) -> Non
         "classifier.1.weight",
         "classifier.1.bias",
     }
-    header, found = load_checkpoint(done.out)
+    header, tensors = load_checkpoint(done.out)
     assert (header.classes, header.options["classes"]) == (("sky", "sea"), 2)
-    assert not found["score_fr.weight"].any()
+    assert not tensors["score_fr.weight"].any()
     again = import_weights(
         mobilenet, tmp_path / "b.safetensors", net="fcn16s-mobilenetv2", class_names=("sky", "sea")
     )
@@ -141,13 +141,13 @@ def test_an_own_checkpoint_keeps_classes_colours_and_preprocessing(tmp_path: Pat
     )
     path = save_checkpoint(tmp_path / "run.safetensors", net.state_dict(), header)
     done = import_weights(path, tmp_path / "same.safetensors", net="fcn8s-tiny")
-    told = load_checkpoint(done.out, net=net)[0]
-    assert (told.classes, told.palette, told.options) == (
+    again = load_checkpoint(done.out, net=net)[0]
+    assert (again.classes, again.palette, again.options) == (
         header.classes,
         header.palette,
         header.options,
     )
-    assert told.preprocess == header.preprocess
+    assert again.preprocess == header.preprocess
 
 
 def test_files_that_do_not_fit_are_refused_and_nothing_is_written(
@@ -235,9 +235,9 @@ def test_import_prints_one_json_document(mobilenet: Path, tmp_path: Path) -> Non
     arguments = ["import", str(mobilenet), "-o", str(out), "--net", "fcn8s-mobilenetv2"]
     ran = CliRunner().invoke(app, [*arguments, "--class-names", str(names), "--json"])
     assert ran.exit_code == 0, ran.output
-    told = json.loads(ran.stdout)
-    assert told["options"] == {"classes": 3}
-    counts = told["transplant"]["counts"]
+    printed = json.loads(ran.stdout)
+    assert printed["options"] == {"classes": 3}
+    counts = printed["transplant"]["counts"]
     assert (counts["dropped"], counts["missing"], counts["mismatched"]) == (2, 6, 0)
     assert counts["copied"] == len(load_checkpoint(out)[1]) - 6
     assert "wrote" in ran.stderr
@@ -258,13 +258,13 @@ def test_import_prints_what_was_copied_dropped_and_missing(mobilenet: Path, tmp_
 
 def test_show_accounts_for_every_byte(caffe: Path) -> None:
     ran = CliRunner().invoke(app, ["show", str(caffe), "--json"])
-    told = json.loads(ran.stdout)
-    assert sum(told["accounting"].values()) == told["bytes"] == caffe.stat().st_size
-    assert told["layers"][0]["type"] == "Convolution"
-    prelu = next(t for t in told["tensors"] if t["name"] == "prelu.weight")
+    printed = json.loads(ran.stdout)
+    assert sum(printed["accounting"].values()) == printed["bytes"] == caffe.stat().st_size
+    assert printed["layers"][0]["type"] == "Convolution"
+    prelu = next(t for t in printed["tensors"] if t["name"] == "prelu.weight")
     assert (prelu["type"], prelu["min"], prelu["shape"]) == ("PReLU", 0.25, [2])
     plain = CliRunner().invoke(app, ["show", str(caffe)])
-    assert told["sha256"] in plain.stdout
+    assert printed["sha256"] in plain.stdout
     assert "bn.running_var" in plain.stdout
 
 

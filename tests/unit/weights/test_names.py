@@ -24,7 +24,7 @@ def norm(name: str, channels: int) -> Shapes:
 
 
 def resnet(blocks: list[int], expansion: int) -> Shapes:
-    found = {"conv1.weight": (64, 3, 7, 7)} | norm("bn1", 64)
+    shapes = {"conv1.weight": (64, 3, 7, 7)} | norm("bn1", 64)
     channels = 64
     for stage, count in enumerate(blocks):
         width = 64 * 2**stage
@@ -36,16 +36,16 @@ def resnet(blocks: list[int], expansion: int) -> Shapes:
             else:
                 kernels = [(width, channels, 1, 1), (width, width, 3, 3), (out, width, 1, 1)]
             for j, kernel in enumerate(kernels, 1):
-                found |= {f"{at}.conv{j}.weight": kernel} | norm(f"{at}.bn{j}", kernel[0])
+                shapes |= {f"{at}.conv{j}.weight": kernel} | norm(f"{at}.bn{j}", kernel[0])
             if i == 0 and (stage > 0 or channels != out):
-                found |= {f"{at}.downsample.0.weight": (out, channels, 1, 1)}
-                found |= norm(f"{at}.downsample.1", out)
+                shapes |= {f"{at}.downsample.0.weight": (out, channels, 1, 1)}
+                shapes |= norm(f"{at}.downsample.1", out)
             channels = out
-    return found | {"fc.weight": (1000, channels), "fc.bias": (1000,)}
+    return shapes | {"fc.weight": (1000, channels), "fc.bias": (1000,)}
 
 
 def mobilenetv2() -> Shapes:
-    found = {"features.0.0.weight": (32, 3, 3, 3)} | norm("features.0.1", 32)
+    shapes = {"features.0.0.weight": (32, 3, 3, 3)} | norm("features.0.1", 32)
     settings = [
         (1, 16, 1),
         (6, 24, 2),
@@ -61,26 +61,26 @@ def mobilenetv2() -> Shapes:
             i += 1
             at, hidden, j = f"features.{i}.conv", channels * expansion, 0
             if expansion != 1:
-                found |= {f"{at}.0.0.weight": (hidden, channels, 1, 1)} | norm(f"{at}.0.1", hidden)
+                shapes |= {f"{at}.0.0.weight": (hidden, channels, 1, 1)} | norm(f"{at}.0.1", hidden)
                 j = 1
-            found |= {f"{at}.{j}.0.weight": (hidden, 1, 3, 3)} | norm(f"{at}.{j}.1", hidden)
-            found |= {f"{at}.{j + 1}.weight": (out, hidden, 1, 1)} | norm(f"{at}.{j + 2}", out)
+            shapes |= {f"{at}.{j}.0.weight": (hidden, 1, 3, 3)} | norm(f"{at}.{j}.1", hidden)
+            shapes |= {f"{at}.{j + 1}.weight": (out, hidden, 1, 1)} | norm(f"{at}.{j + 2}", out)
             channels = out
-    found |= {"features.18.0.weight": (1280, 320, 1, 1)} | norm("features.18.1", 1280)
-    return found | {"classifier.1.weight": (1000, 1280), "classifier.1.bias": (1000,)}
+    shapes |= {"features.18.0.weight": (1280, 320, 1, 1)} | norm("features.18.1", 1280)
+    return shapes | {"classifier.1.weight": (1000, 1280), "classifier.1.bias": (1000,)}
 
 
 def vgg16() -> Shapes:
-    found, channels, at = Shapes(), 3, 0
+    shapes, channels, at = Shapes(), 3, 0
     for out in [64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0]:
         if out == 0:  # a pool takes one place, a convolution and its ReLU two
             at += 1
             continue
-        found |= {f"features.{at}.weight": (out, channels, 3, 3), f"features.{at}.bias": (out,)}
+        shapes |= {f"features.{at}.weight": (out, channels, 3, 3), f"features.{at}.bias": (out,)}
         channels, at = out, at + 2
     for at, (out, into) in {0: (4096, 25088), 3: (4096, 4096), 6: (1000, 4096)}.items():
-        found |= {f"classifier.{at}.weight": (out, into), f"classifier.{at}.bias": (out,)}
-    return found
+        shapes |= {f"classifier.{at}.weight": (out, into), f"classifier.{at}.bias": (out,)}
+    return shapes
 
 
 MODELS = {

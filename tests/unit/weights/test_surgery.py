@@ -276,7 +276,7 @@ def test_score_layers_are_those_that_start_at_zero_and_the_classifier() -> None:
 
 
 def test_the_plan_is_plain_data() -> None:
-    told = plan(SKIPS, meta("fcn16s-vgg16")).as_dict()
-    assert told["counts"]["copied"] == 1
-    assert set(told["counts"]) == {"copied", "reshaped", "dropped", "missing", "mismatched"}
-    assert sum(told["counts"].values()) == len(told["rows"])
+    printed = plan(SKIPS, meta("fcn16s-vgg16")).as_dict()
+    assert printed["counts"]["copied"] == 1
+    assert set(printed["counts"]) == {"copied", "reshaped", "dropped", "missing", "mismatched"}
+    assert sum(printed["counts"].values()) == len(printed["rows"])
