@@ -34,8 +34,15 @@ IMAGENET = {
     "scale": 1 / 255,
     "mean": (0.485, 0.456, 0.406),
     "std": (0.229, 0.224, 0.225),
+    "values": "8-bit",
 }
-CAFFE = {"order": "bgr", "scale": 1.0, "mean": (104.00699, 116.66877, 122.67892), "std": (1.0,) * 3}
+CAFFE = {
+    "order": "bgr",
+    "scale": 1.0,
+    "mean": (104.00699, 116.66877, 122.67892),
+    "std": (1.0,) * 3,
+    "values": "8-bit",
+}
 
 
 def named(trunk: str) -> dict[str, Tensor]:
