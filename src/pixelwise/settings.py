@@ -16,7 +16,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
-from pydantic import BeforeValidator, GetPydanticSchema, Strict, TypeAdapter
+from pydantic import BeforeValidator as BeforeValidator
+from pydantic import GetPydanticSchema, Strict, StringConstraints, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from pixelwise.errors import DataError, ModelError, PixelwiseError, UsageError, unknown_name
@@ -126,8 +127,20 @@ def known_names(kind: Any, prefix: str = "") -> Iterator[str]:
             yield prefix + field.name
 
 
-def parse_json(text: bytes | str) -> Any:
-    """Plain data in JSON text, whose objects name no key twice (the last one would win).
+def decoded(content: bytes) -> str:
+    """UTF-8 text, with or without the mark that Windows puts before it.
+
+    Raises:
+        ValueError: it is none, in words that need no knowledge of Python.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text (byte {error.start})") from error
+
+
+def parse_json(content: bytes) -> Any:
+    """Plain data in JSON, whose objects name no key twice (the last one would win).
 
     Raises:
         ValueError: it is none, in words that need no knowledge of Python.
@@ -141,10 +154,7 @@ def parse_json(text: bytes | str) -> Any:
         return dict(pairs)
 
     try:
-        decoded = text if isinstance(text, str) else text.decode("utf-8-sig")
-        return json.loads(decoded, object_pairs_hook=each_once)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text (byte {error.start})") from error
+        return json.loads(decoded(content), object_pairs_hook=each_once)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise ValueError(f"not JSON ({error.msg}, {where})") from error
@@ -203,8 +213,11 @@ Whole = Annotated[int, BeforeValidator(_number)]
 Text = Annotated[str, BeforeValidator(_text)]
 in_one_word = BeforeValidator(_numbers)
 """In ``Annotated``: several numbers may also be one word, as 320x400 or 0.5,2."""
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Exact = Annotated[int, Strict()]
 """A whole number in a file that a program wrote: neither text, nor true, nor 1.0."""
+Natural = Annotated[Exact, limits(ge=0)]
+Byte = Annotated[Exact, limits(ge=0, le=255)]
 Count = Annotated[Whole, limits(ge=0, le=10**9)]
 """Of iterations and the like; the end catches numbers that were meant for another setting."""
 Share = Annotated[Number, limits(ge=0, le=1)]
@@ -228,7 +241,7 @@ EXPECTED = {
     "too_long": "at most {max_length} of them",
     "mapping": "a value for each name",
     "dict": "a value for each name",
-    "dataclass": "nested settings",
+    "dataclass": "named entries",
 }
 """Pydantic's types of errors, or how they begin, to what was expected."""
 
@@ -264,16 +277,16 @@ def _clauses(prefix: str, problem: Any) -> tuple[str, ...]:
     words = str(facts.get("expected", "")).replace("'", "").replace(" or ", ", ")
     known = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0], "another value")
     wanted = str(reason) if reason else known.format(**{**facts, "expected": words})
-    value = _shown(problem["input"])
+    value = _shown(problem["input"], bare=not kind.endswith("_type"))
     if problem["loc"][-1:] == ("[key]",):
         return (f"{prefix}{_name(problem['loc'][:-2])} has the key {value}, expected {wanted}",)
     return (f"{name or 'all of it'} is {value}, expected {wanted}",)
 
 
-def _shown(value: object) -> str:
-    """A value as it was given; text is quoted, unless it is a number that --set has as text."""
+def _shown(value: object, *, bare: bool) -> str:
+    """A value as it was given; a number that --set has as text without quotation marks."""
     text = repr(value)
-    if isinstance(value, str):
+    if bare and isinstance(value, str):
         with suppress(ValueError):
             float(value)
             text = value

@@ -112,8 +112,8 @@ def test_unknown_names_are_told_with_similar_ones() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ([1], "all of it is [1], expected nested settings"),
-        ({"oven": 3}, "oven is 3, expected nested settings"),
+        ([1], "all of it is [1], expected named entries"),
+        ({"oven": 3}, "oven is 3, expected named entries"),
         ({"parts": [1]}, "parts is [1], expected a value for each name"),
         ({"parts": {"a": None}}, "parts.a is None, expected a number"),
         ({"parts": {3: 1}}, "parts has the key 3, expected text"),
@@ -181,12 +181,12 @@ def test_a_schema_has_ranges_defaults_and_the_docstrings() -> None:
     ("text", "said"),
     [
         (b"\xff", "not UTF-8 text (byte 0)"),
-        ('{"a": 1, "a": 2}', "`a` stands there twice"),
-        ("{", "not JSON (Expecting property name enclosed in double quotes, line 1 column 2)"),
-        ("[" * 100_000, "nested too deep"),
+        (b'{"a": 1, "a": 2}', "`a` stands there twice"),
+        (b"{", "not JSON (Expecting property name enclosed in double quotes, line 1 column 2)"),
+        (b"[" * 100_000, "nested too deep"),
     ],
 )
-def test_json_that_cannot_be_meant(text: bytes | str, said: str) -> None:
+def test_json_that_cannot_be_meant(text: bytes, said: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
         parse_json(text)
     assert str(caught.value) == said

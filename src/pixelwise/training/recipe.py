@@ -25,7 +25,8 @@ HINT = "--set key=value changes a setting; docs/training.md lists them all"
 # Their ends only catch numbers that were meant for another setting.
 Length = Annotated[Number, limits(ge=0, le=10**9)]
 Several = Annotated[Whole, limits(ge=1, le=65536)]
-Crop = Annotated[tuple[Several, Several] | None, in_one_word]
+Side = Annotated[Whole, limits(ge=1)]
+Crop = Annotated[tuple[Side, Side] | None, in_one_word]
 Threads = Annotated[Whole, limits(ge=0, le=1024)]
 
 
