@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
@@ -27,16 +27,6 @@ ERRORS: Mapping[str, type[PixelwiseError]] = {"U": UsageError, "D": DataError, "
 """By the first letter of a code."""
 SHOWN, CLAUSES = 80, 12
 """Letters of a wrong value, and problems, that a reader still takes in."""
-
-
-@dataclass(frozen=True)
-class About:
-    """How messages speak of one kind of settings."""
-
-    prefix: str
-    code: str
-    noun: str
-    hint: str
 
 
 @dataclass_transform(frozen_default=True)
@@ -76,7 +66,7 @@ def settings(
                 raise _refusal(kind, given, error) from None
 
         kind.__init__ = checked_init
-        kind.__about__ = About(prefix, code, noun, hint)
+        kind.__about__ = prefix, code, noun, hint
         return cast("type[T]", kind)
 
     return made
@@ -191,7 +181,7 @@ def _number(value: object) -> object:
 
 def _text(value: object) -> object:
     """Text, a path, or a number that YAML took for one; nothing is empty text."""
-    if isinstance(value, bool) or "\0" in str(value):  # no file name holds a zero byte
+    if isinstance(value, bool | bytes) or "\0" in str(value):  # no file name holds a zero byte
         raise ValueError("text")
     if isinstance(value, os.PathLike):
         return os.fspath(value)
@@ -250,20 +240,19 @@ def _refusal(
     kind: Any, data: object, error: pydantic.ValidationError, place: object = ""
 ) -> PixelwiseError:
     """All that is wrong with plain data, as one error."""
-    about: About = kind.__about__
+    prefix, own, noun, hint = kind.__about__
     problems = error.errors(include_url=False)
     unknown = [p["loc"] for p in problems if p["type"] == "unexpected_keyword_argument"]
-    known = [about.prefix + name for name in known_names(kind)]
-    misses = [unknown_name(about.noun, about.prefix + _name(loc), known) for loc in unknown]
+    known = [prefix + name for name in known_names(kind)]
+    misses = [unknown_name(noun, prefix + _name(loc), known) for loc in unknown]
     clauses = [str(miss) for miss in misses]
-    clauses += [c for p in problems if p["loc"] not in unknown for c in _clauses(about.prefix, p)]
+    clauses += [c for p in problems if p["loc"] not in unknown for c in _clauses(prefix, p)]
     clauses += _contradictions(kind, data, {str(p["loc"][0]) for p in problems if p["loc"]})
     if len(clauses) > CLAUSES:
         clauses[CLAUSES:] = [f"and {len(clauses) - CLAUSES} more"]
-    code = "U001" if len(misses) == len(clauses) and about.code == "U002" else about.code
+    code = "U001" if len(misses) == len(clauses) and own == "U002" else own
     start = f"{place}: " if place else ""
-    hint = misses[0].hint if misses else about.hint
-    return ERRORS[code[0]](code, start + "; ".join(clauses), hint)
+    return ERRORS[code[0]](code, start + "; ".join(clauses), misses[0].hint if misses else hint)
 
 
 def _clauses(prefix: str, problem: Any) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 A folder may describe its label maps in ``classes.json``, in one of three forms::
 
-    {"classes": ["membrane", "cell"], "ignore": [255]}                names of 0, 1, ...
+    {"classes": ["membrane", "cell"], "ignore": [2]}                  names of 0, 1, 2, ...
     {"classes": {"0": "membrane", "255": "cell"}, "ignore": []}       raw value to name
     {"colours": {"128,0,0": "roof", "#000000": "ground"}, "ignore": ["255,255,255"]}
 
@@ -12,9 +12,9 @@ or just name them, one a line, in ``classes.txt``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pixelwise.data.classes import ClassMap, Colour, numbered
 from pixelwise.errors import DataError
@@ -37,6 +37,7 @@ FORMS = (
     '{"colours": {"128,0,0": "roof"}, "ignore": ["0,0,0"]}'
 )
 T = TypeVar("T")
+K = TypeVar("K", int, Colour)
 NOT_NAMES = ("__ignore__", "_ignore_")
 """Lines of labelme's class lists that stand for void."""
 
@@ -59,83 +60,71 @@ def _colour(value: object) -> object:
     raise Contradiction(f"{value!r} is no colour, expected red,green,blue or #rrggbb")
 
 
-def _keys(read_key: Callable[[object], object]) -> BeforeValidator:
-    """The keys of a mapping as what they mean; ``0`` and ``00`` are one key twice."""
+def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
+    """Names by what is named: keys as ``read_key`` understands them, or 0, 1, 2, ... of a list."""
 
-    def once(listed: object) -> object:
+    def by_key(listed: object) -> object:
+        if isinstance(listed, list):
+            names = [str(name).strip() for name in listed]
+            twice = [name for i, name in enumerate(names) if name in names[:i]]
+            refuse(*(f"class `{name}` stands there twice" for name in twice))
+            return dict(enumerate(listed))
         if not isinstance(listed, Mapping):
             return listed
         meant: dict[object, object] = {}
         for text, name in listed.items():
-            if read_key(text) in meant:
+            if read_key(text) in meant:  # 0 and 00 are one key twice
                 raise Contradiction(f"`{text}` stands there twice")
             meant[read_key(text)] = name
         return meant
 
-    return BeforeValidator(once)
+    return BeforeValidator(by_key)
 
 
 Raw = Annotated[Exact, limits(ge=0, le=65535), BeforeValidator(_digits)]
 """A value in a label map, of 16 bits at most."""
 Shade = Annotated[Colour, BeforeValidator(_colour)]
-Names = Annotated[tuple[Name, ...], limits(min_length=1)]
+Classes = Annotated[Mapping[Raw, Name], limits(min_length=1), _meant(_digits)]
+"""Raw value to name, of which several may be one; or names of 0, 1, 2, ..."""
 
 
 @settings(code="D034", others="ignore")
-class Listed:
-    """Names of 0, 1, 2, ..."""
+class ByValue:
+    """``classes.json`` for label maps that hold numbers."""
 
-    classes: Names
+    classes: Classes
     ignore: tuple[Raw, ...] = ()
-
-    def __post_init__(self) -> None:
-        refuse(*both(dict(enumerate(self.classes)), self.ignore))
-
-    def class_map(self) -> ClassMap:
-        """What each raw value stands for."""
-        return numbered(self.classes, void=(VOID, *self.ignore))
-
-
-@settings(code="D034", others="ignore")
-class Valued:
-    """Names by raw value; two values may share a class."""
-
-    classes: Annotated[Mapping[Raw, Name], limits(min_length=1), _keys(_digits)]
-    ignore: tuple[Raw, ...] = ()
-
-    def __post_init__(self) -> None:
-        refuse(*both(self.classes, self.ignore))
 
     def class_map(self) -> ClassMap:
         """What each raw value stands for; 255 is void unless it is named."""
-        names = tuple(dict.fromkeys(self.classes.values()))
-        values = {raw: names.index(name) for raw, name in self.classes.items()}
-        void = dict.fromkeys((VOID, *self.ignore), VOID)
-        return ClassMap(names, colours_for(len(names)), void | values)
+        names, ids = class_ids(self.classes, self.ignore)
+        return ClassMap(names, colours_for(len(names)), {VOID: VOID, **ids})
 
 
 @settings(code="D034", others="ignore")
-class Coloured:
-    """Names by colour; two colours may share a class, which is drawn in the first."""
+class ByColour:
+    """``classes.json`` for masks in colours; a class of several is drawn in the first."""
 
-    colours: Annotated[Mapping[Shade, Name], limits(min_length=1), _keys(_colour)]
+    colours: Annotated[Mapping[Shade, Name], limits(min_length=1), _meant(_colour)]
     ignore: tuple[Shade, ...] = ()
-
-    def __post_init__(self) -> None:
-        refuse(*both(self.colours, self.ignore))
 
     def class_map(self) -> ClassMap:
         """What each colour stands for."""
-        names = tuple(dict.fromkeys(self.colours.values()))
-        first = {name: rgb for rgb, name in reversed(list(self.colours.items()))}
-        colours = {rgb: names.index(name) for rgb, name in self.colours.items()}
-        void = dict.fromkeys(self.ignore, VOID)
-        return ClassMap(names, tuple(first[n] for n in names), colours=colours | void)
+        names, ids = class_ids(self.colours, self.ignore)
+        first = {name: colour for colour, name in reversed(list(self.colours.items()))}
+        return ClassMap(names, tuple(first[name] for name in names), colours=ids)
 
 
-def both(named: Mapping[Any, str], ignored: Sequence[Hashable]) -> Iterator[str]:
-    """What is a class and void; it cannot be both."""
-    return (f"{v} is both `{named[v]}` and ignored" for v in ignored if v in named)
+def class_ids(named: Mapping[K, str], ignored: Sequence[K]) -> tuple[tuple[str, ...], dict[K, int]]:
+    """The classes in the order of their names, and the id of each key; what is ignored is void.
+
+    Raises:
+        ValueError: a key is both.
+    """
+    refuse(*(f"{key} is both `{named[key]}` and ignored" for key in ignored if key in named))
+    names = tuple(dict.fromkeys(named.values()))
+    ids = {key: names.index(name) for key, name in named.items()}
+    return names, ids | dict.fromkeys(ignored, VOID)
 
 
 def described(root: Path) -> ClassMap | None:
@@ -172,10 +161,8 @@ def parsed(path: Path, build: Callable[[bytes], T], expected: str) -> T:
 
 def _class_map(content: bytes) -> ClassMap:
     data = parse_json(content)
-    if isinstance(data, dict) and "colours" in data:
-        return read(Coloured, data).class_map()
-    by_value = isinstance(data, dict) and isinstance(data.get("classes"), dict)
-    return read(Valued, data).class_map() if by_value else read(Listed, data).class_map()
+    in_colours = isinstance(data, dict) and "colours" in data
+    return read(ByColour, data).class_map() if in_colours else read(ByValue, data).class_map()
 
 
 def _from_lines(content: bytes) -> ClassMap:

@@ -59,7 +59,7 @@ def apply(
     sample: Sample,
     augment: Augmentation,
     rng: np.random.Generator,
-    *,
+    *,  # crop and zoom are of all samples, not random, so they are no part of ``augment``
     crop: tuple[int, int] | None = None,
     zoom: float = 1.0,
     rare_classes: Sequence[int] = (),

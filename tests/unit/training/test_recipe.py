@@ -262,6 +262,7 @@ def test_paths_of_any_length_and_variables_with_dollars(
         (lambda: Recipe(crop=48), "crop[1] is missing"),
         (lambda: Recipe(optim={"lr": -1}), "optim.lr is -1, expected more than 0"),
         (lambda: Recipe(optim="sgd"), "optim is 'sgd', expected named entries"),
+        (lambda: Recipe(net=b"x"), "net is b'x', expected text"),
         (lambda: Recipe(val_split=False), "val_split is False, expected text"),
         (lambda: Augmentation(scale=(1, "x")), "augment.scale"),
     ],

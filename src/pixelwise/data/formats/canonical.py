@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data import splits
-from pixelwise.data.class_files import Names, Raw, both, parsed
-from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.class_files import Classes, Raw, class_ids, parsed
+from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     listed_items,
@@ -29,11 +29,11 @@ from pixelwise.data.listing import (
 )
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, UsageError
-from pixelwise.labels import VOID
+from pixelwise.labels import VOID, colours_for
 from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder, write_json
 from pixelwise.pictures.images import write_labels
 from pixelwise.pictures.reading import Values
-from pixelwise.settings import Byte, parse_json, read, refuse, settings
+from pixelwise.settings import Byte, parse_json, read, settings
 
 NAME = "dataset.json"
 FORM = '{"classes": ["road", ...], "palette": [[128, 64, 128], ...], "ignore": 255}'
@@ -73,19 +73,18 @@ def described(path: Path) -> ClassMap:
 class Description:
     """What ``dataset.json`` holds."""
 
-    classes: Names
+    classes: Classes
     palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     ignore: Raw = VOID
     values: Values = "8-bit"
     """Which numbers of the pictures are taken."""
 
-    def __post_init__(self) -> None:
-        refuse(*both(dict(enumerate(self.classes)), [self.ignore]))
-
 
 def _described(content: bytes) -> tuple[ClassMap, Values]:
     held = read(Description, parse_json(content))
-    return numbered(held.classes, held.palette, void=(VOID, held.ignore)), held.values
+    names, ids = class_ids(held.classes, [held.ignore])
+    class_map = ClassMap(names, colours_for(len(names), held.palette), {VOID: VOID, **ids})
+    return class_map, held.values
 
 
 def write_description(
