@@ -75,6 +75,7 @@ def test_colours_in_three_forms(tmp_path: Path, text: str) -> None:
         ({"classes": ["a"], "ignore": [True]}, "ignore[0] is True, expected a whole number"),
         ({"classes": ["a"], "ignore": 255}, "ignore is 255, expected a list"),
         ({"classes": ["a", "b"], "ignore": [1]}, "1 is both `b` and ignored"),
+        ({"classes": ["a", "b"], "ignore": [1, 0]}, "1 is both `b` and ignored; 0 is both `a` and"),
         ('{"classes": {"0": "a", "0": "b"}}', "`0` stands there twice"),
         ({"classes": {str(i): f"c{i}" for i in range(300)}}, "300 classes, expected 1 to 255"),
         ({"colours": {f"0,{i // 200},{i % 200}": f"c{i}" for i in range(256)}}, "256 classes"),
