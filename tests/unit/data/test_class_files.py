@@ -52,6 +52,14 @@ def test_colours_in_three_forms(tmp_path: Path, text: str) -> None:
     assert found.palette == ((128, 0, 0), (0, 0, 0))
 
 
+def test_a_class_of_several_colours_is_drawn_in_the_first(tmp_path: Path) -> None:
+    told = {"colours": {"1,1,1": "car", "2,2,2": "sky", "3,3,3": "car"}, "ignore": ["#040404"]}
+    found = described(written(tmp_path, told))
+    assert found is not None
+    assert found.palette == ((1, 1, 1), (2, 2, 2))
+    assert found.colours == {(1, 1, 1): 0, (2, 2, 2): 1, (3, 3, 3): 0, (4, 4, 4): VOID}
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [

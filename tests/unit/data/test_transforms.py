@@ -192,19 +192,41 @@ def test_preprocessing_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "said"),
     [
-        {},
-        {"order": "xyz", "scale": 1, "mean": [], "std": []},
-        {"order": "rgb", "scale": 1, "mean": [1], "std": [0]},
-        {"order": "rgb", "scale": 0, "mean": [1], "std": [1]},
-        {"order": [0, 0], "scale": 1, "mean": [1, 1], "std": [1, 1]},
-        {"order": "rgb", "scale": 1, "mean": [1], "std": [1], "values": "16-bit"},
+        ({}, "preprocess.order is missing; preprocess.scale is missing"),
+        (
+            {"order": "xyz", "scale": 1, "mean": [], "std": []},
+            "preprocess.order is 'xyz', expected one of rgb, bgr; "
+            "preprocess.order is 'xyz', expected a list",
+        ),
+        (
+            {"order": "rgb", "scale": 1, "mean": [1], "std": [0]},
+            "preprocess.std[0] is 0, expected more than 0",
+        ),
+        (
+            {"order": "rgb", "scale": 0, "mean": [1, 2], "std": [1]},
+            "preprocess.mean is for 2 bands, preprocess.std for 1; preprocess.scale is 0",
+        ),
+        (
+            {"order": [0, 0], "scale": 1, "mean": [1, 1], "std": [1, 1]},
+            "preprocess.order is (0, 0), expected each of 2 bands once",
+        ),
+        (
+            {"order": "rgb", "scale": float("inf"), "mean": [1], "std": [1]},
+            "preprocess.scale is inf, expected a finite number",
+        ),
+        (
+            {"order": "rgb", "scale": 1, "mean": [1], "std": [1], "values": "16-bit"},
+            "preprocess.values is '16-bit', expected one of 8-bit, stored",
+        ),
     ],
 )
-def test_senseless_preprocessing_in_a_file_is_refused(broken) -> None:
-    with pytest.raises(ModelError):
+def test_senseless_preprocessing_in_a_file_is_refused(broken, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
         Preprocess.from_dict(broken)
+    assert caught.value.code == "M002"
+    assert str(caught.value).startswith(said)
 
 
 WIDE = Sample("w", np.repeat(LABELS[..., None].astype(np.uint16) * 1000, 5, 2), LABELS)
@@ -220,6 +242,7 @@ def test_geometry_moves_all_bands_of_any_dtype(kind: type) -> None:
             sample,
             only(mirror=True, jitter=2),
             np.random.default_rng(seed),
+            crop=(7, 4),
             fill=fill,
         )
         assert found.image.dtype == kind

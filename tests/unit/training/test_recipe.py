@@ -8,6 +8,8 @@ import torch
 import yaml
 
 from pixelwise.errors import UsageError
+from pixelwise.nets.catalog import WIDEST
+from pixelwise.predict.view import View
 from pixelwise.settings import as_dict, read
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
 from pixelwise.training.recipe_text import read_recipe, with_settings, write_recipe
@@ -113,9 +115,66 @@ def test_settings_out_of_range_are_named(setting: str, told: str) -> None:
     assert caught.value.code == "U002"
 
 
+@pytest.mark.parametrize(
+    ("name", "accepted", "refused"),
+    [
+        ("iterations", (0, 10**9), (-1, 10**9 + 1)),
+        ("epochs", (0, 10**9), (-0.1, 10**9 + 1)),
+        ("minutes", (0, 10**9), (-0.1, 10**9 + 1)),
+        ("seed", (0, 2**32 - 1), (-1, 2**32)),
+        ("batch", (1, 65536), (0, 65537)),
+        ("accumulate", (1, 65536), (0, 65537)),
+        ("crop", ("1x1",), ("0x1", "1x0")),
+        ("zoom", (0.01, 8), (0, 8.01)),
+        ("zooms", (0.01, 8, ",".join(["1"] * 16)), (0, 8.01, ",".join(["1"] * 17))),
+        ("ema", (0, 0.999), (-0.1, 1)),
+        ("width", (0.01, WIDEST), (0, WIDEST + 0.01)),
+        ("devices", (1, 1024), (0, 1025)),
+        ("threads", (0, 1024), (-1, 1025)),
+        ("workers", (0, 1024), (-1, 1025)),
+        ("cache", (0, 2**20), (-0.1, 2**20 + 1)),
+        ("validate_every", (0, 10**9), (-1, 10**9 + 1)),
+        ("save_every", (0, 10**9), (-1, 10**9 + 1)),
+        ("patience", (0, 10**9), (-1, 10**9 + 1)),
+        ("augment.jitter", (0, 65536), (-1, 65537)),
+        ("augment.scale", ("0.01,16", "2,2"), ("0,1", "1,16.01", "2,1")),
+        ("augment.brightness", (0, 1), (-0.1, 1.01)),
+        ("augment.contrast", (0, 1), (-0.1, 1.01)),
+        ("augment.saturation", (0, 1), (-0.1, 1.01)),
+        ("augment.hue", (0, 0.5), (-0.1, 0.51)),
+        ("augment.rare", (0, 1), (-0.1, 1.01)),
+        ("augment.paste", (0, 1), (-0.1, 1.01)),
+        ("loss.jaccard", (0, 1e9), (-0.1,)),
+        ("optim.lr", (1e-14, 1e9), (0,)),
+        ("optim.momentum", (0, 0.999), (-0.1, 1)),
+        ("optim.weight_decay", (0, 1e9), (-0.1,)),
+        ("optim.bias_rate", (0, 1e9), (-0.1,)),
+        ("optim.rates.score", (0, 1e9), (-0.1,)),
+        ("optim.clip", (0, 1e9), (-0.1,)),
+        ("schedule.power", (0, 1e9), (-0.1,)),
+        ("schedule.factor", (0, 1), (-0.1, 1.01)),
+        ("schedule.steps", ("0.01,0.99", "0.5,0.5"), ("0,0.5", "0.5,1", "0.6,0.5")),
+        ("schedule.warmup", (0, 10**9), (-1, 10**9 + 1)),
+    ],
+)
+def test_each_range_has_its_ends(name: str, accepted: tuple, refused: tuple) -> None:
+    start = Recipe(crop=(64, 64))
+    for value in accepted:
+        with_settings(start, [f"{name}={value}"])
+    for value in refused:
+        with pytest.raises(UsageError, match=rf"{name}.* is .*, expected"):
+            with_settings(start, [f"{name}={value}"])
+
+
 def test_the_largest_seed_can_be_drawn_from() -> None:
     with seeded(2**32 - 1, 10**9, 1023, torch.device("cpu")):
         torch.rand(1)
+
+
+def test_the_view_is_composed_of_zoom_zooms_and_mirror() -> None:
+    assert Recipe().view == View((1.0,))
+    assert Recipe(zoom=1.5).view == View((1.5,))
+    assert Recipe(zoom=1.5, zooms=(1, 2), mirror=True).view == View((1.0, 2.0), mirror=True)
 
 
 def test_scaled_batches_need_a_crop() -> None:
