@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -238,6 +239,9 @@ EXPECTED = {
 }
 """Pydantic's types of errors, or how they begin, to what was expected."""
 
+BRANCH = re.compile(r"[a-z-]+\[.+\]")
+"""Pydantic's name for one of several types that a field may have; no entry is called so."""
+
 
 def _refusal(
     kind: Any, data: object, error: pydantic.ValidationError, place: object = ""
@@ -302,5 +306,6 @@ def _contradictions(kind: Any, data: object, failed: set[str]) -> list[str]:
 
 def _name(loc: tuple[int | str, ...]) -> str:
     """``("optim", "rates", "a")`` as ``optim.rates.a``, ``("crop", 0)`` as ``crop[0]``."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
+    named = [part for part in loc if not (isinstance(part, str) and BRANCH.fullmatch(part))]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in named]
     return "".join(parts).removeprefix(".")

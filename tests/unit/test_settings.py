@@ -60,6 +60,7 @@ class Cake:
 class Label:
     net: str
     step: Annotated[Exact, limits(ge=0)]
+    order: Literal["up", "down"] | tuple[Exact, ...] = "up"
 
 
 def refused(kind: type, data: object, error: type[PixelwiseError] = UsageError) -> str:
@@ -157,6 +158,15 @@ def test_a_kind_has_its_own_code_and_may_pass_over_unknown_names() -> None:
     with pytest.raises(ModelError, match=r"^label\.step is missing") as caught:
         read(Label, {"net": "a"})
     assert (caught.value.code, caught.value.hint) == ("M002", "take another copy")
+
+
+def test_each_of_several_types_is_told() -> None:
+    told = refused(Label, {"net": "a", "step": 1, "order": [0, "b"]}, ModelError)
+    assert told == (
+        "label.order is [0, 'b'], expected one of up, down; "
+        "label.order[1] is 'b', expected a whole number"
+    )
+    assert read(Label, {"net": "a", "step": 1, "order": [1, 0]}).order == (1, 0)
 
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", -1, None])
