@@ -133,7 +133,7 @@ def decoded(content: bytes) -> str:
         raise ValueError(f"not UTF-8 text (byte {error.start})") from error
 
 
-def parse_json(content: bytes) -> Any:
+def parse_json(content: bytes | str) -> Any:
     """Plain data in JSON, whose objects name no key twice (the last one would win).
 
     Raises:
@@ -148,7 +148,8 @@ def parse_json(content: bytes) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(decoded(content), object_pairs_hook=each_once)
+        text = content if isinstance(content, str) else decoded(content)
+        return json.loads(text, object_pairs_hook=each_once)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
         raise ValueError(f"not JSON ({error.msg}, {where})") from error

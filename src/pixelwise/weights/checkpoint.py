@@ -171,7 +171,7 @@ def _header(table: Table, path: Path) -> Header:
             f"pixelwise weights import {path} -o OUT.safetensors --net NAME",
         )
     try:
-        data = parse_json(table.metadata[KEY].encode("utf-8", "surrogatepass"))
+        data = parse_json(table.metadata[KEY])
     except ValueError as error:
         raise ModelError("M002", f"{path}: the header is {error}", DAMAGED) from error
     version = data.get("version") if isinstance(data, dict) else None
