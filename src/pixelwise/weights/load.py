@@ -127,7 +127,7 @@ def _trained_with(trunk: str, tensors: Mapping[str, Tensor]) -> tuple[Preprocess
     else:
         return IMAGENET, ()
     return preprocess, (
-        f"features.0 has {what}: pictures are shown {preprocess.order.upper()}, 0..255, less "
+        f"features.0 has {what}: pictures are shown {str(preprocess.order).upper()}, 0..255, less "
         "Caffe's mean (`pixelwise weights import --preprocess` states another)",
     )
 
