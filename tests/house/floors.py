@@ -8,7 +8,7 @@ from __future__ import annotations
 
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "labels"}),
-    frozenset({"geometry", "machine"}),
+    frozenset({"geometry", "machine", "settings"}),
     frozenset({"folders", "nets", "pictures"}),
     frozenset({"engine", "data", "losses", "metrics"}),
     frozenset({"weights", "evaluation"}),
@@ -30,6 +30,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "yaml": ("training/recipe_text.py", "pages/run.py"),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
+    "pydantic": ("settings.py",),
     "numpy": ("",),
     "safetensors": ("weights/safetensors_file.py",),
     "torch": (

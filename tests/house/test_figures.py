@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,10 +10,11 @@ from typing import Any
 
 import pytest
 from tests.house.markdown import Table, table, tables
-from tests.house.source import PACKAGE, ROOT, commands
+from tests.house.source import ROOT, commands
 
 from pixelwise.metrics.protocols import PROTOCOLS
 from pixelwise.nets.catalog import NETS, spec
+from pixelwise.settings import schema
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import read_recipe
 
@@ -131,15 +131,20 @@ def test_recipes_that_are_kept_can_be_read(path: Path, monkeypatch: pytest.Monke
     assert f"recipes/{path.name}" in "".join(p.read_text("utf-8") for p in DOCS.glob("*.md"))
 
 
-def test_every_setting_has_a_sentence_in_the_source() -> None:
-    tree = ast.parse((PACKAGE / "training" / "recipe.py").read_text("utf-8"))
-    bare = []
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            for field, after in zip(node.body, [*node.body[1:], ast.Pass()], strict=True):
-                if isinstance(field, ast.AnnAssign) and not isinstance(after, ast.Expr):
-                    bare.append(f"{node.name}.{ast.unparse(field.target)}")
-    assert not bare
+def described(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every setting with the sentence under its field, as the documents write it."""
+    properties = schema(kind)["properties"]
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(field.default):
+            yield from described(type(field.default), f"{prefix}{field.name}.")
+        else:
+            sentence = properties[field.name]["description"]
+            yield prefix + field.name, " ".join(sentence.replace("``", "`").split())
+
+
+def test_every_setting_is_documented_with_the_sentence_of_the_source() -> None:
+    rows = [r for t in tables(DOCS / "training.md") if t.header[0] == "setting" for r in t.rows]
+    assert {name.strip("`"): meaning for name, _, meaning in rows} == dict(described(Recipe))
 
 
 # -- evaluation -----------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """What a folder's own files say about its classes, taken at their word or refused.
 
-A folder may describe its label maps in ``classes.json``::
+A folder may describe its label maps in ``classes.json``, in one of three forms::
 
+    {"classes": ["membrane", "cell"], "ignore": [2]}                  names of 0, 1, 2, ...
     {"classes": {"0": "membrane", "255": "cell"}, "ignore": []}       raw value to name
     {"colours": {"128,0,0": "roof", "#000000": "ground"}, "ignore": ["255,255,255"]}
 
@@ -10,27 +11,120 @@ or just name them, one a line, in ``classes.txt``.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pixelwise.data.classes import ClassMap, Colour, numbered
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID, colours_for
+from pixelwise.settings import (
+    BeforeValidator,
+    Contradiction,
+    Exact,
+    Name,
+    decoded,
+    limits,
+    parse_json,
+    read,
+    refuse,
+    settings,
+)
 
-LARGEST = 65535
-"""Of 16-bit label maps."""
 FORMS = (
     '{"classes": {"0": "road", "7": "sky"}, "ignore": [255]} or {"classes": ["road", "sky"]} or '
     '{"colours": {"128,0,0": "roof"}, "ignore": ["0,0,0"]}'
 )
+T = TypeVar("T")
+K = TypeVar("K", int, Colour)
 NOT_NAMES = ("__ignore__", "_ignore_")
 """Lines of labelme's class lists that stand for void."""
 
-T = TypeVar("T")
-K = TypeVar("K", int, Colour)
+
+def _digits(value: object) -> object:
+    """JSON has only text for keys."""
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if re.fullmatch("[0-9]{1,5}", text) else value
+
+
+def _colour(value: object) -> object:
+    """``128,0,0``, ``(128, 0, 0)`` or ``#800000``."""
+    bare = str(value).strip().strip("()")
+    if re.fullmatch("#[0-9a-fA-F]{6}", bare):
+        return tuple(bytes.fromhex(bare[1:]))
+    parts = [part.strip() for part in bare.split(",")]
+    known = [int(p) for p in parts if re.fullmatch("[0-9]{1,3}", p) and int(p) <= 255]
+    if len(known) == len(parts) == 3:
+        return tuple(known)
+    raise Contradiction(f"{value!r} is no colour, expected red,green,blue or #rrggbb")
+
+
+def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
+    """Names by what is named: keys as ``read_key`` understands them, or 0, 1, 2, ... of a list."""
+
+    def by_key(listed: object) -> object:
+        if isinstance(listed, list):
+            names = [str(name).strip() for name in listed]
+            twice = [name for i, name in enumerate(names) if name in names[:i]]
+            refuse(*(f"class `{name}` stands there twice" for name in twice))
+            return dict(enumerate(listed))
+        if not isinstance(listed, Mapping):
+            return listed
+        meant: dict[object, object] = {}
+        for text, name in listed.items():
+            if read_key(text) in meant:  # 0 and 00 are one key twice
+                raise Contradiction(f"`{text}` stands there twice")
+            meant[read_key(text)] = name
+        return meant
+
+    return BeforeValidator(by_key)
+
+
+Raw = Annotated[Exact, limits(ge=0, le=65535), BeforeValidator(_digits)]
+"""A value in a label map, of 16 bits at most."""
+Shade = Annotated[Colour, BeforeValidator(_colour)]
+Classes = Annotated[Mapping[Raw, Name], limits(min_length=1), _meant(_digits)]
+"""Raw value to name, of which several may be one; or names of 0, 1, 2, ..."""
+
+
+@settings(code="D034", others="ignore")
+class ByValue:
+    """``classes.json`` for label maps that hold numbers."""
+
+    classes: Classes
+    ignore: tuple[Raw, ...] = ()
+
+    def class_map(self) -> ClassMap:
+        """What each raw value stands for; 255 is void unless it is named."""
+        names, ids = class_ids(self.classes, self.ignore)
+        return ClassMap(names, colours_for(len(names)), {VOID: VOID, **ids})
+
+
+@settings(code="D034", others="ignore")
+class ByColour:
+    """``classes.json`` for masks in colours; a class of several is drawn in the first."""
+
+    colours: Annotated[Mapping[Shade, Name], limits(min_length=1), _meant(_colour)]
+    ignore: tuple[Shade, ...] = ()
+
+    def class_map(self) -> ClassMap:
+        """What each colour stands for."""
+        names, ids = class_ids(self.colours, self.ignore)
+        first = {name: colour for colour, name in reversed(list(self.colours.items()))}
+        return ClassMap(names, tuple(first[name] for name in names), colours=ids)
+
+
+def class_ids(named: Mapping[K, str], ignored: Sequence[K]) -> tuple[tuple[str, ...], dict[K, int]]:
+    """The classes in the order of their names, and the id of each key; what is ignored is void.
+
+    Raises:
+        ValueError: a key is both.
+    """
+    refuse(*(f"{key} is both `{named[key]}` and ignored" for key in ignored if key in named))
+    names = tuple(dict.fromkeys(named.values()))
+    ids = {key: names.index(name) for key, name in named.items()}
+    return names, ids | dict.fromkeys(ignored, VOID)
 
 
 def described(root: Path) -> ClassMap | None:
@@ -39,170 +133,41 @@ def described(root: Path) -> ClassMap | None:
     Raises:
         DataError: D034 the file is malformed, with what was expected.
     """
-    path = root / "classes.json"
-    if path.exists():
-        return parsed(path, _class_map, FORMS)
-    for name in ("classes.txt", "class_names.txt"):
-        path = root / name
-        if path.exists():
-            return _from_lines(path)
+    files = {
+        "classes.json": (_class_map, FORMS),
+        "classes.txt": (_from_lines, "one class name per line"),
+        "class_names.txt": (_from_lines, "one class name per line"),
+    }
+    for name, (build, expected) in files.items():
+        if (root / name).exists():
+            return parsed(root / name, build, expected)
     return None
 
 
-def parsed(path: Path, build: Callable[[dict[str, Any]], T], expected: str) -> T:
-    """What ``build`` makes of the JSON object in a file.
-
-    Args:
-        path: the file.
-        build: raises ``ValueError`` with a sentence about what is wrong.
-        expected: what a right file holds, for the hint.
+def parsed(path: Path, build: Callable[[bytes], T], expected: str) -> T:
+    """What ``build`` makes of a file's bytes.
 
     Raises:
-        DataError: D034 the file cannot be read, is no JSON object, or ``build`` refused it.
+        DataError: D034 the file cannot be read, or ``build`` refused it with a ``ValueError``.
     """
     try:
-        told = json.loads(_text(path), object_pairs_hook=_each_key_once)
-        if not isinstance(told, dict):
-            raise ValueError("expected a JSON object")
-        return build(told)
-    except json.JSONDecodeError as error:
-        reason = f"not JSON ({error.msg}, line {error.lineno} column {error.colno})"
-    except RecursionError:
-        reason = "nested too deep"
+        return build(path.read_bytes())
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
     except ValueError as error:
         reason = str(error)
     raise DataError("D034", f"{path}: {reason}", f"expected {expected}")
 
 
-def names_in(values: object) -> list[str]:
-    """A list of class names.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(values, list) or not values:
-        raise ValueError("`classes` is no list of names")
-    return [_name(value) for value in values]
+def _class_map(content: bytes) -> ClassMap:
+    data = parse_json(content)
+    in_colours = isinstance(data, dict) and "colours" in data
+    return read(ByColour, data).class_map() if in_colours else read(ByValue, data).class_map()
 
 
-def number_in(value: object, of: str) -> int:
-    """A raw value of a label map, given as a number or as its digits.
-
-    Raises:
-        ValueError: it is none.
-    """
-    text = value.strip() if isinstance(value, str) else value
-    if isinstance(text, str) and re.fullmatch("[0-9]{1,5}", text):
-        text = int(text)
-    if not isinstance(text, int) or isinstance(text, bool) or not 0 <= text <= LARGEST:
-        raise ValueError(f"{of} holds {value!r}, expected whole numbers from 0 to {LARGEST}")
-    return text
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text (byte {error.start})") from error
-    except OSError as error:
-        raise ValueError(f"cannot be read ({error.strerror})") from error
-
-
-def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"`{twice}` stands there twice")
-    return found
-
-
-def _from_lines(path: Path) -> ClassMap:
-    try:
-        lines = [line.strip() for line in _text(path).splitlines()]
-        names = [n for n in lines if n and n.lower() not in NOT_NAMES]
-        if not names:
-            raise ValueError("no class names in it")
-        return numbered(names)
-    except ValueError as error:
-        raise DataError("D034", f"{path}: {error}", "expected one class name per line") from error
-
-
-def _class_map(told: dict[str, Any]) -> ClassMap:
-    ignore = told.get("ignore", [])
-    if not isinstance(ignore, list):
-        raise ValueError(f"`ignore` is {ignore!r}, expected a list")
-    if "colours" in told:
-        return _coloured(told["colours"], ignore)
-    void = [number_in(value, "`ignore`") for value in ignore]
-    listed = told.get("classes")
-    if isinstance(listed, dict) and listed:
-        return _valued(_each_once(listed, lambda key: number_in(key, "`classes`")), void)
-    if "classes" not in told:
-        raise ValueError("neither `classes` nor `colours` in it")
-    names = names_in(listed)
-    refuse_both(dict(enumerate(names)), void)
-    return numbered(names, void=(VOID, *void))
-
-
-def _valued(listed: Mapping[int, str], void: list[int]) -> ClassMap:
-    refuse_both(listed, void)
-    names = tuple(dict.fromkeys(listed.values()))  # two values may share a class
-    values = {raw: names.index(name) for raw, name in listed.items()}
-    values |= dict.fromkeys(void, VOID)
-    values.setdefault(VOID, VOID)
-    return ClassMap(names, colours_for(len(names)), values)
-
-
-def _coloured(listed: object, ignore: list[Any]) -> ClassMap:
-    if not isinstance(listed, dict) or not listed:
-        raise ValueError("`colours` names no colours")
-    named = _each_once(listed, _colour)
-    void = [_colour(text) for text in ignore]
-    refuse_both(named, void)
-    names = tuple(dict.fromkeys(named.values()))
-    first = {name: rgb for rgb, name in reversed(named.items())}
-    colours = {rgb: names.index(name) for rgb, name in named.items()}
-    return ClassMap(
-        names, tuple(first[n] for n in names), colours=colours | dict.fromkeys(void, VOID)
-    )
-
-
-def refuse_both(named: Mapping[Any, str], void: list[Any]) -> None:
-    """A value is a class or void, not both.
-
-    Raises:
-        ValueError: one is both.
-    """
-    for value in void:
-        if value in named:
-            raise ValueError(f"{value} is both `{named[value]}` and ignored")
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{value!r} is no class name, expected text")
-    return value.strip()
-
-
-def _each_once(listed: Mapping[str, Any], read: Callable[[str], K]) -> dict[K, str]:
-    """Keys as ``read`` understands them, to names; ``0`` and ``00`` are one key twice."""
-    found: dict[K, str] = {}
-    for text, name in listed.items():
-        key = read(text)
-        if key in found:
-            raise ValueError(f"`{text}` stands there twice")
-        found[key] = _name(name)
-    return found
-
-
-def _colour(text: object) -> Colour:
-    """``128,0,0``, ``(128, 0, 0)`` or ``#800000``."""
-    bare = str(text).strip().strip("()")
-    if re.fullmatch("#[0-9a-fA-F]{6}", bare):
-        return int(bare[1:3], 16), int(bare[3:5], 16), int(bare[5:], 16)
-    parts = [part.strip() for part in bare.split(",")]
-    known = [int(p) for p in parts if re.fullmatch("[0-9]{1,3}", p) and int(p) <= 255]
-    if len(known) != 3 or len(parts) != 3:
-        raise ValueError(f"{text!r} is no colour, expected red,green,blue or #rrggbb")
-    return known[0], known[1], known[2]
+def _from_lines(content: bytes) -> ClassMap:
+    lines = [line.strip() for line in decoded(content).splitlines()]
+    names = [n for n in lines if n and n.lower() not in NOT_NAMES]
+    if not names:
+        raise ValueError("no class names in it")
+    return numbered(names)

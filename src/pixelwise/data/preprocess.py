@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, ModelError
-from pixelwise.pictures.reading import VALUES, Values
+from pixelwise.errors import DataError
+from pixelwise.pictures.reading import Values
+from pixelwise.settings import Exact, Number, as_dict, limits, read, refuse, settings
 
 FORM = "expected order (rgb, bgr or numbers of bands), scale, and mean and std for each band"
 
 
-@dataclass(frozen=True)
+@settings("preprocess.", code="M002", hint=FORM)
 class Preprocess:
     """(pixel * scale - mean) / std, band by band, in the order the net expects."""
 
-    order: Literal["rgb", "bgr"] | tuple[int, ...]
+    order: Literal["rgb", "bgr"] | tuple[Exact, ...]
     """The picture's bands as they come, in reverse (Caffe's colours), or by their numbers."""
-    scale: float
-    mean: tuple[float, ...]
+    scale: Number
+    mean: tuple[Number, ...]
     """In the net's order of bands."""
-    std: tuple[float, ...]
+    std: tuple[Annotated[Number, limits(gt=0)], ...]
     values: Values = "8-bit"
     """Which numbers the net was trained on, see ``pictures.reading``."""
+
+    def __post_init__(self) -> None:
+        m, s = len(self.mean), len(self.std)
+        ordered = isinstance(self.order, str) or sorted(self.order) == list(range(m))
+        refuse(
+            m != s and f"preprocess.mean is for {m} bands, preprocess.std for {s}",
+            not ordered and f"preprocess.order is {self.order}, expected each of {m} bands once",
+            not self.scale and "preprocess.scale is 0, which leaves nothing of a picture",
+        )
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """(H, W, B) to (B, H, W) float32, contiguous.
@@ -63,7 +71,7 @@ class Preprocess:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a checkpoint's header."""
-        return asdict(self)
+        return as_dict(self)
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Preprocess:
@@ -72,22 +80,7 @@ class Preprocess:
         Raises:
             ModelError: M002 fields are missing or strange.
         """
-        try:
-            order: Any = values["order"]
-            order = order if isinstance(order, str) else tuple(int(i) for i in order)
-            scale = float(values["scale"])
-            mean = tuple(float(v) for v in values["mean"])
-            std = tuple(float(v) for v in values["std"])
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            message = f"the preprocessing {dict(values)}"[:300]
-            raise ModelError("M002", f"{message} is not complete", FORM) from error
-        kind = values.get("values", "8-bit")  # headers of before had no other
-        finite = all(math.isfinite(v) for v in (scale, *mean, *std))
-        sized = len(mean) == len(std) and all(s > 0 for s in std)
-        ordered = order in ("rgb", "bgr") or sorted(order) == list(range(len(mean)))
-        if not ordered or not finite or not sized or not scale or kind not in VALUES:
-            raise ModelError("M002", f"the preprocessing {dict(values)} makes no sense", FORM)
-        return Preprocess(order, scale, mean, std, kind)
+        return read(Preprocess, values)
 
 
 # VOC's mean in BGR, for all Caffe nets (fact sheet 3.1); 0..255, no deviation.

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,37 +19,49 @@ from pixelwise.data.sample import Sample
 from pixelwise.errors import UsageError
 from pixelwise.labels import VOID
 from pixelwise.pictures.images import cast, resize, resize_bands
+from pixelwise.settings import Number, Share, Whole, in_one_word, limits, refuse, settings
 
 Array = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Augment:
-    """Which changes, and how far."""
+Factor = Annotated[Number, limits(gt=0, le=16)]
 
-    mirror: bool = False
+
+@settings("augment.", noun="recipe setting")
+class Augmentation:
+    """Random changes of a training sample; labels move along, and what is not known is void."""
+
+    mirror: bool = True
     """Left and right exchanged for half of the samples."""
-    scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the size factor, log-uniform."""
-    crop: tuple[int, int] | None = None
-    """Height and width of what is cut out; smaller pictures are padded to it."""
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    """Largest relative change of each, drawn uniformly."""
-    hue: float = 0.0
+    scale: Annotated[tuple[Factor, Factor], in_one_word] = (1.0, 1.0)
+    """Range of the random size factor (log-uniform); batches of several pictures need crop."""
+    jitter: Annotated[Whole, limits(ge=0, le=65536)] = 0
+    """Largest random shift in pixels (the paper tried 32)."""
+    brightness: Share = 0.0
+    """Largest relative change."""
+    contrast: Share = 0.0
+    """Largest relative change."""
+    saturation: Share = 0.0
+    """Largest relative change."""
+    hue: Annotated[Number, limits(ge=0, le=0.5)] = 0.0
     """Largest turn of the colour circle, in turns."""
-    jitter: int = 0
-    """Largest shift in pixels, each way."""
-    rare: float = 0.0
-    """Probability that the crop is centred on a pixel of a rare class, where there is one."""
+    rare: Share = 0.0
+    """Probability that a crop is centred on a pixel of a rare class."""
+    paste: Share = 0.0
+    """Probability that what is of rare classes in another crop is pasted over a crop."""
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        refuse(low > high and f"augment.scale is {low}, {high}, expected the smaller one first")
 
 
 def apply(
     sample: Sample,
-    augment: Augment,
+    augment: Augmentation,
     rng: np.random.Generator,
-    *,
+    *,  # crop and zoom are of all samples, not random, so they are no part of ``augment``
+    crop: tuple[int, int] | None = None,
+    zoom: float = 1.0,
     rare_classes: Sequence[int] = (),
     fill: NDArray[Any] | None = None,
 ) -> Sample:
@@ -60,20 +71,23 @@ def apply(
         sample: picture (H, W, B) and labels (H, W) uint8.
         augment: what to do.
         rng: the sample's own generator.
+        crop: height and width of what is cut out; smaller pictures are padded to it.
+        zoom: factor on the size of every sample, beside the random one.
         rare_classes: ids for ``augment.rare``.
         fill: (B,) for where the picture is not known; default 128.
 
     Returns:
-        A sample of exactly ``augment.crop``'s size, or without a crop of the scaled size.
+        A sample of exactly ``crop``'s size, or without a crop of the scaled size.
 
     Raises:
         UsageError: U002 other colours for a picture that is not RGB of 8 bits.
     """
     image, labels = sample.image, sample.labels
     pixel = cast(np.full(image.shape[2], 128.0) if fill is None else fill, image.dtype)
-    factor = math.exp(rng.uniform(math.log(augment.scale[0]), math.log(augment.scale[1])))
+    low, high = (math.log(end * zoom) for end in augment.scale)
+    factor = math.exp(rng.uniform(low, high))
     height, width = (max(1, round(n * factor)) for n in labels.shape)
-    size = augment.crop or (height, width)
+    size = crop or (height, width)
     anchor = _anchor(labels, rare_classes, rng) if rng.random() < augment.rare else None
     top = _start(height, size[0], rng, None if anchor is None else anchor[0] * factor)
     left = _start(width, size[1], rng, None if anchor is None else anchor[1] * factor)
@@ -157,7 +171,7 @@ def _window(
     return out, known
 
 
-def _colours(image: NDArray[Any], augment: Augment, rng: np.random.Generator) -> NDArray[Any]:
+def _colours(image: NDArray[Any], augment: Augmentation, rng: np.random.Generator) -> NDArray[Any]:
     """Brightness, contrast and saturation in one pass; hue as a rotation about the grey axis."""
     a = augment
     draws = rng.uniform(-1, 1, 4)

@@ -18,27 +18,11 @@ from torch import Tensor
 
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Item, Sample
-from pixelwise.data.transforms import Augment, apply, collate, paste
+from pixelwise.data.transforms import apply, collate, paste
 from pixelwise.training.recipe import Recipe
 
 Batch = tuple[Tensor, Tensor]
 """Pictures (N, C, H, W) float32, preprocessed, and labels (N, H, W) uint8."""
-
-
-def augment_of(recipe: Recipe) -> Augment:
-    """What a recipe asks for, as the transform's settings."""
-    a = recipe.augment
-    return Augment(
-        mirror=a.mirror,
-        scale=(a.scale[0] * recipe.zoom, a.scale[1] * recipe.zoom),
-        crop=recipe.crop,
-        brightness=a.brightness,
-        contrast=a.contrast,
-        saturation=a.saturation,
-        hue=a.hue,
-        jitter=a.jitter,
-        rare=a.rare,
-    )
 
 
 def position(step: int, micro: int, rank: int, world: int, *, recipe: Recipe) -> int:
@@ -87,7 +71,6 @@ class Feed:
     ) -> None:
         self.items, self.read, self.recipe, self.preprocess = items, read, recipe, preprocess
         self.rare, self.rank, self.world = rare, rank, world
-        self.augment = augment_of(recipe)
         self._pool = ThreadPoolExecutor(recipe.workers) if recipe.workers else None
         self._ahead: OrderedDict[int, list[Future[Sample]]] = OrderedDict()
 
@@ -132,5 +115,12 @@ class Feed:
         return sample
 
     def _changed(self, item: Item, rng: np.random.Generator) -> Sample:
-        fill = self.preprocess.mean_pixel()
-        return apply(self.read(item), self.augment, rng, rare_classes=self.rare, fill=fill)
+        return apply(
+            self.read(item),
+            self.recipe.augment,
+            rng,
+            crop=self.recipe.crop,
+            zoom=self.recipe.zoom,
+            rare_classes=self.rare,
+            fill=self.preprocess.mean_pixel(),
+        )

@@ -1,17 +1,63 @@
-"""Parameter groups, optimizers, schedules, and the guard on rate and reduction."""
+"""Optimizer and schedule: settings, parameter groups, and the guard on rate and reduction."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import nn
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pixelwise.errors import UsageError, unknown_name
-from pixelwise.training.recipe import Optim, Recipe, Schedule
+from pixelwise.settings import Count, Number, Share, Text, in_one_word, limits, refuse, settings
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pixelwise.training.recipe import Recipe
+
+Factor = Annotated[Number, limits(ge=0)]
+
+
+@settings("optim.", noun="recipe setting")
+class Optim:
+    """The optimizer."""
+
+    name: Literal["sgd", "adamw"] = "adamw"
+    """sgd (the paper's) or adamw."""
+    lr: Annotated[Number, limits(gt=0)] = 3e-4
+    """Learning rate of weights; with ``loss.reduction: sum`` it is a rate per pixel."""
+    momentum: Annotated[Number, limits(ge=0, lt=1)] = 0.9
+    """Of SGD, and the first beta of AdamW; 0.99 in the heavy regime of the released nets."""
+    weight_decay: Factor = 5e-4
+    """Of weights; biases and batch norm have none."""
+    bias_rate: Factor = 2.0
+    """Factor on the learning rate of biases (all released VGG nets)."""
+    rates: Mapping[Text, Factor] = field(default_factory=dict)
+    """Layer name, or prefix ending in *, to a factor on its rate; 0 freezes. A name goes
+    before prefixes, a longer one before shorter ones."""
+    clip: Factor = 0.0
+    """Largest norm of the whole gradient; 0 leaves it alone."""
+
+
+@settings("schedule.", noun="recipe setting")
+class Schedule:
+    """How the learning rate moves from the run's start (progress 0) to its end (progress 1)."""
+
+    name: Literal["fixed", "poly", "step", "cosine"] = "poly"
+    """fixed (the paper's), poly, step or cosine."""
+    power: Factor = 0.9
+    """Of poly: (1 - progress) ** power."""
+    steps: Annotated[tuple[Annotated[Number, limits(gt=0, lt=1)], ...], in_one_word] = (0.6, 0.85)
+    """Of step: where in the run the rate is multiplied by ``factor``."""
+    factor: Share = 0.1
+    """Of step."""
+    warmup: Count = 0
+    """First iterations, n of them, over which the rate grows linearly from one nth."""
+
+    def __post_init__(self) -> None:
+        told = f"schedule.steps is {self.steps}, expected rising shares of the run"
+        refuse(list(self.steps) != sorted(self.steps) and told)
 
 
 @dataclass(frozen=True)
@@ -76,6 +122,8 @@ def layer_rate(layer: str, rates: Mapping[str, float]) -> float:
 
 def optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum or AdamW over ``groups``; frozen parameters stop asking for gradients."""
+    import torch  # here, so that recipes are read without it
+
     parameters = dict(net.named_parameters())
     plan = groups(net, recipe)
     trained = {name for group in plan for name in group.names}

@@ -1,34 +1,20 @@
-"""Recipes as text: YAML files, nested plain data, ``--set key=value``; typed by the fields."""
+"""Recipes as text: YAML files, nested plain data, ``--set key=value``; typed by ``Recipe``."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
-from pixelwise.errors import UsageError, unknown_name
+from pixelwise.errors import UsageError
 from pixelwise.machine.files import atomic_write
-from pixelwise.training.recipe import Recipe
-from pixelwise.training.typed import SETTINGS, coerce
-
-
-def as_dict(recipe: Recipe) -> dict[str, Any]:
-    """Plain nested data, ready for YAML or JSON."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [plain(v) for v in value]
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items()}
-        return value
-
-    return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
+from pixelwise.settings import as_dict, read
+from pixelwise.training.recipe import HINT, Recipe
 
 
 def flat(recipe: Recipe) -> dict[str, str]:
@@ -46,16 +32,6 @@ def flat(recipe: Recipe) -> dict[str, str]:
     return dict(leaves(as_dict(recipe), ""))
 
 
-def from_dict(values: Mapping[str, Any]) -> Recipe:
-    """The recipe in nested plain data.
-
-    Raises:
-        UsageError: an unknown name (similar ones are listed), a wrong type, a contradiction.
-    """
-    made: Recipe = _build(Recipe, values, "")
-    return made
-
-
 def read_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file; environment variables in its paths are put in."""
     try:
@@ -67,11 +43,8 @@ def read_recipe(path: Path) -> Recipe:
         told = f"{path} is not a readable recipe: {reason}"
         raise UsageError("U002", told, "expected `name: value` lines (YAML)") from error
     if not isinstance(values, dict):
-        raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines", SETTINGS)
-    try:
-        recipe = from_dict(values)
-    except UsageError as error:
-        raise UsageError(error.code, f"{path}: {error}", error.hint) from error
+        raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines", HINT)
+    recipe = read(Recipe, values, place=path)
     data, weights = (_without_variables(path, text) for text in (recipe.data, recipe.weights))
     return recipe.replace(data=data, weights=weights)
 
@@ -115,48 +88,13 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            raise UsageError(
-                "U002", f"--set {setting}: expected key=value", "e.g. --set optim.lr=1e-4"
-            )
-        *path, last = key.strip().split(".")
-        place, kind = values, Recipe
-        for part in path:
-            kind = _field_type(kind, part, key)
-            place = place.setdefault(part, {})
-        if dataclasses.is_dataclass(kind):
-            _field_type(kind, last, key)
-            place[last] = text.strip()
-        else:  # a mapping such as optim.rates: its keys are free
-            place[last] = coerce(text.strip(), float, key)
-    return from_dict(values)
-
-
-def _field_type(kind: Any, name: str, key: str) -> Any:
-    hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-    if name not in hints:
-        raise unknown_name("recipe setting", key, _all_keys(Recipe))
-    return hints[name]
-
-
-def _all_keys(kind: Any, prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, hint in get_type_hints(kind).items():
-        nested = dataclasses.is_dataclass(hint)
-        keys += _all_keys(hint, f"{prefix}{name}.") if nested else [prefix + name]
-    return keys
-
-
-def _build(kind: Any, values: Mapping[str, Any], prefix: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise UsageError(
-            "U002", f"{prefix.rstrip('.')} is {values!r}, expected nested settings", SETTINGS
-        )
-    hints = get_type_hints(kind)
-    made = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise unknown_name("recipe setting", f"{prefix}{name}", _all_keys(Recipe))
-        hint = hints[name]
-        nested = dataclasses.is_dataclass(hint)
-        made[name] = _build(hint, value, f"{prefix}{name}.") if nested else value
-    return kind(**made)
+            told = f"--set {setting}: expected key=value"
+            raise UsageError("U002", told, "e.g. --set optim.lr=1e-4")
+        *parts, last = key.strip().split(".")
+        place = values
+        for part in parts:  # where it stands in no settings, ``read`` says so
+            if not isinstance(place.get(part), dict):
+                place[part] = {}
+            place = place[part]
+        place[last] = text.strip()
+    return read(Recipe, values)

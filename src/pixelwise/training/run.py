@@ -16,17 +16,18 @@ from pixelwise.errors import NumericalError, Stopped, UsageError
 from pixelwise.machine import allocator, signals
 from pixelwise.machine.files import remove_leftovers
 from pixelwise.predict import memory
+from pixelwise.settings import as_dict
 from pixelwise.training import optim, processes
 from pixelwise.training.feed import Feed
 from pixelwise.training.final_report import write_final_report
 from pixelwise.training.journal import Journal
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.recipe_text import as_dict, write_recipe
+from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.run_data import RunData
 from pixelwise.training.starting_net import StartingNet, refuse_impossible_step
 from pixelwise.training.state import Progress, generations, load_state, save_state
 from pixelwise.training.step import Stepper
-from pixelwise.training.validate import Validation, validate, view_of
+from pixelwise.training.validate import Validation, validate
 from pixelwise.training.watch import ProgressReport, Watch
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 
@@ -116,7 +117,7 @@ class Run:
             classes=dataset.classes,
             palette=dataset.palette,
             preprocess=self.start.preprocess.as_dict(),
-            inference=view_of(self.recipe).as_dict(),
+            inference=self.recipe.view.as_dict(),
             data={"path": self.recipe.data, "fingerprint": self.data.fingerprint},
         )
 

@@ -15,9 +15,7 @@ from pixelwise.data.preprocess import Preprocess
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import Scores, per_class, scores
 from pixelwise.predict.predictor import Predictor
-from pixelwise.predict.view import View
 from pixelwise.training import processes
-from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_data import RunData
 from pixelwise.training.step import Stepper
 
@@ -74,7 +72,7 @@ def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int)
         predictor = Predictor(
             stepper.net,
             preprocess,
-            view=view_of(recipe),
+            view=recipe.view,
             precision=recipe.precision,
             device=fabric.device,
         )
@@ -84,11 +82,6 @@ def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int)
             counts += confusion(sample.labels, predictor.labels(sample.image), len(classes))
     counts = processes.total(fabric, torch.from_numpy(counts)).cpu().numpy()
     return summarise(counts, classes, step)
-
-
-def view_of(recipe: Recipe) -> View:
-    """How the finished model shows pictures to its net."""
-    return View(recipe.zooms or (recipe.zoom,), recipe.mirror)
 
 
 def summarise(counts: np.ndarray, classes: tuple[str, ...], step: int) -> Validation:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pixelwise.errors import ModelError
 from pixelwise.machine.files import atomic_write
+from pixelwise.settings import Byte, Natural, parse_json, read, settings
 from pixelwise.weights.safetensors_file import (
     DTYPES,
     Table,
@@ -38,7 +39,7 @@ KEY = "pixelwise"
 """The entry of the safetensors metadata that holds the header."""
 
 
-@dataclass(frozen=True)
+@settings("header.", code="M002", hint=DAMAGED, others="ignore")
 class Header:
     """What a checkpoint says about itself."""
 
@@ -47,17 +48,17 @@ class Header:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of ``engine.build`` beside the name: classes, channels, width, ..."""
     classes: tuple[str, ...] = ()
-    palette: tuple[tuple[int, int, int], ...] = ()
+    palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     """``Preprocess.as_dict()``."""
     inference: Mapping[str, Any] = field(default_factory=dict)
     """How pictures are shown to the net: ``View.as_dict()``."""
     scores: Mapping[str, Any] = field(default_factory=dict)
-    step: int = 0
+    step: Natural = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     """Fingerprint and path of the training data."""
     made_by: str = ""
-    version: int = VERSION
+    version: Natural = VERSION
     sha256: str = ""
     """Over header and tensors; filled in by ``save_checkpoint``."""
 
@@ -170,67 +171,19 @@ def _header(table: Table, path: Path) -> Header:
             f"pixelwise weights import {path} -o OUT.safetensors --net NAME",
         )
     try:
-        told = json.loads(table.metadata[KEY])
-    except (ValueError, RecursionError) as error:
-        raise ModelError("M002", f"{path}: the header is no JSON ({error})", DAMAGED) from error
-    if not isinstance(told, dict):
-        raise ModelError("M002", f"{path}: the header is no JSON object", DAMAGED)
-    version = told.get("version")
+        data = parse_json(table.metadata[KEY])
+    except ValueError as error:
+        raise ModelError("M002", f"{path}: the header is {error}", DAMAGED) from error
+    version = data.get("version") if isinstance(data, dict) else None
     if type(version) is int and version > VERSION:
-        made_by = str(told.get("made_by", "unknown"))[:80]
+        made_by = str(data.get("made_by", "unknown"))[:80]
         raise ModelError(
             "M030",
             f"{path}: written in format {version} ({made_by}), read up to {VERSION}",
             "pip install --upgrade pixelwise",
         )
-    return _checked(told, path)
-
-
-def _is_palette(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(c, list) and len(c) == 3 and all(type(v) is int and 0 <= v <= 255 for v in c)
-        for c in value
-    )
-
-
-def _is_strings(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(v, str) for v in value)
-
-
-def _is_whole(value: object) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
-
-
-def _is_map(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-_CHECKS: Mapping[str, Callable[[object], bool]] = {
-    "net": _is_text,
-    "options": _is_map,
-    "classes": _is_strings,
-    "palette": _is_palette,
-    "preprocess": _is_map,
-    "inference": _is_map,
-    "scores": _is_map,
-    "step": _is_whole,
-    "data": _is_map,
-    "made_by": _is_text,
-    "version": _is_whole,
-    "sha256": _is_text,
-}
-
-
-def _checked(told: Mapping[str, Any], path: Path) -> Header:
-    for name, valid in _CHECKS.items():
-        if name not in told or not valid(told[name]):
-            value = repr(told.get(name, "nothing"))[:80]
-            raise ModelError("M002", f"{path}: the header says {value} for `{name}`", DAMAGED)
-    kept = {name: told[name] for name in _CHECKS}
-    kept["classes"] = tuple(kept["classes"])
-    kept["palette"] = tuple((r, g, b) for r, g, b in kept["palette"])
-    return Header(**kept)
+    header = read(Header, data, place=path)
+    missing = [f.name for f in dataclasses.fields(Header) if f.name not in data]
+    if missing:  # a flipped bit in a name must not pass for a default
+        raise ModelError("M002", f"{path}: header.{missing[0]} is missing", DAMAGED)
+    return header

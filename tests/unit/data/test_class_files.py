@@ -52,33 +52,43 @@ def test_colours_in_three_forms(tmp_path: Path, text: str) -> None:
     assert found.palette == ((128, 0, 0), (0, 0, 0))
 
 
+def test_a_class_of_several_colours_is_drawn_in_the_first(tmp_path: Path) -> None:
+    told = {"colours": {"1,1,1": "car", "2,2,2": "sky", "3,3,3": "car"}, "ignore": ["#040404"]}
+    found = described(written(tmp_path, told))
+    assert found is not None
+    assert found.palette == ((1, 1, 1), (2, 2, 2))
+    assert found.colours == {(1, 1, 1): 0, (2, 2, 2): 1, (3, 3, 3): 0, (4, 4, 4): VOID}
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
         ("{", "not JSON"),
-        ("[]", "expected a JSON object"),
+        ("[]", "all of it is [], expected named entries"),
         ("[" * 100_000, "nested too deep"),
-        ({}, "neither `classes` nor `colours`"),
-        ({"classes": 3}, "no list of names"),
-        ({"classes": []}, "no list of names"),
-        ({"classes": ["a", None]}, "None is no class name"),
-        ({"classes": ["a", " "]}, "' ' is no class name"),
+        ({}, "classes is missing"),
+        ({"classes": 3}, "classes is 3, expected a value for each name"),
+        ({"classes": []}, "classes is {}, expected at least 1"),
+        ({"classes": ["a", None]}, "classes[1] is None, expected text"),
+        ({"classes": ["a", " "]}, "classes[1] is ' ', expected text"),
         ({"classes": ["a", "a"]}, "class `a` stands there twice"),
-        ({"classes": {"x": "a"}}, "`classes` holds 'x', expected whole numbers from 0 to 65535"),
-        ({"classes": {"-1": "a"}}, "`classes` holds '-1'"),
-        ({"classes": {"0": 5}}, "5 is no class name"),
+        ({"classes": {"x": "a"}}, "classes has the key 'x', expected a whole number"),
+        ({"classes": {"-1": "a"}}, "classes has the key '-1', expected a whole number"),
+        ({"classes": {"0": 5}}, "classes[0] is 5, expected text"),
         ({"classes": {"0": "a", "00": "b"}}, "`00` stands there twice"),
         ({"classes": ["a", " a"]}, "class `a` stands there twice"),
-        ({"classes": {"70000": "a"}}, "'70000'"),
-        ({"classes": ["a"], "ignore": [-1]}, "`ignore` holds -1"),
-        ({"classes": ["a"], "ignore": [1.5]}, "`ignore` holds 1.5"),
-        ({"classes": ["a"], "ignore": [True]}, "`ignore` holds True"),
-        ({"classes": ["a"], "ignore": 255}, "`ignore` is 255, expected a list"),
+        ({"classes": {"70000": "a"}}, "classes has the key 70000, expected at most 65535"),
+        ({"classes": ["a"], "ignore": [-1]}, "ignore[0] is -1, expected at least 0"),
+        ({"classes": ["a"], "ignore": [1.5]}, "ignore[0] is 1.5, expected a whole number"),
+        ({"classes": ["a"], "ignore": [True]}, "ignore[0] is True, expected a whole number"),
+        ({"classes": ["a"], "ignore": 255}, "ignore is 255, expected a list"),
         ({"classes": ["a", "b"], "ignore": [1]}, "1 is both `b` and ignored"),
+        ({"classes": ["a", "b"], "ignore": [1, 0]}, "1 is both `b` and ignored; 0 is both `a` and"),
         ('{"classes": {"0": "a", "0": "b"}}', "`0` stands there twice"),
         ({"classes": {str(i): f"c{i}" for i in range(300)}}, "300 classes, expected 1 to 255"),
         ({"colours": {f"0,{i // 200},{i % 200}": f"c{i}" for i in range(256)}}, "256 classes"),
-        ({"colours": {}}, "`colours` names no colours"),
+        ({"colours": {}}, "colours is {}, expected at least 1"),
+        ({"classes": ["a", 3], "ignore": [-1]}, "classes[1] is 3, expected text; ignore[0] is -1"),
         ({"colours": {"1,2": "a"}}, "'1,2' is no colour"),
         ({"colours": {"1,2,256": "a"}}, "'1,2,256' is no colour"),
         ({"colours": {"#12345g": "a"}}, "'#12345g' is no colour"),

@@ -7,7 +7,7 @@ import pytest
 
 from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess, standard
 from pixelwise.data.sample import Sample
-from pixelwise.data.transforms import Augment, apply, collate, paste
+from pixelwise.data.transforms import Augmentation, apply, collate, paste
 from pixelwise.errors import DataError, ModelError, UsageError
 
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6)
@@ -15,13 +15,17 @@ SAMPLE = Sample("a", np.repeat(LABELS[..., None] * 8, 3, 2), LABELS)
 FILL = np.array([1, 2, 3], np.uint8)
 
 
-def changed(augment: Augment, seed: int = 0, sample: Sample = SAMPLE, **options) -> Sample:
+def only(**changes) -> Augmentation:
+    return Augmentation(**{"mirror": False, **changes})
+
+
+def changed(augment: Augmentation, seed: int = 0, sample: Sample = SAMPLE, **options) -> Sample:
     options = {"fill": FILL} | options
     return apply(sample, augment, np.random.default_rng(seed), **options)
 
 
 def test_nothing_asked_nothing_changed() -> None:
-    found = changed(Augment())
+    found = changed(only())
     assert np.array_equal(found.image, SAMPLE.image)
     assert np.array_equal(found.labels, SAMPLE.labels)
 
@@ -29,7 +33,7 @@ def test_nothing_asked_nothing_changed() -> None:
 def test_mirror_turns_both_for_half_of_the_samples() -> None:
     turned = 0
     for seed in range(200):
-        found = changed(Augment(mirror=True), seed)
+        found = changed(only(mirror=True), seed)
         assert np.array_equal(found.image[..., 0], found.labels * 8)
         turned += bool(np.array_equal(found.labels, LABELS[:, ::-1]))
     assert 75 < turned < 125
@@ -38,7 +42,7 @@ def test_mirror_turns_both_for_half_of_the_samples() -> None:
 def test_crops_lie_inside_and_reach_every_corner() -> None:
     corners = set()
     for seed in range(300):
-        found = changed(Augment(crop=(3, 4)), seed)
+        found = changed(only(), seed, crop=(3, 4))
         top, left = divmod(int(found.labels[0, 0]), 6)
         assert np.array_equal(found.labels, LABELS[top : top + 3, left : left + 4])
         assert np.array_equal(found.image[..., 0], found.labels * 8)
@@ -47,7 +51,7 @@ def test_crops_lie_inside_and_reach_every_corner() -> None:
 
 
 def test_a_crop_larger_than_the_picture_is_padded_with_void_and_the_mean() -> None:
-    found = changed(Augment(crop=(9, 10)), 4)
+    found = changed(only(), 4, crop=(9, 10))
     assert found.labels.shape == (9, 10)
     known = found.labels != 255
     assert known.sum() == 30
@@ -58,7 +62,7 @@ def test_a_crop_larger_than_the_picture_is_padded_with_void_and_the_mean() -> No
 def test_jitter_shifts_and_fills() -> None:
     seen = set()
     for seed in range(200):
-        found = changed(Augment(jitter=2), seed)
+        found = changed(only(jitter=2), seed)
         assert found.labels.shape == (5, 6)
         known = found.labels != 255
         rows, columns = np.nonzero(known)
@@ -76,7 +80,7 @@ def test_jitter_shifts_and_fills() -> None:
 def test_scaling_by_whole_factors_repeats_or_drops_labels(factor: float) -> None:
     labels = np.repeat(np.repeat(LABELS, 2, 0), 2, 1)
     sample = Sample("a", np.repeat(labels[..., None], 3, 2), labels)
-    found = changed(Augment(scale=(factor, factor)), sample=sample)
+    found = changed(only(scale=(factor, factor)), sample=sample)
     assert found.labels.shape == tuple(round(n * factor) for n in labels.shape)
     times = round(2 * factor)
     assert np.array_equal(found.labels, np.repeat(np.repeat(LABELS, times, 0), times, 1))
@@ -87,8 +91,8 @@ def test_a_scaled_crop_is_the_crop_of_the_scaled_sample() -> None:
     labels = rng.integers(0, 9, (40, 50), np.uint8)
     smooth = np.linspace(0, 255, 50, dtype=np.float64)[None, :, None] * np.ones((40, 1, 3))
     sample = Sample("a", smooth.astype(np.uint8), labels)
-    whole = changed(Augment(scale=(1.27, 1.27)), sample=sample)
-    part = changed(Augment(scale=(1.27, 1.27), crop=(20, 30)), 3, sample=sample)
+    whole = changed(only(scale=(1.27, 1.27)), sample=sample)
+    part = changed(only(scale=(1.27, 1.27)), 3, sample=sample, crop=(20, 30))
     agreement = {
         (y, x): (whole.labels[y : y + 20, x : x + 30] == part.labels).mean()
         for y in range(32)
@@ -101,14 +105,21 @@ def test_a_scaled_crop_is_the_crop_of_the_scaled_sample() -> None:
     assert apart.max() <= 1
 
 
+def test_zoom_multiplies_the_random_factor() -> None:
+    sample = Sample("a", np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), np.uint8))
+    assert changed(only(), sample=sample, zoom=1.5).labels.shape == (30, 45)
+    assert changed(only(scale=(2, 2)), sample=sample, zoom=1.5).labels.shape == (60, 90)
+    assert changed(only(), sample=sample, zoom=1.5, crop=(8, 9)).labels.shape == (8, 9)
+
+
 def test_rare_classes_are_seen_more_often() -> None:
     labels = np.zeros((60, 60), np.uint8)
     labels[50:53, 5:8] = 1
     sample = Sample("a", np.zeros((60, 60, 3), np.uint8), labels)
 
     def hits(rare: float) -> int:
-        augment = Augment(crop=(20, 20), rare=rare)
-        found = (changed(augment, s, sample, rare_classes=(1,)) for s in range(100))
+        augment = only(rare=rare)
+        found = (changed(augment, s, sample, crop=(20, 20), rare_classes=(1,)) for s in range(100))
         return sum(bool((f.labels == 1).any()) for f in found)
 
     assert hits(0.0) < 25
@@ -134,22 +145,22 @@ def test_pasting_moves_labels_with_their_pixels() -> None:
 
 def test_brightness_contrast_and_saturation_by_hand() -> None:
     grey = Sample("a", np.full((4, 4, 3), 100, np.uint8), np.zeros((4, 4), np.uint8))
-    bright = [int(changed(Augment(brightness=0.5), s, grey).image[0, 0, 0]) for s in range(100)]
+    bright = [int(changed(only(brightness=0.5), s, grey).image[0, 0, 0]) for s in range(100)]
     assert min(bright) < 60
     assert max(bright) > 140
     assert all(50 <= b <= 150 for b in bright)
-    flat = changed(Augment(contrast=0.5, saturation=0.9, hue=0.5), 1, grey).image
+    flat = changed(only(contrast=0.5, saturation=0.9, hue=0.5), 1, grey).image
     assert np.abs(flat.astype(int) - 100).max() <= 1  # grey stays grey
     red = Sample("a", np.full((4, 4, 3), (160, 100, 100), np.uint8), grey.labels)
-    turned = changed(Augment(hue=0.5), 2, red).image[0, 0].astype(int)
+    turned = changed(only(hue=0.5), 2, red).image[0, 0].astype(int)
     assert abs(int(turned.sum()) - 360) <= 3  # a turn about the grey axis keeps the sum
     assert abs(int(turned[0]) - 160) > 10
 
 
 def test_the_same_generator_gives_the_same_bytes_and_inputs_stay() -> None:
-    augment = Augment(True, (0.5, 2.0), (7, 7), 0.3, 0.3, 0.3, 0.1, 2, 0.5)
+    augment = Augmentation(True, (0.5, 2.0), 2, 0.3, 0.3, 0.3, 0.1, 0.5)
     before = SAMPLE.image.copy(), SAMPLE.labels.copy()
-    one, two = (changed(augment, 9, rare_classes=(3,)) for _ in range(2))
+    one, two = (changed(augment, 9, crop=(7, 7), rare_classes=(3,)) for _ in range(2))
     assert one.image.tobytes() == two.image.tobytes()
     assert one.labels.tobytes() == two.labels.tobytes()
     assert np.array_equal(SAMPLE.image, before[0])
@@ -181,19 +192,41 @@ def test_preprocessing_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("broken", "said"),
     [
-        {},
-        {"order": "xyz", "scale": 1, "mean": [], "std": []},
-        {"order": "rgb", "scale": 1, "mean": [1], "std": [0]},
-        {"order": "rgb", "scale": 0, "mean": [1], "std": [1]},
-        {"order": [0, 0], "scale": 1, "mean": [1, 1], "std": [1, 1]},
-        {"order": "rgb", "scale": 1, "mean": [1], "std": [1], "values": "16-bit"},
+        ({}, "preprocess.order is missing; preprocess.scale is missing"),
+        (
+            {"order": "xyz", "scale": 1, "mean": [], "std": []},
+            "preprocess.order is 'xyz', expected one of rgb, bgr; "
+            "preprocess.order is 'xyz', expected a list",
+        ),
+        (
+            {"order": "rgb", "scale": 1, "mean": [1], "std": [0]},
+            "preprocess.std[0] is 0, expected more than 0",
+        ),
+        (
+            {"order": "rgb", "scale": 0, "mean": [1, 2], "std": [1]},
+            "preprocess.mean is for 2 bands, preprocess.std for 1; preprocess.scale is 0",
+        ),
+        (
+            {"order": [0, 0], "scale": 1, "mean": [1, 1], "std": [1, 1]},
+            "preprocess.order is (0, 0), expected each of 2 bands once",
+        ),
+        (
+            {"order": "rgb", "scale": float("inf"), "mean": [1], "std": [1]},
+            "preprocess.scale is inf, expected a finite number",
+        ),
+        (
+            {"order": "rgb", "scale": 1, "mean": [1], "std": [1], "values": "16-bit"},
+            "preprocess.values is '16-bit', expected one of 8-bit, stored",
+        ),
     ],
 )
-def test_senseless_preprocessing_in_a_file_is_refused(broken) -> None:
-    with pytest.raises(ModelError):
+def test_senseless_preprocessing_in_a_file_is_refused(broken, said: str) -> None:
+    with pytest.raises(ModelError) as caught:
         Preprocess.from_dict(broken)
+    assert caught.value.code == "M002"
+    assert str(caught.value).startswith(said)
 
 
 WIDE = Sample("w", np.repeat(LABELS[..., None].astype(np.uint16) * 1000, 5, 2), LABELS)
@@ -207,8 +240,9 @@ def test_geometry_moves_all_bands_of_any_dtype(kind: type) -> None:
     for seed in range(30):
         found = apply(
             sample,
-            Augment(mirror=True, crop=(7, 4), jitter=2),
+            only(mirror=True, jitter=2),
             np.random.default_rng(seed),
+            crop=(7, 4),
             fill=fill,
         )
         assert found.image.dtype == kind
@@ -222,7 +256,7 @@ def test_geometry_moves_all_bands_of_any_dtype(kind: type) -> None:
 def test_scaling_keeps_what_8_bits_could_not_hold() -> None:
     labels = np.zeros((8, 8), np.uint8)
     sample = Sample("a", np.full((8, 8, 4), 40000, np.uint16), labels)
-    found = changed(Augment(scale=(0.5, 0.5)), sample=sample, fill=None)
+    found = changed(only(scale=(0.5, 0.5)), sample=sample, fill=None)
     assert (found.image.shape, found.image.dtype) == ((4, 4, 4), np.uint16)
     assert (found.image == 40000).all()
 
@@ -237,7 +271,7 @@ def test_pasting_keeps_dtype_and_bands() -> None:
 def test_colours_of_pictures_without_known_colours_are_refused_not_guessed(setting: str) -> None:
     for image in (WIDE.image, WIDE.image[..., :3], SAMPLE.image[..., :1]):
         with pytest.raises(UsageError, match=rf"3 bands of uint8.*of {image.dtype}") as caught:
-            changed(Augment(**{setting: 0.2}), sample=Sample("a", image, LABELS), fill=None)
+            changed(only(**{setting: 0.2}), sample=Sample("a", image, LABELS), fill=None)
         assert caught.value.code == "U002"
 
 

@@ -65,7 +65,7 @@ def test_names_come_from_the_description_beside_the_truth(folders: tuple[Path, P
     assert score_folders(guesses, root).classes == ("x", "y", "z")
     assert score_folders(guesses, root / "labels").classes == ("x", "y", "z")
     (root / "dataset.json").write_text("{}")
-    with pytest.raises(DataError, match=r"dataset\.json: `classes` is no list of names"):
+    with pytest.raises(DataError, match=r"dataset\.json: classes is missing"):
         score_folders(guesses, root)
 
 

@@ -283,7 +283,7 @@ def test_a_newer_version_is_named(saved: Path) -> None:
     ],
 )
 def test_a_header_of_the_wrong_types_is_refused(saved: Path, field: str, value: Any) -> None:
-    refused(rewritten(saved, {field: value}), "M002", f"for `{field}`")
+    refused(rewritten(saved, {field: value}), "M002", rf"header\.{field}\S* is ")
 
 
 def test_the_checksum_is_over_header_table_and_numbers_as_they_stand_in_the_file(

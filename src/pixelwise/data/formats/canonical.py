@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data import splits
-from pixelwise.data.class_files import names_in, number_in, parsed, refuse_both
-from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.class_files import Classes, Raw, class_ids, parsed
+from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import (
     listed_items,
@@ -29,10 +29,11 @@ from pixelwise.data.listing import (
 )
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, UsageError
-from pixelwise.labels import VOID
+from pixelwise.labels import VOID, colours_for
 from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder, write_json
 from pixelwise.pictures.images import write_labels
-from pixelwise.pictures.reading import VALUES, Values
+from pixelwise.pictures.reading import Values
+from pixelwise.settings import Byte, parse_json, read, settings
 
 NAME = "dataset.json"
 FORM = '{"classes": ["road", ...], "palette": [[128, 64, 128], ...], "ignore": 255}'
@@ -45,7 +46,7 @@ def recognise(root: Path) -> bool:
 
 def open_layout(root: Path) -> DataSet:
     """The data set; its splits are drawn where splits/ holds no list."""
-    class_map, values = described(root / NAME), parsed(root / NAME, _values, FORM)
+    class_map, values = parsed(root / NAME, _described, FORM)
     problems: list[DataError] = []
     pairs = partners(root / "images", root / "labels", problems)
     items = {i.name: i for i in pairs}
@@ -65,30 +66,25 @@ def described(path: Path) -> ClassMap:
     Raises:
         DataError: D034 it is malformed, with what was expected.
     """
-    return parsed(path, _class_map, FORM)
+    return parsed(path, _described, FORM)[0]
 
 
-def _class_map(told: dict[str, Any]) -> ClassMap:
-    palette = told.get("palette", [])
-    channels = [v for colour in palette for v in colour] if _triples(palette) else [-1]
-    if not all(isinstance(v, int) and 0 <= v <= 255 for v in channels):
-        raise ValueError("`palette` is no list of [r, g, b], each 0 to 255")
-    ignore = number_in(told.get("ignore", VOID), "`ignore`")
-    names = names_in(told.get("classes"))
-    refuse_both(dict(enumerate(names)), [ignore])
-    return numbered(names, palette, void=(VOID, ignore))
+@settings(code="D034", others="ignore")
+class Description:
+    """What ``dataset.json`` holds."""
 
-
-def _values(told: dict[str, Any]) -> Values:
+    classes: Classes
+    palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
+    ignore: Raw = VOID
+    values: Values = "8-bit"
     """Which numbers of the pictures are taken."""
-    value: Values = told.get("values", "8-bit")
-    if value not in VALUES:
-        raise ValueError(f"`values` is {value!r}, expected one of {', '.join(VALUES)}")
-    return value
 
 
-def _triples(values: object) -> bool:
-    return isinstance(values, list) and all(isinstance(v, list) and len(v) == 3 for v in values)
+def _described(content: bytes) -> tuple[ClassMap, Values]:
+    held = read(Description, parse_json(content))
+    names, ids = class_ids(held.classes, [held.ignore])
+    class_map = ClassMap(names, colours_for(len(names), held.palette), {VOID: VOID, **ids})
+    return class_map, held.values
 
 
 def write_description(
