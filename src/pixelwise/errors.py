@@ -147,6 +147,21 @@ class Stopped(PixelwiseError):
         return 128 + self.signal_number
 
 
+def raise_all(
+    place: object, problems: Sequence[DataError], *, summary: str = "", hint: str = ""
+) -> None:
+    """Nothing if there is no problem; one as it is; several as one D035 that holds them all."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise DataError(
+            "D035",
+            f"{summary or place}: {len(problems)} problems",
+            hint,
+            problems=sorted(problems, key=str),
+        )
+
+
 def hxw(shape: Sequence[int]) -> str:
     """A size as all messages, tables and options have it: 375x500 is 375 high and 500 wide."""
     return f"{shape[0]}x{shape[1]}"

@@ -16,7 +16,7 @@ from PIL import Image
 import pixelwise as pw
 from make_data import folder_set
 from pixelwise.cli.app import run
-from pixelwise.data.formats.canonical import write_splits
+from pixelwise.data.listing import write_splits
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.machine.files import write_json
 from pixelwise.training import loop

@@ -30,35 +30,35 @@ def inspect_data(data: DataPath, json: Json = False) -> None:
     """
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.inspect import inspect
-    from pixelwise.data.listing import raise_all
+    from pixelwise.errors import raise_all
 
     dataset = open_dataset(data, strict=False)
     with progress("reading", len(dataset.all_items())) as advance:
-        found = inspect(dataset, watch=advance)
-    if json and not found.problems:
-        emit_json(found.as_dict())
+        inspection = inspect(dataset, watch=advance)
+    if json and not inspection.problems:
+        emit_json(inspection.as_dict())
     elif not json:
-        _print(found)
-    raise_all(data, found.problems)
+        _print(inspection)
+    raise_all(data, inspection.problems)
 
 
-def _print(found: Inspection) -> None:
-    d = found.dataset
+def _print(inspection: Inspection) -> None:
+    d = inspection.dataset
     facts: list[tuple[object, ...]] = [
         ("layout", f"{d.layout} ({d.evidence})"),
         ("pictures", len(d.all_items())),
-        ("read without a problem", sum(found.sizes.values())),
-        ("sizes (HxW)", ", ".join(f"{hxw(s)}: {n:,}" for s, n in found.sizes.most_common(5))),
+        ("read without a problem", sum(inspection.sizes.values())),
+        ("sizes (HxW)", ", ".join(f"{hxw(s)}: {n:,}" for s, n in inspection.sizes.most_common(5))),
         *(("note", note) for note in d.notes),
     ]
     table(str(d.root), ("what", "found"), facts)
     table("splits", ("split", "pictures"), [(s, len(items)) for s, items in d.splits.items()])
-    splits = list(found.counts)
-    rows = [(name, *(int(found.counts[s][i]) for s in splits)) for i, name in enumerate(d.classes)]
-    table("pixels by class", ("class", *splits), rows)
-    for warning in found.warnings:
+    counts = inspection.counts
+    rows = [(name, *(int(c[i]) for c in counts.values())) for i, name in enumerate(d.classes)]
+    table("pixels by class", ("class", *counts), rows)
+    for warning in inspection.warnings:
         say(f"warning: {warning}")
-    if not found.problems:
+    if not inspection.problems:
         say("no problems: this data can be trained on")
 
 
@@ -74,14 +74,14 @@ def stats(
 
     dataset = open_dataset(data)
     with progress("counting", len(dataset.items(split))) as advance:
-        told: dict[str, Any] = statistics(dataset, split, watch=advance).as_dict()
+        counted: dict[str, Any] = statistics(dataset, split, watch=advance).as_dict()
     if json:
-        emit_json({"data": str(data), "split": split, **told})
+        emit_json({"data": str(data), "split": split, **counted})
         return
-    rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in told["classes"]]
+    rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in counted["classes"]]
     table(f"{data}, {split}", ("class", "pixels", "share", "pictures with it"), rows)
-    channels = [(f"{n} of the channels", _numbers(told[n])) for n in ("mean", "std")]
-    table("", ("fact", "value"), [*channels, ("void pixels", f"{told['void_pixels']:,}")])
+    channels = [(f"{n} of the channels", _numbers(counted[n])) for n in ("mean", "std")]
+    table("", ("fact", "value"), [*channels, ("void pixels", f"{counted['void_pixels']:,}")])
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -96,14 +96,14 @@ def split_data(
     json: Json = False,
 ) -> None:
     """Draw train and val, and write the lists into a data folder that has none."""
-    from pixelwise.data.formats.canonical import write_splits
     from pixelwise.data.formats.layouts import open_dataset
+    from pixelwise.data.listing import write_splits
     from pixelwise.data.splits import by_seed
     from pixelwise.errors import UsageError
 
     if not 0 < held < 1:
-        told = f"--held is {held}, expected a share between 0 and 1"
-        raise UsageError("U002", told, "--held 0.2")
+        what = f"--held is {held}, expected a share between 0 and 1"
+        raise UsageError("U002", what, "--held 0.2")
     dataset = open_dataset(data)
     if not dataset.drawn:
         hint = "its folders or lists say what the splits are; remove splits/ to draw others"
@@ -137,7 +137,7 @@ def prepare_camvid(
 
 
 def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
-    from pixelwise.data.formats.canonical import convert
+    from pixelwise.data.convert import convert
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.errors import DataError
 

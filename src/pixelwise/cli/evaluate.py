@@ -48,11 +48,11 @@ def evaluate(
     dataset = open_dataset(data)
     count = len(dataset.items(split))
     with progress(f"evaluating {split}", count) as advance, freed_memory_kept():
-        found = loaded.evaluate(dataset, split, keep=save, watch=advance)
+        evaluation = loaded.evaluate(dataset, split, keep=save, watch=advance)
     if json:
-        chosen = {"protocols": {name: found.protocols[name] for name in names}}
+        chosen = {"protocols": {name: evaluation.protocols[name] for name in names}}
         facts = {"model": str(loaded.path), "data": str(data), "split": split}
-        emit_json({**facts, **found.as_dict(), **chosen})
+        emit_json({**facts, **evaluation.as_dict(), **chosen})
     else:
-        show(found, names)
-        say(f"{found.seconds_per_image:.3f} s per picture")
+        show(evaluation, names)
+        say(f"{evaluation.seconds_per_image:.3f} s per picture")

@@ -21,6 +21,7 @@ def predict(
     heat: Annotated[
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
+    split: Annotated[str, typer.Option(help="SRC are data sets: predict this split of them")] = "",
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
     zoom: Zoom = "",
     mirror: Mirror = False,
@@ -41,7 +42,7 @@ def predict(
     from pixelwise.predict import jobs
 
     wanted = f"{save},heatmaps" if heat else save
-    plan = jobs.plan(sources, out, save=wanted, shard=shard)
+    plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split)
     for told in plan.left_out:
         say(f"left out: {told}")
     loaded = load_model(

@@ -42,12 +42,14 @@ def score(
     wanted = read_names(stems) if stems else None
     total = len(match(guesses, truth, wanted))
     with progress("scoring", total) as advance:
-        found = score_folders(
+        evaluation = score_folders(
             guesses, truth, classes=classes, stems=wanted, ignore=ignore or (), advance=advance
         )
     if json:
-        emit_json({**found.as_dict(), "protocols": {n: found.protocols[n] for n in names}})
+        chosen = {name: evaluation.protocols[name] for name in names}
+        emit_json({**evaluation.as_dict(), "protocols": chosen})
         return
-    show(found, names)
-    if classes is None and found.classes == tuple(map(str, range(len(found.classes)))):
-        say(f"{len(found.classes)} classes, from the largest value found; --classes N is safer")
+    show(evaluation, names)
+    count = len(evaluation.classes)
+    if classes is None and evaluation.classes == tuple(map(str, range(count))):
+        say(f"{count} classes, from the largest value found; --classes N is safer")

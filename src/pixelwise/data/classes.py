@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.listing import raise_all
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, raise_all
 from pixelwise.labels import VOID, colours_for, default_names
 from pixelwise.pictures.images import read_colours, read_labels
 
@@ -85,11 +84,11 @@ class ClassMap:
     def _by_colour(self, path: Path) -> NDArray[np.uint8]:
         rgb = read_colours(path).astype(np.uint32)
         packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
-        found, inverse = np.unique(packed, return_inverse=True)
-        ids = [self.colours.get((int(v) >> 16, int(v) >> 8 & 255, int(v) & 255), -1) for v in found]
+        rgbs, inverse = np.unique(packed, return_inverse=True)
+        ids = [self.colours.get((int(v) >> 16, int(v) >> 8 & 255, int(v) & 255), -1) for v in rgbs]
         table = np.array(ids, np.int16)
         if (table < 0).any():
-            strange = [f"({v >> 16},{v >> 8 & 255},{v & 255})" for v in found[table < 0].tolist()]
+            strange = [f"({v >> 16},{v >> 8 & 255},{v & 255})" for v in rgbs[table < 0].tolist()]
             pixels = int((table[inverse] < 0).sum())
             raise DataError(
                 "D016",
@@ -121,29 +120,29 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     Raises:
         DataError: label maps that cannot be read, all of them; D012 two readings.
     """
-    seen: set[int] = set()
+    values: set[int] = set()
     problems = []
     for path in paths:
         try:
-            seen.update(np.unique(read_labels(path)).tolist())
+            values.update(np.unique(read_labels(path)).tolist())
         except DataError as error:
             problems.append(error)
     raise_all(root, problems)
-    known = sorted(seen - {VOID})
+    known = sorted(values - {VOID})
     marked = len(known) == 2 and known[0] == 0 and known[1] > 1
-    if seen == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
-        what = "is 255 a class, or void?" if seen == {0, VOID} else "which classes are they?"
-        named = ", ".join(f'"{v}": "name{i}"' for i, v in enumerate(sorted(seen)[:4]))
-        more = ", ..." if len(seen) > 4 else ""
+    if values == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
+        what = "is 255 a class, or void?" if values == {0, VOID} else "which classes are they?"
+        named = ", ".join(f'"{v}": "name{i}"' for i, v in enumerate(sorted(values)[:4]))
+        more = ", ..." if len(values) > 4 else ""
         raise DataError(
             "D012",
-            f"{root}: the label maps hold the values {_listed(sorted(seen))}: {what}",
+            f"{root}: the label maps hold the values {_listed(sorted(values))}: {what}",
             f'write {root}/classes.json: {{"classes": {{{named}{more}}}, "ignore": []}}',
         )
     count = (known[-1] if known else 0) + 1
-    gaps = [v for v in range(count) if v not in seen]
+    gaps = [v for v in range(count) if v not in values]
     what = "1 class" if count == 1 else f"{count} classes"
-    note = f"{what} concluded from the values {_listed(sorted(seen))}"
+    note = f"{what} concluded from the values {_listed(sorted(values))}"
     if gaps:
         note += f"; among the labels there is no {_listed(gaps)}"
     return numbered(default_names(count)), note

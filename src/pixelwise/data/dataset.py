@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
-from pixelwise.data.sample import Item, Sample
-from pixelwise.errors import DataError, hxw
+from pixelwise.data.sample import IMAGE, LABELS, Item, Sample
+from pixelwise.errors import DataError, hxw, raise_all, unknown_name
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.pictures.reading import Picture, Values, decode, repeated, stack
 
@@ -26,16 +26,28 @@ class DataSet:
     """Which recogniser opened it."""
     evidence: str
     """Why it was taken for that."""
-    class_map: ClassMap
+    class_maps: Mapping[str, ClassMap]
+    """By head, also of heads that are not read."""
     splits: Mapping[str, tuple[Item, ...]]
     notes: tuple[str, ...] = ()
     """What was decided on the way, one sentence each."""
     drawn: bool = False
     """The folder says nothing of splits; train and val were drawn."""
     problems: tuple[DataError, ...] = ()
-    """What is wrong with the listing; ``splits`` hold what could be paired all the same."""
+    """What is wrong with the folder; ``splits`` hold what could be paired all the same."""
+    list_problems: Mapping[str, tuple[DataError, ...]] = field(default_factory=dict)
+    """What is wrong with the list of a split, which concerns only those who use it."""
+    inputs: tuple[str, ...] = (IMAGE,)
+    """Those of the items' inputs that make a picture, in the order of its bands."""
+    heads: tuple[str, ...] = (LABELS,)
+    """Those of the items' label maps that are read; ``classes`` are those of the first."""
     values: Values = "8-bit"
     """Which numbers of its pictures are taken, see ``pictures.reading``."""
+
+    @property
+    def class_map(self) -> ClassMap:
+        """Of the first head."""
+        return self.class_maps[self.heads[0]]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -47,46 +59,99 @@ class DataSet:
         """A colour for each class."""
         return self.class_map.palette
 
-    def items(self, split: str) -> tuple[Item, ...]:
+    def items(self, split: str, *, labelled: bool = True) -> tuple[Item, ...]:
         """The items of a split.
 
+        Args:
+            split: its name.
+            labelled: refuse pictures without labels; else they are there to be predicted.
+
         Raises:
-            DataError: D032 no such split, or an empty one.
+            DataError: all of ``split_problems``.
         """
-        found = self.splits.get(split, ())
-        if not found:
-            known = ", ".join(f"{name} ({len(items)})" for name, items in self.splits.items())
-            raise DataError(
-                "D032",
-                f"{self.root}: split `{split}` is empty or missing; there are: {known}",
-                "name one that is there, or add pictures for it",
-            )
-        return found
+        raise_all(self.root, self.split_problems(split, labelled=labelled))
+        return self.splits[split]
+
+    def split_problems(self, split: str, *, labelled: bool = True) -> tuple[DataError, ...]:
+        """Why a split cannot be used: D032 it is empty or missing, D031 a picture has no labels,
+        D031 and D034 what is wrong with its list.
+        """
+        items = self.splits.get(split, ())
+        listed = self.list_problems.get(split, ())
+        if not items:
+            return (*listed, self._missing(split))
+        bare = [i for i in items if labelled and not i.labelled(self.heads)]
+        return (*listed, *(_unlabelled(item, split) for item in bare))
+
+    def _missing(self, split: str) -> DataError:
+        known = ", ".join(f"{name} ({len(items)})" for name, items in self.splits.items())
+        return DataError(
+            "D032",
+            f"{self.root}: split `{split}` is empty or missing; there are: {known}",
+            "name one that is there, or add pictures for it",
+        )
+
+    def using(self, *, inputs: Sequence[str] = (), heads: Sequence[str] = ()) -> DataSet:
+        """The same data set with other inputs or heads of those that its items have.
+
+        Args:
+            inputs: names, in the order of the bands; none: as before.
+            heads: names; the first one's classes become ``classes``.
+
+        Raises:
+            UsageError: U001 an unknown name.
+            DataError: D031 pictures that lack an input.
+        """
+        items = [item for members in self.splits.values() for item in members]
+        known = sorted({name for item in items for name in item.inputs})
+        for kind, asked, names in (("input", inputs, known), ("head", heads, [*self.class_maps])):
+            if unknown := [name for name in asked if name not in names]:
+                raise unknown_name(f"{kind} of {self.root}", unknown[0], names)
+        chosen = replace(
+            self, inputs=tuple(inputs) or self.inputs, heads=tuple(heads) or self.heads
+        )
+        gaps = [(i, n) for i in self.all_items() for n in chosen.inputs if n not in i.inputs]
+        raise_all(self.root, [no_partner(i.image, f"picture for input `{n}`") for i, n in gaps])
+        return chosen
 
     def read(self, item: Item) -> Sample:
-        """Picture and labels of an item, checked against each other and the class list.
+        """Picture and labels of an item, checked against each other and the class lists.
 
         Raises:
             DataError: unreadable files, D013 different sizes, D012 a value that names no class,
                 D014 an EXIF turn that cannot be decided.
         """
-        labels = self.class_map.read(item.labels)
+        sources = {name: item.labels[name] for name in self.heads}
+        heads = {name: source.read(self.class_maps[name]) for name, source in sources.items()}
+        labels, file = heads[self.heads[0]], sources[self.heads[0]].files[0]
+        image = self.image(item, labels.shape, f"its label map {file}")
+        for name, others in heads.items():
+            _refuse_size(sources[name].files[0], others.shape, f"{file}", labels.shape)
+        return Sample(item.name, image, labels, heads)
+
+    def image(
+        self, item: Item, size: tuple[int, ...] | None = None, other: str = ""
+    ) -> NDArray[Any]:
+        """The picture of an item: its inputs behind each other as bands, (H, W, B).
+
+        Args:
+            item: of this data set.
+            size: (height, width) that it must have; by default that of the first input.
+            other: what has this size, for the message.
+
+        Raises:
+            DataError: unreadable files, D013 different sizes, D014 as ``read``.
+        """
         # Photos of one set may be grey or in colour; of several inputs each is what it is.
-        values: Values = self.values if len(item.inputs) == 1 else "stored"
-        inputs = []
-        for path in item.inputs.values():
+        values: Values = self.values if len(self.inputs) == 1 else "stored"
+        bands = []
+        for path in (item.inputs[name] for name in self.inputs):
             picture = decode(file_bytes(path), path, values=values)
-            image = as_labelled(picture, path, labels)
-            if image.shape[:2] != labels.shape:
-                raise DataError(
-                    "D013",
-                    f"{path} is {hxw(image.shape)}, its label map {item.labels} is "
-                    f"{hxw(labels.shape)} (HxW); expected the same size",
-                    "export the labels at the picture's size; they are never resized silently",
-                )
-            inputs.append(image)
-        image = stack(inputs)
-        return Sample(item.name, repeated(image) if values == "8-bit" else image, labels)
+            bands.append(as_labelled(picture, path, size) if size else picture.shown)
+            size, other = size or bands[0].shape[:2], other or str(item.image)
+            _refuse_size(path, bands[-1].shape, other, size)
+        image = stack(bands)
+        return repeated(image) if values == "8-bit" else image
 
     def all_items(self) -> tuple[Item, ...]:
         """Every item once, by name."""
@@ -96,29 +161,58 @@ class DataSet:
     @property
     def folders(self) -> frozenset[Path]:
         """Where its pictures and label maps lie, as resolved paths."""
-        files = (p for i in self.all_items() for p in (i.image, i.labels))
-        return frozenset(p.parent.resolve() for p in files)
+        return frozenset(p.parent.resolve() for i in self.all_items() for p in i.files)
 
     def fingerprint(self, *splits: str) -> str:
         """A short hash over what labels mean, and over the files of splits (all, or those named).
 
-        Files count by name and size.
+        Files count by name and size, those of inputs and heads that are not read do not count.
 
         Raises:
             DataError: D032 no such split, or an empty one.
         """
         stored = (self.values,) if self.values != "8-bit" else ()  # hashes of before stay
-        values = sorted(self.class_map.values.items())
-        meaning = self.classes, values, self.class_map.colours, *stored
-        digest = hashlib.sha256(repr(meaning).encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256()
+        for class_map in (self.class_maps[name] for name in self.heads):
+            values = sorted(class_map.values.items())
+            meaning = class_map.classes, values, class_map.colours, *stored
+            digest.update(repr(meaning).encode("utf-8", "surrogatepass"))
         for split in sorted(set(splits) or self.splits):
-            for item in self.items(split):
-                sizes = item.image.stat().st_size, item.labels.stat().st_size
+            if splits and not self.splits.get(split):
+                raise self._missing(split)
+            for item in self.splits[split]:
+                images = [item.inputs[name] for name in self.inputs]
+                labels = [p for n in self.heads if n in item.labels for p in item.labels[n].files]
+                sizes = tuple(path.stat().st_size for path in (*images, *labels))
                 digest.update(repr((split, item.name, sizes)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 
 
-def as_labelled(picture: Picture, path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+def _refuse_size(path: Path, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> None:
+    if size[:2] != expected[:2]:
+        raise DataError(
+            "D013",
+            f"{path} is {hxw(size)}, {other} is {hxw(expected)} (HxW); expected the same size",
+            "export the labels at the picture's size; they are never resized silently",
+        )
+
+
+def no_partner(path: Path, wanted: str) -> DataError:
+    """D031 of a file that stands alone."""
+    return DataError(
+        "D031", f"{path} has no partner, expected a {wanted}", "add it, or move it away"
+    )
+
+
+def _unlabelled(item: Item, split: str) -> DataError:
+    return DataError(
+        "D031",
+        f"{item.image} (split `{split}`) has no label map, expected one to train or evaluate on",
+        f"add it; or label the pictures: pixelwise predict MODEL DATA --split {split} -o OUT",
+    )
+
+
+def as_labelled(picture: Picture, path: Path, size: tuple[int, ...]) -> NDArray[Any]:
     """A picture, turned as EXIF says or as it is stored: as its label map was drawn.
 
     A label map carries no EXIF. If just one of stored and shown size equals the map's, that
@@ -128,13 +222,13 @@ def as_labelled(picture: Picture, path: Path, labels: NDArray[Any]) -> NDArray[A
     Args:
         picture: as it was decoded.
         path: of it, for the message.
-        labels: (H, W).
+        size: (H, W) of the label map.
 
     Raises:
         DataError: D014 the orientation is ambiguous.
     """
     stored, shown = picture.stored, picture.shown
-    if picture.header.orientation == 1 or stored.shape[:2] != labels.shape:
+    if picture.header.orientation == 1 or stored.shape[:2] != tuple(size):
         return shown
     if shown.shape == stored.shape:
         raise DataError(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.listing import raise_all
-from pixelwise.data.sample import Item, Reader
+from pixelwise.data.sample import Item, Reader, content, each
 from pixelwise.data.statistics import Counts, Statistics, count, refuse_mixed, summarise
-from pixelwise.errors import DataError, hxw
+from pixelwise.errors import DataError, hxw, raise_all
 from pixelwise.labels import VOID
 
 APART = ("train", "val", "test")
@@ -25,11 +23,13 @@ APART = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found."""
+    """What was seen in the files of a data set."""
 
     dataset: DataSet
     counted: Mapping[str, tuple[Counts, ...]]
     """Split to the counts of its samples that could be read."""
+    contents: Mapping[str, str]
+    """Name to ``content`` of its picture, of those that could be read."""
     sizes: Counter[tuple[int, int]]
     """(height, width) to pictures."""
     sizes_in: Mapping[str, Counter[tuple[int, int]]]
@@ -80,10 +80,10 @@ class Inspection:
 class _Seen:
     """One item, read."""
 
-    size: tuple[int, int] | None = None
-    counts: Counts | None = None
-    digest: str = ""
-    problem: DataError | None = None
+    size: tuple[int, int]
+    content: str
+    counts: Counts | None
+    """None without labels."""
 
 
 def inspect(
@@ -102,41 +102,38 @@ def inspect(
         read: ``dataset.read``, or one that remembers.
         watch: called after each item.
     """
-    chosen = {s: dataset.items(s) for s in splits} or dict(dataset.splits)
-    items = {item.name: item for members in chosen.values() for item in members}
-    read = read or dataset.read
-
-    def look(item: Item) -> _Seen:
-        try:
-            sample = read(item)
-        except DataError as error:
-            return _Seen(problem=error)
-        finally:
-            watch()
-        height, width = sample.labels.shape
-        digest = hashlib.sha256(sample.image.tobytes()).hexdigest()
-        return _Seen((height, width), count(sample), digest)
-
-    with ThreadPoolExecutor(2) as pool:
-        seen = dict(zip(items, pool.map(look, items.values()), strict=True))
-    problems = [*dataset.problems, *(s.problem for s in seen.values() if s.problem)]
+    chosen = {s: dataset.splits.get(s, ()) for s in splits or dataset.splits}
+    items = [item for members in chosen.values() for item in members]
+    seen, unread = each(items, partial(_look, dataset, read or dataset.read), watch)
+    needed = splits or [s for s in ("train", "val") if s in chosen]  # a test split may be withheld
+    views = [(item, seen[item.files]) for item in items if item.files in seen]
+    contents = {item.name: view.content for item, view in views}
+    seen_in = {s: [seen[i.files] for i in m if i.files in seen] for s, m in chosen.items()}
+    counted = {s: tuple(v.counts for v in own if v.counts) for s, own in seen_in.items()}
     apart = chosen if splits else {s: i for s, i in chosen.items() if s in APART}
-    problems += _leaks(apart, seen)
-    kinds = {i.image: c.kind for n, i in items.items() if (c := seen[n].counts) is not None}
-    problems += refuse_mixed(kinds)
-    counted = {
-        split: tuple(c for i in members if (c := seen[i.name].counts) is not None)
-        for split, members in chosen.items()
-    }
-    needed = splits or ("train", "val")  # the labels of a test split may be withheld
-    problems += _nothing_labelled(dataset, {s: c for s, c in counted.items() if s in needed})
-    sizes = Counter(s.size for s in seen.values() if s.size)
-    sizes_in = {
-        split: Counter(size for i in members if (size := seen[i.name].size))
-        for split, members in chosen.items()
-    }
-    warnings = _warnings(dataset, counted, seen)
-    return Inspection(dataset, counted, sizes, sizes_in, tuple(problems), tuple(warnings))
+    problems = (
+        *dataset.problems,
+        *unread,
+        *(problem for split in needed for problem in dataset.split_problems(split)),
+        *leaks(apart, contents),
+        *refuse_mixed({item.image: v.counts.kind for item, v in views if v.counts}),
+        *_nothing_labelled(dataset, {s: c for s, c in counted.items() if s in needed}),
+    )
+    empty = dict.fromkeys(item.name for item, view in views if _is_void(view.counts))
+    warnings = (
+        *_unused(dataset, chosen.keys() - set(needed)),
+        *_warnings(dataset, counted, empty),
+    )
+    sizes = Counter(view.size for view in seen.values())
+    sizes_in = {split: Counter(view.size for view in own) for split, own in seen_in.items()}
+    return Inspection(dataset, counted, contents, sizes, sizes_in, problems, warnings)
+
+
+def _look(dataset: DataSet, read: Reader, item: Item) -> _Seen:
+    """One item; of one without labels the picture alone."""
+    sample = read(item) if item.labelled(dataset.heads) else None
+    image = sample.image if sample else dataset.image(item)
+    return _Seen(image.shape[:2], content(image), count(sample) if sample else None)
 
 
 def _table(dataset: DataSet, rows: Sequence[Counts]) -> NDArray[np.int64]:
@@ -145,23 +142,32 @@ def _table(dataset: DataSet, rows: Sequence[Counts]) -> NDArray[np.int64]:
     return np.vstack([np.zeros((1, k), np.int64), *(c.labels[:k] for c in rows)])
 
 
-def _leaks(chosen: dict[str, tuple[Item, ...]], seen: dict[str, _Seen]) -> list[DataError]:
-    """Files with the same pixels in more than one of these splits."""
+def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> list[DataError]:
+    """D033 for each picture in more than one of these splits.
+
+    Args:
+        splits: that must share none; others than train, val and test are the caller's wish.
+        contents: name of an item to ``content`` of its picture, as far as it could be read.
+    """
     where: dict[str, dict[str, Item]] = defaultdict(dict)
-    for split, items in chosen.items():
+    for split, items in splits.items():
         for item in items:
-            if seen[item.name].digest:
-                where[seen[item.name].digest].setdefault(split, item)
+            if item.name in contents:
+                where[contents[item.name]].setdefault(split, item)
     return [
         DataError(
             "D033",
-            " and ".join(f"{item.image} ({split})" for split, item in found.items())
+            " and ".join(f"{item.image} ({split})" for split, item in places.items())
             + " hold the same picture",
             "keep it in one split only: scores on pictures that were trained on say nothing",
         )
-        for found in where.values()
-        if len(found) > 1
+        for places in where.values()
+        if len(places) > 1
     ]
+
+
+def _is_void(counts: Counts | None) -> bool:
+    return counts is not None and not counts.labels[:VOID].any()
 
 
 def _nothing_labelled(
@@ -169,7 +175,7 @@ def _nothing_labelled(
 ) -> Iterator[DataError]:
     """Splits whose label maps are void everywhere: nothing can be learned or scored."""
     for split, rows in counted.items():
-        if rows and not any(c.labels[:VOID].any() for c in rows):
+        if rows and all(map(_is_void, rows)):
             yield DataError(
                 "D032",
                 f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
@@ -177,25 +183,36 @@ def _nothing_labelled(
             )
 
 
+def _unused(dataset: DataSet, splits: Collection[str]) -> Iterator[str]:
+    """What is wrong with splits that are not needed: whoever uses them is refused."""
+    for split in sorted(splits):
+        yield from (str(problem) for problem in dataset.split_problems(split, labelled=False))
+        items = dataset.splits.get(split, ())
+        bare = [item.name for item in items if not item.labelled(dataset.heads)]
+        if bare:
+            shown = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")
+            yield (
+                f"{len(bare)} of {len(items)} pictures in split {split} have no label map "
+                f"({shown}): they can be predicted, not evaluated on"
+            )
+
+
 def _warnings(
-    dataset: DataSet, counted: Mapping[str, Sequence[Counts]], seen: Mapping[str, _Seen]
-) -> list[str]:
-    found = []
+    dataset: DataSet, counted: Mapping[str, Sequence[Counts]], empty: Collection[str]
+) -> Iterator[str]:
     for split, rows in counted.items():
-        never = np.flatnonzero(_table(dataset, rows).sum(0) == 0)
+        never = np.flatnonzero(_table(dataset, rows).sum(0) == 0) if rows else ()
         if len(never):
             names = ", ".join(f"`{dataset.classes[i]}`" for i in never[:10])
             more = f" and {len(never) - 10} more classes" if len(never) > 10 else ""
-            found.append(f"no pixel of {names}{more} in split {split}")
+            yield f"no pixel of {names}{more} in split {split}"
     if "train" not in dataset.splits:
-        told = ", ".join(dataset.splits) or "none"
-        found.append(f"there is no split train (there are: {told}): name one, --set train_split=")
+        known = ", ".join(dataset.splits) or "none"
+        yield f"there is no split train (there are: {known}): name one, --set train_split="
     elif "train" in counted and "val" not in dataset.splits:
-        found.append("there is no split val: train with --set val_split=, or add pictures")
-    empty = [n for n, s in seen.items() if s.counts and not s.counts.labels[:VOID].any()]
+        yield "there is no split val: train with --set val_split=, or add pictures"
     if empty:
-        found.append(f"{len(empty)} label maps are void everywhere: {', '.join(empty[:5])}")
-    return found
+        yield f"{len(empty)} label maps are void everywhere: {', '.join([*empty][:5])}"
 
 
 def refuse_problems(
@@ -212,6 +229,6 @@ def refuse_problems(
     Raises:
         DataError: the problem, or a D035 with all of them.
     """
-    found = inspect(dataset, splits, read=read, watch=watch)
-    raise_all(dataset.root, found.problems)
-    return found
+    inspected = inspect(dataset, splits, read=read, watch=watch)
+    raise_all(dataset.root, inspected.problems)
+    return inspected

@@ -3,15 +3,149 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pixelwise.data.sample import Item
-from pixelwise.errors import DataError
+from pixelwise.data import splits
+from pixelwise.data.classes import ClassMap
+from pixelwise.data.dataset import DataSet, no_partner
+from pixelwise.data.sample import LABELS, Item, LabelMap, one_pair
+from pixelwise.errors import DataError, raise_all
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 
 LABEL_ENDS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask")
 """Endings that tools give to label maps; known where every label map has the same."""
+
+
+@dataclass
+class Listing:
+    """A data folder while it is opened: what a layout found in it, and all that is wrong with it.
+
+    Nothing is raised here. What is wrong with a list concerns the users of its split; all else
+    concerns everyone.
+    """
+
+    root: Path
+    problems: list[DataError] = field(default_factory=list)
+    list_problems: dict[str, list[DataError]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    drawn: bool = False
+    _bare: dict[Path, DataError] = field(default_factory=dict)
+    """Pictures without a label map; a problem unless a list names them, and with it their use."""
+
+    def pairs(self, images: Path, *labels: Path, strays: bool = False) -> dict[str, Item]:
+        """The pictures of a folder by stem, each with its label map where there is one.
+
+        Args:
+            images: folder of pictures.
+            labels: folders of label maps, the first that has one counts; just ``images`` itself,
+                if label maps lie beside their pictures and are known by their endings.
+            strays: what has no partner is no problem. Else each is a D031, and where a picture has
+                several label maps a D030.
+        """
+        if labels == (images,):
+            together = by_stem(pictures(images), self.problems)
+            masks = marked(together.keys())
+            left = {stem: path for stem, path in together.items() if stem not in masks}
+            right = self._by_picture(together, masks)
+            end = end_of(min(masks, default=""))
+        else:
+            left, right = by_stem(pictures(images), self.problems), {}
+            for folder in reversed(labels):
+                right |= by_stem(pictures(folder), self.problems)
+            end = _common_end(left, right)
+            right = {stem.removesuffix(end): path for stem, path in right.items()}
+        if not strays:
+            for stem in left.keys() - right.keys():
+                wanted = f"label map {labels[0] / stem}{end}.png"
+                self._bare[left[stem]] = no_partner(left[stem], wanted)
+            loose = sorted(right.keys() - left.keys())
+            self.problems += [no_partner(right[s], f"picture {images / s}.*") for s in loose]
+        return {stem: one_pair(stem, left[stem], right.get(stem)) for stem in sorted(left)}
+
+    def _by_picture(self, together: Mapping[str, Path], masks: Set[str]) -> dict[str, Path]:
+        """Stem of a picture to its label map; of several none is the right one."""
+        right: dict[str, Path] = {}
+        for mask in sorted(masks):
+            stem = mask.removesuffix(end_of(mask))
+            if stem in right:
+                both = f"{right[stem]} and {together[mask]} are both label maps of "
+                what = both + together[stem].name
+                self.problems.append(DataError("D030", what, "move one of them away"))
+            right[stem] = together[mask]
+        return right
+
+    def splits(self, lists: Path, items: Mapping[str, Item]) -> dict[str, tuple[Item, ...]]:
+        """Splits by the lists in a folder; without lists train and val are drawn."""
+        files = lists_in(lists)
+        if files:
+            return {path.stem: self.split(path, items) for path in files}
+        self.drawn = True
+        drawn = splits.drawn([item for item in items.values() if item.labels])
+        self.notes.append(splits.drawn_note(drawn))
+        return drawn
+
+    def split(self, path: Path, items: Mapping[str, Item]) -> tuple[Item, ...]:
+        """The items that a list names; unknown and repeated names are problems of the list.
+
+        A line is a name, or a name and where the picture's label map is, counted from the root.
+        """
+        problems: list[DataError] = []
+        listed: dict[str, Item] = {}
+        for line in read_list(path, problems):
+            name, column = _columns(line, items)
+            if name in listed:
+                what = f"{path}: `{name}` is listed twice"
+                problems.append(DataError("D034", what, "remove one of the lines"))
+            elif name in items:
+                self._bare.pop(items[name].image, None)
+                listed[name] = self._labelled(items[name], column, path, problems)
+            else:
+                what = f"{path}: `{name}` is no picture of the data set"
+                problems.append(DataError("D031", what, "remove the line, or add the files"))
+        if problems:
+            self.list_problems[path.stem] = problems
+        return tuple(listed.values())
+
+    def _labelled(self, item: Item, column: str, path: Path, problems: list[DataError]) -> Item:
+        """The item with the label map of a list's second column, which is counted from the root."""
+        head, own = next(iter(item.labels.items()), (LABELS, None))
+        parts = [part for part in Path(column).parts if part != "/"]
+        # Published lists begin their paths anywhere: /SegNet/CamVid/trainannot/a.png
+        places = (self.root.joinpath(*parts[i:]) for i in range(len(parts)))
+        labels = next((place for place in places if place.is_file()), None)
+        if labels and not (own and labels in own.files):
+            return replace(item, labels={**item.labels, head: LabelMap(labels)})
+        if own and column and not labels and own.files[0].stem != Path(column).stem:
+            what = f"{path}: there is no label map {column}"
+            problems.append(DataError("D031", what, "correct the line, or add the file"))
+        return item
+
+    @property
+    def all_problems(self) -> tuple[DataError, ...]:
+        """Those that concern everyone."""
+        return (*self.problems, *self._bare.values())
+
+    def dataset(
+        self,
+        layout: str,
+        evidence: str,
+        classes: ClassMap | Mapping[str, ClassMap],
+        splits: Mapping[str, Sequence[Item]],
+    ) -> DataSet:
+        """The data set, with all that was collected; ``classes`` of the only head, or by head."""
+        return DataSet(
+            self.root,
+            layout,
+            evidence,
+            {LABELS: classes} if isinstance(classes, ClassMap) else classes,
+            {split: tuple(items) for split, items in splits.items()},
+            tuple(self.notes),
+            self.drawn,
+            self.all_problems,
+            {split: tuple(problems) for split, problems in self.list_problems.items()},
+        )
 
 
 def pictures(folder: Path) -> list[Path]:
@@ -30,65 +164,16 @@ def pictures(folder: Path) -> list[Path]:
 
 def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:
     """Stem to file; files that share one (also but for case) are a problem, the last one stays."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     folded: dict[str, Path] = {}
     for path in paths:
         twin = folded.get(path.stem.lower())
         if twin is not None:
-            problems.append(
-                DataError(
-                    "D030",
-                    f"{twin} and {path} share the stem `{path.stem}`",
-                    "rename or remove one of them",
-                )
-            )
-            found.pop(twin.stem, None)
-        folded[path.stem.lower()] = found[path.stem] = path
-    return found
-
-
-def partners(images: Path, labels: Path, problems: list[DataError]) -> list[Item]:
-    """Items for the pictures of one folder that have a label map of the same stem in another.
-
-    Args:
-        images: folder of pictures.
-        labels: folder of label maps; the same one, if these are known by their endings.
-        problems: gets a D031 for each picture or label map without a partner, a D030 where one
-            has several.
-    """
-    if images == labels:
-        found = by_stem(pictures(images), problems)
-        masks = marked(found.keys())
-        left = {stem: path for stem, path in found.items() if stem not in masks}
-        right = _by_picture(found, masks, problems)
-        end = end_of(min(masks, default=""))
-    else:
-        left, right = by_stem(pictures(images), problems), by_stem(pictures(labels), problems)
-        end = _common_end(left, right)
-        right = {stem.removesuffix(end): path for stem, path in right.items()}
-    bare, loose = left.keys() - right.keys(), right.keys() - left.keys()
-    problems += [_alone(left[s], f"label map {labels / s}{end}.png") for s in bare]
-    problems += [_alone(right[s], f"picture {images / s}.*") for s in loose]
-    return [Item(s, left[s], right[s]) for s in sorted(left.keys() & right.keys())]
-
-
-def _by_picture(
-    found: Mapping[str, Path], masks: Set[str], problems: list[DataError]
-) -> dict[str, Path]:
-    """Stem of a picture to its label map; of several none is the right one."""
-    right: dict[str, Path] = {}
-    for mask in sorted(masks):
-        stem = mask.removesuffix(end_of(mask))
-        if stem in right:
-            problems.append(
-                DataError(
-                    "D030",
-                    f"{right[stem]} and {found[mask]} are both label maps of {found[stem].name}",
-                    "move one of them away",
-                )
-            )
-        right[stem] = found[mask]
-    return right
+            what = f"{twin} and {path} share the stem `{path.stem}`"
+            problems.append(DataError("D030", what, "rename or remove one of them"))
+            files.pop(twin.stem, None)
+        folded[path.stem.lower()] = files[path.stem] = path
+    return files
 
 
 def end_of(stem: str) -> str:
@@ -109,40 +194,39 @@ def _common_end(left: Mapping[str, Path], right: Mapping[str, Path]) -> str:
     return ""
 
 
-def _alone(path: Path, wanted: str) -> DataError:
-    return DataError(
-        "D031", f"{path} has no partner, expected a {wanted}", "add it, or move it away"
-    )
+def _columns(line: str, items: Container[str]) -> tuple[str, str]:
+    """The name on a line, and its second column: empty, if there is none or the name has spaces."""
+    whole = known_name(Path(line).name, items)
+    words = line.split("\t") if "\t" in line else line.split()
+    first = known_name(Path(words[0]).name, items)
+    spaced = "/" not in line and whole in items
+    return (first, words[1]) if len(words) == 2 and first in items and not spaced else (whole, "")
 
 
-def read_list(path: Path, problems: list[DataError], *, column: int | None = None) -> list[str]:
-    """The names in a list file, one a line, without folder; see ``known_name`` for suffixes.
+def read_list(path: Path, problems: list[DataError]) -> list[str]:
+    """The lines of a list file that say something.
 
     Args:
         path: the file.
         problems: gets a D034 if it cannot be read, and for entries that leave the data set.
-        column: which of several words of a line; by default a line is one name.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.append(
-            DataError(
-                "D034",
-                f"{path}: not a readable list of names ({error})",
-                "one name a line, as UTF-8 text",
-            )
-        )
+        what = f"{path}: not a readable list of names ({error})"
+        problems.append(DataError("D034", what, "one name a line, as UTF-8 text"))
         return []
     entries = [line.strip() for line in lines if line.strip()]
-    if column is not None:
-        entries = [entry.split()[column] for entry in entries]
-    outside = [e for e in entries if ".." in Path(e).parts]
+    outside = [e for e in entries if ".." in Path(e).parts or _leads_out(e.split())]
     problems += [
         DataError("D034", f"{path}: `{entry}` leads out of the data set", "use plain names")
         for entry in outside
     ]
-    return [Path(e).name for e in entries if e not in outside]
+    return [e for e in entries if e not in outside]
+
+
+def _leads_out(words: Sequence[str]) -> bool:
+    return any(".." in Path(word).parts for word in words if "/" in word)
 
 
 def known_name(listed: str, known: Container[str]) -> str:
@@ -157,82 +241,32 @@ def lists_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("*.txt") if not p.name.startswith("."))
 
 
-def refuse_unlistable(path: Path, names: Sequence[str]) -> None:
-    """Before anything is written.
-
-    Args:
-        path: of the list.
-        names: of its lines.
+def refuse_unlistable(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """Before anything is written: names that ``read_list`` would not give back.
 
     Raises:
-        DataError: D034 names that ``read_list`` would not give back, all of them.
+        DataError: D034 all of them.
     """
     problems = [
-        DataError("D034", f"{path}: {name!a} cannot stand on a line of its own", "rename it")
+        DataError(
+            "D034", f"{folder / split}.txt: {name!a} cannot stand on a line of its own", "rename it"
+        )
+        for split, names in lists.items()
         for name in names
         if name.splitlines() != [name.strip()]
         or Path(name).name != name
         or name != name.encode("utf-8", "replace").decode()
     ]
-    raise_all(path, problems)
+    raise_all(folder, problems)
 
 
-def write_list(path: Path, names: Sequence[str]) -> None:
-    """A list file, one name a line.
+def write_splits(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """``<name>.txt`` for each split, one name a line.
 
     Raises:
-        DataError: D034 names that ``read_list`` would not give back, all of them.
-        ResourceError: R001, R002 it cannot be written.
+        DataError: D034 a picture's name that cannot be listed; nothing was written.
+        ResourceError: R001, R002 a list cannot be written.
     """
-    refuse_unlistable(path, names)
-    atomic_write(path, "".join(f"{name}\n" for name in names))
-
-
-def listed_items(
-    names: Sequence[str], items: Mapping[str, Item], source: Path, problems: list[DataError]
-) -> tuple[Item, ...]:
-    """The items a list names; unknown and repeated names are problems."""
-    found: dict[str, Item] = {}
-    for name in (known_name(listed, items) for listed in names):
-        if name in found:
-            problems.append(
-                DataError("D034", f"{source}: `{name}` is listed twice", "remove one of the lines")
-            )
-        elif name in items:
-            found[name] = items[name]
-        else:
-            problems.append(
-                DataError(
-                    "D031",
-                    f"{source}: `{name}` has no picture with a label map",
-                    "remove the line, or add the files",
-                )
-            )
-    return tuple(found.values())
-
-
-def raise_all(
-    root: Path, problems: Sequence[DataError], *, summary: str = "", hint: str = ""
-) -> None:
-    """Nothing if there is no problem; one as it is; several as one D035 that holds them all."""
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
-        raise DataError(
-            "D035",
-            f"{summary or root}: {len(problems)} problems",
-            hint,
-            problems=sorted(problems, key=str),
-        )
-
-
-def without_empty(
-    root: Path, splits: Mapping[str, Sequence[Item]], problems: list[DataError]
-) -> dict[str, tuple[Item, ...]]:
-    """The splits; an empty one is a problem."""
-    for name, items in splits.items():
-        if not items:
-            problems.append(
-                DataError("D032", f"{root}: split `{name}` is empty", "add pictures or remove it")
-            )
-    return {name: tuple(items) for name, items in splits.items()}
+    refuse_unlistable(folder, lists)
+    for split, names in lists.items():
+        atomic_write(folder / f"{split}.txt", "".join(f"{name}\n" for name in names))

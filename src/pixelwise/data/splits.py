@@ -3,43 +3,65 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pixelwise.data.sample import Item
 
+HELD = 0.2
+"""The share of pictures that is held out where nobody says another."""
+
 
 def by_seed(
-    items: Sequence[Item], seed: int = 0, *, held: float = 0.2
+    items: Sequence[Item], seed: int = 0, *, held: float = HELD
 ) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Items to train on and items held out; groups stay whole where there is more than one.
-
-    The order in which groups (else items) are held out depends on the seed and their names alone.
+    """Items to train on and items held out, this share of them exactly; groups stay whole where
+    there is more than one. For a split that is written down: one more picture may move others.
     """
-    groups = {item.group or item.name for item in items}
-    by_group = len(groups) > 1
-    keys = sorted(
-        {_key(i, by_group) for i in items},
-        key=lambda key: hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest(),
-    )
-    count = min(max(1, round(held * len(keys))), len(keys) - 1) if len(keys) > 1 else 0
-    chosen = set(keys[:count])
-    fit = tuple(i for i in items if _key(i, by_group) not in chosen)
-    return fit, tuple(i for i in items if _key(i, by_group) in chosen)
-
-
-def _key(item: Item, by_group: bool) -> str:
-    return item.group if by_group and item.group else item.name
+    return _parted(items, seed, lambda places: round(held * len(places)))
 
 
 def drawn(items: Sequence[Item]) -> dict[str, tuple[Item, ...]]:
-    """``by_seed`` as named splits; one picture alone leaves no val."""
-    train, val = by_seed(items)
+    """``train`` and ``val`` by the names alone; one picture alone leaves no val.
+
+    Every picture (or group) goes to its side by its own name, ``HELD`` of them to val on average,
+    so that one that is added moves no other. Only where all would be on one side, the one next to
+    the border goes to the other.
+    """
+    train, val = _parted(items, 0, lambda places: sum(place < HELD for place in places))
     return {"train": train, "val": val} if val else {"train": train}
 
 
-def told(found: Mapping[str, Sequence[Item]]) -> str:
+def kept(items: Sequence[Item], before: Mapping[str, Sequence[str]]) -> dict[str, tuple[Item, ...]]:
+    """The splits of names that were drawn before; items that came since go where ``drawn`` does."""
+    sides = {name: split for split, names in before.items() for name in names}
+    for item in items:
+        sides.setdefault(item.name, "val" if _place(item.name, 0) < HELD else "train")
+    splits = dict.fromkeys((*before, *sides.values()))
+    return {split: tuple(i for i in items if sides[i.name] == split) for split in splits}
+
+
+def _parted(
+    items: Sequence[Item], seed: int, count: Callable[[Collection[float]], int]
+) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """The first ``count(places)`` groups, in the order of their places, are held out."""
+    by_group = len({item.group or item.name for item in items}) > 1
+    keys = {i.name: i.group if by_group and i.group else i.name for i in items}
+    places = {key: _place(key, seed) for key in keys.values()}
+    held = min(max(1, count(places.values())), len(places) - 1)
+    chosen = set(sorted(places, key=lambda key: places[key])[: max(0, held)])
+    fit = tuple(item for item in items if keys[item.name] not in chosen)
+    return fit, tuple(item for item in items if keys[item.name] in chosen)
+
+
+def _place(key: str, seed: int) -> float:
+    """Where a key lies between 0 and 1, evenly spread and for good."""
+    digest = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def drawn_note(drawn: Mapping[str, Sequence[Item]]) -> str:
     """A sentence on what ``drawn`` did."""
-    if "val" not in found:
+    if "val" not in drawn:
         return "no lists of splits, and one picture alone: there is no val"
     return "no lists of splits: train and val were drawn, by the names alone"
 

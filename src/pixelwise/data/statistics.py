@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.listing import raise_all
-from pixelwise.data.sample import Item, Sample
-from pixelwise.errors import DataError
+from pixelwise.data.sample import Sample, each
+from pixelwise.errors import DataError, raise_all
 from pixelwise.labels import VOID
 
 Ints = NDArray[np.int64]
@@ -143,18 +141,7 @@ def statistics(
         DataError: the samples that cannot be read or do not fit, all of them.
     """
 
-    def one(item: Item) -> Counts | DataError:
-        try:
-            return count(dataset.read(item))
-        except DataError as error:
-            return error
-        finally:
-            watch()
-
-    items = dataset.items(split)
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(one, items))
-    problems = [r for r in results if isinstance(r, DataError)]
-    kinds = {i.image: r.kind for i, r in zip(items, results, strict=True) if isinstance(r, Counts)}
+    counted, problems = each(dataset.items(split), lambda item: count(dataset.read(item)), watch)
+    kinds = {files[0]: counts.kind for files, counts in counted.items()}
     raise_all(dataset.root, [*problems, *refuse_mixed(kinds)])
-    return summarise(dataset.classes, [r for r in results if isinstance(r, Counts)])
+    return summarise(dataset.classes, [*counted.values()])

@@ -7,7 +7,7 @@ are kept, so that any protocol and any interval can be computed later without th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -56,6 +56,8 @@ class Evaluation:
     """(N, K, K) int32 (int64 for images of more than 2**31 pixels); rows truth, columns guess."""
     seconds_per_image: float | None = None
     """Mean time of prediction, when a model made the guesses."""
+    trained_on: tuple[str, ...] = ()
+    """Images among them that the model was trained on, as far as it says."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -103,10 +105,6 @@ class Evaluation:
             for name, (iu, hits, truth) in zip(self.names, sums, strict=True)
         )
 
-    def timed(self, seconds_per_image: float) -> Evaluation:
-        """The same counts with the mean time of prediction."""
-        return replace(self, seconds_per_image=seconds_per_image)
-
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON: fractions and whole numbers, None for what cannot be said."""
         rows = self.protocol_rows
@@ -114,6 +112,7 @@ class Evaluation:
             **self.scores.as_dict(),
             "images": len(self.names),
             "seconds_per_image": self.seconds_per_image,
+            "trained_on": list(self.trained_on),
             "classes": list(self.classes),
             "per_class": [asdict(row) for row in self.per_class],
             "protocols": self.protocols,
@@ -122,7 +121,7 @@ class Evaluation:
                 "level": _LEVEL,
                 "draws": _DRAWS,
                 "over": "images",
-                **{name: [found.low, found.high] for name, found in self.intervals.items()},
+                **{name: [i.low, i.high] for name, i in self.intervals.items()},
             },
             "confusion": self.counts.tolist(),
             "per_image": [asdict(row) for row in self.per_image],
@@ -149,11 +148,11 @@ def evaluate(
     names, counts, k = [], [], len(classes)
     for pair in pairs:
         try:
-            found = confusion(pair.truth, pair.guess, k)
+            counted = confusion(pair.truth, pair.guess, k)
         except DataError as error:
             raise DataError(error.code, f"{pair.name}: {error}", error.hint) from None
         names.append(pair.name)
-        counts.append(_narrow(found))
+        counts.append(_narrow(counted))
     if not names:
         raise UsageError("U002", "no image was given to score (expected one or more)")
     return Evaluation(tuple(classes), tuple(names), np.stack(counts), seconds_per_image)

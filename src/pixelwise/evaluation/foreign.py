@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.classes import ClassMap
-from pixelwise.data.formats import canonical
-from pixelwise.data.listing import by_stem, known_name, pictures, raise_all, read_list
-from pixelwise.errors import DataError, UsageError, hxw
+from pixelwise.data.formats.layouts import described_classes, label_folder, layout_classes
+from pixelwise.data.listing import by_stem, known_name, pictures, read_list
+from pixelwise.errors import DataError, UsageError, hxw, raise_all
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.folders import OVERLAY, is_predictions
 from pixelwise.labels import VOID
 from pixelwise.metrics.confusion import strange_values
+from pixelwise.pictures.images import read_labels
 
 Labels = npt.NDArray[Any]
 ADD = "add it, or score a part: --list FILE"
@@ -40,14 +42,14 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
 
     Args:
         guesses: folder of guessed label maps.
-        truth: folder of true label maps, or a data set in the canonical layout.
+        truth: folder of true label maps, or a data set that keeps them in one folder.
         stems: score these only; by default every label map of both folders.
 
     Raises:
         DataError: missing guesses, extra files, two files of one stem (D035 with ``problems``).
     """
     problems: list[DataError] = []
-    guessed, true = _maps(guesses, problems), _maps(_truth_folder(truth), problems)
+    guessed, true = _maps(guesses, problems), _maps(label_folder(truth), problems)
     listed = () if stems is None else (known_name(s, true) for s in stems)
     wanted = sorted({*guessed, *true} if stems is None else set(listed))
     for stem in wanted:
@@ -67,6 +69,15 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
     return tuple(Match(stem, guessed[stem], true[stem]) for stem in wanted)
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """How the files of both folders become class numbers."""
+
+    classes: tuple[str, ...]
+    truth: Callable[[Path], Labels]
+    guess: Callable[[Path], Labels] = read_labels
+
+
 def score_folders(
     guesses: Path,
     truth: Path,
@@ -78,36 +89,67 @@ def score_folders(
 ) -> Evaluation:
     """The evaluation of a folder of foreign label maps, or one error that lists all problems.
 
+    What the truth's values or colours mean is read from its ``classes.json``, ``classes.txt`` or
+    ``dataset.json``, or known from its layout (VOC, CamVid). Guesses are class numbers in that
+    order; where the truth is described by colours, colours will do.
+
     Args:
         guesses: folder of guessed label maps.
-        truth: folder of true label maps, or a data set in the canonical layout.
-        classes: names, or how many; by default those of the truth's ``dataset.json``, else one
-            more than the largest value in either folder (void aside).
+        truth: folder of true label maps, or a data set that keeps them in one folder.
+        classes: names, or how many; where a file describes them no others. By default what is
+            described, else one more than the largest value in either folder (void aside).
         stems: score these only.
-        ignore: values of the truth that are void, beside 255 and what that file ignores.
+        ignore: values of the truth that are void, beside 255 and what is described as void.
         advance: called after each file pair that was read.
+
+    Raises:
+        DataError: all that is wrong with the files.
+        UsageError: U002 ``classes`` or ``ignore`` contradict what is described.
     """
     matches = match(guesses, truth, stems)
-    told = _described(truth) if classes is None else None
-    void = frozenset((VOID, *ignore)) | (told.void if told else frozenset())
-    names = told.classes if told else _class_names(matches, truth, classes, void)
+    folder = label_folder(truth)
+    class_map = described_classes(folder) or (layout_classes(folder) if classes is None else None)
+    if class_map is None:
+        void = frozenset((VOID, *ignore))
+        names = _class_names(matches, truth, classes, void)
+        reading = _Reading(names, lambda path: _without(read_labels(path), void))
+    else:
+        reading = _as_described(class_map, truth, classes, ignore)
     problems: list[DataError] = []
-    pairs = _read_pairs(matches, len(names), void, problems, advance)
     try:
-        found = evaluate(pairs, names)
+        evaluation = evaluate(_read_pairs(matches, reading, problems, advance), reading.classes)
     except UsageError:  # no pair was left to count
         assert problems
     summary = f"{guesses} cannot be scored against {truth}"
     raise_all(guesses, problems, summary=summary, hint=NOTHING)
-    return found
+    return evaluation
 
 
-def _described(truth: Path) -> ClassMap | None:
-    """What the ``dataset.json`` says that is the truth's own: beside it only for ``labels/``."""
-    truth = truth.absolute()
-    places = [truth, truth.parent] if truth.name == "labels" else [truth]
-    found = (place / canonical.NAME for place in places)
-    return next((canonical.described(path) for path in found if path.is_file()), None)
+def _as_described(
+    class_map: ClassMap, truth: Path, classes: Sequence[str] | int | None, ignore: Sequence[int]
+) -> _Reading:
+    """What is described decides; options may repeat it, not change it."""
+    names, known = class_map.classes, len(class_map.classes)
+    given = known if classes is None else classes if isinstance(classes, int) else len(classes)
+    if given != known:
+        what = f"{given} classes were asked for, but {truth} is described with {known}"
+        raise UsageError("U002", what, f"leave --classes away, or correct what {truth} says")
+    if ignore and class_map.colours:
+        what = f"value {ignore[0]} is to be ignored, but {truth} is described by colours"
+        raise UsageError("U002", what, "list the colour in classes.json, under `ignore`")
+    if class_map.colours:
+        return _Reading(names, class_map.read, partial(_by_number_or_colour, class_map))
+    mapped = replace(class_map, values={**class_map.values, **dict.fromkeys(ignore, VOID)})
+    return _Reading(names if isinstance(classes, int | None) else tuple(classes), mapped.read)
+
+
+def _by_number_or_colour(class_map: ClassMap, path: Path) -> Labels:
+    try:
+        return read_labels(path)
+    except DataError as error:
+        if error.code != "D016":
+            raise
+        return class_map.read(path)
 
 
 def _class_names(
@@ -124,14 +166,9 @@ def _class_names(
         hint = "map masks of 0 and 255 to 0 and 1 first, or say --classes 1 if that is meant"
         raise DataError("D012", message, hint)
     if largest >= MOST:
-        told = f"{truth}: the largest value is {largest:,}, expected a class below {MOST:,}"
-        raise DataError("D012", told, f"--ignore {largest} if it is void, else --classes N")
+        message = f"{truth}: the largest value is {largest:,}, expected a class below {MOST:,}"
+        raise DataError("D012", message, f"--ignore {largest} if it is void, else --classes N")
     return tuple(str(i) for i in range(largest + 1))
-
-
-def _truth_folder(truth: Path) -> Path:
-    inner = truth / "labels"
-    return inner if inner.is_dir() else truth
 
 
 def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
@@ -139,24 +176,23 @@ def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
         raise DataError(
             "D010", f"{folder}: no such folder (expected a folder of label maps)", "check the path"
         )
-    found = pictures(folder)
+    files = pictures(folder)
     if is_predictions(folder):
-        found = [path for path in found if not path.name.endswith(OVERLAY)]
-    return by_stem(found, problems)
+        files = [path for path in files if not path.name.endswith(OVERLAY)]
+    return by_stem(files, problems)
 
 
 def _read_pairs(
     matches: Sequence[Match],
-    num_classes: int,
-    void: Set[int],
+    reading: _Reading,
     problems: list[DataError],
     advance: Callable[[], object],
 ) -> Iterator[Pair]:
     """Pairs that can be counted; what cannot is added to ``problems`` and the rest still read."""
     for pair in matches:
         try:
-            guess, truth = _read(pair.guess), _without(_read(pair.truth), void)
-            _check(pair, guess, truth, num_classes)
+            guess, truth = reading.guess(pair.guess), reading.truth(pair.truth)
+            _check(pair, guess, truth, len(reading.classes))
         except DataError as error:
             problems.append(error)
         else:
@@ -195,18 +231,11 @@ def _largest(matches: Sequence[Match], void: Set[int]) -> int:
     largest = 0
     for path in (path for pair in matches for path in (pair.truth, pair.guess)):
         try:
-            values = _read(path)
+            values = read_labels(path)
         except DataError:
             continue
         largest = max(largest, int(values[~np.isin(values, list(void))].max(initial=0)))
     return largest
-
-
-def _read(path: Path) -> Labels:
-    from pixelwise.pictures.images import read_labels
-
-    labels: Labels = read_labels(path)
-    return labels
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -216,6 +245,6 @@ def read_names(path: Path) -> tuple[str, ...]:
         DataError: D034 it cannot be read.
     """
     problems: list[DataError] = []
-    names = read_list(path, problems)
+    lines = read_list(path, problems)
     raise_all(path, problems)
-    return tuple(names)
+    return tuple(Path(line).name for line in lines)

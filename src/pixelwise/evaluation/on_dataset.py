@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import Item
+from pixelwise.data.sample import Item, content
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.pictures.images import text_in, write_labels
+
+log = logging.getLogger(__name__)
 
 Labelling = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """A picture (H, W, C) to its class ids (H, W)."""
@@ -27,6 +31,7 @@ def evaluate_split(
     dataset: DataSet,
     split: str,
     *,
+    trained_on: Collection[str] = (),
     keep: Path | None = None,
     watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
@@ -37,6 +42,7 @@ def evaluate_split(
         classes: the names of the ids it gives; must be the data set's, in its order.
         dataset: the pictures and label maps.
         split: which of them.
+        trained_on: ``content`` of pictures that it has seen; those among the judged are told.
         keep: folder for the guessed label maps, ``<name>.png``; earlier ones are replaced.
         watch: called after each picture.
 
@@ -50,12 +56,14 @@ def evaluate_split(
     if keep:
         _refuse_taken(keep, dataset, items)
     palette = np.asarray(dataset.palette, np.uint8)
-    spent = 0.0
+    spent, seen = 0.0, []
 
     def pairs() -> Iterator[Pair]:
         nonlocal spent
         for item in items:
             sample = dataset.read(item)
+            if trained_on and content(sample.image) in trained_on:
+                seen.append(item.name)
             began = time.perf_counter()
             guess = label(sample.image)
             spent += time.perf_counter() - began
@@ -64,8 +72,17 @@ def evaluate_split(
             yield Pair(item.name, sample.labels, guess)
             watch()
 
-    found = evaluate(pairs(), dataset.classes)
-    return found.timed(spent / max(1, len(items)))
+    evaluation = evaluate(pairs(), dataset.classes)
+    if seen:
+        shown = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
+        log.warning(
+            "%d of the %d pictures in split %s were trained on (%s): these scores say too much",
+            len(seen),
+            len(items),
+            split,
+            shown,
+        )
+    return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=tuple(seen))
 
 
 def _place(keep: Path, item: Item) -> Path:

@@ -53,8 +53,12 @@ class Done:
         return vars(self)
 
 
-def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") -> Plan:
+def plan(
+    sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1", split: str = ""
+) -> Plan:
     """Find the pictures; two that would write one file are refused before anything is made.
+
+    With ``split`` the sources are data sets, and the pictures those of one split of them.
 
     Raises:
         UsageError: unknown outputs, a bad shard, the output folder among the inputs.
@@ -67,7 +71,7 @@ def plan(sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1") ->
     if not kinds:
         raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
     part, parts = _shard(shard)
-    jobs, left_out = find(sources, out)
+    jobs, left_out = find(sources, out, split=split)
     if saving.HEAT in kinds:
         _refuse_heat_collisions(jobs)
     failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"

@@ -118,7 +118,15 @@ class Model:
         """
         dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
         label, place = self.predictor.labels, Path(keep) if keep else None
-        return evaluate_split(label, self.classes, dataset, split, keep=place, watch=watch)
+        return evaluate_split(
+            label,
+            self.classes,
+            dataset,
+            split,
+            trained_on=self.header.trained_on,
+            keep=place,
+            watch=watch,
+        )
 
     def shown(
         self, *, zoom: float | Sequence[float] | None = None, mirror: bool | None = None

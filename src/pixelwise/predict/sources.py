@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.formats import canonical
+from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.formats.pairs import label_folders
 from pixelwise.data.listing import marked
 from pixelwise.errors import DataError, UsageError
@@ -32,22 +33,24 @@ class Job:
     name: str
 
 
-def find(sources: Sequence[str], out: Path) -> tuple[list[Job], list[str]]:
+def find(sources: Sequence[str], out: Path, *, split: str = "") -> tuple[list[Job], list[str]]:
     """The pictures of all sources, each once, and which folders were left out, with the reason.
 
     Left out are earlier predictions, label maps and the like that lie beside a folder of their
-    pictures, and links to nothing.
+    pictures, and links to nothing. With ``split`` the sources are data sets, and the pictures are
+    those of this split of them, with labels or without.
 
     Raises:
         UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
-        DataError: D010 a source that is not there or holds no picture; D030 names that collide.
+        DataError: D010 a source that is not there or holds no picture; D030 names that collide;
+            D032 no such split.
     """
     if out.exists() and not out.is_dir():
         raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
     jobs: dict[Path, Job] = {}
     left_out: list[str] = []
     for source in sources:
-        for job in _expand(source, left_out):
+        for job in _of_split(source, split) if split else _expand(source, left_out):
             _refuse_own_input(job.source, Path(source), out)
             jobs.setdefault(job.source.absolute(), job)
     found = list(jobs.values())
@@ -65,6 +68,16 @@ def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
             f"{out} holds {picture.name}, a picture to read; outputs could replace it",
             "choose another -o",
         )
+
+
+def _of_split(source: str, split: str) -> list[Job]:
+    """The pictures of a split of a data set, by their names there."""
+    dataset = open_dataset(source)
+    if len(dataset.inputs) > 1:
+        what = f"{source} makes a picture of {', '.join(dataset.inputs)}, expected one file"
+        raise UsageError("U002", what, "predict arrays of all bands, in Python")
+    items = dataset.items(split, labelled=False)
+    return [Job(item.image, _short(item.name)) for item in items]
 
 
 def _expand(source: str, left_out: list[str]) -> list[Job]:
@@ -100,8 +113,11 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
             continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         beside = label_folders(folders)
-        if DESCRIPTION in files and PICTURES in folders:  # made scenes have more
-            beside |= OF_SCENES.intersection(folders)
+        if DESCRIPTION in files:  # made scenes of before have more than it names
+            further = canonical.further_folders(here) | (
+                OF_SCENES if PICTURES in folders else set()
+            )
+            beside |= further.intersection(folders)
         left_out += [f"{here / name} holds label maps or the like" for name in sorted(beside)]
         folders[:] = [f for f in folders if f not in beside]
         shown = [here / name for name in sorted(files) if not name.startswith(".")]

@@ -69,8 +69,8 @@ def train(
                 if fabric.world_size == 1:  # several decide together, once they step
                     caught.refuse("stopped while the data was read", AGAIN)
 
-            data = read_data(recipe, watch=stop_reading)
             begun = begun_with(run) if resume else None
+            data = read_data(recipe, begun, watch=stop_reading)
             start = starting_net(recipe, data.dataset.classes, data.statistics, begun)
             return Run(
                 recipe, run, fabric, data, start, caught, watch if first and watch else unwatched

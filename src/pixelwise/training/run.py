@@ -118,8 +118,15 @@ class Run:
             palette=dataset.palette,
             preprocess=self.start.preprocess.as_dict(),
             inference=self.recipe.view.as_dict(),
-            data={"path": self.recipe.data, "fingerprint": self.data.fingerprint},
+            data=self._data_facts(),
         )
+
+    def _data_facts(self) -> dict[str, Any]:
+        """What tells later whether pictures are those of the run."""
+        facts = {"path": self.recipe.data, "fingerprint": self.data.fingerprint}
+        drawn = {"splits": self.data.drawn} if self.data.drawn else {}
+        trained_on = self.data.contents | self.start.trained_on
+        return facts | drawn | {"trained_on": sorted(trained_on)}
 
     # -- the whole ----------------------------------------------------------------------------
     def go(self, *, resume: bool) -> Path:

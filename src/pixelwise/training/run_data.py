@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,13 +12,14 @@ from torch import Tensor
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import refuse_problems
-from pixelwise.data.listing import raise_all
 from pixelwise.data.sample import Item
+from pixelwise.data.splits import by_seed, kept
 from pixelwise.data.statistics import Statistics
-from pixelwise.errors import DataError, hxw
+from pixelwise.errors import DataError, hxw, raise_all
 from pixelwise.losses.weighting import Scheme, class_weights
 from pixelwise.training.feed import SampleCache
 from pixelwise.training.recipe import Recipe
+from pixelwise.weights.checkpoint import Header
 
 RARE_SHARE = 0.25
 """A class is rare when it has less than this part of an equal share of the pixels."""
@@ -41,6 +42,14 @@ class RunData:
     """(height, width) of the training pictures, each once."""
     fingerprint: str
     """Of the files of both splits, as they are when the run begins."""
+    contents: frozenset[str]
+    """``data.sample.content`` of each training picture."""
+
+    @property
+    def drawn(self) -> dict[str, list[str]]:
+        """The names in each split, if they were drawn: they stay the run's own."""
+        splits = self.dataset.splits if self.dataset.drawn else {}
+        return {split: [item.name for item in items] for split, items in splits.items()}
 
     def class_weights(self, scheme: Scheme) -> Tensor | None:
         """(K,) by a scheme of ``losses.weighting``, None for none."""
@@ -94,17 +103,22 @@ class RunData:
         return warnings
 
 
-def read_data(recipe: Recipe, *, watch: Callable[[], object] = lambda: None) -> RunData:
+def read_data(
+    recipe: Recipe, begun: Header | None = None, *, watch: Callable[[], object] = lambda: None
+) -> RunData:
     """Open the data that a recipe names and read both of its splits once.
 
     Args:
         recipe: names data and splits.
+        begun: of the state of a run that goes on, with the split that it drew.
         watch: called after each picture that was read.
 
     Raises:
         DataError: all problems of the data at once, named with their files.
     """
     dataset = open_dataset(Path(recipe.data), strict=False)
+    if begun is not None and dataset.drawn:
+        dataset = replace(dataset, splits=_drawn_then(dataset.all_items(), begun))
     splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
     try:
         fingerprint = dataset.fingerprint(*splits)
@@ -114,12 +128,23 @@ def read_data(recipe: Recipe, *, watch: Callable[[], object] = lambda: None) -> 
         raise_all(dataset.root, [*dataset.problems, error])
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
     inspected = refuse_problems(dataset, splits, read=read, watch=watch)
+    items = dataset.items(recipe.train_split)
     return RunData(
         dataset,
         read,
-        items=dataset.items(recipe.train_split),
+        items=items,
         held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
         statistics=inspected.statistics(recipe.train_split),
         sizes=tuple(inspected.sizes_in[recipe.train_split]),
         fingerprint=fingerprint,
+        contents=frozenset(inspected.contents[item.name] for item in items),
     )
+
+
+def _drawn_then(items: Sequence[Item], begun: Header) -> Mapping[str, tuple[Item, ...]]:
+    """The splits as they were drawn when a run began."""
+    before = begun.data.get("splits")
+    if isinstance(before, dict):
+        return kept(items, before)
+    train, val = by_seed(items)  # how runs drew that did not note it
+    return {"train": train, "val": val} if val else {"train": train}

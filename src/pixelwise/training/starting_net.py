@@ -35,6 +35,8 @@ class StartingNet:
     """What was taken from the file the run starts from; empty for random weights."""
     gaps: tuple[str, ...] = ()
     """Tensors of the trunk that the file should hold and does not: they start from random."""
+    trained_on: frozenset[str] = frozenset()
+    """Contents of the pictures that the starting weights had seen, as far as their file says."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -84,7 +86,8 @@ def starting_net(
         torch.manual_seed(recipe.seed)
         net = build(recipe.net, **options)
     if begun is not None:
-        return StartingNet(net, options, Preprocess.from_dict(begun.preprocess))
+        preprocess = Preprocess.from_dict(begun.preprocess)
+        return StartingNet(net, options, preprocess, trained_on=begun.trained_on)
     fresh = _fresh_preprocess(recipe.net, counted)
     if not recipe.weights:
         return StartingNet(net, options, fresh)
@@ -96,6 +99,7 @@ def starting_net(
         Preprocess.from_dict(stored) if stored else fresh,
         {"file": recipe.weights, **transplant.as_dict()},
         tuple(row.target for row in without_values(transplant, net)),
+        foreign.header.trained_on if foreign.header else frozenset(),
     )
 
 

@@ -56,11 +56,17 @@ class Header:
     scores: Mapping[str, Any] = field(default_factory=dict)
     step: Natural = 0
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Fingerprint and path of the training data."""
+    """Of the training data: path, fingerprint, ``splits`` if they were drawn, ``trained_on``."""
     made_by: str = ""
     version: Natural = VERSION
     sha256: str = ""
     """Over header and tensors; filled in by ``save_checkpoint``."""
+
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """``data.sample.content`` of each picture that the weights were trained on, if known."""
+        told = self.data.get("trained_on")
+        return frozenset(map(str, told)) if isinstance(told, list) else frozenset()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from make_data import folder_set, picture
-from pixelwise.data.formats.canonical import convert
+from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import DataError
 from problems import told
@@ -124,7 +124,7 @@ def test_pictures_and_label_maps_in_one_folder(tmp_path: Path, parts: tuple[str,
     assert set(dataset.splits) == {"train", "val"}
     assert dataset.evidence.endswith("in one folder")
     for item in dataset.all_items():
-        assert (item.image.suffix, item.labels.stem) == (".png", f"{item.image.stem}_mask")
+        assert (item.image.suffix, item.files[1].stem) == (".png", f"{item.image.stem}_mask")
         assert np.array_equal(dataset.read(item).labels, picture(int(item.image.stem[-1]))[1])
     (tmp_path / parts[0] / "p0_mask.png").unlink()
     (problem,) = told(lambda: open_dataset(tmp_path))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_intervals_are_the_bootstrap_of_the_counts(both: Evaluation) -> None:
 
 
 def test_time_is_added_without_changing_the_counts(both: Evaluation) -> None:
-    timed = both.timed(0.5)
+    timed = replace(both, seconds_per_image=0.5)
     assert timed.as_dict() == {**both.as_dict(), "seconds_per_image": 0.5}
 
 

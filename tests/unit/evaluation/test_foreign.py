@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, UsageError
 from pixelwise.evaluation.foreign import match, read_names, score_folders
 from pixelwise.folders import MAKER, MANIFEST, OVERLAY
 
@@ -78,8 +78,8 @@ def test_what_the_description_ignores_is_void(folders: tuple[Path, Path]) -> Non
     assert len(found.classes) == 11
     assert found.per_class[2].truth_pixels == 1
     assert found.scores.mean_iu == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
-    with pytest.raises(DataError, match=r"values that name no class: 11"):
-        score_folders(guesses, truth, classes=3)  # a number given leaves the file aside
+    with pytest.raises(UsageError, match=r"3 classes were asked for, but .* is described with 11"):
+        score_folders(guesses, truth, classes=3)
 
 
 def test_the_description_of_other_label_maps_is_not_taken(folders: tuple[Path, Path]) -> None:

@@ -1,7 +1,7 @@
 """Pictures of any bands and dtype, from every kind of source."""
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from make_data import folder_set
 from pixelwise.data.dataset import as_labelled
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.sample import Item, LabelMap
 from pixelwise.errors import DataError
 from pixelwise.pictures import imagefile, images, reading
 from tiff import write_tiff
@@ -77,12 +78,12 @@ def test_a_label_map_decides_whether_its_picture_is_turned(tmp_path: Path) -> No
     exif = Image.Exif()
     exif[imagefile.ORIENTATION] = 6
     path = save(tmp_path / "a.png", Image.fromarray(RGB), exif=exif)
-    assert np.array_equal(as_labelled(decoded(path), path, np.zeros((6, 8))), RGB)
-    turned = as_labelled(decoded(path), path, np.zeros((8, 6)))
+    assert np.array_equal(as_labelled(decoded(path), path, (6, 8)), RGB)
+    turned = as_labelled(decoded(path), path, (8, 6))
     assert np.array_equal(turned, np.rot90(RGB, -1))
     square = save(tmp_path / "b.png", Image.fromarray(RGB[:, :6]), exif=exif)
     with pytest.raises(DataError, match="orientation 6") as caught:
-        as_labelled(decoded(square), square, np.zeros((6, 6)))
+        as_labelled(decoded(square), square, (6, 6))
     assert caught.value.code == "D014"
 
 
@@ -101,7 +102,7 @@ def test_pillows_own_turn_of_tiff_is_not_repeated(tmp_path: Path) -> None:
     path = save(tmp_path / "a.tif", Image.fromarray(RGB), tiffinfo={imagefile.ORIENTATION: 6})
     assert decoded(path).header.orientation == 1
     assert np.array_equal(reading.read_image(path), np.rot90(RGB, -1))
-    assert as_labelled(decoded(path), path, np.zeros((8, 6))).shape == (8, 6, 3)
+    assert as_labelled(decoded(path), path, (8, 6)).shape == (8, 6, 3)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
@@ -305,13 +306,12 @@ def test_a_stack_has_the_bands_of_all_and_a_dtype_that_holds_them() -> None:
 
 
 def test_inputs_of_an_item_are_stacked_and_must_be_of_one_size(tmp_path: Path) -> None:
-    dataset = open_dataset(folder_set(tmp_path / "d", 3))
+    dataset = replace(open_dataset(folder_set(tmp_path / "d", 3)), inputs=("color", "depth"))
     depth = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) + 1000
     Image.fromarray(depth).save(tmp_path / "depth.png")
     photo, label_map = (tmp_path / "d" / kind / "p0.png" for kind in ("images", "labels"))
-    item = SimpleNamespace(
-        name="p0", inputs={"color": photo, "depth": tmp_path / "depth.png"}, labels=label_map
-    )
+    inputs = {"color": photo, "depth": tmp_path / "depth.png"}
+    item = Item("p0", inputs, {"labels": LabelMap(label_map)})
     sample = dataset.read(item)
     assert (sample.image.shape, sample.image.dtype) == ((40, 48, 4), np.uint16)
     assert np.array_equal(sample.image[..., :3], np.asarray(Image.open(photo)))

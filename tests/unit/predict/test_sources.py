@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -185,3 +186,18 @@ def test_pictures_of_formats_that_are_not_read_are_counted_and_told(tmp_path: Pa
     (root / "b").unlink()
     with pytest.raises(DataError, match=r"holds no picture to read; .*c\.jp2 and 1 more"):
         find([str(root)], tmp_path / "out")
+
+
+def test_folders_that_a_description_names_beside_the_pictures_are_left_out(tmp_path: Path) -> None:
+    told = {
+        "inputs": {"colour": "rgb", "hha": "hha"},
+        "heads": {"things": {"folder": "things", "classes": ["a", "b"]}},
+    }
+    (tmp_path / "dataset.json").write_text(json.dumps(told))
+    for folder in ("rgb", "hha", "things"):
+        photo(tmp_path / folder / "a.png")
+    jobs, left_out = find([str(tmp_path)], tmp_path.parent / "out")
+    assert [job.name for job in jobs] == ["rgb/a"]
+    assert len(left_out) == 2
+    (tmp_path / "dataset.json").write_text("{")
+    assert len(find([str(tmp_path)], tmp_path.parent / "out")[0]) == 3

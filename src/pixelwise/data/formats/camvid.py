@@ -14,15 +14,15 @@ So splits of our own, by sequence, stand beside the given ones:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data import splits
 from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.listing import listed_items, partners, read_list, without_empty
+from pixelwise.data.listing import Listing
 from pixelwise.data.sample import Item
-from pixelwise.errors import DataError
 from pixelwise.labels import CAMVID_CLASSES, CAMVID_PALETTE, VOID
 
 VOID_VALUE = 11
@@ -40,38 +40,28 @@ def _labelled(root: Path) -> list[str]:
     return [p for p in PARTS if (root / p).is_dir() and (root / f"{p}annot").is_dir()]
 
 
+def is_labels(folder: Path) -> bool:
+    """One of the folders of label maps of CamVid."""
+    return folder.name in [f"{part}annot" for part in _labelled(folder.parent)]
+
+
 def open_layout(root: Path) -> DataSet:
     """The data set, with our own splits beside the given ones."""
-    problems: list[DataError] = []
-    found: dict[str, tuple[Item, ...]] = {}
-    for part in PARTS:
-        if not (root / part).is_dir():
-            continue
-        items = {
-            i.name: Item(i.name, i.image, i.labels, sequence(i.name))
-            for i in partners(root / part, root / f"{part}annot", problems)
-        }
-        listing = root / f"{part}.txt"
-        if listing.is_file():
-            names = read_list(listing, problems, column=0)
-            found[part] = listed_items(names, items, listing, problems)
-        else:
-            found[part] = tuple(items.values())
-    given = without_empty(root, found, problems)
-    class_map = _classes(root)
-    first = _labelled(root)[0]
-    evidence = f"folders {first}/ and {first}annot/, as in SegNet's CamVid"
-    return DataSet(
-        root,
-        "camvid",
-        evidence,
-        class_map,
-        given | own_splits(given.get("train", ())),
-        problems=tuple(problems),
-    )
+    listing, labelled = Listing(root), _labelled(root)
+    given: dict[str, tuple[Item, ...]] = {}
+    for part in (p for p in PARTS if (root / p).is_dir()):
+        # Frames without any label map can be predicted; they are no problem.
+        pairs = listing.pairs(root / part, root / f"{part}annot", strays=part not in labelled)
+        items = {name: replace(item, group=sequence(name)) for name, item in pairs.items()}
+        names = root / f"{part}.txt"
+        paired = tuple(i for i in items.values() if i.labels or part not in labelled)
+        given[part] = listing.split(names, items) if names.is_file() else paired
+    evidence = f"folders {labelled[0]}/ and {labelled[0]}annot/, as in SegNet's CamVid"
+    splits = given | own_splits(given.get("train", ()))
+    return listing.dataset("camvid", evidence, classes(root), splits)
 
 
-def _classes(root: Path) -> ClassMap:
+def classes(root: Path) -> ClassMap:
     """CamVid's, or the folder's own names; 11 is void unless ``classes.json`` has it otherwise."""
     own = described(root)
     if own is None:

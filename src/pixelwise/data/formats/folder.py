@@ -8,26 +8,17 @@ with folders by split inside (``images/train/``, ``labels/train/``) or outside (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data import splits
 from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, found_in, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.pairs import Pair, Part, inner_parts, outer_parts, part_in, subfolders
-from pixelwise.data.listing import (
-    listed_items,
-    lists_in,
-    partners,
-    pictures,
-    raise_all,
-    read_list,
-    without_empty,
-)
+from pixelwise.data.listing import Listing, lists_in, pictures
 from pixelwise.data.sample import Item
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, raise_all
 
 
 def recognise(root: Path) -> bool:
@@ -37,24 +28,17 @@ def recognise(root: Path) -> bool:
 
 def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
-    problems: list[DataError] = []
-    pair, outer = part_in(root).pair, outer_parts(root)
+    listing, pair, outer = Listing(root), part_in(root).pair, outer_parts(root)
     parts = _parts(pair, outer)
     if parts:
-        found, drawn = _by_part(parts, problems), False
+        splits = _by_part(parts, listing)
     else:
         assert pair is not None, "recognise said so"
-        found, drawn = _flat(root, pair, problems)
-    given = without_empty(root, found, problems)
-    try:
-        class_map, concluded = _classes(root, given)
-    except DataError as error:
-        raise_all(root, [*problems, *(error.problems or (error,))])
-        raise
-    seen = _evidence(root, *(part.pair for part in parts), pair)
-    splitting = (splits.told(found),) if drawn else ()
-    notes = (*splitting, *_doubts(root, parts, outer), *concluded)
-    return DataSet(root, "folder", seen, class_map, given, notes, drawn, tuple(problems))
+        splits = _flat(pair, listing)
+    listing.notes += _doubts(root, parts, outer)
+    class_map = _classes(listing, splits)
+    evidence = _evidence(root, *(part.pair for part in parts), pair)
+    return listing.dataset("folder", evidence, class_map, splits)
 
 
 def _parts(pair: Pair | None, outer: tuple[Part, ...]) -> tuple[Part, ...]:
@@ -97,48 +81,47 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _flat(
-    root: Path, pair: Pair, problems: list[DataError]
-) -> tuple[dict[str, tuple[Item, ...]], bool]:
-    """Split to items by lists, and whether the splits had to be drawn for want of lists."""
-    pairs = partners(*pair, problems)
-    if not pairs and not problems:
-        problems.append(DataError("D032", f"{pair[0]} holds no picture", "add pictures"))
-        return {}, False
-    lists = lists_in(root / "splits")
-    if lists:
-        items = {item.name: item for item in pairs}
-        return {
-            p.stem: listed_items(read_list(p, problems), items, p, problems) for p in lists
-        }, False
-    return splits.drawn(pairs), True
+def _flat(pair: Pair, listing: Listing) -> dict[str, tuple[Item, ...]]:
+    items = listing.pairs(*pair)
+    if not items and not listing.problems:
+        what = f"{pair[0]} holds no picture"
+        listing.problems.append(DataError("D032", what, "add pictures"))
+        return {}
+    return listing.splits(listing.root / "splits", items)
 
 
-def _by_part(parts: Sequence[Part], problems: list[DataError]) -> dict[str, tuple[Item, ...]]:
+def _by_part(parts: Sequence[Part], listing: Listing) -> dict[str, tuple[Item, ...]]:
     """Folders as splits; where two hold one stem, every name gets its folder in front."""
-    found: dict[str, list[Item]] = {}
-    for part in parts:
-        if not part.pair:
-            continue
-        if part.split in found:
-            told = f"{part.folder}: there is another folder for split `{part.split}`"
-            problems.append(DataError("D030", told, "join them"))
-        found[part.split] = partners(*part.pair, problems)
-    stems = Counter(item.name.lower() for items in found.values() for item in items)
+    splits: dict[str, list[Item]] = {}
+    for part in (part for part in parts if part.pair):
+        if part.split in splits:
+            what = f"{part.folder}: there is another folder for split `{part.split}`"
+            listing.problems.append(DataError("D030", what, "join them"))
+        assert part.pair
+        splits[part.split] = [i for i in listing.pairs(*part.pair).values() if i.labels]
+    stems = Counter(item.name.lower() for items in splits.values() for item in items)
     if max(stems.values(), default=0) > 1:
-        found = {
+        splits = {
             split: [replace(item, name=f"{split}_{item.name}") for item in items]
-            for split, items in found.items()
+            for split, items in splits.items()
         }
-    return {split: tuple(items) for split, items in found.items()}
+    return {split: tuple(items) for split, items in splits.items()}
 
 
-def _classes(root: Path, given: dict[str, tuple[Item, ...]]) -> tuple[ClassMap, tuple[str, ...]]:
-    told = described(root)
-    if told is not None:
-        return told, ()
-    paths = [item.labels for items in given.values() for item in items]
+def _classes(listing: Listing, splits: Mapping[str, Sequence[Item]]) -> ClassMap:
+    """What the folder's own files say, else what the values in its label maps let conclude."""
+    root = listing.root
+    class_map = described(root)
+    if class_map is not None:
+        return class_map
+    items = (item for members in splits.values() for item in members)
+    paths = [p for item in items for source in item.labels.values() for p in source.files]
     if not paths:
-        return numbered(["class 0"]), ()  # the listing has told why
-    class_map, note = found_in(paths, root)
-    return class_map, (note,)
+        return numbered(["class 0"])  # the problems say why
+    try:
+        class_map, note = found_in(paths, root)
+    except DataError as error:  # said with all else that is wrong
+        raise_all(root, [*listing.all_problems, *(error.problems or (error,))])
+        raise
+    listing.notes.append(note)
+    return class_map

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pixelwise.data.class_files import described
+from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import camvid, canonical, folder, voc
-from pixelwise.data.listing import raise_all
+from pixelwise.data.formats.pairs import LABEL_FOLDERS, is_split, part_in
 from pixelwise.data.sample import Item
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, raise_all
 
 LAYOUTS = (canonical, camvid, voc, folder)
 """In the order in which they are tried."""
@@ -52,14 +54,57 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
         layout = next((known for known in LAYOUTS if known.recognise(root)), None)
         if layout is None:
             raise _unknown(root)
-        found: DataSet = layout.open_layout(root)
+        dataset: DataSet = layout.open_layout(root)
     except OSError as error:
         what = f"{error.filename or root}: cannot be read ({error.strerror or error})"
         raise DataError("D010", what, "check who may read it") from error
-    found = replace(found, problems=(*found.problems, *_namesakes(found)))
+    dataset = replace(dataset, problems=(*dataset.problems, *_namesakes(dataset)))
     if strict:
-        raise_all(root, found.problems)
-    return found
+        raise_all(root, dataset.problems)
+    return dataset
+
+
+def label_folder(root: Path) -> Path:
+    """Where a data set keeps its label maps; ``root`` itself if nothing in it tells."""
+    if (root / canonical.NAME).is_file():
+        description = canonical.described(root / canonical.NAME)
+        folder = description.heads[description.used[1][0]]
+        return root / folder if (root / folder).is_dir() else root
+    if voc.recognise(root):
+        return voc.label_folders(root)[0]
+    return part_in(root).labels or root if root.is_dir() else root
+
+
+def described_classes(labels: Path) -> ClassMap | None:
+    """What the label maps in a folder mean, by a file in it or in the data set of the folder.
+
+    A description beside the folder counts if a layout knows the folder: by its name, also within
+    or around the folder of a split.
+
+    Raises:
+        DataError: D034 a malformed description.
+    """
+    labels = labels.absolute()
+    for root in (labels, labels.parent, labels.parent.parent):
+        names = [name.lower() for name in labels.relative_to(root).parts]
+        if (root / canonical.NAME).is_file() and len(names) < 2:
+            description = canonical.described(root / canonical.NAME)
+            heads = description.heads.items()
+            own = [h for h, folder in heads if [folder.lower()] == names or not names]
+            return description.class_maps[own[0]] if own else None
+        within = bool(names) and names[0] in LABEL_FOLDERS
+        around = len(names) == 2 and names[1] in LABEL_FOLDERS and is_split(names[0])
+        if (not names or within or around) and (class_map := described(root)):
+            return class_map
+    return layout_classes(labels) if described(labels.parent) else None
+
+
+def layout_classes(labels: Path) -> ClassMap | None:
+    """What the label maps in a folder mean where its data set is of a layout with own classes."""
+    labels, root = labels.absolute(), labels.absolute().parent
+    if labels in (voc.label_folders(root) if voc.recognise(root) else ()):
+        return voc.classes(root)
+    return camvid.classes(root) if camvid.is_labels(labels) else None
 
 
 def _unknown(root: Path) -> DataError:

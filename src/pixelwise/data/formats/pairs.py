@@ -20,7 +20,7 @@ Pair = tuple[Path, Path]
 
 @dataclass(frozen=True)
 class Part:
-    """A folder that stands for a split, and what it was found to hold."""
+    """A folder that stands for a split, and what it holds."""
 
     folder: Path
     images: Path | None
@@ -43,6 +43,11 @@ def split_name(folder: Path) -> str:
     return ALIASES.get(name, name if name in SPLITS else folder.name)
 
 
+def is_split(name: str) -> bool:
+    """A name that a folder of a split may have."""
+    return name.lower() in (*SPLITS, *ALIASES)
+
+
 def part_in(root: Path) -> Part:
     """The folders in ``root`` by their names, else ``root`` itself if it mixes both kinds."""
     inside = {folder.name.lower(): folder for folder in reversed(subfolders(root))}
@@ -55,8 +60,8 @@ def part_in(root: Path) -> Part:
 
 def outer_parts(root: Path) -> tuple[Part, ...]:
     """Folders named as splits, where one at least holds both pictures and label maps."""
-    found = tuple(part_in(f) for f in subfolders(root) if split_name(f) in SPLITS)
-    return found if any(part.pair for part in found) else ()
+    parts = tuple(part_in(f) for f in subfolders(root) if is_split(f.name))
+    return parts if any(part.pair for part in parts) else ()
 
 
 def inner_parts(pair: Pair) -> tuple[Part, ...]:
@@ -64,11 +69,11 @@ def inner_parts(pair: Pair) -> tuple[Part, ...]:
     if pair[0] == pair[1] or pictures(pair[0]):
         return ()
     left, right = ({f.name: f for f in subfolders(side)} for side in pair)
-    found = tuple(
+    parts = tuple(
         Part(left.get(n) or right[n], left.get(n), right.get(n))
         for n in sorted(left.keys() | right.keys())
     )
-    return found if any(part.pair for part in found) else ()
+    return parts if any(part.pair for part in parts) else ()
 
 
 def subfolders(root: Path) -> list[Path]:

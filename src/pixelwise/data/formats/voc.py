@@ -1,24 +1,17 @@
-"""PASCAL VOC: JPEGImages/, SegmentationClass/ (palette PNG, 255 void), ImageSets/Segmentation/."""
+"""PASCAL VOC: JPEGImages/, SegmentationClass/ (palette PNG, 255 void), ImageSets/Segmentation/.
+
+SegmentationClassAug/ may lie beside it, with the further label maps of SBD. A picture's label map
+is that of the first folder that has one, unless a list names another in its second column.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data import splits
 from pixelwise.data.class_files import described
-from pixelwise.data.classes import numbered
+from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.listing import (
-    by_stem,
-    listed_items,
-    lists_in,
-    partners,
-    pictures,
-    read_list,
-    without_empty,
-)
-from pixelwise.data.sample import Item
-from pixelwise.errors import DataError
+from pixelwise.data.listing import Listing, lists_in, pictures
 from pixelwise.labels import VOC_CLASSES, voc_palette
 
 LABEL_FOLDERS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")
@@ -26,38 +19,29 @@ LABEL_FOLDERS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClass
 
 def recognise(root: Path) -> bool:
     """JPEGImages/ beside a SegmentationClass/."""
-    return (root / "JPEGImages").is_dir() and _labels(root) is not None
+    return (root / "JPEGImages").is_dir() and bool(label_folders(root))
 
 
-def _labels(root: Path) -> Path | None:
-    """The first label folder with pictures in it."""
-    found = (root / name for name in LABEL_FOLDERS)
-    return next((folder for folder in found if pictures(folder)), None)
+def label_folders(root: Path) -> list[Path]:
+    """The label folders with pictures in them."""
+    return [folder for name in LABEL_FOLDERS if pictures(folder := root / name)]
 
 
 def open_layout(root: Path) -> DataSet:
     """The data set. With lists only the listed pictures need labels (VOC has many without)."""
-    problems: list[DataError] = []
-    labels = _labels(root)
-    assert labels is not None, "recognise said so"
-    lists = lists_in(root / "ImageSets" / "Segmentation")
-    found: dict[str, tuple[Item, ...]] = {}
-    if lists:
-        left = by_stem(pictures(root / "JPEGImages"), problems)
-        right = by_stem(pictures(labels), problems)
-        items = {s: Item(s, left[s], right[s]) for s in left.keys() & right.keys()}
-        for listing in lists:
-            names = read_list(listing, problems)
-            found[listing.stem] = listed_items(names, items, listing, problems)
-    else:
-        pairs = partners(root / "JPEGImages", labels, problems)
-        found = splits.drawn(pairs)
-    given = without_empty(root, found, problems)
+    listing, labels = Listing(root), label_folders(root)
+    lists = root / "ImageSets" / "Segmentation"
+    items = listing.pairs(root / "JPEGImages", *labels, strays=bool(lists_in(lists)))
+    splits = listing.splits(lists, items)
+    if described(root) is None:
+        listing.notes.append(
+            "no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others"
+        )
+    evidence = f"folders JPEGImages/ and {labels[0].name}/"
+    return listing.dataset("voc", evidence, classes(root), splits)
+
+
+def classes(root: Path) -> ClassMap:
+    """VOC's 21, or the folder's own."""
     palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
-    own = described(root)
-    class_map = own or numbered(VOC_CLASSES, palette)
-    notes: tuple[str, ...] = () if lists else (splits.told(found),)
-    if own is None:
-        notes += ("no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others",)
-    evidence = f"folders JPEGImages/ and {labels.name}/"
-    return DataSet(root, "voc", evidence, class_map, given, notes, not lists, tuple(problems))
+    return described(root) or numbered(VOC_CLASSES, palette)

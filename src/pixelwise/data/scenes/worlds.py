@@ -10,34 +10,22 @@ import numpy as np
 from pixelwise.data.scenes import textures as paint
 from pixelwise.data.scenes.solids import Ball, Box, Floats, Plane, Post, Solid, Texture
 
-SCENE_CLASSES = (
-    "floor",
-    "wall",
-    "ceiling",
-    "door",
-    "furniture",
-    "ball",
-    "sky",
-    "road",
-    "grass",
-    "building",
-    "tree",
-    "car",
-)
-SCENE_PALETTE = (
-    (176, 137, 104),
-    (222, 203, 164),
-    (240, 240, 235),
-    (140, 86, 75),
-    (148, 103, 189),
-    (255, 127, 14),
-    (143, 197, 245),
-    (110, 110, 120),
-    (140, 200, 75),
-    (214, 93, 93),
-    (34, 120, 60),
-    (31, 90, 200),
-)
+SCENE_COLOURS = {
+    "floor": (176, 137, 104),
+    "wall": (222, 203, 164),
+    "ceiling": (240, 240, 235),
+    "door": (140, 86, 75),
+    "furniture": (148, 103, 189),
+    "ball": (255, 127, 14),
+    "sky": (143, 197, 245),
+    "road": (110, 110, 120),
+    "grass": (140, 200, 75),
+    "building": (214, 93, 93),
+    "tree": (34, 120, 60),
+    "car": (31, 90, 200),
+}
+"""Class to colour, in the order of the labels."""
+SCENE_CLASSES, SCENE_PALETTE = tuple(SCENE_COLOURS), tuple(SCENE_COLOURS.values())
 GEOMETRIC_CLASSES = ("sky", "horizontal", "vertical")
 SKY, HORIZONTAL, VERTICAL = 0, 1, 2
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.formats.canonical import write_description, write_splits
+from pixelwise.data.classes import numbered
+from pixelwise.data.formats.canonical import HEADS, INPUTS, Description, write_description
+from pixelwise.data.listing import write_splits
+from pixelwise.data.sample import IMAGE, LABELS
 from pixelwise.data.scenes.compose import scene
 from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.errors import UsageError, hxw
@@ -39,8 +42,8 @@ def make_scenes(
     """
     out = Path(out)
     if count < FEWEST:
-        told = f"{count} scenes were asked for, expected at least {FEWEST}"
-        raise UsageError("U002", f"{told}: train, val and test need both worlds", "--count 200")
+        what = f"{count} scenes were asked for, expected at least {FEWEST}"
+        raise UsageError("U002", f"{what}: train, val and test need both worlds", "--count 200")
     if min(size) < 1:
         raise UsageError("U002", f"scenes of {hxw(size)} (HxW) have no pixel", "--size 96x128")
     if seed < 0:
@@ -67,4 +70,12 @@ def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
     facts = {"unit_metres": 0.001, "geometric_classes": GEOMETRIC_CLASSES, "cameras": cameras}
     write_json(out / "cameras.json", facts)
     write_splits(out / "splits", splits)
-    write_description(out, SCENE_CLASSES, SCENE_PALETTE, f"pixelwise scenes, seed {seed}")
+    write_description(out, _description(), f"pixelwise scenes, seed {seed}")
+
+
+def _description() -> Description:
+    """Depth and geometry are offered, not used by default: colour alone is what most train on."""
+    geometric = numbered(GEOMETRIC_CLASSES, [(r, g, b) for r, g, b in GEOMETRIC_PALETTE.tolist()])
+    maps = {LABELS: numbered(SCENE_CLASSES, SCENE_PALETTE), "geometry": geometric}
+    inputs, heads = {**INPUTS, "depth": "depth"}, {**HEADS, "geometry": "geometric"}
+    return Description(maps, inputs, heads, use=(IMAGE, LABELS))

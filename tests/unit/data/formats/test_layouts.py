@@ -9,8 +9,9 @@ from PIL import Image
 
 from make_data import camvid_set, folder_set, picture
 from pixelwise.cli.app import run
-from pixelwise.data.formats.canonical import convert, write_splits
+from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.listing import write_splits
 from pixelwise.data.statistics import statistics
 from pixelwise.errors import DataError, UsageError
 from problems import told
@@ -22,7 +23,7 @@ def test_pictures_beside_masks(tmp_path: Path, labels: str) -> None:
     dataset = open_dataset(folder_set(tmp_path / "d", labels=labels))
     assert dataset.layout == "folder"
     assert dataset.classes == ("class 0", "class 1", "class 2")
-    assert {s: len(i) for s, i in dataset.splits.items()} == {"train": 6, "val": 2}
+    assert {s: len(i) for s, i in dataset.splits.items()} == {"train": 7, "val": 1}
     sample = dataset.read(dataset.items("train")[0])
     image, labels_ = picture(int(sample.name[1:]))
     assert np.array_equal(sample.image, image)
@@ -136,7 +137,7 @@ def test_conversion_keeps_every_label_and_opens_in_colour(tmp_path: Path) -> Non
     for item in source.all_items():
         twin = next(i for i in made.all_items() if i.name == item.name)
         assert np.array_equal(made.read(twin).labels, source.read(item).labels)
-        with Image.open(twin.labels) as stored:
+        with Image.open(twin.files[1]) as stored:
             assert stored.mode == "P"
             assert tuple(stored.getpalette()[3:6]) == source.palette[1]
     with pytest.raises(UsageError, match="not empty"):
@@ -279,16 +280,20 @@ def test_lists_that_name_strange_things(tmp_path: Path) -> None:
     (root / "splits").mkdir()
     (root / "splits" / "train.txt").write_text("p0\n../../etc/passwd\nnobody\n")
     (root / "splits" / "val.txt").write_text("\n")
-    found = told(lambda: open_dataset(root))
-    assert any(f.startswith("D034") and "../../etc/passwd" in f for f in found)
-    assert any(f.startswith("D031") and "nobody" in f for f in found)
-    assert any(f.startswith("D032") and "`val` is empty" in f for f in found)
+    dataset = open_dataset(root)
+    problems = told(lambda: dataset.items("train"))
+    assert [p[:4] for p in problems] == ["D031", "D034"]
+    assert "`nobody`" in problems[0]
+    assert "../../etc/passwd" in problems[1]
+    (empty,) = told(lambda: dataset.items("val"))
+    assert empty.startswith("D032")
+    assert "`val` is empty" in empty
 
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     dataset = open_dataset(folder_set(tmp_path / "d"))
     problem = told(lambda: dataset.items("test"))[0]
-    assert "split `test` is empty or missing; there are: train (6), val (2)" in problem
+    assert "split `test` is empty or missing; there are: train (7), val (1)" in problem
 
 
 @pytest.mark.parametrize("name", ["isbi2012", "ade20k_samples"])

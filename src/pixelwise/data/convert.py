@@ -1,0 +1,105 @@
+"""Any data set written in the canonical layout."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.canonical import Description, write_description
+from pixelwise.data.inspect import APART, leaks
+from pixelwise.data.listing import refuse_unlistable, write_splits
+from pixelwise.data.sample import Item, content, each
+from pixelwise.errors import DataError, UsageError, raise_all
+from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder
+from pixelwise.pictures.images import write_labels
+
+log = logging.getLogger(__name__)
+
+
+def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda: None) -> Path:
+    """Write a data set in the canonical layout; pictures are copied as they are.
+
+    A picture in two of train, val and test is warned of (D033). Nothing is left behind where
+    something cannot be converted: the folder gets its name at the end.
+
+    Raises:
+        UsageError: U003 the output folder is not empty.
+        DataError: samples that cannot be read or do not fit, lists that name what is not there,
+            D030 a picture with two label maps; all of them.
+    """
+    refuse_taken(out)
+    if out.resolve().is_relative_to(dataset.root.resolve()):
+        raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
+    items = dataset.all_items()
+    lists = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    refuse_unlistable(out / "splits", lists)
+    description = _description(dataset)
+    with whole_folder(out) as place:
+        write = partial(_write, dataset, description, place)
+        contents, problems = each(items, write, watch)
+        raise_all(dataset.root, [*_listing_problems(dataset), *problems])
+        write_splits(place / "splits", lists)
+        write_description(place, description, f"{dataset.layout} {dataset.root}")
+    by_name = {item.name: contents[item.files] for item in items}
+    for leak in leaks({s: dataset.splits.get(s, ()) for s in APART}, by_name):
+        log.warning("%s; training will refuse it", leak)
+    return out
+
+
+def _listing_problems(dataset: DataSet) -> Iterator[DataError]:
+    """Of the lists, which are all written; and a name must stand for one picture and its labels."""
+    for split in dataset.splits:
+        yield from dataset.split_problems(split, labelled=False)
+    known: dict[str, Item] = {}
+    for item in (item for items in dataset.splits.values() for item in items):
+        other = known.setdefault(item.name, item)
+        if item.files != other.files:
+            both = f"{other.files[-1]} and {item.files[-1]} are both label maps of {item.image}"
+            yield DataError("D030", both, "remove one of the lists that name them")
+
+
+def _description(dataset: DataSet) -> Description:
+    """Names as they were; the first input lies in images/, the first head in labels/."""
+    known = [name for item in dataset.all_items() for name in item.inputs]
+    taken = {"splits"}
+    inputs = _folders("images", (*dataset.inputs, *known), taken)
+    heads = _folders("labels", (*dataset.heads, *dataset.class_maps), taken)
+    used = *dataset.inputs, *dataset.heads
+    some = len(used) < len(inputs) + len(heads)
+    maps = {name: dataset.class_maps[name] for name in heads}
+    return Description(maps, inputs, heads, used if some else (), dataset.values)
+
+
+def _folders(first: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:
+    """A folder of its own for each name, called like it but for the first."""
+    folders: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        folder = name if folders else first
+        while folder in taken:
+            folder += "_"
+        taken.add(folder)
+        folders[name] = folder
+    return folders
+
+
+def _write(dataset: DataSet, description: Description, out: Path, item: Item) -> str:
+    """The files of an item, which are read and checked on the way; its picture's ``content``."""
+    sample = dataset.read(item) if item.labelled(dataset.heads) else None
+    for head, folder in description.heads.items():
+        if head in item.labels:
+            class_map = dataset.class_maps[head]
+            heads = sample.heads if sample else {}
+            labels = heads[head] if head in heads else item.labels[head].read(class_map)
+            palette = np.asarray(class_map.palette, np.uint8)
+            write_labels(out / folder / f"{item.name}.png", labels, palette)
+    for name, path in item.inputs.items():
+        with path.open("rb") as original:
+            copy = partial(shutil.copyfileobj, original)
+            atomic_write(out / description.inputs[name] / f"{item.name}{path.suffix.lower()}", copy)
+    return content(sample.image if sample else dataset.image(item))

@@ -1,0 +1,198 @@
+"""A picture of several files and several label maps; a new kind of label source is one class."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from make_data import folder_set, picture
+from pixelwise.cli.app import run
+from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.convert import convert
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.inspect import inspect
+from pixelwise.data.sample import Item
+from pixelwise.data.scenes import make_scenes
+from pixelwise.errors import UsageError
+from pixelwise.pictures.images import read_labels
+from problems import told
+
+
+@dataclass(frozen=True)
+class MapOfEachClass:
+    """One binary map a class; the last one that is set wins, nothing set is void."""
+
+    files: tuple[Path, ...]
+
+    def read(self, class_map: ClassMap) -> np.ndarray:
+        maps = [read_labels(path) > 0 for path in self.files]
+        labels = np.full(maps[0].shape, 255, np.uint8)
+        for i, mask in enumerate(maps):
+            labels[mask] = i
+        return labels
+
+
+def test_a_label_source_of_another_kind_is_read_inspected_and_converted(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 6)
+    dataset = open_dataset(root)
+
+    def with_maps(item: Item) -> Item:
+        labels = read_labels(item.files[1])
+        places = tuple(root / "maps" / str(i) / f"{item.name}.png" for i in range(3))
+        for i, path in enumerate(places):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((labels == i).astype(np.uint8)).save(path)
+        return replace(item, labels={"labels": MapOfEachClass(places)})
+
+    splits = {s: tuple(map(with_maps, items)) for s, items in dataset.splits.items()}
+    other = replace(dataset, splits=splits)
+    for item, twin in zip(dataset.all_items(), other.all_items(), strict=True):
+        assert np.array_equal(other.read(twin).labels, dataset.read(item).labels)
+    assert not inspect(other).problems
+    assert other.fingerprint() != dataset.fingerprint()
+    assert root / "maps" / "2" in {p.resolve() for p in other.folders}
+    made = open_dataset(convert(other, tmp_path / "out"))
+    for item in made.all_items():
+        assert np.array_equal(made.read(item).labels, picture(int(item.name[1:]))[1])
+
+
+def two_of_each(root: Path, **changes: object) -> Path:
+    """Colour and 16-bit depth; three things and two shapes."""
+    folder_set(root, 6)
+    for folder in ("depth", "shapes"):
+        (root / folder).mkdir()
+    for i in range(6):
+        image, labels = picture(i)
+        depth = image[..., 0].astype(np.uint16) * 200
+        Image.fromarray(depth).save(root / f"depth/p{i}.png")
+        Image.fromarray((labels > 0).astype(np.uint8)).save(root / f"shapes/p{i}.png")
+    told = {
+        "inputs": {"colour": "images", "depth": "depth"},
+        "heads": {
+            "things": {"folder": "labels", "classes": ["a", "b", "c"]},
+            "shapes": {"folder": "shapes", "classes": ["flat", "high"], "ignore": 7},
+        },
+    }
+    (root / "dataset.json").write_text(json.dumps(told | changes))
+    return root
+
+
+def test_inputs_are_stacked_as_bands_and_heads_come_by_name(tmp_path: Path) -> None:
+    dataset = open_dataset(two_of_each(tmp_path / "d"))
+    assert (dataset.inputs, dataset.heads) == (("colour", "depth"), ("things", "shapes"))
+    assert dataset.classes == ("a", "b", "c")
+    assert dataset.class_maps["shapes"].classes == ("flat", "high")
+    item = dataset.all_items()[2]
+    image, labels = picture(2)
+    sample = dataset.read(item)
+    assert sample.image.shape == (40, 48, 4)
+    assert np.array_equal(sample.image[..., :3], image)
+    assert np.array_equal(sample.image[..., 3], image[..., 0].astype(np.uint16) * 200)
+    assert np.array_equal(sample.labels, labels)
+    assert list(sample.heads) == ["things", "shapes"]
+    assert np.array_equal(sample.heads["shapes"], labels > 0)
+    assert item.image.parent.name == "images"
+
+
+def test_one_head_and_one_input_of_several_can_be_chosen(tmp_path: Path) -> None:
+    dataset = open_dataset(two_of_each(tmp_path / "d"))
+    shapes = dataset.using(inputs=["colour"], heads=["shapes"])
+    assert shapes.classes == ("flat", "high")
+    sample = shapes.read(shapes.all_items()[0])
+    assert sample.image.shape == (40, 48, 3)
+    assert np.array_equal(sample.labels, picture(0)[1] > 0)
+    assert shapes.fingerprint() != dataset.fingerprint()
+    with pytest.raises(UsageError, match=r"no head of .* is called `shape`"):
+        dataset.using(heads=["shape"])
+    with pytest.raises(UsageError, match=r"no input of .* is called `hha`"):
+        dataset.using(inputs=["colour", "hha"])
+
+
+def test_files_of_inputs_and_heads_must_be_there_and_of_one_size(tmp_path: Path) -> None:
+    root = two_of_each(tmp_path / "d")
+    (root / "depth/p1.png").unlink()
+    (root / "shapes/p2.png").unlink()
+    problems = told(lambda: open_dataset(root))
+    assert [p[:4] for p in problems] == ["D031", "D031"]
+    assert "depth/p1.*" in problems[0]
+    assert "shapes/p2.*" in problems[1]
+    for place in ("depth/p1.png", "shapes/p2.png"):
+        Image.fromarray(np.zeros((9, 7), np.uint8)).save(root / place)
+    dataset = open_dataset(root)
+    for item, place in zip(
+        dataset.all_items()[1:3], ("depth/p1.png", "shapes/p2.png"), strict=True
+    ):
+        (problem,) = told(partial(dataset.read, item))
+        assert problem.startswith("D013")
+        assert f"{place} is 9x7" in problem
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inputs": {"a b": "images"}}, "'a b' is no plain name"),
+        ({"inputs": {"colour": "../images"}}, "'../images' is no plain name"),
+        ({"inputs": ["images"]}, "inputs is ['images'], expected a value for each name"),
+        ({"heads": {"things": {"folder": "labels"}}}, "head `things`: classes is missing"),
+        ({"heads": {"things": {"classes": ["a"]}}}, "head `things`: folder is missing"),
+        ({"inputs": {"things": "images"}}, "`things` is an input and a head"),
+        ({"use": ["colour", "depth"]}, "`use` names no head"),
+        ({"use": ["colour", "things", "hha"]}, "`use` names `hha`, which is neither"),
+    ],
+)
+def test_a_description_that_cannot_be_meant_is_refused(
+    tmp_path: Path, changes: dict, message: str
+) -> None:
+    (problem,) = told(lambda: open_dataset(two_of_each(tmp_path / "d", **changes)))
+    assert problem.startswith("D034")
+    assert message in problem
+
+
+def test_conversion_keeps_inputs_and_heads(tmp_path: Path) -> None:
+    dataset = open_dataset(two_of_each(tmp_path / "d"))
+    again = open_dataset(convert(dataset, tmp_path / "out"))
+    assert (again.inputs, again.heads) == (dataset.inputs, dataset.heads)
+    assert again.class_maps["shapes"].classes == ("flat", "high")
+    for item, twin in zip(dataset.all_items(), again.all_items(), strict=True):
+        before, after = dataset.read(item), again.read(twin)
+        assert np.array_equal(before.image, after.image)
+        for head in dataset.heads:
+            assert np.array_equal(before.heads[head], after.heads[head])
+
+
+def test_made_scenes_offer_depth_and_geometry_and_use_neither(tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "s", count=20, size=(24, 32))
+    dataset = open_dataset(root)
+    assert (dataset.inputs, dataset.heads) == (("image",), ("labels",))
+    item = dataset.items("val")[0]
+    sample = dataset.read(item)
+    assert sample.image.shape == (24, 32, 3)
+    assert len(dataset.classes) == 12
+    more = dataset.using(inputs=["image", "depth"], heads=["labels", "geometry"])
+    both = more.read(item)
+    assert both.image.shape == (24, 32, 4)
+    assert np.array_equal(both.image[..., :3], sample.image)
+    assert np.array_equal(both.labels, sample.labels)
+    with Image.open(root / "geometric" / f"{item.name}.png") as stored:
+        assert np.array_equal(both.heads["geometry"], np.asarray(stored))
+    again = open_dataset(convert(dataset, tmp_path / "out"))
+    assert (again.inputs, again.heads) == (("image",), ("labels",))
+    offered = again.using(inputs=["image", "depth"], heads=["labels", "geometry"])
+    assert np.array_equal(offered.read(offered.items("val")[0]).image, both.image)
+
+
+def test_what_was_described_before_is_described_in_the_same_words(tmp_path: Path) -> None:
+    """Files of one input and one head are written and read as ever."""
+    root = folder_set(tmp_path / "d", 4)
+    (root / "classes.txt").write_text("a\nb\nc\n")
+    assert run(["data", "convert", str(root), str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out/dataset.json").read_text())
+    assert list(told) == ["classes", "palette", "ignore", "source"]
+    assert told["classes"] == ["a", "b", "c"]
+    assert numbered(told["classes"], told["palette"]) == open_dataset(tmp_path / "out").class_map
