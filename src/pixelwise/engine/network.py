@@ -37,15 +37,18 @@ class Network(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
-        self._steps = steps(net, [net.output])
+        self._steps = steps(net, net.outputs.values())
         for layer in records(net).values():
             if layer.inputs:
                 self.add_module(layer.name, make(layer, net.given_channels(layer)))
         self.float()  # whatever the process's default is: checkpoints and exactness count on it
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the output of the last layer."""
-        return self._run(self._steps, x, {self.net.output})[self.net.output]
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """(N, B, H, W) to the output of the only head, or of each head by its name."""
+        outputs = self.net.outputs
+        maps = self._run(self._steps, x, set(outputs.values()))
+        named = {head: maps[layer] for head, layer in outputs.items()}
+        return named if len(named) > 1 else maps[self.net.output]
 
     def activations(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
         """The maps of the named layers; what does not lead to them is not computed.
@@ -224,7 +227,7 @@ class FixedUpsampling(nn.Module):
 
         In the wider dtype of map and module: float32 unless the module itself was cast.
         """
-        window = None if like is None else Window(self.offset, *like.shape[-2:])
+        window = None if like is None else Window(self.offset, self.offset, *like.shape[-2:])
         return upsample(x, self.shares, self.kernel, self.edge, window)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
 from pixelwise import geometry
 from pixelwise.errors import UsageError
@@ -17,9 +18,18 @@ from pixelwise.nets import spec
 from pixelwise.nets.spec import Edge, Init, Layer, Sight
 
 
+class Frame(NamedTuple):
+    """The part of a picture that an output covers, one cell a pixel."""
+
+    offset: int
+    """Row and column of the picture on which the output's cell (0, 0) lies: the margin."""
+    height: int
+    width: int
+
+
 @dataclass
 class Net:
-    """Named layers with their channels and sights; the last layer is the output.
+    """Named layers with their channels and sights.
 
     Attributes:
         layers: name to record, in order of execution.
@@ -27,12 +37,14 @@ class Net:
         sights: name to what a cell sees of the input.
         top: the layer whose stride and receptive field the paper's table gives: the last one
             before any upsampling (``score_fr``; the classifier of a classification net).
+        heads: name of each output to its layer; empty for a net of one output, its last layer.
     """
 
     layers: dict[str, Layer] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
     sights: dict[str, Sight] = field(default_factory=dict)
     top: str = ""
+    heads: dict[str, str] = field(default_factory=dict)
 
     # -- the vocabulary a net is written in ---------------------------------------------------
     def add(self, layer: Layer) -> str:
@@ -140,9 +152,57 @@ class Net:
         return next(iter(self.layers))
 
     @property
+    def inputs(self) -> dict[str, int]:
+        """Name of each input to its bands; in this order they lie in the stacked picture."""
+        return {n: self.channels[n] for n, r in self.layers.items() if not r.inputs}
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Name of each head to its layer; a net that declares none has its last layer alone."""
+        last = next(reversed(self.layers))
+        return self.heads or {last: last}
+
+    @property
     def output(self) -> str:
-        """Name of the last layer."""
-        return next(reversed(self.layers))
+        """The layer of the only head.
+
+        Raises:
+            UsageError: there are several.
+        """
+        if len(self.outputs) > 1:
+            raise UsageError(
+                "U002", f"the net has several heads: {', '.join(self.outputs)}", "name one of them"
+            )
+        return next(iter(self.outputs.values()))
+
+    def frame(self, height: int, width: int, head: str | None = None) -> Frame:
+        """The part of a picture of ``height`` x ``width`` that a head's output covers.
+
+        Valid convolutions leave a margin on all sides. Its width follows from where the output's
+        first cell lies; losses and metrics compare the output with this part of the labels.
+
+        Args:
+            height: rows of the picture.
+            width: its columns.
+            head: one of ``outputs``; None for the only one.
+
+        Raises:
+            UsageError: the output is coarse, lies between pixels or beyond the picture, or the
+                picture is too small.
+        """
+        layer = self.output if head is None else self.outputs[head]
+        seen = self.sights[layer].map
+        rows, columns = self.sizes(height)[layer], self.sizes(width)[layer]
+        offset = seen.shift
+        fits = offset >= 0 and offset + rows <= height and offset + columns <= width
+        if seen.scale != 1 or offset.denominator != 1 or not fits:
+            raise UsageError(
+                "U002",
+                f"{layer} gives {rows}x{columns} cells at {seen} of a picture of {height}x{width}, "
+                "expected a window of its pixels",
+                "crop the output to the frame of the input",
+            )
+        return Frame(int(offset), rows, columns)
 
     def sizes(self, length: int) -> dict[str, int]:
         """Length of every map along one axis for an input of ``length`` pixels.
