@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from pixelwise.engine.response_norm import neighbours, normalise
 from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
-from pixelwise.nets.spec import Lrn
+from pixelwise.nets.layers import Lrn
 
 Way = Callable[[Tensor], Tensor]
 BY, KERNEL, CLASSES, CELLS = 4, 8, 11, 122

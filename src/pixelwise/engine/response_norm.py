@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.nets.spec import Lrn
+from pixelwise.nets.layers import Lrn
 
 
 def neighbours(window: int, channels: int) -> Tensor:

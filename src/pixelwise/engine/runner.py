@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from pixelwise.engine.network import FixedUpsampling, Network
+from pixelwise.engine.modules import FixedUpsampling
+from pixelwise.engine.network import Network
 from pixelwise.engine.plan import CutUpsampling, records
 from pixelwise.engine.upsampling import Window, upsample
 from pixelwise.errors import NumericalError

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.geometry import deconv_size
-from pixelwise.nets.spec import Edge
+from pixelwise.nets.layers import Edge
 
 Axis = Literal[-2, -1]
 
