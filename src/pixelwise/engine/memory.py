@@ -44,7 +44,7 @@ def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
     for layer in layers:
         for name in layer.outputs:
             owner[name] = owner[layer.inputs[0]] if layer.shares_memory else name
-        uses = (owner[name] for name in (*layer.outputs, *layer.inputs))
+        uses = (owner[name] for name in (*layer.outputs, *layer.reads))
         last_use.update(dict.fromkeys(uses, layer.name))
     kept = {*net.inputs, *(owner[name] for name in net.outputs.values())}
 

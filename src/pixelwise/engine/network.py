@@ -73,6 +73,8 @@ class Network(nn.Module):
                 error.add_note(f"in layer {layer.name} ({type(layer).__name__})")
                 raise
             maps |= zip(layer.outputs, made if len(layer.outputs) > 1 else (made,), strict=True)
+            for name in step.measured:
+                maps[name] = maps[name].new_empty((0, 0, *maps[name].shape[-2:]))
             for name in step.drops:
                 del maps[name]
         return {name: maps[name] for name in wanted}

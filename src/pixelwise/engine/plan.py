@@ -27,6 +27,10 @@ class CutUpsampling(Layer):
     upsampling: Upsample
     crop: Crop
 
+    @property
+    def reads(self) -> tuple[str, ...]:  # noqa: D102
+        return self.inputs[:1]
+
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return self.crop.size((self.upsampling.size(given[:1]), given[1]))
 
@@ -49,10 +53,12 @@ class Step:
     Attributes:
         layer: what to carry out; it has the map's name, and reads ``layer.inputs``.
         drops: names of the maps that no later step reads, its own among them.
+        measured: names of those of which a later step takes nothing but the size.
     """
 
     layer: Layer
     drops: tuple[str, ...]
+    measured: tuple[str, ...]
 
 
 def records(net: Net) -> dict[str, Layer]:
@@ -76,10 +82,13 @@ def steps(net: Net, wanted: Collection[str]) -> tuple[Step, ...]:
         if needed.intersection(layer.outputs):
             needed.update(layer.inputs)
     plan: list[Step] = []
+    measured: set[str] = set()
     read = set(wanted)  # at the very end, by who wants them
     for layer in reversed(layers):  # who reads a map last meets it first
         if needed.intersection(layer.outputs):
-            last = dict.fromkeys((*layer.inputs, *layer.outputs))
-            plan.append(Step(layer, tuple(name for name in last if name not in read)))
-            read.update(last)
+            last = [n for n in dict.fromkeys((*layer.inputs, *layer.outputs)) if n not in read]
+            drops = tuple(name for name in last if name not in measured)
+            plan.append(Step(layer, drops, tuple(name for name in last if name in measured)))
+            read.update(layer.reads)
+            measured.update(layer.inputs)
     return tuple(reversed(plan))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -27,11 +27,19 @@ STRIP = 2**20
 class Runner(Protocol):
     """A net, ready to be carried out.
 
-    Both methods take (N, B, H, W) float32, preprocessed, and raise NumericalError N003 for scores
+    The methods take (N, B, H, W) float32, preprocessed, and raise NumericalError N003 for scores
     that are not finite.
     """
 
     net: Net
+    device: torch.device
+    """Whose memory is used."""
+    precision: str
+    """How it computes, fp32 or bf16; with it the outputs may differ."""
+
+    def maps(self, x: Tensor) -> dict[str, ScoreMap]:
+        """By head: its scores, of which parts can be had; what the predictor uses."""
+        ...
 
     def scores(self, x: Tensor) -> dict[str, Tensor]:
         """By head: (N, K, h, w) float32."""
@@ -74,6 +82,10 @@ class ScoreMap:
         """(N, K, H, W) float32."""
         return self.rows(0, self.window.height)
 
+    def classes(self, first: int, last: int) -> Tensor:
+        """(N, last - first, H, W) float32: the whole map of some classes."""
+        return replace(self, cells=self.cells[:, first:last]).whole()
+
     def strips(self) -> Iterator[tuple[int, int]]:
         """First row and number of rows of the strips of about ``STRIP`` scores."""
         n, classes, height, width = self.shape
@@ -107,6 +119,7 @@ class TorchRunner:
     ) -> None:
         self.network, self.net, self.bf16 = network, network.net, bf16
         self.device = device or torch.device("cpu")
+        self.precision = "bf16" if bf16 else "fp32"
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         carried_out = records(self.net)
         self._heads = {head: carried_out[layer] for head, layer in self.net.outputs.items()}

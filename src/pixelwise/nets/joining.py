@@ -19,6 +19,10 @@ class Crop(Layer):
 
     shares_memory: ClassVar[bool] = True
 
+    @property
+    def reads(self) -> tuple[str, ...]:  # noqa: D102
+        return self.inputs[:1]
+
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         have, want = given
         if self.offset + want > have:

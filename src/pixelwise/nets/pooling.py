@@ -51,6 +51,10 @@ class Unpool(Layer):
     stride: int = 2
     pad: Pad = 0
 
+    @property
+    def reads(self) -> tuple[str, ...]:  # noqa: D102
+        return self.inputs[:2]
+
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return given[2]
 

@@ -89,6 +89,11 @@ class Layer:
         return (self.name,)
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The inputs whose numbers it reads; of the others it takes the size alone."""
+        return self.inputs
+
+    @property
     def per_class(self) -> bool:
         """Whether its arrays hold something for each class, and are void for other classes."""
         return False

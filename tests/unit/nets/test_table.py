@@ -6,6 +6,7 @@ import pytest
 
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import spec
+from pixelwise.nets.net import Net
 from pixelwise.nets.table import table
 
 
@@ -79,3 +80,20 @@ def test_json_has_exactly_the_documented_keys() -> None:
 def test_a_picture_that_is_too_small_names_the_layer() -> None:
     with pytest.raises(UsageError, match="pool5/7x7_s1 has no output for an input of 100 px"):
         table(spec("googlenet"), 300, 100)
+
+
+def test_several_heads_have_their_sizes_by_name() -> None:
+    net = Net()
+    x = net.conv("conv", net.data(3), 4, kernel=3)
+    net.top = net.score("fine", x, 2)
+    net.head("fine", net.top)
+    net.head("coarse", net.score("coarse_score", net.max_pool("pool", x), 5))
+    explained = table(net, 8, 12)
+    assert explained.outputs == {"fine": (2, 6, 10), "coarse": (5, 3, 5)}
+    assert explained.as_dict()["output_size"] == {"fine": [6, 10], "coarse": [3, 5]}
+
+
+def test_uneven_pads_are_shown_as_a_pair() -> None:
+    net = Net()
+    net.top = net.conv("conv", net.data(3), 4, kernel=3, stride=2, pad=(0, 1))
+    assert table(net, 8, 8).rows[1].pad == (0, 1)
