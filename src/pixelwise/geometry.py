@@ -104,8 +104,8 @@ def pool_size(length: int, kernel: int, stride: int, pad: Pad = 0, *, ceil: bool
     """Output length of a pooling; Caffe rounds up and drops a window that starts in the far pad."""
     if not ceil:
         return conv_size(length, kernel, stride, pad)
-    before, after = sides(pad)
-    size = -((length + before + after - kernel) // -stride) + 1
+    before = sides(pad)[0]
+    size = -((length + sum(sides(pad)) - kernel) // -stride) + 1
     # Caffe (pooling_layer.cpp) and torch drop a last window that would begin in the far padding;
     # without padding only torch does, and only a stride beyond the kernel can tell.
     if (size - 1) * stride >= length + before:

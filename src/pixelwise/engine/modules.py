@@ -7,44 +7,34 @@ Parameters are named as the records name them, ``weight`` and ``bias``, so that 
 from __future__ import annotations
 
 import math
-from functools import singledispatch
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.engine.plan import CutUpsampling
-from pixelwise.engine.response_norm import neighbours, normalise
+from pixelwise.engine.response_norm import AcrossChannelNorm
 from pixelwise.engine.upsampling import Window, bilinear_kernel, phases, upsample
 from pixelwise.geometry import sides
-from pixelwise.nets.joining import Concat, Crop, Sum
-from pixelwise.nets.layers import (
-    BatchNorm,
-    Conv,
-    Deconv,
-    Dropout,
-    Edge,
-    Lrn,
-    Relu,
-    Scale,
-    Softmax,
-    Upsample,
-)
-from pixelwise.nets.pooling import AvgPool, GlobalAvgPool, MaxPool, Unpool
+from pixelwise.nets import joining, layers, pooling
+from pixelwise.nets.layers import Edge
 from pixelwise.nets.record import Layer
 
 
-@singledispatch
 def make(layer: Layer, given: tuple[int, ...]) -> nn.Module:
     """The module for a record whose inputs have ``given`` channels."""
-    raise TypeError(f"no module for {layer} on {given} channels")
+    return MODULES[type(layer)](layer, given[0])
 
 
-@make.register
-def _(layer: Conv, given: tuple[int, ...]) -> nn.Module:
+# -- with weights --------------------------------------------------------------------------------
+def convolution(layer: layers.Conv, channels: int) -> nn.Module:
+    """A convolution, its weights at the record's start."""
     before, after = sides(layer.pad)
     conv = nn.Conv2d(
-        given[0],
+        channels,
         layer.width,
         layer.kernel,
         layer.stride,
@@ -60,182 +50,70 @@ def _(layer: Conv, given: tuple[int, ...]) -> nn.Module:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    return conv if before == after else UnevenConvolution(conv, before, after)
+    return conv if before == after else padded(conv, before, after)
 
 
-@make.register
-def _(layer: Deconv, given: tuple[int, ...]) -> nn.Module:
-    return Deconvolution(layer, given[0])
+def deconvolution(layer: layers.Deconv, channels: int) -> nn.Module:
+    """A deconvolution of any kernel, stride, pad and width, its weights at the record's start."""
+    before, after = sides(layer.pad)
+    even = min(before, after)
+    out, k, s, groups = layer.width, layer.kernel, layer.stride, layer.groups
+    deconv = nn.ConvTranspose2d(channels, out, k, s, even, groups=groups, bias=layer.bias)
+    if layer.init == "bilinear":
+        per = out // groups  # the dense kernel's blocks on the diagonal
+        dense = bilinear_kernel(k, out)
+        blocks = [dense[i : i + per, i : i + per] for i in range(0, out, per)]
+        deconv.weight.data.copy_(torch.cat(blocks))
+    else:
+        # He et al. 2015, eq. 10: a cell of the output sums channels x (kernel / stride)^2 products
+        # on average; torch's own rule would count those of a cell of the input.
+        nn.init.normal_(deconv.weight, std=math.sqrt(2 / (channels // groups * (k / s) ** 2)))
+    if deconv.bias is not None:
+        nn.init.zeros_(deconv.bias)
+    if before != after:
+        deconv.register_forward_hook(partial(_cut, before - even, after - even))
+    return deconv
 
 
-@make.register
-def _(layer: Upsample, given: tuple[int, ...]) -> nn.Module:
+def max_pooling(layer: pooling.MaxPool, channels: int) -> nn.Module:
+    """Max pooling, with the maxima's places where they are asked for."""
+    del channels
+    before, after = sides(layer.pad)
+    pad = before if before == after else 0
+    pool = nn.MaxPool2d(
+        layer.kernel, layer.stride, pad, ceil_mode=layer.ceil, return_indices=layer.indices
+    )
+    return pool if before == after else padded(pool, before, after, -math.inf)
+
+
+def padded(module: nn.Module, before: int, after: int, value: float = 0.0) -> nn.Module:
+    """``module``, its input padded unevenly first; torch's own padding is even."""
+    module.register_forward_pre_hook(partial(_pad, (before, after, before, after), value))
+    return module
+
+
+def _pad(margin: tuple[int, ...], value: float, _: nn.Module, given: tuple[Tensor]) -> Tensor:
+    return F.pad(given[0], margin, value=value)
+
+
+def _cut(before: int, after: int, _: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor:
+    del given
+    h, w = (n - before - after for n in out.shape[-2:])
+    return out.narrow(-2, before, h).narrow(-1, before, w)
+
+
+def upsampling(layer: layers.Upsample, channels: int) -> nn.Module:
+    """Bilinear upsampling, fixed or learned."""
     if layer.learned:
-        return LearnedUpsampling(given[0], layer.kernel, layer.stride, layer.edge)
+        return LearnedUpsampling(channels, layer.kernel, layer.stride, layer.edge)
     return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
 
 
-@make.register
-def _(layer: CutUpsampling, given: tuple[int, ...]) -> nn.Module:
-    del given
+def cut_upsampling(layer: CutUpsampling, channels: int) -> nn.Module:
+    """Fixed upsampling of the window that its crop leaves."""
+    del channels
     whole = layer.upsampling
     return FixedUpsampling(whole.kernel, whole.stride, whole.edge, layer.crop.offset)
-
-
-@make.register
-def _(layer: MaxPool, given: tuple[int, ...]) -> nn.Module:
-    del given
-    before, after = sides(layer.pad)
-    if before != after:
-        return UnevenMaxPooling(layer)
-    return nn.MaxPool2d(
-        layer.kernel, layer.stride, before, ceil_mode=layer.ceil, return_indices=layer.indices
-    )
-
-
-@make.register
-def _(layer: Unpool, given: tuple[int, ...]) -> nn.Module:
-    del layer, given
-    return Unpooling()
-
-
-@make.register
-def _(layer: AvgPool, given: tuple[int, ...]) -> nn.Module:
-    del given
-    return nn.AvgPool2d(layer.kernel, layer.stride, ceil_mode=True)
-
-
-@make.register
-def _(layer: GlobalAvgPool, given: tuple[int, ...]) -> nn.Module:
-    del layer, given
-    return nn.AdaptiveAvgPool2d(1)
-
-
-@make.register
-def _(layer: Relu, given: tuple[int, ...]) -> nn.Module:
-    del given
-    return nn.ReLU() if math.isinf(layer.ceiling) else nn.Hardtanh(0.0, layer.ceiling)
-
-
-@make.register
-def _(layer: Lrn, given: tuple[int, ...]) -> nn.Module:
-    return AcrossChannelNorm(layer, given[0])
-
-
-@make.register
-def _(layer: BatchNorm, given: tuple[int, ...]) -> nn.Module:
-    return nn.BatchNorm2d(given[0], eps=layer.eps)
-
-
-@make.register
-def _(layer: Dropout, given: tuple[int, ...]) -> nn.Module:
-    del given
-    return nn.Dropout(layer.p)
-
-
-@make.register
-def _(layer: Scale, given: tuple[int, ...]) -> nn.Module:
-    return FixedScale(given[0], layer.value)
-
-
-@make.register
-def _(layer: Softmax, given: tuple[int, ...]) -> nn.Module:
-    del layer, given
-    return nn.Softmax(dim=1)
-
-
-@make.register
-def _(layer: Crop, given: tuple[int, ...]) -> nn.Module:
-    del given
-    return CropLike(layer.offset)
-
-
-@make.register
-def _(layer: Sum, given: tuple[int, ...]) -> nn.Module:
-    del layer, given
-    return SumMaps()
-
-
-@make.register
-def _(layer: Concat, given: tuple[int, ...]) -> nn.Module:
-    del layer, given
-    return ConcatChannels()
-
-
-# -- modules that torch does not have ----------------------------------------------------------
-class UnevenConvolution(nn.Module):
-    """A convolution with more padding after than before, or the other way round."""
-
-    def __init__(self, conv: nn.Conv2d, before: int, after: int) -> None:
-        super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
-        self.margin = (before, after, before, after)
-        self.stride, self.dilation, self.groups = conv.stride, conv.dilation, conv.groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) to (N, width, ...), as ``geometry.conv_size`` says."""
-        x = F.pad(x, self.margin)
-        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-
-class Deconvolution(nn.Module):
-    """A deconvolution of any kernel, stride, pad and width."""
-
-    def __init__(self, layer: Deconv, channels: int) -> None:
-        super().__init__()
-        self.layer = layer
-        shapes = layer.parameters((channels,))
-        self.weight = nn.Parameter(torch.empty(shapes["weight"]))
-        self.bias = nn.Parameter(torch.zeros(shapes["bias"])) if layer.bias else None
-        if layer.init == "bilinear":
-            per = layer.width // layer.groups  # the dense kernel's blocks on the diagonal
-            starts = range(0, layer.width, per)
-            dense = bilinear_kernel(layer.kernel, layer.width)
-            self.weight.data.copy_(torch.cat([dense[i : i + per, i : i + per] for i in starts]))
-        else:
-            # He et al. 2015, eq. 10: a cell of the output sums channels x (kernel / stride)^2
-            # products on average; torch's own rule would count those of a cell of the input.
-            taps = channels // layer.groups * (layer.kernel / layer.stride) ** 2
-            nn.init.normal_(self.weight, std=math.sqrt(2 / taps))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) to (N, width, ...), as ``geometry.deconv_size`` says."""
-        layer, (before, after) = self.layer, sides(self.layer.pad)
-        even = min(before, after)
-        out = F.conv_transpose2d(x, self.weight, self.bias, layer.stride, even, groups=layer.groups)
-        h, w = (n - (before - even) - (after - even) for n in out.shape[-2:])
-        return out.narrow(-2, before - even, h).narrow(-1, before - even, w)
-
-
-class UnevenMaxPooling(nn.Module):
-    """Max pooling with more padding on one side; torch's own has as much on both."""
-
-    def __init__(self, layer: MaxPool) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """(N, C, h, w) to the maxima, and with ``indices`` where in ``x`` they stood."""
-        layer, (h, w) = self.layer, x.shape[-2:]
-        before = sides(layer.pad)[0]
-        # As far as the last window reaches, which may be less than the padding: then it is cut.
-        after = [(layer.size((n,)) - 1) * layer.stride + layer.kernel - before - n for n in (w, h)]
-        x = F.pad(x, (before, after[0], before, after[1]), value=-math.inf)
-        if not layer.indices:
-            return F.max_pool2d(x, layer.kernel, layer.stride)
-        out, at = F.max_pool2d(x, layer.kernel, layer.stride, return_indices=True)
-        rows, columns = at // x.shape[-1] - before, at % x.shape[-1] - before
-        return out, rows * w + columns
-
-
-class Unpooling(nn.Module):
-    """Values set among zeros, each where its maximum stood."""
-
-    def forward(self, x: Tensor, indices: Tensor, like: Tensor) -> Tensor:
-        """(N, C, h, w), (N, C, h, w) int64 and (.., H, W) to (N, C, H, W)."""
-        h, w = like.shape[-2:]
-        zeros = x.new_zeros((*x.shape[:2], h * w))
-        return zeros.scatter(2, indices.flatten(2), x.flatten(2)).view(*x.shape[:2], h, w)
 
 
 class FixedUpsampling(nn.Module):
@@ -291,50 +169,66 @@ class FixedScale(nn.Module):
         return x * self.weight[:, None, None]
 
 
-class AcrossChannelNorm(nn.Module):
-    """Caffe's local response normalisation."""
+# -- without --------------------------------------------------------------------------------------
+class Function(nn.Module):
+    """A function of maps where a module is wanted."""
 
-    near: Tensor
-
-    def __init__(self, layer: Lrn, channels: int) -> None:
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.layer = layer
-        self.register_buffer("near", neighbours(layer.window, channels), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w), normalised over neighbouring channels."""
-        return normalise(x, self.near, self.layer)
-
-
-class CropLike(nn.Module):
-    """The window of the first map from ``offset`` on, of the second map's size."""
-
-    def __init__(self, offset: int) -> None:
-        super().__init__()
-        self.offset = offset
-
-    def forward(self, x: Tensor, like: Tensor) -> Tensor:
-        """(N, K, H, W) and (.., h, w) to (N, K, h, w); narrow, unlike a slice, never gives less."""
-        h, w = like.shape[-2:]
-        return x.narrow(-2, self.offset, h).narrow(-1, self.offset, w)
-
-
-class SumMaps(nn.Module):
-    """Elementwise sum."""
+        self.function = function
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Maps of one shape to their sum; a map of one cell is not spread over the others."""
-        if any(x.shape != maps[0].shape for x in maps):
-            raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
-        total = maps[0]
-        for x in maps[1:]:
-            total = total + x
-        return total
+        """What the function gives."""
+        return self.function(*maps)
 
 
-class ConcatChannels(nn.Module):
-    """Concatenation along the channels."""
+def crop(x: Tensor, like: Tensor, *, offset: int) -> Tensor:
+    """(N, K, H, W) and (.., h, w) to (N, K, h, w); narrow, unlike a slice, never gives less."""
+    h, w = like.shape[-2:]
+    return x.narrow(-2, offset, h).narrow(-1, offset, w)
 
-    def forward(self, *maps: Tensor) -> Tensor:
-        """Maps (N, C_i, h, w) to (N, sum C_i, h, w)."""
-        return torch.cat(maps, dim=1)
+
+def add(*maps: Tensor) -> Tensor:
+    """Maps of one shape to their sum; a map of one cell is not spread over the others."""
+    if any(x.shape != maps[0].shape for x in maps):
+        raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
+    total = maps[0]
+    for x in maps[1:]:
+        total = total + x
+    return total
+
+
+def concatenate(*maps: Tensor) -> Tensor:
+    """Maps (N, C_i, h, w) to (N, sum C_i, h, w)."""
+    return torch.cat(maps, dim=1)
+
+
+def unpool(x: Tensor, indices: Tensor, like: Tensor) -> Tensor:
+    """Values (N, C, h, w) among zeros (N, C, H, W), each where its index says."""
+    shape = (*x.shape[:2], *like.shape[-2:])
+    zeros = x.new_zeros(shape).flatten(2)
+    return zeros.scatter(2, indices.flatten(2), x.flatten(2)).view(shape)
+
+
+MODULES: dict[type[Layer], Callable[[Any, int], nn.Module]] = {
+    layers.Conv: convolution,
+    layers.Deconv: deconvolution,
+    layers.Upsample: upsampling,
+    CutUpsampling: cut_upsampling,
+    layers.Relu: lambda layer, _: (
+        nn.ReLU() if math.isinf(layer.ceiling) else nn.Hardtanh(0.0, layer.ceiling)
+    ),
+    layers.Lrn: AcrossChannelNorm,
+    layers.BatchNorm: lambda layer, channels: nn.BatchNorm2d(channels, eps=layer.eps),
+    layers.Dropout: lambda layer, _: nn.Dropout(layer.p),
+    layers.Scale: lambda layer, channels: FixedScale(channels, layer.value),
+    layers.Softmax: lambda *_: nn.Softmax(dim=1),
+    pooling.MaxPool: max_pooling,
+    pooling.Unpool: lambda *_: Function(unpool),
+    pooling.AvgPool: lambda layer, _: nn.AvgPool2d(layer.kernel, layer.stride, ceil_mode=True),
+    pooling.GlobalAvgPool: lambda *_: nn.AdaptiveAvgPool2d(1),
+    joining.Crop: lambda layer, _: Function(partial(crop, offset=layer.offset)),
+    joining.Sum: lambda *_: Function(add),
+    joining.Concat: lambda *_: Function(concatenate),
+}
+"""Kind of record to (record, channels of its first input) -> module."""

@@ -16,8 +16,8 @@ from pixelwise.nets.record import Layer, Sight, union
 class MaxPool(Layer):
     """Max pooling; Caffe rounds sizes up (``ceil``), torchvision's nets round down.
 
-    With ``indices`` it also gives ``<name>.indices``: where in its input each maximum stood, as
-    row * width + column.
+    Uneven padding is for sizes that round down, as in TensorFlow. With ``indices`` it also gives
+    ``<name>.indices``: where in its input each maximum stood, as row * width + column.
     """
 
     kernel: int = 2
@@ -27,6 +27,16 @@ class MaxPool(Layer):
     indices: bool = False
 
     keeps: ClassVar = "input"
+
+    def __post_init__(self) -> None:
+        """Refuse what no framework defines."""
+        before, after = geometry.sides(self.pad)
+        if before != after and (self.ceil or self.indices):
+            raise UsageError(
+                "U002",
+                f"{self.name}: padding {self.pad} beside rounding up or indices",
+                "ceil=False and no indices, or an even pad",
+            )
 
     @property
     def outputs(self) -> tuple[str, ...]:  # noqa: D102
