@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ class Memory:
 def memory(net: Net, height: int, width: int) -> Memory:
     """Estimate the memory of a forward pass without gradients."""
     maps, layer = peak_of_maps(net, height, width)
-    return Memory(FLOAT32 * net.stored_numbers(), FLOAT32 * maps, layer)
+    stored = sum(math.prod(shape) for shape in net.parameter_shapes(stored=True).values())
+    return Memory(FLOAT32 * stored, FLOAT32 * maps, layer)
 
 
 def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:

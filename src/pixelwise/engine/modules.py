@@ -20,7 +20,6 @@ from pixelwise.engine.response_norm import AcrossChannelNorm
 from pixelwise.engine.upsampling import Window, bilinear_kernel, phases, upsample
 from pixelwise.geometry import sides
 from pixelwise.nets import joining, layers, pooling
-from pixelwise.nets.layers import Edge
 from pixelwise.nets.record import Layer
 
 
@@ -102,20 +101,6 @@ def _cut(before: int, after: int, _: nn.Module, given: tuple[Tensor], out: Tenso
     return out.narrow(-2, before, h).narrow(-1, before, w)
 
 
-def upsampling(layer: layers.Upsample, channels: int) -> nn.Module:
-    """Bilinear upsampling, fixed or learned."""
-    if layer.learned:
-        return LearnedUpsampling(channels, layer.kernel, layer.stride, layer.edge)
-    return FixedUpsampling(layer.kernel, layer.stride, layer.edge)
-
-
-def cut_upsampling(layer: CutUpsampling, channels: int) -> nn.Module:
-    """Fixed upsampling of the window that its crop leaves."""
-    del channels
-    whole = layer.upsampling
-    return FixedUpsampling(whole.kernel, whole.stride, whole.edge, layer.crop.offset)
-
-
 class FixedUpsampling(nn.Module):
     """A bilinear deconvolution that is never trained and stands in no state dict.
 
@@ -124,10 +109,11 @@ class FixedUpsampling(nn.Module):
 
     shares: Tensor
 
-    def __init__(self, kernel: int, stride: int, edge: Edge, offset: int = 0) -> None:
+    def __init__(self, layer: layers.Upsample, offset: int = 0) -> None:
         super().__init__()
-        self.kernel, self.edge, self.offset = kernel, edge, offset
-        self.register_buffer("shares", phases(kernel, stride).float(), persistent=False)
+        self.kernel, self.edge, self.offset = layer.kernel, layer.edge, offset
+        shares = phases(layer.kernel, layer.stride).float()
+        self.register_buffer("shares", shares, persistent=False)
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k) or the window.
@@ -141,10 +127,10 @@ class FixedUpsampling(nn.Module):
 class LearnedUpsampling(nn.Module):
     """A dense deconvolution that starts as the bilinear one, with the same treatment of the rim."""
 
-    def __init__(self, channels: int, kernel: int, stride: int, edge: Edge) -> None:
+    def __init__(self, layer: layers.Upsample, channels: int) -> None:
         super().__init__()
-        self.stride, self.edge = stride, edge
-        self.weight = nn.Parameter(bilinear_kernel(kernel, channels))
+        self.stride, self.edge = layer.stride, layer.edge
+        self.weight = nn.Parameter(bilinear_kernel(layer.kernel, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, K, h, w) to (N, K, s(h-1)+k, s(w-1)+k)."""
@@ -160,9 +146,9 @@ class FixedScale(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, channels: int, value: float) -> None:
+    def __init__(self, layer: layers.Scale, channels: int) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.full((channels,), value))
+        self.register_buffer("weight", torch.full((channels,), layer.value))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w), scaled."""
@@ -213,15 +199,17 @@ def unpool(x: Tensor, indices: Tensor, like: Tensor) -> Tensor:
 MODULES: dict[type[Layer], Callable[[Any, int], nn.Module]] = {
     layers.Conv: convolution,
     layers.Deconv: deconvolution,
-    layers.Upsample: upsampling,
-    CutUpsampling: cut_upsampling,
+    layers.Upsample: lambda layer, channels: (
+        LearnedUpsampling(layer, channels) if layer.learned else FixedUpsampling(layer)
+    ),
+    CutUpsampling: lambda layer, _: FixedUpsampling(layer.upsampling, layer.crop.offset),
     layers.Relu: lambda layer, _: (
         nn.ReLU() if math.isinf(layer.ceiling) else nn.Hardtanh(0.0, layer.ceiling)
     ),
     layers.Lrn: AcrossChannelNorm,
     layers.BatchNorm: lambda layer, channels: nn.BatchNorm2d(channels, eps=layer.eps),
     layers.Dropout: lambda layer, _: nn.Dropout(layer.p),
-    layers.Scale: lambda layer, channels: FixedScale(channels, layer.value),
+    layers.Scale: FixedScale,
     layers.Softmax: lambda *_: nn.Softmax(dim=1),
     pooling.MaxPool: max_pooling,
     pooling.Unpool: lambda *_: Function(unpool),

@@ -142,7 +142,7 @@ class TorchRunner:
         }
         with self._ready():
             maps = self.network.activations(x, wanted)
-        found = {}
+        by_head = {}
         for head, layer in self._heads.items():
             if isinstance(layer, CutUpsampling):
                 by = self.network.get_submodule(layer.name)
@@ -153,8 +153,8 @@ class TorchRunner:
                 whole = maps[layer.name]
                 scores = ScoreMap(whole, None, Window(0, 0, *whole.shape[-2:]))
             _refuse_not_finite(scores)
-            found[head] = scores
-        return found
+            by_head[head] = scores
+        return by_head
 
     @contextmanager
     def _ready(self) -> Iterator[None]:

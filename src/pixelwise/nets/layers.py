@@ -26,10 +26,6 @@ class Input(Layer):
 
     width: int = 3
 
-    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
-        del given
-        return self.width
-
     def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
         del given
         return Sight()
@@ -50,18 +46,6 @@ class Conv(Layer):
 
     convolves: ClassVar[bool] = True
     keeps: ClassVar = "input for its weights"
-
-    @property
-    def zero_start(self) -> bool:  # noqa: D102
-        return self.init == "zero"
-
-    @property
-    def per_class(self) -> bool:  # noqa: D102
-        return self.zero_start
-
-    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
-        del given
-        return self.width
 
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return geometry.conv_size(given[0], self.kernel, self.stride, self.pad, self.dilation)
@@ -94,10 +78,6 @@ class Deconv(Layer):
 
     convolves: ClassVar[bool] = True  # U-Net's 23 layers count its four (Ronneberger 2015, sec. 2)
     keeps: ClassVar = "input for its weights"
-
-    @property
-    def computed_start(self) -> str:  # noqa: D102
-        return "starts as the bilinear kernel" if self.init == "bilinear" else ""
 
     def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
         if self.init == "bilinear" and given[0] != self.width:
@@ -138,19 +118,12 @@ class Upsample(Layer):
     edge: Edge = "fade"
 
     upsamples: ClassVar[bool] = True
+    init: ClassVar = "bilinear"
 
     @property
     def kind(self) -> str:
         """Caffe's and the paper's name for it."""
         return "Deconv"
-
-    @property
-    def per_class(self) -> bool:  # noqa: D102
-        return True
-
-    @property
-    def computed_start(self) -> str:  # noqa: D102
-        return "starts as the bilinear kernel"
 
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return geometry.deconv_size(given[0], self.kernel, self.stride)

@@ -7,7 +7,6 @@ sights, parameters) is kept beside it, and a net whose maps do not align refuses
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -231,11 +230,7 @@ class Net:
     def margin(self, head: str | None = None) -> int:
         """Row and column of the picture on which cell (0, 0) of a head's output lies.
 
-        Valid convolutions leave a margin around what they predict; its width follows from the
-        sights and is never typed.
-
-        Args:
-            head: one of ``outputs``; None for the only one.
+        Valid convolutions leave such a margin around what they predict. None is the only head.
 
         Raises:
             UsageError: the output is coarse, lies between pixels, or begins outside the picture.
@@ -254,11 +249,6 @@ class Net:
         """The part of a picture of ``height`` x ``width`` that a head's output covers.
 
         Losses and metrics compare the output with this part of the labels.
-
-        Args:
-            height: rows of the picture.
-            width: its columns.
-            head: one of ``outputs``; None for the only one.
 
         Raises:
             UsageError: as ``margin``; the output ends beyond the picture, or that is too small.
@@ -296,12 +286,16 @@ class Net:
         """Crop layer to offset."""
         return {n: r.offset for n, r in self.layers.items() if isinstance(r, Crop)}
 
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """ "<layer>.<array>" to shape, for everything that can be trained."""
+    def parameter_shapes(self, *, stored: bool = False) -> dict[str, tuple[int, ...]]:
+        """ "<layer>.<array>" to shape, for everything that can be trained.
+
+        With ``stored`` also for what a weights file holds beside: running statistics, fixed scales.
+        """
         return {
             f"{name}.{array}": shape
             for name, layer in self.layers.items()
-            for array, shape in layer.parameters(self.given_channels(layer)).items()
+            for rule in ((layer.parameters, layer.stored) if stored else (layer.parameters,))
+            for array, shape in rule(self.given_channels(layer)).items()
         }
 
     def parameters(self, *, upsampling: bool = False) -> int:
@@ -314,15 +308,6 @@ class Net:
             layer.parameters_in_caffe(self.given_channels(layer))
             for layer in self.layers.values()
             if upsampling or not layer.upsamples
-        )
-
-    def stored_numbers(self) -> int:
-        """Numbers in a weights file: what is trained, running statistics and fixed scales."""
-        return sum(
-            math.prod(shape)
-            for layer in self.layers.values()
-            for rule in (layer.parameters, layer.stored)
-            for shape in rule(self.given_channels(layer)).values()
         )
 
     def macs(self, height: int, width: int) -> dict[str, int]:

@@ -94,24 +94,24 @@ class Layer:
         return self.inputs
 
     @property
-    def per_class(self) -> bool:
-        """Whether its arrays hold something for each class, and are void for other classes."""
-        return False
-
-    @property
     def zero_start(self) -> bool:
         """Whether it starts at zero: a layer that gives scores."""
-        return False
+        return getattr(self, "init", "") == "zero"
+
+    @property
+    def per_class(self) -> bool:
+        """Whether its arrays hold something for each class, and are void for other classes."""
+        return self.zero_start or self.upsamples
 
     @property
     def computed_start(self) -> str:
         """What its arrays hold before training, in words, where that is computed and not drawn."""
-        return ""
+        return "starts as the bilinear kernel" if getattr(self, "init", "") == "bilinear" else ""
 
     # -- what it makes of what it is given --------------------------------------------------------
     def channels(self, given: tuple[int, ...]) -> int:
-        """Output channels from the inputs' channels."""
-        return given[0]
+        """Output channels from the inputs' channels: a kind with a ``width`` gives that many."""
+        return getattr(self, "width", None) or given[0]
 
     def size(self, given: tuple[int, ...]) -> int:
         """Output length along one axis from the inputs' lengths."""

@@ -15,6 +15,8 @@ from pixelwise.geometry import Pad
 from pixelwise.nets.net import Net
 from pixelwise.nets.record import Layer, number
 
+OF_SOME_KINDS = ("kernel", "stride", "pad", "dilation", "groups", "offset")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -90,47 +92,34 @@ def table(net: Net, height: int, width: int) -> Table:
     Raises:
         UsageError: the picture is too small for the net; names the layer.
     """
-    rows = layer_rows(net, height, width)
+    rows, columns = net.sizes(height), net.sizes(width)
+    sizes = {name: (rows[name], columns[name]) for name in rows}
+    macs = net.macs(height, width)
     return Table(
-        rows=rows,
+        rows=tuple(_row(net, layer, sizes[name], macs[name]) for name, layer in net.layers.items()),
         parameters=net.parameters(),
         parameters_with_upsampling=net.parameters(upsampling=True),
         receptive_field=net.receptive_field,
         stride=number(net.stride),
         conv_layers=net.depth,
-        macs=sum(row.macs for row in rows),
-        outputs={
-            head: (net.channels[name], net.sizes(height)[name], net.sizes(width)[name])
-            for head, name in net.outputs.items()
-        },
+        macs=sum(macs.values()),
+        outputs={head: (net.channels[name], *sizes[name]) for head, name in net.outputs.items()},
         crops=net.crops(),
     )
 
 
-def layer_rows(net: Net, height: int, width: int) -> tuple[Row, ...]:
-    """One row for each layer, in order of execution."""
-    rows, columns = net.sizes(height), net.sizes(width)
-    macs = net.macs(height, width)
-
-    def row(layer: Layer) -> Row:
-        name, sight = layer.name, net.sights[layer.name]
-        shapes = layer.parameters(net.given_channels(layer)).values()
-        return Row(
-            name=name,
-            kind=layer.kind,
-            kernel=getattr(layer, "kernel", None),
-            stride=getattr(layer, "stride", None),
-            pad=getattr(layer, "pad", None),
-            dilation=getattr(layer, "dilation", None),
-            groups=getattr(layer, "groups", None),
-            offset=getattr(layer, "offset", None),
-            channels=net.channels[name],
-            height=rows[name],
-            width=columns[name],
-            receptive_field=sight.field,
-            total_stride=number(sight.map.scale),
-            parameters=sum(math.prod(shape) for shape in shapes),
-            macs=macs[name],
-        )
-
-    return tuple(row(layer) for layer in net.layers.values())
+def _row(net: Net, layer: Layer, size: tuple[int, int], macs: int) -> Row:
+    shapes = layer.parameters(net.given_channels(layer)).values()
+    sight = net.sights[layer.name]
+    return Row(
+        name=layer.name,
+        kind=layer.kind,
+        **{fact: getattr(layer, fact, None) for fact in OF_SOME_KINDS},
+        channels=net.channels[layer.name],
+        height=size[0],
+        width=size[1],
+        receptive_field=sight.field,
+        total_stride=number(sight.map.scale),
+        parameters=sum(math.prod(shape) for shape in shapes),
+        macs=macs,
+    )

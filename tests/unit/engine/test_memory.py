@@ -28,7 +28,7 @@ def test_peak_by_hand() -> None:
     "name", ["fcn8s-vgg16-tight", "fcn4s-googlenet-tight", "fcn8s-resnet18", "fcn8s-tiny"]
 )
 @pytest.mark.parametrize("part", ["", "score"])
-def test_what_gradients_need_is_at_least_what_is_told(name: str, part: str) -> None:
+def test_what_gradients_need_is_at_least_the_estimate(name: str, part: str) -> None:
     """Compared with what autograd really keeps, parameters aside."""
     network = build(name, width=1 / 4).train()
     for key, parameter in network.named_parameters():
@@ -46,8 +46,8 @@ def test_what_gradients_need_is_at_least_what_is_told(name: str, part: str) -> N
         keep(network(torch.randn(1, 3, 96, 128)))
     measured = sum(storage.nbytes() for storage in kept.values())
     trained = {k.rpartition(".")[0] for k, p in network.named_parameters() if p.requires_grad}
-    told = 4 * kept_for_gradients(network.net, trained, 96, 128)
-    assert 0.6 * measured < told <= measured
+    estimate = 4 * kept_for_gradients(network.net, trained, 96, 128)
+    assert 0.6 * measured < estimate <= measured
 
 
 @pytest.mark.parametrize(("learned", "upsampled"), [(False, 80), (True, 100)])
