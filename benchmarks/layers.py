@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from pixelwise.engine.response_norm import neighbours, normalise
 from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
-from pixelwise.nets.spec import Lrn
+from pixelwise.nets.layers import Lrn
 
 Way = Callable[[Tensor], Tensor]
 BY, KERNEL, CLASSES, CELLS = 4, 8, 11, 122
@@ -60,7 +60,7 @@ def maps(channels: int) -> Tensor:
 def upsamplings() -> dict[str, Way]:
     """Beyond the rim the outermost cells repeat, as interpolation has it; the others are cut."""
     shares, dense = phases(KERNEL, BY).float(), bilinear_kernel(KERNEL, CLASSES)
-    ramp, window = bilinear_ramp(KERNEL).float(), Window(2, BY * CELLS, BY * CELLS)
+    ramp, window = bilinear_ramp(KERNEL).float(), Window(2, 2, BY * CELLS, BY * CELLS)
     single = torch.outer(ramp, ramp).expand(CLASSES, 1, -1, -1).contiguous()
 
     def cut(x: Tensor, margin: int) -> Tensor:

@@ -16,6 +16,10 @@ from fractions import Fraction
 
 from pixelwise.errors import UsageError
 
+Pad = int | tuple[int, int]
+"""Cells added on both sides of an axis; (before, after) where they differ: TensorFlow's SAME adds
+only one, after, before a stride of 2 on an even length."""
+
 
 @dataclass(frozen=True)
 class CoordMap:
@@ -41,12 +45,20 @@ def span(kernel: int, dilation: int = 1) -> int:
     return dilation * (kernel - 1) + 1
 
 
-def window_map(kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> CoordMap:
-    """Convolution or pooling: the centre of window ``i`` is ``stride*i - pad + (span-1)/2``."""
-    return CoordMap(Fraction(stride), Fraction(span(kernel, dilation) - 1, 2) - pad)
+def sides(pad: Pad) -> tuple[int, int]:
+    """Cells before and after."""
+    return (pad, pad) if isinstance(pad, int) else pad
 
 
-def deconv_map(kernel: int, stride: int = 1, pad: int = 0) -> CoordMap:
+def window_map(kernel: int, stride: int = 1, pad: Pad = 0, dilation: int = 1) -> CoordMap:
+    """Convolution or pooling: the centre of window ``i`` is ``stride*i - pad + (span-1)/2``.
+
+    Only the pad before the map moves the centres.
+    """
+    return CoordMap(Fraction(stride), Fraction(span(kernel, dilation) - 1, 2) - sides(pad)[0])
+
+
+def deconv_map(kernel: int, stride: int = 1, pad: Pad = 0) -> CoordMap:
     """A deconvolution is the convolution read backwards, so its map is the inverse."""
     return window_map(kernel, stride, pad).inverse()
 
@@ -83,23 +95,24 @@ def crop_offset(larger: CoordMap, target: CoordMap) -> int:
     return int(offset)
 
 
-def conv_size(length: int, kernel: int, stride: int = 1, pad: int = 0, dilation: int = 1) -> int:
+def conv_size(length: int, kernel: int, stride: int = 1, pad: Pad = 0, dilation: int = 1) -> int:
     """Output length of a convolution: floor((n + 2p - span) / s) + 1."""
-    return (length + 2 * pad - span(kernel, dilation)) // stride + 1
+    return (length + sum(sides(pad)) - span(kernel, dilation)) // stride + 1
 
 
-def pool_size(length: int, kernel: int, stride: int, pad: int = 0, *, ceil: bool = True) -> int:
+def pool_size(length: int, kernel: int, stride: int, pad: Pad = 0, *, ceil: bool = True) -> int:
     """Output length of a pooling; Caffe rounds up and drops a window that starts in the far pad."""
     if not ceil:
         return conv_size(length, kernel, stride, pad)
-    size = -((length + 2 * pad - kernel) // -stride) + 1
+    before = sides(pad)[0]
+    size = -((length + sum(sides(pad)) - kernel) // -stride) + 1
     # Caffe (pooling_layer.cpp) and torch drop a last window that would begin in the far padding;
     # without padding only torch does, and only a stride beyond the kernel can tell.
-    if (size - 1) * stride >= length + pad:
+    if (size - 1) * stride >= length + before:
         size -= 1
     return size
 
 
-def deconv_size(length: int, kernel: int, stride: int = 1, pad: int = 0) -> int:
+def deconv_size(length: int, kernel: int, stride: int = 1, pad: Pad = 0) -> int:
     """Output length of a deconvolution: s(n - 1) + k - 2p."""
-    return stride * (length - 1) + kernel - 2 * pad
+    return stride * (length - 1) + kernel - sum(sides(pad))

@@ -19,9 +19,11 @@ from torch.nn import functional as F
 
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
-from pixelwise.nets import spec
 from pixelwise.nets.catalog import spec as net_spec
+from pixelwise.nets.joining import Concat
+from pixelwise.nets.layers import Conv, Softmax
 from pixelwise.nets.net import Net
+from pixelwise.nets.pooling import MaxPool
 from pixelwise.weights.load import read_weights
 from pixelwise.weights.surgery import carry_out, plan
 
@@ -32,16 +34,16 @@ def without_padding(padded: Net) -> Net:
     """The same net with all pads zero, up to its scores; branches are cropped to the smallest."""
     net = Net()
     for layer in padded.layers.values():
-        if isinstance(layer, spec.Conv | spec.MaxPool):
+        if isinstance(layer, Conv | MaxPool):
             net.add(dataclasses.replace(layer, pad=0))
-        elif isinstance(layer, spec.Concat):
+        elif isinstance(layer, Concat):
             widest = max(layer.inputs, key=lambda name: net.sights[name].field)
             maps = [
                 x if net.sights[x].map == net.sights[widest].map else cropped(net, x, widest)
                 for x in layer.inputs
             ]
             net.add(dataclasses.replace(layer, inputs=tuple(maps)))
-        elif not isinstance(layer, spec.Softmax):
+        elif not isinstance(layer, Softmax):
             net.add(layer)
     net.top = net.output
     return net

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.nets.catalog import NETS, spec
-from pixelwise.nets.spec import Input, MaxPool
+from pixelwise.nets.layers import Input
+from pixelwise.nets.pooling import MaxPool
 
 SEGMENTERS = [name for name, entry in NETS.items() if entry.task == "segmentation"]
 CLASSIFIERS = [name for name, entry in NETS.items() if entry.task == "classification"]

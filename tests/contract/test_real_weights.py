@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError
-from pixelwise.nets import spec
+from pixelwise.nets.joining import Concat
+from pixelwise.nets.layers import Softmax
 from pixelwise.nets.net import Net
+from pixelwise.nets.pooling import GlobalAvgPool
 from pixelwise.weights.caffe import parse_caffemodel, read_caffemodel
 from pixelwise.weights.importing import read_class_names
 from pixelwise.weights.load import read_weights
@@ -150,7 +152,7 @@ def lenet() -> Network:
     x = net.max_pool("pool2", net.conv("conv2", x, 50, kernel=5))
     x = net.conv_relu("ip1", x, 500, relu="relu1", kernel=4, pad=0)
     net.top = net.conv("ip2", x, 10)
-    net.add(spec.Softmax("prob", (net.top,)))
+    net.add(Softmax("prob", (net.top,)))
     return Network(net).eval()
 
 
@@ -247,7 +249,7 @@ def fire(net: Net, name: str, src: str, squeeze: int, expand: int) -> str:
     )
     one = net.conv_relu(f"{name}/expand1x1", x, expand, relu=f"{name}/relu1", kernel=1, pad=0)
     three = net.conv_relu(f"{name}/expand3x3", x, expand, relu=f"{name}/relu3")
-    return net.add(spec.Concat(f"{name}/concat", (one, three)))
+    return net.add(Concat(f"{name}/concat", (one, three)))
 
 
 def squeezenet() -> Network:
@@ -261,8 +263,8 @@ def squeezenet() -> Network:
         if i in (4, 8):
             x = net.max_pool(f"pool{i}", x, 3, 2)
     net.top = net.conv_relu("conv10", x, 1000, relu="relu_conv10", kernel=1, pad=1)
-    x = net.add(spec.GlobalAvgPool("pool10", (net.top,)))
-    net.add(spec.Softmax("prob", (x,)))
+    x = net.add(GlobalAvgPool("pool10", (net.top,)))
+    net.add(Softmax("prob", (x,)))
     return Network(net).eval()
 
 

@@ -117,6 +117,30 @@ def test_conv_size_is_torchs(length: int, kernel: int, stride: int, pad: int) ->
         assert F.conv1d(x, w, None, stride, pad, dilation).shape[-1] == size
 
 
+@pytest.mark.parametrize("length", range(1, 40))
+@pytest.mark.parametrize("pad", [(0, 1), (2, 3), (3, 0)])
+def test_sizes_under_uneven_padding_are_those_of_a_padded_map(
+    length: int, pad: tuple[int, int]
+) -> None:
+    padded = length + sum(pad)
+    for kernel, stride in ((3, 1), (3, 2), (2, 2)):
+        windows = max(0, len(range(0, padded - kernel + 1, stride)))
+        assert max(0, conv_size(length, kernel, stride, pad)) == windows
+        assert max(0, pool_size(length, kernel, stride, pad, ceil=False)) == windows
+        # a deconvolution gives what its convolution would read
+        assert conv_size(deconv_size(length, kernel, stride, pad), kernel, stride, pad) == length
+
+
+def test_tensorflows_same_by_hand() -> None:
+    # TensorFlow: out = ceil(n / s), total pad = (out - 1) * s + k - n, the odd cell after.
+    # 224 px, 3x3, stride 2: 112 outputs, 111 * 2 + 3 - 224 = 1
+    assert conv_size(224, 3, 2, (0, 1)) == 112
+    assert window_map(3, 2, (0, 1)) == CoordMap(Fraction(2), Fraction(1))
+    # an even pad of 1, as torchvision has it, gives the same size half a stride to the left
+    assert conv_size(224, 3, 2, 1) == 112
+    assert window_map(3, 2, 1) == CoordMap(Fraction(2), Fraction(0))
+
+
 @pytest.mark.parametrize("ceil", [True, False])
 @pytest.mark.parametrize(
     ("kernel", "stride", "pad"), [(2, 2, 0), (3, 2, 0), (3, 2, 1), (3, 1, 1), (1, 2, 0)]

@@ -12,7 +12,8 @@ from pixelwise.cli.options import Json
 from pixelwise.cli.running import parse_size
 
 if TYPE_CHECKING:
-    from pixelwise.engine.table import Row, Table
+    from pixelwise.engine.memory import Memory
+    from pixelwise.nets.table import Row, Table
 
 # They change no size and have no parameters; the JSON lists them, the printed table does not.
 _QUIET = ("Relu", "Dropout")
@@ -37,8 +38,9 @@ def nets(
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
-    from pixelwise.engine.table import table as explain
+    from pixelwise.engine.memory import memory
     from pixelwise.nets.catalog import entry, spec
+    from pixelwise.nets.table import table as explain
 
     options: dict[str, Any] = {"channels": channels, "width": width}
     if classes is not None:
@@ -47,20 +49,22 @@ def nets(
         _list(options, as_json=json)
         return
     height, across = parse_size(size)
-    found = explain(spec(name, **options), height, across)
+    net = spec(name, **options)
+    explained = explain(net, height, across)
     if json:
-        emit_json(found.as_dict())
+        emit_json(explained.as_dict())
     else:
-        _show(f"{name} at {height}x{across}: {entry(name).about}", found)
+        title = f"{name} at {height}x{across}: {entry(name).about}"
+        _show(title, explained, memory(net, height, across))
 
 
 def _list(options: dict[str, Any], *, as_json: bool) -> None:
     from pixelwise.nets.catalog import NETS, spec
 
-    found = {name: spec(name, **options) for name in NETS}
+    written = {name: spec(name, **options) for name in NETS}
     rows = [
         (name, NETS[name].about, net.parameters(), int(net.stride), net.receptive_field)
-        for name, net in found.items()
+        for name, net in written.items()
     ]
     if as_json:
         keys = ("name", "about", "parameters", "stride", "receptive_field")
@@ -72,8 +76,8 @@ def _list(options: dict[str, Any], *, as_json: bool) -> None:
     table(f"{len(rows)} nets; `pixelwise nets NAME` explains one", columns, cells)
 
 
-def _show(title: str, found: Table) -> None:
-    shown = [row for row in found.rows if row.kind not in _QUIET]
+def _show(title: str, explained: Table, memory: Memory) -> None:
+    shown = [row for row in explained.rows if row.kind not in _QUIET]
     macs = _right([_short(row.macs) if row.macs else "" for row in shown])
     parameters = _right([f"{row.parameters:,}" if row.parameters else "" for row in shown])
     fields = _right([_field(row.receptive_field) for row in shown])
@@ -83,34 +87,32 @@ def _show(title: str, found: Table) -> None:
     ]
     columns = ("layer", "kind", "window", "output", "field", "stride", "parameters", "mult-adds")
     table(title, columns, cells)
-    for line in _summary(found):
+    for line in _summary(explained, memory):
         stdout().print(line, markup=False, soft_wrap=True)
 
 
-def _summary(found: Table) -> list[str]:
-    height, width = found.output_size
-    memory = found.memory
-    seen = (
-        "the whole picture" if math.isinf(found.receptive_field) else f"{found.receptive_field} px"
-    )
+def _summary(net: Table, memory: Memory) -> list[str]:
+    seen = "the whole picture" if math.isinf(net.receptive_field) else f"{net.receptive_field} px"
+    outputs = [
+        (f"{head} " if len(net.outputs) > 1 else "") + "x".join(map(str, size))
+        for head, size in net.outputs.items()
+    ]
     also = ""
-    if found.parameters_with_upsampling != found.parameters:
-        also = (
-            f" ({found.parameters_with_upsampling:,} with upsampling kernels as Caffe stores them)"
-        )
+    if net.parameters_with_upsampling != net.parameters:
+        also = f" ({net.parameters_with_upsampling:,} with upsampling kernels as Caffe stores them)"
     lines = [
         "ReLU and dropout layers are left out above; --json lists them.",
         "",
-        f"output         {found.rows[-1].channels}x{height}x{width}",
-        f"parameters     {found.parameters:,}{also}",
-        f"field          {seen}, max stride {found.stride:g}",
-        f"depth          {found.conv_layers} convolutional layers",
-        f"multiply-adds  {_short(found.macs)}",
+        f"output         {'; '.join(outputs)}",
+        f"parameters     {net.parameters:,}{also}",
+        f"field          {seen}, max stride {net.stride:g}",
+        f"depth          {net.conv_layers} convolutional layers",
+        f"multiply-adds  {_short(net.macs)}",
         f"memory         weights {_mebibytes(memory.weights)}, maps {_mebibytes(memory.maps)} "
         f"at {memory.peak_layer} (one picture, float32)",
     ]
-    if found.crops:
-        offsets = ", ".join(f"{name} {offset}" for name, offset in found.crops.items())
+    if net.crops:
+        offsets = ", ".join(f"{name} {offset}" for name, offset in net.crops.items())
         lines += [f"crop offsets   {offsets}", "", *_OFFSETS]
     return lines
 
@@ -121,8 +123,8 @@ def _window(row: Row) -> str:
     if row.kernel is None:
         return ""
     marks = (("s", row.stride, 1), ("p", row.pad, 0), ("d", row.dilation, 1), ("g", row.groups, 1))
-    said = [f"{letter}{value}" for letter, value, usual in marks if value not in (None, usual)]
-    return " ".join([f"{row.kernel}x{row.kernel}", *said])
+    shown = [f"{letter}{value}" for letter, value, usual in marks if value not in (None, usual)]
+    return " ".join([f"{row.kernel}x{row.kernel}", *shown])
 
 
 def _field(value: float) -> str:

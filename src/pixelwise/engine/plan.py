@@ -11,8 +11,10 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pixelwise.nets.joining import Crop
+from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Crop, Deconv, Layer, Sight
+from pixelwise.nets.record import Layer, Sight
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,12 @@ class CutUpsampling(Layer):
     It reads what is upsampled, and the map whose size it cuts to.
     """
 
-    upsampling: Deconv
+    upsampling: Upsample
     crop: Crop
+
+    @property
+    def reads(self) -> tuple[str, ...]:  # noqa: D102
+        return self.inputs[:1]
 
     def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
         return self.crop.size((self.upsampling.size(given[:1]), given[1]))
@@ -46,11 +52,13 @@ class Step:
 
     Attributes:
         layer: what to carry out; it has the map's name, and reads ``layer.inputs``.
-        drops: names of the maps that no later step reads.
+        drops: names of the maps that no later step reads, its own among them.
+        measured: names of those of which a later step takes nothing but the size.
     """
 
     layer: Layer
     drops: tuple[str, ...]
+    measured: tuple[str, ...]
 
 
 def records(net: Net) -> dict[str, Layer]:
@@ -58,27 +66,29 @@ def records(net: Net) -> dict[str, Layer]:
     readers = Counter(source for layer in net.layers.values() for source in layer.inputs)
 
     def carried_out(layer: Layer) -> Layer:
-        source = net.layers[layer.inputs[0]] if isinstance(layer, Crop) else None
-        if not isinstance(layer, Crop) or not isinstance(source, Deconv):
-            return layer
-        if source.learned or readers[source.name] > 1:
-            return layer
-        return CutUpsampling(layer.name, (source.inputs[0], layer.inputs[1]), source, layer)
+        match layer, net.layers.get(layer.inputs[0] if layer.inputs else ""):
+            case Crop(), Upsample(learned=False) as source if readers[source.name] == 1:
+                return CutUpsampling(layer.name, (source.inputs[0], layer.inputs[1]), source, layer)
+        return layer
 
     return {name: carried_out(layer) for name, layer in net.layers.items()}
 
 
 def steps(net: Net, wanted: Collection[str]) -> tuple[Step, ...]:
     """The steps that lead to the maps that are wanted, in order, and no others."""
-    found = records(net)
+    layers = records(net).values()
     needed = set(wanted)
-    for name in reversed(found):
-        if name in needed:
-            needed.update(found[name].inputs)
-    layers = [layer for name, layer in found.items() if name in needed]
+    for layer in reversed(layers):
+        if needed.intersection(layer.outputs):
+            needed.update(layer.inputs)
     plan: list[Step] = []
-    read: set[str] = set()
+    measured: set[str] = set()
+    read = set(wanted)  # at the very end, by who wants them
     for layer in reversed(layers):  # who reads a map last meets it first
-        plan.append(Step(layer, tuple(s for s in dict.fromkeys(layer.inputs) if s not in read)))
-        read.update(layer.inputs)
+        if needed.intersection(layer.outputs):
+            last = [n for n in dict.fromkeys((*layer.inputs, *layer.outputs)) if n not in read]
+            drops = tuple(name for name in last if name not in measured)
+            plan.append(Step(layer, drops, tuple(name for name in last if name in measured)))
+            read.update(layer.reads)
+            measured.update(layer.inputs)
     return tuple(reversed(plan))

@@ -11,10 +11,25 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.nets.spec import Lrn
+from pixelwise.nets.layers import Lrn
+
+
+class AcrossChannelNorm(nn.Module):
+    """The normalisation as a module; it has no weights."""
+
+    near: Tensor
+
+    def __init__(self, layer: Lrn, channels: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("near", neighbours(layer.window, channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w), normalised over neighbouring channels."""
+        return normalise(x, self.near, self.layer)
 
 
 def neighbours(window: int, channels: int) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.geometry import deconv_size
-from pixelwise.nets.spec import Edge
+from pixelwise.nets.layers import Edge
 
 Axis = Literal[-2, -1]
 
@@ -59,8 +59,9 @@ def phases(kernel: int, stride: int) -> Tensor:
 class Window(NamedTuple):
     """The part of an upsampled map that is wanted: what a crop leaves of it."""
 
-    offset: int
-    """Where it begins, along both axes."""
+    top: int
+    """The first row and column of the whole map that are wanted."""
+    left: int
     height: int
     width: int
 
@@ -84,9 +85,9 @@ def upsample(
         ValueError: the window does not lie in the map.
     """
     height, width = (deconv_size(n, kernel, len(shares)) for n in x.shape[-2:])
-    window = window or Window(0, height, width)
-    spare = min(height - window.height, width - window.width)
-    if not 0 <= window.offset <= spare:
+    window = window or Window(0, 0, height, width)
+    top, left, tall, wide = window
+    if not (0 <= top <= height - tall and 0 <= left <= width - wide):
         raise ValueError(f"{window} does not lie in a map of {height}x{width}")
     x = x.to(torch.promote_types(x.dtype, shares.dtype))
     shares = shares.to(x.dtype)
@@ -111,38 +112,50 @@ class _Upsampling(torch.autograd.Function):
         del output
         x, shares, ctx.edge, window = inputs
         ctx.save_for_backward(shares)
-        ctx.offset, ctx.size = window.offset, x.shape[-2:]
+        ctx.window, ctx.size = window, x.shape[-2:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (shares,) = ctx.saved_tensors
         height, width = ctx.size
-        rows = _gather(gradients[0], shares, ctx.edge, -2, ctx.offset, height)
-        return _gather(rows, shares, ctx.edge, -1, ctx.offset, width), None, None, None
+        rows = _gather(gradients[0], shares, ctx.edge, -2, ctx.window.top, height)
+        return _gather(rows, shares, ctx.edge, -1, ctx.window.left, width), None, None, None
 
 
 def _forward(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
-    # Rows last, so that the scores lie row by row in memory: softmax then takes half the time.
-    x = _spread(x, shares, edge, -1, window.offset, window.width)
-    return _spread(x, shares, edge, -2, window.offset, window.height)
-
-
-def _spread(x: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int, length: int) -> Tensor:
-    """Outputs ``start`` to ``start + length`` along an axis, each between two neighbouring cells.
-
-    Output t lies between cells t // stride - 1 and t // stride; the first and the last stride of
-    outputs are computed whole.
-    """
     stride = len(shares)
-    cell, phase = divmod(start, stride)
-    strides = -(-(phase + length) // stride)
+    # What the window does not read is cut off while the map is small: a strip of a few rows of a
+    # large picture costs a few rows.
+    x = _cells(x, edge, -2, stride, window.top, window.height)
+    x = _cells(x, edge, -1, stride, window.left, window.width)
+    # Rows last, so that the scores lie row by row in memory: softmax then takes half the time.
+    x = _spread(x, shares, -1, window.left, window.width)
+    return _spread(x, shares, -2, window.top, window.height)
+
+
+def _cells(x: Tensor, edge: Edge, axis: Axis, stride: int, start: int, length: int) -> Tensor:
+    """The cells between which outputs ``start`` to ``start + length`` lie, the rim's included.
+
+    Output t lies between cells t // stride - 1 and t // stride.
+    """
     if edge == "hold":
         x = torch.cat([x.narrow(axis, 0, 1), x, x.narrow(axis, -1, 1)], dim=axis)
     else:
         x = F.pad(x, (1, 1) if axis == -1 else (0, 0, 1, 1))
-    before, own = (x.narrow(axis, cell + i, strides).unsqueeze(axis) for i in (0, 1))
+    return x.narrow(axis, start // stride, _strides(start, length, stride) + 1)
+
+
+def _strides(start: int, length: int, stride: int) -> int:
+    """How many strides of outputs hold so many from ``start`` on; first and last may be cut."""
+    return -(-(start % stride + length) // stride)
+
+
+def _spread(x: Tensor, shares: Tensor, axis: Axis, start: int, length: int) -> Tensor:
+    """Outputs ``start`` to ``start + length`` along an axis, each between two of ``_cells``."""
+    strides = _strides(start, length, len(shares))
+    before, own = (x.narrow(axis, i, strides).unsqueeze(axis) for i in (0, 1))
     spread = torch.lerp(before, own, shares if axis == -1 else shares[:, None])
-    return spread.flatten(axis - 1, axis).narrow(axis, phase, length)
+    return spread.flatten(axis - 1, axis).narrow(axis, start % len(shares), length)
 
 
 def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int, n: int) -> Tensor:

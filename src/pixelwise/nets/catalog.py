@@ -57,15 +57,15 @@ STRIDES = (32, 16, 8, 4)
 
 def _segmenters() -> dict[str, Entry]:
     """fcn{32,16,8,4}s on every trunk, in every geometry that the trunk has."""
-    found = {}
+    entries = {}
     for trunk, family in FAMILIES.items():
         for geometry in family.geometries:
             suffix = "-tight" if geometry == "tight" and len(family.geometries) > 1 else ""
             for stride in STRIDES:
                 make = partial(fcn, family.trunk, stride, geometry=geometry)
                 about = f"stride {stride} on {family.about}" + (suffix and ", no wasted border")
-                found[f"fcn{stride}s-{trunk}{suffix}"] = Entry(make, about, family.preprocess)
-    return found
+                entries[f"fcn{stride}s-{trunk}{suffix}"] = Entry(make, about, family.preprocess)
+    return entries
 
 
 def _classifier(write: Callable[[Net, int, float], str], about: str, preprocess: str) -> Entry:
@@ -121,31 +121,26 @@ def spec(name: str, **options: Any) -> Net:
     Raises:
         UsageError: unknown name, unknown option, or a value out of range.
     """
-    found = entry(name)
+    named = entry(name)
     known = (
         "classes",
         "channels",
         "width",
-        *(("learned",) if found.task == "segmentation" else ()),
+        *(("learned",) if named.task == "segmentation" else ()),
     )
     for option, value in options.items():
         if option not in known:
-            raise UsageError(
-                "U002", f"{name} has no option {option}", f"options: {', '.join(known)}"
-            )
-        if option in ("classes", "channels") and not _is_count(value):
-            raise UsageError(
-                "U002",
-                f"{option} is {value!r}, expected a whole number of at least 1",
-                f"{option}: 21, for instance",
-            )
-        if option == "width" and not 0 < value <= WIDEST:
-            raise UsageError(
-                "U002",
-                f"width is {value}, expected a factor in (0, {WIDEST}]",
-                "1 is the net as published",
-            )
-    return found.make(**options)
+            problem, hint = f"{name} has no option {option}", f"options: {', '.join(known)}"
+        elif option in ("classes", "channels") and not _is_count(value):
+            problem = f"{option} is {value!r}, expected a whole number of at least 1"
+            hint = f"{option}: 21, for instance"
+        elif option == "width" and not 0 < value <= WIDEST:
+            problem = f"width is {value}, expected a factor in (0, {WIDEST}]"
+            hint = "1 is the net as published"
+        else:
+            continue
+        raise UsageError("U002", problem, hint)
+    return named.make(**options)
 
 
 def _is_count(value: object) -> bool:

@@ -7,19 +7,34 @@ sights, parameters) is kept beside it, and a net whose maps do not align refuses
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 from pixelwise import geometry
 from pixelwise.errors import UsageError
-from pixelwise.nets import spec
-from pixelwise.nets.spec import Edge, Init, Layer, Sight
+from pixelwise.geometry import Pad
+from pixelwise.nets import layers
+from pixelwise.nets.joining import Crop, Sum
+from pixelwise.nets.layers import Edge, Init
+from pixelwise.nets.pooling import MaxPool, Unpool
+from pixelwise.nets.record import Layer, Sight
+
+
+class Frame(NamedTuple):
+    """The part of a picture that an output covers, one cell a pixel."""
+
+    offset: int
+    """Row and column of the picture on which the output's cell (0, 0) lies: the margin."""
+    height: int
+    width: int
 
 
 @dataclass
 class Net:
-    """Named layers with their channels and sights; the last layer is the output.
+    """Named layers with their channels and sights.
 
     Attributes:
         layers: name to record, in order of execution.
@@ -27,37 +42,59 @@ class Net:
         sights: name to what a cell sees of the input.
         top: the layer whose stride and receptive field the paper's table gives: the last one
             before any upsampling (``score_fr``; the classifier of a classification net).
+        heads: name of each output to its layer; empty for a net of one output, its last layer.
+        stream: what is added to names at present (``scope``).
     """
 
     layers: dict[str, Layer] = field(default_factory=dict)
     channels: dict[str, int] = field(default_factory=dict)
     sights: dict[str, Sight] = field(default_factory=dict)
     top: str = ""
+    heads: dict[str, str] = field(default_factory=dict)
+    stream: str = ""
 
     # -- the vocabulary a net is written in ---------------------------------------------------
     def add(self, layer: Layer) -> str:
         """Append a record whose inputs exist; derives its channels and sight."""
+        layer = replace(layer, name=self.scoped(layer.name))
         if layer.name in self.layers:
             raise UsageError("U002", f"layer {layer.name} is already in the net")
-        missing = [name for name in layer.inputs if name not in self.layers]
+        missing = [name for name in layer.inputs if name not in self.channels]
         if missing:
             raise UsageError(
                 "U002", f"layer {layer.name} reads {missing}, which come later or never"
             )
-        given = tuple(self.sights[name] for name in layer.inputs)
-        sight = layer.sight(given) if given else Sight()
-        self.channels[layer.name] = layer.channels(self.given_channels(layer))
-        self.sights[layer.name] = sight
+        sight = layer.sight(tuple(self.sights[name] for name in layer.inputs))
+        channels = layer.channels(self.given_channels(layer))
+        self.channels |= dict.fromkeys(layer.outputs, channels)
+        self.sights |= dict.fromkeys(layer.outputs, sight)
         self.layers[layer.name] = layer
         return layer.name
+
+    @contextmanager
+    def scope(self, stream: str) -> Iterator[None]:
+        """Inside, names of layers end in ``stream``, and ``input`` is the input of that name.
+
+        So a trunk can stand twice in a net, with the released names of late fusion
+        (``conv1_1color`` and ``conv1_1hha`` in nyud-fcn32s-color-hha), or two heads on one trunk.
+        """
+        outer, self.stream = self.stream, stream
+        try:
+            yield
+        finally:
+            self.stream = outer
+
+    def scoped(self, name: str) -> str:
+        """The full name of a layer that is called ``name`` where the net is being written."""
+        return name + self.stream
 
     def given_channels(self, layer: Layer) -> tuple[int, ...]:
         """Channels of a layer's inputs."""
         return tuple(self.channels[name] for name in layer.inputs)
 
-    def data(self, channels: int, name: str = "data") -> str:
-        """The picture."""
-        return self.add(spec.Input(name, (), channels))
+    def data(self, bands: int, name: str = "data") -> str:
+        """The picture; called again with another name, the bands that follow in the stack."""
+        return self.add(layers.Input(name, (), bands))
 
     def conv(
         self,
@@ -67,13 +104,13 @@ class Net:
         *,
         kernel: int = 1,
         stride: int = 1,
-        pad: int = 0,
+        pad: Pad = 0,
         groups: int = 1,
         bias: bool = True,
         init: Init = "he",
     ) -> str:
         """A convolution without activation."""
-        layer = spec.Conv(name, (src,), width, kernel, stride, pad, groups, 1, bias, init)
+        layer = layers.Conv(name, (src,), width, kernel, stride, pad, groups, 1, bias, init)
         return self.add(layer)
 
     def conv_relu(
@@ -85,12 +122,12 @@ class Net:
         relu: str,
         kernel: int = 3,
         stride: int = 1,
-        pad: int = 1,
+        pad: Pad = 1,
         groups: int = 1,
     ) -> str:
         """A convolution and its ReLU; returns the ReLU's name."""
         x = self.conv(name, src, width, kernel=kernel, stride=stride, pad=pad, groups=groups)
-        return self.add(spec.Relu(relu, (x,)))
+        return self.add(layers.Relu(relu, (x,)))
 
     def max_pool(
         self,
@@ -98,12 +135,30 @@ class Net:
         src: str,
         kernel: int = 2,
         stride: int = 2,
-        pad: int = 0,
+        pad: Pad = 0,
         *,
         ceil: bool = True,
+        indices: bool = False,
     ) -> str:
         """Max pooling."""
-        return self.add(spec.MaxPool(name, (src,), kernel, stride, pad, ceil))
+        return self.add(MaxPool(name, (src,), kernel, stride, pad, ceil, indices))
+
+    def unpool(self, name: str, src: str, pool: str) -> str:
+        """``src``, a map of the size of ``pool``'s, set among zeros where its maxima stood.
+
+        Raises:
+            UsageError: ``pool`` gives no indices, or its windows overlap, so that two values could
+                want one place.
+        """
+        layer = self.layers.get(pool)
+        if not isinstance(layer, MaxPool) or not layer.indices or layer.kernel > layer.stride:
+            raise UsageError(
+                "U002",
+                f"{name}: {pool} is no max pooling with indices whose windows are apart",
+                "net.max_pool(..., indices=True), its kernel no longer than its stride",
+            )
+        sources = (src, layer.outputs[1], layer.inputs[0])
+        return self.add(Unpool(name, sources, layer.kernel, layer.stride, layer.pad))
 
     def score(self, name: str, src: str, classes: int) -> str:
         """A 1x1 scoring layer, zero at the start (paper, section 4.3)."""
@@ -121,28 +176,92 @@ class Net:
             sight = self.sights[src].through_deconv(kernel, by, 0)
             offset = geometry.relative_offset(sight.map, self.sights[like].map)
             if offset.denominator == 1:
-                return self.add(spec.Deconv(name, (src,), kernel, by, learned, edge))
+                return self.add(layers.Upsample(name, (src,), kernel, by, learned, edge))
         raise UsageError("U002", f"{name}: no bilinear kernel aligns {src} with {like}")
 
     def crop(self, name: str, src: str, *, like: str) -> str:
         """Cut ``src`` to the frame of ``like``; the offset is computed, never typed."""
         offset = geometry.crop_offset(self.sights[src].map, self.sights[like].map)
-        return self.add(spec.Crop(name, (src, like), offset))
+        return self.add(Crop(name, (src, like), offset))
 
     def sum(self, name: str, *sources: str) -> str:
         """Elementwise sum."""
-        return self.add(spec.Sum(name, sources))
+        return self.add(Sum(name, sources))
+
+    def head(self, name: str, layer: str) -> None:
+        """Declare ``layer`` an output called ``name``."""
+        self.heads[name] = layer
 
     # -- what follows -------------------------------------------------------------------------
     @property
+    def inputs(self) -> dict[str, int]:
+        """Name of each input to its bands; in this order they lie in the stacked picture."""
+        return {name: self.channels[name] for name, r in self.layers.items() if not r.inputs}
+
+    @property
+    def bands(self) -> int:
+        """Bands of the stacked picture: (N, ``bands``, H, W)."""
+        return sum(self.inputs.values())
+
+    @property
     def input(self) -> str:
-        """Name of the first layer, the picture."""
-        return next(iter(self.layers))
+        """Name of the first input; within a scope of an input's name, of that one."""
+        return self.stream if self.stream in self.layers else next(iter(self.layers))
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Name of each head to its layer; a net that declares none has its last layer alone."""
+        last = next(reversed(self.layers))
+        return self.heads or {last: last}
 
     @property
     def output(self) -> str:
-        """Name of the last layer."""
-        return next(reversed(self.layers))
+        """The layer of the only head.
+
+        Raises:
+            UsageError: there are several.
+        """
+        if len(self.outputs) > 1:
+            raise UsageError(
+                "U002", f"the net has several heads: {', '.join(self.outputs)}", "name one of them"
+            )
+        return next(iter(self.outputs.values()))
+
+    def margin(self, head: str | None = None) -> int:
+        """Row and column of the picture on which cell (0, 0) of a head's output lies.
+
+        Valid convolutions leave such a margin around what they predict. None is the only head.
+
+        Raises:
+            UsageError: the output is coarse, lies between pixels, or begins outside the picture.
+        """
+        layer = self.output if head is None else self.outputs[head]
+        seen = self.sights[layer].map
+        if seen.scale != 1 or seen.shift.denominator != 1 or seen.shift < 0:
+            raise UsageError(
+                "U002",
+                f"cells of {layer} lie at {seen} of the picture, expected each on a pixel of it",
+                "crop the output to the frame of the input",
+            )
+        return int(seen.shift)
+
+    def frame(self, height: int, width: int, head: str | None = None) -> Frame:
+        """The part of a picture of ``height`` x ``width`` that a head's output covers.
+
+        Losses and metrics compare the output with this part of the labels.
+
+        Raises:
+            UsageError: as ``margin``; the output ends beyond the picture, or that is too small.
+        """
+        layer = self.output if head is None else self.outputs[head]
+        frame = Frame(self.margin(head), self.sizes(height)[layer], self.sizes(width)[layer])
+        if frame.offset + frame.height > height or frame.offset + frame.width > width:
+            raise UsageError(
+                "U002",
+                f"{layer} ends beyond a picture of {height}x{width} ({frame})",
+                "crop the output to the frame of the input",
+            )
+        return frame
 
     def sizes(self, length: int) -> dict[str, int]:
         """Length of every map along one axis for an input of ``length`` pixels.
@@ -150,9 +269,9 @@ class Net:
         Raises:
             UsageError: a layer's output would be empty; names the layer.
         """
-        found: dict[str, int] = {}
+        lengths: dict[str, int] = {}
         for layer in self.layers.values():
-            given = tuple(found[name] for name in layer.inputs)
+            given = tuple(lengths[name] for name in layer.inputs)
             size = layer.size(given) if given else length
             if size < 1:
                 raise UsageError(
@@ -160,19 +279,23 @@ class Net:
                     f"{layer.name} has no output for an input of {length} px",
                     "use a larger picture, or the geometry with padding",
                 )
-            found[layer.name] = size
-        return found
+            lengths |= dict.fromkeys(layer.outputs, size)
+        return lengths
 
     def crops(self) -> dict[str, int]:
         """Crop layer to offset."""
-        return {n: r.offset for n, r in self.layers.items() if isinstance(r, spec.Crop)}
+        return {n: r.offset for n, r in self.layers.items() if isinstance(r, Crop)}
 
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """ "<layer>.<array>" to shape, for everything that can be trained."""
+    def parameter_shapes(self, *, stored: bool = False) -> dict[str, tuple[int, ...]]:
+        """ "<layer>.<array>" to shape, for everything that can be trained.
+
+        With ``stored`` also for what a weights file holds beside: running statistics, fixed scales.
+        """
         return {
             f"{name}.{array}": shape
             for name, layer in self.layers.items()
-            for array, shape in layer.parameters(self.given_channels(layer)).items()
+            for rule in ((layer.parameters, layer.stored) if stored else (layer.parameters,))
+            for array, shape in rule(self.given_channels(layer)).items()
         }
 
     def parameters(self, *, upsampling: bool = False) -> int:
@@ -181,15 +304,11 @@ class Net:
         With ``upsampling`` the kernels of the deconvolutions are counted as Caffe stores them
         (dense, classes x classes x k x k), whether they are fixed or learned.
         """
-        total = 0
-        for layer in self.layers.values():
-            if isinstance(layer, spec.Deconv):
-                k = self.channels[layer.name]
-                total += k * k * layer.kernel**2 if upsampling else 0
-            else:
-                shapes = layer.parameters(self.given_channels(layer)).values()
-                total += sum(math.prod(shape) for shape in shapes)
-        return total
+        return sum(
+            layer.parameters_in_caffe(self.given_channels(layer))
+            for layer in self.layers.values()
+            if upsampling or not layer.upsamples
+        )
 
     def macs(self, height: int, width: int) -> dict[str, int]:
         """Multiply-adds of every layer for one picture."""
@@ -213,7 +332,7 @@ class Net:
     def depth(self) -> int:
         """Convolutions on the longest path to the top layer: the paper's count of layers."""
         depth: dict[str, int] = {}
-        for name, layer in self.layers.items():
+        for layer in self.layers.values():
             below = max((depth[source] for source in layer.inputs), default=0)
-            depth[name] = below + isinstance(layer, spec.Conv)
+            depth |= dict.fromkeys(layer.outputs, below + layer.convolves)
         return depth[self.top]

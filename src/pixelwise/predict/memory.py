@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pixelwise.engine.table import FLOAT32, kept_for_gradients, peak_of_maps
+from pixelwise.engine.memory import FLOAT32, kept_for_gradients, peak_of_maps
 from pixelwise.errors import ResourceError, hxw
 from pixelwise.machine import allocator
 from pixelwise.nets.net import Net

@@ -14,7 +14,7 @@ from pixelwise.data.statistics import Statistics
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError
-from pixelwise.nets import catalog, spec
+from pixelwise.nets import catalog
 from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
 from pixelwise.training.recipe import Recipe
@@ -159,8 +159,8 @@ def _refuse_single_values(
     """One value has no deviation: batch norm cannot be trained on it."""
     if recipe.batch > 1 or recipe.frozen_bn:
         return
-    cells, layers = net.net.sizes(side), net.net.layers
-    norms = (name for name in cells if isinstance(layers[name], spec.BatchNorm))
+    cells = net.net.sizes(side)
+    norms = (name for name, layer in net.net.layers.items() if layer.normalises_batch)
     first = next((name for name in norms if name in trained and cells[name] == 1), None)
     if first:
         raise UsageError(

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pixelwise.data.preprocess import PUBLISHED, Preprocess
 from pixelwise.engine.build import build
-from pixelwise.engine.network import Network, make
+from pixelwise.engine.modules import make
+from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError, UsageError, unknown_name
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from pixelwise.nets import catalog, spec
+from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 
 HEADS = ("fc", "classifier", "score")
@@ -122,7 +122,7 @@ def light_names(names: Iterable[str], net: Net) -> dict[str, str]:
     names = list(names)
     if not {layer_of(name) for name in names} & {"score-pool4", "score-pool3", "bigscore"}:
         return {}
-    ups = [n for n, r in net.layers.items() if isinstance(r, spec.Deconv)]
+    ups = [n for n, r in net.layers.items() if r.upsamples]
     return renamed(names, LIGHT_NAMES | ({"bigscore": ups[-1]} if ups else {}))
 
 

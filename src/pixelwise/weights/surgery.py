@@ -18,7 +18,7 @@ from torch import Tensor
 from pixelwise.engine.network import Network
 from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
-from pixelwise.nets import spec
+from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
 from pixelwise.weights.names import layer_of, light_names
 
@@ -117,14 +117,14 @@ def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Net
 
 def score_layers(net: Net) -> frozenset[str]:
     """The layers that give scores: those that start at zero, and a classifier's last."""
-    zero = {n for n, r in net.layers.items() if isinstance(r, spec.Conv) and r.init == "zero"}
+    zero = {n for n, r in net.layers.items() if r.zero_start}
     return frozenset(zero | {net.top})
 
 
 def class_layers(target: Network) -> frozenset[str]:
     """The layers that hold something for each class: scores, and upsampling that is learned."""
-    ups = {n for n, r in target.net.layers.items() if isinstance(r, spec.Deconv)}
-    return score_layers(target.net) | ups
+    per_class = {n for n, r in target.net.layers.items() if r.per_class}
+    return score_layers(target.net) | per_class
 
 
 def other_classes(row: Row, target: Network) -> bool:
@@ -137,7 +137,7 @@ def other_classes(row: Row, target: Network) -> bool:
 def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
     """What the file should hold and does not: all that is missing but for scores and upsampling."""
     anew = score_layers(target.net)
-    computed = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale | spec.Deconv)}
+    computed = {n for n, r in target.net.layers.items() if r.computed_start}
     return tuple(r for r in transplant.of("missing") if layer_of(r.target) not in anew | computed)
 
 
@@ -146,7 +146,7 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, target: N
     shape = tuple(tensor.shape)
     if there is None:
         record = target.net.layers.get(layer)
-        if isinstance(record, spec.Deconv) and parameter == "weight":
+        if isinstance(record, Upsample) and parameter == "weight":
             return Row("dropped", "", source, (), shape, _compare_kernel(tensor, record))
         reason = f"{layer} has no {parameter}" if record else "no layer of this name"
         return Row("dropped", "", source, (), shape, reason)
@@ -179,7 +179,7 @@ def _why(layer: str, have: tuple[int, ...], want: tuple[int, ...], target: Netwo
     return f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
 
 
-def _compare_kernel(tensor: Tensor, record: spec.Deconv) -> str:
+def _compare_kernel(tensor: Tensor, record: Upsample) -> str:
     """Say whether a stored deconvolution is the fixed bilinear one that the net computes."""
     k = record.kernel
     if tensor.ndim != 4 or tensor.shape[-2:] != (k, k):
@@ -200,10 +200,8 @@ def _compare_kernel(tensor: Tensor, record: spec.Deconv) -> str:
 def _left_alone(name: str, target: Network) -> str:
     layer = layer_of(name)
     record = target.net.layers.get(layer)
-    if isinstance(record, spec.Scale):
-        return f"fixed factor {record.value:g}"
-    if isinstance(record, spec.Deconv):
-        return "starts as the bilinear kernel"
+    if record and record.computed_start:
+        return record.computed_start
     if layer in score_layers(target.net):
         return "score layer, starts anew"
     return "keeps its initial value"
@@ -212,7 +210,7 @@ def _left_alone(name: str, target: Network) -> str:
 def _check_streams(given: set[str], target: Network) -> None:
     """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
     layers = {layer_of(name) for name in given}
-    scales = {n for n, r in target.net.layers.items() if isinstance(r, spec.Scale)}
+    scales = {n for n, r in target.net.layers.items() if r.fixed_factor}
     stored = {n for n in layers if n.startswith("scale_pool")}
     skips = {n for n in layers if n.startswith("score_pool")}
     if stored and not scales:

@@ -15,8 +15,9 @@ from pixelwise.engine.network import Network, filled
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.heads.fcn import Learned
+from pixelwise.nets.joining import Crop, Sum
+from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Lrn, Relu, Scale, Upsample
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import BatchNorm, Conv, Crop, Deconv, Dropout, Lrn, Relu, Scale, Sum
 
 
 def single(layer_of: type, channels: int = 3, **fields: object) -> Network:
@@ -192,9 +193,9 @@ def test_learned_upsampling_starts_equal_to_fixed(name: str, learned: Learned) -
 def test_learned_kernel_starts_as_the_fixed_one(edge: str, kernel: int, stride: int) -> None:
     fields = {"kernel": kernel, "stride": stride, "edge": edge}
     x = torch.randn(2, 3, 3, 4)
-    learned = single(Deconv, learned=True, **fields)
+    learned = single(Upsample, learned=True, **fields)
     assert learned(x).shape[-2:] == (2 * stride + kernel, 3 * stride + kernel)
-    torch.testing.assert_close(learned(x), single(Deconv, **fields)(x), rtol=0, atol=1e-6)
+    torch.testing.assert_close(learned(x), single(Upsample, **fields)(x), rtol=0, atol=1e-6)
     assert [n for n, _ in learned.named_parameters()] == ["layer.weight"]
 
 

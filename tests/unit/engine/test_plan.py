@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from pixelwise.engine.build import build
+from pixelwise.engine.memory import peak_of_maps
 from pixelwise.engine.network import Network
 from pixelwise.engine.plan import CutUpsampling, records, steps
-from pixelwise.engine.table import peak_of_maps
 from pixelwise.nets.catalog import spec
+from pixelwise.nets.joining import Crop
+from pixelwise.nets.layers import Scale
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Crop, Scale
 
 NETS = [
     "fcn8s-vgg16",
@@ -85,8 +86,8 @@ def test_only_fixed_upsampling_that_nothing_else_reads_is_left_to_its_crop() -> 
         return [type(s.layer).__name__ for s in steps(net, [net.output])]
 
     assert kinds() == ["Input", "MaxPool", "CutUpsampling", "Sum"]
-    assert kinds(learned=True) == ["Input", "MaxPool", "Deconv", "Crop", "Sum"]
-    assert kinds(read_again=True).count("Deconv") == 1
+    assert kinds(learned=True) == ["Input", "MaxPool", "Upsample", "Crop", "Sum"]
+    assert kinds(read_again=True).count("Upsample") == 1
 
 
 def test_a_crop_of_anything_else_stays_a_crop() -> None:

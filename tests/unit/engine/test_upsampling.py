@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
-from pixelwise.nets.spec import Edge
+from pixelwise.nets.layers import Edge
 
 KERNELS = [(3, 2), (4, 2), (7, 4), (8, 4), (15, 8), (16, 8), (31, 16), (32, 16), (63, 32), (64, 32)]
 
@@ -134,8 +134,9 @@ def test_a_window_is_what_a_crop_leaves(kernel: int, stride: int, edge: Edge) ->
     height, width = whole.shape[-2:]
     for offset in sorted({0, 1, stride - 1, stride, stride + 1, 2 * stride - 1}):
         for h, w in ((1, 1), (stride, 2), (height - offset, width - offset), (3, width - offset)):
-            cropped = whole.narrow(-2, offset, h).narrow(-1, offset, w)
-            window = upsample(x, shares, kernel, edge, Window(offset, h, w))
+            left = offset // 2
+            cropped = whole.narrow(-2, offset, h).narrow(-1, left, w)
+            window = upsample(x, shares, kernel, edge, Window(offset, left, h, w))
             assert torch.equal(window, cropped), (offset, h, w)
             towards = torch.randn_like(cropped)
             (expected,) = torch.autograd.grad(cropped, x, towards, retain_graph=True)
@@ -144,7 +145,14 @@ def test_a_window_is_what_a_crop_leaves(kernel: int, stride: int, edge: Edge) ->
 
 
 @pytest.mark.parametrize(
-    "window", [Window(3, 8, 1), Window(3, 1, 6), Window(-1, 2, 2), Window(0, 11, 8)]
+    "window",
+    [
+        Window(3, 3, 8, 1),
+        Window(3, 3, 1, 6),
+        Window(-1, 0, 2, 2),
+        Window(0, -1, 2, 2),
+        Window(0, 0, 11, 8),
+    ],
 )
 def test_a_window_beyond_the_map_is_refused(window: Window) -> None:
     x = torch.zeros(1, 1, 4, 3)  # 10x8
@@ -154,7 +162,7 @@ def test_a_window_beyond_the_map_is_refused(window: Window) -> None:
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # in torch's own jvp
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # of addcmul under vmap
-@pytest.mark.parametrize("window", [None, Window(3, 5, 4)])
+@pytest.mark.parametrize("window", [None, Window(3, 3, 5, 4), Window(5, 2, 3, 9)])
 def test_every_kind_of_derivative_is_that_of_the_dense_form(window: Window | None) -> None:
     torch.manual_seed(0)
     x, direction = torch.randn(2, 2, 3, 4, 3, dtype=torch.float64)
@@ -166,8 +174,8 @@ def test_every_kind_of_derivative_is_that_of_the_dense_form(window: Window | Non
     def dense(v: Tensor) -> Tensor:
         out = F.conv_transpose2d(v, kernel, stride=4)
         if window is not None:
-            out = out.narrow(-2, window.offset, window.height)
-            out = out.narrow(-1, window.offset, window.width)
+            out = out.narrow(-2, window.top, window.height)
+            out = out.narrow(-1, window.left, window.width)
         return out.square()
 
     def close(way: Callable[[Callable[[Tensor], Tensor]], Tensor]) -> None:

@@ -12,6 +12,11 @@ from torch.nn import functional as F
 
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
+from pixelwise.errors import UsageError
+from pixelwise.nets.heads.fcn import segment
+from pixelwise.nets.net import Net
+from pixelwise.nets.trunks.alexnet import alexnet
+from pixelwise.nets.trunks.vgg16 import vgg16
 
 Weights = Mapping[str, Tensor]
 
@@ -28,9 +33,9 @@ def shaken(network: Network, seed: int = 0) -> Network:
     return network
 
 
-def picture(*size: int, seed: int = 0) -> Tensor:
+def picture(*size: int, bands: int = 3, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(1, 3, *size, generator=generator, dtype=torch.float64)
+    return torch.randn(1, bands, *size, generator=generator, dtype=torch.float64)
 
 
 # -- nets written by hand, as the prototxts have them (fact sheet 1.2 to 1.4, 10) -----------------
@@ -74,7 +79,7 @@ def fcn8s_vgg_by_hand(image: Tensor, w: Weights, scales: tuple[float, float] = (
     return upscore8[:, :, 31 : 31 + h, 31 : 31 + v]
 
 
-def fcn32s_alexnet_by_hand(image: Tensor, w: Weights) -> Tensor:
+def alexnet_scores_by_hand(image: Tensor, w: Weights) -> Tensor:
     x = F.relu(F.conv2d(image, w["conv1.weight"], w["conv1.bias"], stride=4, padding=100))
     x = F.max_pool2d(x, 3, 2, ceil_mode=True)
     x = F.local_response_norm(x, 5, 1e-4, 0.75, 1.0)
@@ -87,9 +92,12 @@ def fcn32s_alexnet_by_hand(image: Tensor, w: Weights) -> Tensor:
     x = F.max_pool2d(x, 3, 2, ceil_mode=True)
     x = conv_relu(x, w, "fc6", pad=0)
     x = conv_relu(x, w, "fc7", pad=0)
-    upscore = deconv(score(x, w, "score_fr"), 63, 32)
+    return score(x, w, "score_fr")
+
+
+def upscored_by_hand(scores: Tensor, image: Tensor) -> Tensor:
     h, v = image.shape[-2:]
-    return upscore[:, :, 18 : 18 + h, 18 : 18 + v]
+    return deconv(scores, 63, 32)[:, :, 18 : 18 + h, 18 : 18 + v]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (37, 53), (96, 65)])
@@ -115,8 +123,68 @@ def test_the_at_once_net_equals_the_net_written_by_hand() -> None:
 def test_fcn32s_alexnet_equals_the_net_written_by_hand(size: tuple[int, int]) -> None:
     network = shaken(build("fcn32s-alexnet", width=1 / 16, classes=5))
     with torch.no_grad():
-        expected = fcn32s_alexnet_by_hand(picture(*size), network.state_dict())
+        scores = alexnet_scores_by_hand(picture(*size), network.state_dict())
+        expected = upscored_by_hand(scores, picture(*size))
         torch.testing.assert_close(network(picture(*size)), expected, rtol=1e-12, atol=1e-12)
+
+
+def stream(network: Network, suffix: str) -> Weights:
+    """The weights of one stream under the names of a net that stands alone, and all others."""
+    names = {k: k.replace(f"{suffix}.", ".") for k in network.state_dict()}
+    return {names[k]: v for k, v in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("size", [(1, 1), (37, 53)])
+def test_late_fusion_equals_two_trunks_written_by_hand(size: tuple[int, int]) -> None:
+    """The streams' scores are added (paper, section 5; names as in nyud-fcn32s-color-hha)."""
+    net = Net()
+    net.data(3, "color")
+    net.data(4, "hha")  # another width than the release's 3, so that no band can go astray
+    scores = []
+    for name in ("color", "hha"):
+        with net.scope(name):
+            scores.append(net.score("score_fr", alexnet(net, 1 / 16).top, 5))
+    net.top = net.sum("score_fused", *scores)
+    net.crop("score", net.upsample("upscore", net.top, 32, like="color"), like="color")
+    assert (net.inputs, net.bands, net.receptive_field) == ({"color": 3, "hha": 4}, 7, 355)
+    network = shaken(Network(net))
+    assert {"conv1color.weight", "conv1hha.bias", "score_frhha.weight"} <= set(network.state_dict())
+    color, hha = picture(*size), picture(*size, bands=4, seed=1)
+    stacked = torch.cat([color, hha], dim=1)
+    with torch.no_grad():
+        sides = [
+            alexnet_scores_by_hand(color, stream(network, "color")),
+            alexnet_scores_by_hand(hha, stream(network, "hha")),
+        ]
+        expected = upscored_by_hand(sides[0] + sides[1], color)
+        torch.testing.assert_close(network(stacked), expected, rtol=1e-12, atol=1e-12)
+        for bands in (6, 8):  # never cut, never filled up
+            with pytest.raises(RuntimeError, match="split"):
+                network(torch.zeros(1, bands, *size, dtype=torch.float64))
+
+
+def test_two_heads_equal_two_nets_written_by_hand_on_one_trunk() -> None:
+    """Names as in siftflow-fcn8s: the head stands twice, both on the same fc7, pool4 and pool3."""
+    net = Net()
+    net.data(3)
+    trunk = vgg16(net, 1 / 16)
+    for head, classes in (("sem", 5), ("geo", 3)):
+        with net.scope(f"_{head}"):
+            net.head(head, segment(net, trunk, 8, classes))
+    assert net.outputs == {"sem": "score_sem", "geo": "score_geo"}
+    assert (net.receptive_field, net.stride, net.depth) == (404, 32, 16)
+    with pytest.raises(UsageError, match="several heads: sem, geo"):
+        _ = net.output
+    network = shaken(Network(net))
+    names = {k.partition(".")[0] for k in network.state_dict()}
+    assert {"score_fr_sem", "score_pool4_geo", "score_pool3_sem", "conv1_1"} <= names
+    image = picture(37, 53)
+    with torch.no_grad():
+        found = network(image)
+        assert {head: scores.shape[1] for head, scores in found.items()} == {"sem": 5, "geo": 3}
+        for head, scores in found.items():
+            expected = fcn8s_vgg_by_hand(image, stream(network, f"_{head}"))
+            torch.testing.assert_close(scores, expected, rtol=1e-12, atol=1e-12)
 
 
 # -- the rim: fact sheet 1.8 ----------------------------------------------------------------------

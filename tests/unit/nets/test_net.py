@@ -8,19 +8,11 @@ import pytest
 
 from pixelwise.errors import UsageError
 from pixelwise.geometry import CoordMap
+from pixelwise.nets.joining import Concat, Crop, Sum
+from pixelwise.nets.layers import BatchNorm, Conv, Relu, Upsample
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import (
-    AvgPool,
-    BatchNorm,
-    Concat,
-    Conv,
-    Crop,
-    Deconv,
-    GlobalAvgPool,
-    Relu,
-    Sight,
-    Sum,
-)
+from pixelwise.nets.pooling import AvgPool, GlobalAvgPool
+from pixelwise.nets.record import Sight
 
 
 def small() -> Net:
@@ -92,7 +84,7 @@ def test_parameter_shapes_carry_the_layer_names() -> None:
 
 def test_learned_upsampling_is_dense_and_counted_apart() -> None:
     net = small()
-    net.add(Deconv("learned", ("score_fr",), 4, 2, learned=True))
+    net.add(Upsample("learned", ("score_fr",), 4, 2, learned=True))
     assert net.parameter_shapes()["learned.weight"] == (5, 5, 4, 4)
     assert net.parameters() == 901
     assert net.macs(2, 2)["learned"] == 16 * 5 * 4 * 5
@@ -195,7 +187,7 @@ def test_upsampling_finds_the_kernel_that_can_be_aligned() -> None:
     odd = net.conv("odd", x, 1, kernel=3, stride=2, pad=1)  # centred on one
     net.upsample("up_even", even, 2, like="data")
     net.upsample("up_odd", odd, 2, like="data")
-    kernels = {n: r.kernel for n, r in net.layers.items() if isinstance(r, Deconv)}
+    kernels = {n: r.kernel for n, r in net.layers.items() if isinstance(r, Upsample)}
     assert kernels == {"up_even": 4, "up_odd": 3}
 
 

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 
 from pixelwise.errors import UsageError
 from pixelwise.geometry import relative_offset
+from pixelwise.nets.layers import Edge, Scale
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Edge, Scale
 from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
 
 Learned = Literal["none", "inner", "all"]
@@ -56,6 +56,23 @@ def fcn(
     net = Net()
     net.data(channels)
     trunk = trunk_of(net, width, geometry)
+    segment(net, trunk, stride, classes, learned=learned, at_once=at_once)
+    return net
+
+
+def segment(
+    net: Net,
+    trunk: Trunk,
+    stride: int,
+    classes: int,
+    *,
+    learned: Learned = "none",
+    at_once: bool = False,
+) -> str:
+    """Score a trunk at ``stride`` and bring the scores to the picture's size; names the result.
+
+    Within a scope a second head, or a second stream, is written beside the first.
+    """
     edge: Edge = "hold" if trunk.tight else "fade"
     inner = learned in ("inner", "all")
     x = net.top = net.score("score_fr", trunk.top, classes)
@@ -69,8 +86,7 @@ def fcn(
         source = f"_{skip.label}"
     last = "upscore" if stride == 32 else f"upscore{stride}"
     x = net.upsample(last, x, stride, like=net.input, learned=learned == "all", edge=edge)
-    net.crop("score", x, like=net.input)
-    return net
+    return net.crop("score", x, like=net.input)
 
 
 def fuse_skip(
@@ -93,5 +109,5 @@ def fuse_skip(
     if relative_offset(net.sights[fine].map, net.sights[coarse].map) > 0:
         fine = net.crop(f"score_{label}c", fine, like=coarse)
     else:
-        coarse = net.crop(f"{coarse}c", coarse, like=fine)
+        coarse = net.crop(f"{coarse.removesuffix(net.stream)}c", coarse, like=fine)
     return net.sum(f"fuse_{label}", coarse, fine)

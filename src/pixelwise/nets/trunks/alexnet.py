@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pixelwise.nets.layers import Dropout, Lrn, Softmax
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Dropout, Lrn, Softmax
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
 # (conv1, pool1, pool2, pool5, fc6). Caffe: voc-fcn-alexnet/train.prototxt. Tight: these pads, too,
@@ -36,7 +36,8 @@ def alexnet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk
     x = net.add(Dropout("drop6", (x,)))
     x = net.conv_relu("fc7", x, c(4096), relu="relu7", kernel=1, pad=0)
     x = net.add(Dropout("drop7", (x,)))
-    skips = {16: Skip("conv5", "relu5"), 8: Skip("conv2", "relu2"), 4: Skip("conv1", "relu1")}
+    layers = {16: "5", 8: "2", 4: "1"}
+    skips = {stride: Skip(f"conv{n}", net.scoped(f"relu{n}")) for stride, n in layers.items()}
     return Trunk(x, skips, geometry == "tight")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pixelwise.nets.joining import Concat
+from pixelwise.nets.layers import Dropout, Lrn, Softmax
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import AvgPool, Concat, Dropout, Lrn, Softmax
+from pixelwise.nets.pooling import AvgPool
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
 # 1x1 | 3x3 reduce, 3x3 | 5x5 reduce, 5x5 | pool projection (fact sheet 1.7)
@@ -72,9 +74,9 @@ def googlenet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Tru
     x = features(net, width, *PADS[geometry])
     x = net.add(Dropout("pool5/drop_7x7_s1", (x,), 0.4))
     skips = {
-        16: Skip("inception_4e", "inception_4e/output"),
-        8: Skip("inception_3b", "inception_3b/output"),
-        4: Skip("conv2", "conv2/norm2"),
+        16: Skip("inception_4e", net.scoped("inception_4e/output")),
+        8: Skip("inception_3b", net.scoped("inception_3b/output")),
+        4: Skip("conv2", net.scoped("conv2/norm2")),
     }
     return Trunk(x, skips, geometry == "tight")
 

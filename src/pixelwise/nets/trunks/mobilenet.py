@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pixelwise.nets.layers import BatchNorm, Relu, Softmax
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import BatchNorm, GlobalAvgPool, Relu, Softmax
+from pixelwise.nets.pooling import GlobalAvgPool
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
 # expansion, channels, repeats, stride of the first repeat

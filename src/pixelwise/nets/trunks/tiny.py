@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pixelwise.nets.layers import BatchNorm, Relu
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import BatchNorm, Relu
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
 # channels of the two 3x3 convolutions before each pool (our own choice: about 0.5 M parameters)
@@ -19,7 +19,8 @@ def tiny(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> Trunk:
             x = _conv_bn_relu(net, f"{i}_{j}", x, scaled(channels, width))
         x = net.max_pool(f"pool{i}", x)
     x = _conv_bn_relu(net, "6", x, scaled(128, width))
-    return Trunk(x, {2**i: Skip(f"pool{i}", f"pool{i}") for i in (4, 3, 2)}, tight=True)
+    pools = {2**i: Skip(f"pool{i}", net.scoped(f"pool{i}")) for i in (4, 3, 2)}
+    return Trunk(x, pools, tight=True)
 
 
 def _conv_bn_relu(net: Net, suffix: str, src: str, width: int) -> str:

@@ -15,7 +15,7 @@ Geometry = Literal["caffe", "tight", "published"]
 
 @dataclass(frozen=True)
 class Skip:
-    """A finer layer that can be scored: the name its score carries, and the layer it reads."""
+    """A finer layer that can be scored: the name its score carries, and the layer's full name."""
 
     label: str
     layer: str

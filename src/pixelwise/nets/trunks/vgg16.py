@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pixelwise.nets.layers import Dropout, Softmax
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Dropout, Softmax
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -27,7 +27,7 @@ def vgg16(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
     x = net.add(Dropout("drop6", (x,)))
     x = net.conv_relu("fc7", x, wide, relu="relu7", kernel=1, pad=0)
     x = net.add(Dropout("drop7", (x,)))
-    pools = {2**i: Skip(f"pool{i}", f"pool{i}") for i in (4, 3, 2)}
+    pools = {2**i: Skip(f"pool{i}", net.scoped(f"pool{i}")) for i in (4, 3, 2)}
     return Trunk(x, pools, geometry == "tight")
 
 

@@ -7,8 +7,9 @@ import pytest
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.heads.fcn import fcn
+from pixelwise.nets.joining import Crop
+from pixelwise.nets.layers import Conv, Scale, Upsample
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import Conv, Crop, Deconv, Scale
 from pixelwise.nets.trunks import alexnet, googlenet, vgg16
 
 SIZES = range(1, 2049)
@@ -113,7 +114,7 @@ def test_slack_beyond_the_crops(name: str, crop: str, least: int, most: int) -> 
 def test_the_kernel_of_the_other_parity_is_refused(trunk: str, kernel: int) -> None:
     # fact sheet 1.6: the offset would be 18.5
     net = spec(f"fcn32s-{trunk}")
-    net.add(Deconv("other", ("score_fr",), kernel, 32))
+    net.add(Upsample("other", ("score_fr",), kernel, 32))
     with pytest.raises(UsageError, match="37/2"):
         net.crop("crop_other", "other", like="data")
 
@@ -229,12 +230,12 @@ def test_all_scores_start_at_zero_and_nothing_else_does() -> None:
 )
 def test_learned_upsampling(learned: str, expected: list[bool]) -> None:
     net = spec("fcn8s-vgg16", learned=learned)
-    assert [r.learned for r in net.layers.values() if isinstance(r, Deconv)] == expected
+    assert [r.learned for r in net.layers.values() if isinstance(r, Upsample)] == expected
 
 
 def test_rims_fade_in_caffe_nets_and_hold_in_tight_ones() -> None:
     def edges(name: str) -> set[str]:
-        return {r.edge for r in spec(name).layers.values() if isinstance(r, Deconv)}
+        return {r.edge for r in spec(name).layers.values() if isinstance(r, Upsample)}
 
     assert edges("fcn8s-vgg16") == {"fade"}
     assert edges("fcn8s-vgg16-tight") == edges("fcn8s-tiny") == {"hold"}

@@ -7,8 +7,9 @@ from fractions import Fraction
 import pytest
 
 from pixelwise.nets.catalog import spec
+from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Relu
 from pixelwise.nets.net import Net
-from pixelwise.nets.spec import AvgPool, BatchNorm, Conv, Dropout, Relu
+from pixelwise.nets.pooling import AvgPool
 from pixelwise.nets.trunks.googlenet import features
 
 # fact sheet 1.5: length of an axis -> length of each map

@@ -1,0 +1,78 @@
+"""What a net takes of memory, estimated before anything is allocated; no torch, no picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from pixelwise.engine.plan import steps
+from pixelwise.nets.net import Net
+
+FLOAT32 = 4
+"""Bytes of a number: memory is estimated for float32."""
+INDEX = 2
+"""Numbers that an index takes: it has 8 bytes."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that one picture in float32 takes, without the scratch space of single operations."""
+
+    weights: int
+    maps: int
+    """Held at once at the worst moment; a map is dropped after its last use."""
+    peak_layer: str
+    """The layer that is being computed at that moment."""
+
+
+def memory(net: Net, height: int, width: int) -> Memory:
+    """Estimate the memory of a forward pass without gradients."""
+    maps, layer = peak_of_maps(net, height, width)
+    stored = sum(math.prod(shape) for shape in net.parameter_shapes(stored=True).values())
+    return Memory(FLOAT32 * stored, FLOAT32 * maps, layer)
+
+
+def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
+    """The most numbers that are held at once, and the layer at whose computation they are.
+
+    A crop of a map that is there is a window into it, and dropout passes its input on: neither
+    takes memory of its own, both keep their source alive. The picture is the caller's and stays.
+    """
+    rows, columns = net.sizes(height), net.sizes(width)
+    layers = [step.layer for step in steps(net, net.outputs.values())]
+    owner: dict[str, str] = {}
+    last_use: dict[str, str] = {}
+    for layer in layers:
+        for name in layer.outputs:
+            owner[name] = owner[layer.inputs[0]] if layer.shares_memory else name
+        uses = (owner[name] for name in (*layer.outputs, *layer.reads))
+        last_use.update(dict.fromkeys(uses, layer.name))
+    kept = {*net.inputs, *(owner[name] for name in net.outputs.values())}
+
+    alive: dict[str, int] = {}
+    peak, at = 0, net.input
+    for layer in layers:
+        for name in layer.outputs:
+            if owner[name] == name:
+                numbers = net.channels[name] * layer.rows_held(rows[name]) * columns[name]
+                alive[name] = numbers if name == layer.name else INDEX * numbers
+        if sum(alive.values()) > peak:
+            peak, at = sum(alive.values()), layer.name
+        alive = {n: size for n, size in alive.items() if n in kept or last_use[n] != layer.name}
+    return peak, at
+
+
+def kept_for_gradients(net: Net, trained: Collection[str], height: int, width: int) -> int:
+    """Numbers that a training step keeps of one picture's maps until its backward pass; a minimum.
+
+    Each record says what it keeps; here is only what lies on the way back to something trained.
+    """
+    reached: dict[str, bool] = {}
+    kept = set(net.outputs.values())
+    for layer in net.layers.values():
+        below, own = any(reached[source] for source in layer.inputs), layer.name in trained
+        reached |= dict.fromkeys(layer.outputs, below or own)
+        kept.update(layer.kept(trained=own, reached=below))
+    rows, columns = net.sizes(height), net.sizes(width)
+    return sum(net.channels[name] * rows[name] * columns[name] for name in kept)

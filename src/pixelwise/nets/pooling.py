@@ -1,0 +1,104 @@
+"""Records of pooling, and of the way back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pixelwise import geometry
+from pixelwise.errors import UsageError
+from pixelwise.geometry import Pad
+from pixelwise.nets.record import Layer, Sight, union
+
+
+@dataclass(frozen=True)
+class MaxPool(Layer):
+    """Max pooling; Caffe rounds sizes up (``ceil``), torchvision's nets round down.
+
+    Uneven padding is for sizes that round down, as in TensorFlow. With ``indices`` it also gives
+    ``<name>.indices``: where in its input each maximum stood, as row * width + column.
+    """
+
+    kernel: int = 2
+    stride: int = 2
+    pad: Pad = 0
+    ceil: bool = True
+    indices: bool = False
+
+    keeps: ClassVar = "input"
+
+    def __post_init__(self) -> None:
+        """Refuse what no framework defines."""
+        before, after = geometry.sides(self.pad)
+        if before != after and (self.ceil or self.indices):
+            raise UsageError(
+                "U002",
+                f"{self.name}: padding {self.pad} beside rounding up or indices",
+                "ceil=False and no indices, or an even pad",
+            )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:  # noqa: D102
+        return (self.name, f"{self.name}.indices") if self.indices else (self.name,)
+
+    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+        return geometry.pool_size(given[0], self.kernel, self.stride, self.pad, ceil=self.ceil)
+
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+        return given[0].through_window(self.kernel, self.stride, self.pad)
+
+
+@dataclass(frozen=True)
+class Unpool(Layer):
+    """Each value back where its maximum stood, zero elsewhere (SegNet).
+
+    It reads the values, the pooling's indices, and the pooling's input, whose size it takes.
+    ``kernel``, ``stride`` and ``pad`` are the pooling's.
+    """
+
+    kernel: int = 2
+    stride: int = 2
+    pad: Pad = 0
+
+    @property
+    def reads(self) -> tuple[str, ...]:  # noqa: D102
+        return self.inputs[:2]
+
+    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+        return given[2]
+
+    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
+        if given[0] != given[1]:
+            raise UsageError("U002", f"{self.name}: {given[0]} channels, {given[1]} of indices")
+        return given[0]
+
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+        # What a value says and where it lands both come from around the pooling's cell.
+        return union(self, given[:2]).through_deconv(self.kernel, self.stride, self.pad)
+
+
+@dataclass(frozen=True)
+class AvgPool(Layer):
+    """Average pooling over a window, no padding."""
+
+    kernel: int = 7
+    stride: int = 1
+
+    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+        return geometry.pool_size(given[0], self.kernel, self.stride)
+
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+        return given[0].through_window(self.kernel, self.stride, 0)
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool(Layer):
+    """The mean over the whole map, kept as a 1x1 map; every cell sees everything."""
+
+    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+        del given
+        return 1
+
+    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+        return Sight(given[0].map, math.inf)
