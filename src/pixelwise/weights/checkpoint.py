@@ -85,7 +85,10 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
     check_finite(tensors, path)
     header = dataclasses.replace(header, version=VERSION, made_by=header.made_by or _made_by())
     sealed = dataclasses.replace(header, sha256=_digest(header, table_of(tensors), tensors))
-    metadata = {KEY: json.dumps(sealed.as_dict(), ensure_ascii=False)}
+    text = json.dumps(sealed.as_dict(), ensure_ascii=False)
+    # A folder's name may be no UTF-8; its half surrogates are JSON's to escape, since the
+    # container's library refuses them in a table.
+    metadata = {KEY: text.encode("utf-8", "backslashreplace").decode()}
     return atomic_write(path, lambda f: write(f, tensors, metadata))
 
 

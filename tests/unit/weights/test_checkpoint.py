@@ -86,6 +86,14 @@ def test_the_safetensors_library_reads_ours_and_we_read_its(saved: Path, tmp_pat
     refused(other, "M002", "without a pixelwise header")
 
 
+def test_a_folder_name_that_is_no_utf8_is_kept(tmp_path: Path) -> None:
+    """Python holds such bytes as half surrogates, which the library does not read."""
+    header = dataclasses.replace(HEADER, data={"path": os.fsdecode(b"r\xe4ume")})
+    path = save_checkpoint(tmp_path / "a.safetensors", tensors(), header)
+    assert load_checkpoint(path)[0].data == header.data
+    assert load_file(path).keys() == tensors().keys()
+
+
 def test_saving_twice_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
     turned = dict(reversed(tensors().items()))
     again = save_checkpoint(tmp_path / "again.safetensors", turned, HEADER)

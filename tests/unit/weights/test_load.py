@@ -32,15 +32,15 @@ from pixelwise.weights.load import read_weights
 IMAGENET = {
     "order": "rgb",
     "scale": 1 / 255,
-    "mean": (0.485, 0.456, 0.406),
-    "std": (0.229, 0.224, 0.225),
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
     "values": "8-bit",
 }
 CAFFE = {
     "order": "bgr",
     "scale": 1.0,
-    "mean": (104.00699, 116.66877, 122.67892),
-    "std": (1.0,) * 3,
+    "mean": [104.00699, 116.66877, 122.67892],
+    "std": [1.0] * 3,
     "values": "8-bit",
 }
 
@@ -262,7 +262,7 @@ def test_caffes_numbers_under_torchvisions_names_are_known(
 
 def test_with_red_and_blue_exchanged_they_are_shown_as_rgb(tmp_path: Path) -> None:
     path = pth(tmp_path / "features.pth", vgg(2, CAFFE_BLUE))
-    mean = (122.67892, 116.66877, 104.00699)
+    mean = [122.67892, 116.66877, 104.00699]
     assert preprocessing(path) == CAFFE | {"order": "rgb", "mean": mean}
 
 
