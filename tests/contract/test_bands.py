@@ -82,7 +82,7 @@ def test_converting_keeps_which_values_are_taken(tmp_path: Path) -> None:
     assert again.values == "stored"
     assert again.read(again.all_items()[0]).image.dtype == np.uint16
     (root / "dataset.json").write_text('{"classes": ["red", "green", "blue"], "values": "16"}')
-    with pytest.raises(DataError, match="`values` is '16', expected one of 8-bit, stored"):
+    with pytest.raises(DataError, match="values is 16, expected one of 8-bit, stored"):
         open_dataset(root)
 
 

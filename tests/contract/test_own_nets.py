@@ -221,7 +221,7 @@ def test_a_new_kind_is_a_record_and_a_module(monkeypatch: pytest.MonkeyPatch) ->
     assert (row.name, row.kind, row.parameters, row.receptive_field) == ("prelu1", "Prelu", 3, 3)
     assert peak_of_maps(net, 4, 5) == (20 + 18 + 18, "prelu1")
     moved = surgery.plan({"prelu1.weight": torch.zeros(3)}, network)
-    assert [row.target for row in moved.copied] == ["prelu1.weight"]
+    assert [row.target for row in moved.of("copied")] == ["prelu1.weight"]
     network.load_state_dict({**network.state_dict(), "prelu1.weight": torch.tensor([0.0, 1, 2])})
     maps = network.activations(torch.randn(1, 1, 4, 5), ["conv1", "prelu1"])
     slopes = torch.tensor([0.0, 1, 2])[:, None, None]
