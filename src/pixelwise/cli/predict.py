@@ -37,8 +37,8 @@ def predict(
 
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
-    from pixelwise.cli.running import load_model
-    from pixelwise.machine.allocator import freed_memory_kept
+    from pixelwise.cli.arguments import load_model
+    from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.predict import jobs
 
     wanted = f"{save},heatmaps" if heat else save

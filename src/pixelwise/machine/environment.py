@@ -6,6 +6,10 @@ import platform
 import sys
 
 from pixelwise import __version__
+from pixelwise.errors import UsageError
+
+MOST_THREADS = 1024
+"""OpenMP ends the process by a segmentation fault at some ten thousand; no machine has so many."""
 
 
 def environment() -> dict[str, str | int]:
@@ -23,3 +27,19 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda or "none",
     }
+
+
+def use_threads(count: int) -> None:
+    """Let torch use so many CPU threads from now on; 0 leaves its choice.
+
+    Raises:
+        UsageError: U002 less than 0 or more than ``MOST_THREADS``.
+    """
+    if not 0 <= count <= MOST_THREADS:
+        raise UsageError(
+            "U002", f"--threads is {count}, expected 0 to {MOST_THREADS}", "--threads 0"
+        )
+    if count:
+        import torch
+
+        torch.set_num_threads(count)

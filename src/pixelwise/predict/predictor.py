@@ -22,9 +22,10 @@ from pixelwise.errors import (
     hxw,
     unknown_name,
 )
+from pixelwise.machine.memory import failed_allocations
 from pixelwise.pictures.images import resize_bands as zoom
-from pixelwise.predict import memory
 from pixelwise.predict.grid import EVERY_PIXEL, Grid
+from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.view import View
 
 Precision = Literal["fp32", "bf16"]
@@ -123,7 +124,7 @@ class Predictor:
                 "use a model trained on pictures of this kind",
             )
         sizes = self._shown_sizes(image.shape)
-        with memory.told(), self._ready():
+        with failed_allocations(HINT), self._ready():
             scores = self._scores(image, sizes[0])
             for size in sizes[1:]:
                 scores += self._scores(image, size)
@@ -147,7 +148,7 @@ class Predictor:
         sizes = self.view.sizes(shape)
         try:
             for height, width in sizes:
-                memory.check(self.net.net, height, width, self.device)
+                check_picture(self.net.net, height, width, self.device)
         except UsageError as error:
             raise DataError(
                 "D023",

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pixelwise.errors import DataError, ResourceError, Stopped, UsageError
-from pixelwise.predict import memory
+from pixelwise.machine import memory
 from pixelwise.predict import model as models
 from pixelwise.predict.jobs import carry_out, plan
 from predictions import contents, predict

@@ -8,9 +8,10 @@ from torch.nn import functional as F
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.build import build
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
+from pixelwise.machine import memory
 from pixelwise.nets import catalog
 from pixelwise.pictures import images
-from pixelwise.predict import memory
+from pixelwise.predict.memory import check_picture
 from pixelwise.predict.predictor import Predictor, best_class
 from pixelwise.predict.view import View
 from small_model import pixels
@@ -130,7 +131,7 @@ def test_an_allocation_that_fails_is_told_as_memory(
     with pytest.raises(ResourceError, match="you tried to allocate 9 bytes") as caught:
         predictor.scores(pixels())
     assert caught.value.code == "R003"
-    with pytest.raises(RuntimeError, match="another"), memory.told():
+    with pytest.raises(RuntimeError, match="another"), memory.failed_allocations(""):
         raise RuntimeError("another")
 
 
@@ -140,23 +141,12 @@ def test_the_estimate_is_compared_with_what_is_there(monkeypatch: pytest.MonkeyP
     for there in (1, 10**12, None):
         monkeypatch.setattr(memory, "available", lambda device, there=there: there)
         try:
-            memory.check(spec, 1000, 1000, torch.device("cpu"))
+            check_picture(spec, 1000, 1000, torch.device("cpu"))
         except ResourceError as error:
             needed.append(str(error))
     assert len(needed) == 1
     # input 3 + conv1_1 16 + its norm 16, at 4 bytes, 25 % beside: 175 MB
     assert "a picture of 1000x1000 (HxW) needs about 175,000,000 bytes at bn1_1" in needed[0]
-
-
-def test_memory_of_this_machine_is_read(tmp_path) -> None:
-    there = memory.available(torch.device("cpu"))
-    assert there is None or there > 2**20
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 50\n")
-    assert memory._of_group(str(tmp_path)) == 350
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._of_group(str(tmp_path)) is None
 
 
 def test_zoom_out_of_range_is_refused() -> None:
