@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +24,15 @@ class Prediction:
     """The labels of one picture.
 
     Attributes:
-        image: (H, W, C) uint8, what was looked at.
+        image: (H, W, B) uint8, what was looked at.
         labels: (H, W) uint8 class ids (uint16 for more than 255 classes).
         classes: K names.
         palette: K colours.
         probabilities: (K, H, W) float32, of a classifier its coarse map (K, h, w); None when they
             were not asked for.
         grid: where the cells of ``probabilities`` lie on the picture.
+        heads: of a net with several heads each one's prediction, by its name; this one is the
+            first's. Empty for a net of one head.
     """
 
     image: NDArray[np.uint8]
@@ -39,6 +41,7 @@ class Prediction:
     palette: tuple[tuple[int, int, int], ...]
     probabilities: NDArray[np.float32] | None = None
     grid: Grid = EVERY_PIXEL
+    heads: Mapping[str, Prediction] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
@@ -50,7 +53,7 @@ class Prediction:
     def overlay(self) -> Image:
         """The picture under the classes' colours, with a legend, as a PIL image.
 
-        Of a picture of more channels the first three are shown, of one or two the first, in grey.
+        Of a picture of more bands the first three are shown, of one or two the first, in grey.
         """
         return images.to_image(self.overlay_array())
 

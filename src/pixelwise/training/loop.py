@@ -80,7 +80,7 @@ def train(
 def _fabric(recipe: Recipe) -> Any:
     from lightning_fabric import Fabric
 
-    from pixelwise.predict.predictor import resolve_device
+    from pixelwise.machine.environment import resolve_device
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = resolve_device(recipe.device)

@@ -16,6 +16,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.scenes import FEWEST, make_scenes
 from pixelwise.engine.build import build
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import UsageError, hxw
 from pixelwise.folders import REPORT
 from pixelwise.machine.files import atomic_write, maker, write_json
@@ -132,10 +133,9 @@ def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
     from pixelwise.weights.checkpoint import Header
 
     header = Header(plan.net, options, dataset.classes, dataset.palette)
-    random = model.Model(
-        Predictor(net, standard((128.0,) * 3, (64.0,) * 3)), header, Path("untrained")
-    )
-    return random.evaluate(dataset, "test").scores.as_dict()
+    predictor = Predictor(TorchRunner(net), standard((128.0,) * 3, (64.0,) * 3))
+    untrained = model.Model(predictor, header, Path("untrained"))
+    return untrained.evaluate(dataset, "test").scores.as_dict()
 
 
 def _picture(trained: model.Model, dataset: DataSet, path: Path) -> Path:

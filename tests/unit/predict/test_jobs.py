@@ -132,7 +132,7 @@ def test_scores_that_are_not_finite_give_no_label_map(
     model: models.Model, photos: Path, tmp_path: Path
 ) -> None:
     with torch.no_grad():
-        model.predictor.net.get_parameter("score_fr.bias").fill_(torch.inf)
+        model.predictor.runner.network.get_parameter("score_fr.bias").fill_(torch.inf)
     done = predict(model, photos, tmp_path / "out")
     assert [f["code"] for f in done.failures] == ["N003"] * 3
     assert str(photos / "p0.png") in done.failures[0]["error"]
@@ -144,7 +144,7 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
 ) -> None:
     photo(photos / "large.png", size=(400, 400))
     monkeypatch.setattr(memory, "available", lambda device: 4_000_000)
-    monkeypatch.setattr(type(model.predictor), "_scores", _only_small(type(model.predictor)))
+    monkeypatch.setattr(type(model.predictor), "_shown", _only_small(type(model.predictor)))
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, [f["code"] for f in done.failures]) == (3, ["R003"])
     assert "a picture of 400x400 (HxW) needs about" in done.failures[0]["error"]
@@ -154,13 +154,13 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
 
 
 def _only_small(kind: type) -> object:
-    real = kind._scores
+    real = kind._shown
 
-    def scores(self: object, image: np.ndarray, size: tuple[int, int]) -> object:
-        assert size != (400, 400)
-        return real(self, image, size)
+    def shown(self: object, image: np.ndarray, *rest: object) -> object:
+        assert image.shape[:2] != (400, 400)
+        return real(self, image, *rest)
 
-    return scores
+    return shown
 
 
 def test_a_full_disk_ends_the_work(

@@ -50,7 +50,7 @@ def test_five_lines(path: Path, tmp_path: Path) -> None:
 
 def test_the_label_is_the_largest_score_of_the_plain_net(model: Model) -> None:
     image = pixels()
-    net = model.predictor.net
+    net = model.predictor.runner.network
     x = torch.from_numpy((image.transpose(2, 0, 1).astype(np.float32) - 128) / 64)[None]
     with torch.inference_mode():
         scores = net(x)[0]
@@ -168,7 +168,7 @@ def test_a_run_folder_stands_for_its_best_weights(path: Path, tmp_path: Path) ->
 
 
 def test_an_unknown_precision_is_told(path: Path) -> None:
-    assert load(path, precision="bf16").predictor.precision == "bf16"
+    assert load(path, precision="bf16").predictor.runner.precision == "bf16"
     with pytest.raises(UsageError, match="no precision is called `bf-16`; did you mean `bf16`"):
         load(path, precision="bf-16")
 
@@ -243,7 +243,7 @@ def test_unknown_and_missing_devices_are_told_apart(
     with pytest.raises(ResourceError, match="no CUDA device") as caught:
         load(path, device="cuda")
     assert caught.value.code == "R009"
-    assert load(path, device="auto").predictor.device == torch.device("cpu")
+    assert load(path, device="auto").predictor.runner.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("statement", ["import pixelwise", "import pixelwise.__main__"])
