@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,13 +23,13 @@ pytestmark = pytest.mark.skipif(
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many blocks the process was in at every forward pass."""
     found: list[int] = []
-    forward: Callable[[Network, torch.Tensor], torch.Tensor] = Network.forward
+    run: Callable[..., dict[str, torch.Tensor]] = Network._run
 
-    def look(network: Network, x: torch.Tensor) -> torch.Tensor:
+    def look(network: Network, *arguments: Any) -> dict[str, torch.Tensor]:
         found.append(memory._blocks.open)
-        return forward(network, x)
+        return run(network, *arguments)
 
-    monkeypatch.setattr(Network, "forward", look)
+    monkeypatch.setattr(Network, "_run", look)
     return found
 
 

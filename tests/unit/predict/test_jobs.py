@@ -111,21 +111,41 @@ def test_shards_share_a_folder_and_give_the_same_bytes(
     assert one == two
 
 
-def test_a_picture_that_changes_while_it_is_read_gives_nothing(
+def test_outputs_are_of_the_bytes_that_were_hashed_whatever_happens_to_the_file(
     model: models.Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = models.Model.predict
+    before = (photos / "p1.png").read_bytes()
+    expected = model.predict(photos / "p1.png").labels
+    opened: list[Path] = []
+    real_open, real = Path.open, models.Model.predict
 
-    def slow(self: models.Model, picture: Path, *, probabilities: bool = False) -> object:
-        found = real(self, picture, probabilities=probabilities)
-        if picture.name == "p1.png":
-            photo(picture, seed=99)
-        return found
+    def counted(self: Path, *arguments: object, **options: object) -> object:
+        opened.append(self)
+        return real_open(self, *arguments, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(models.Model, "predict", slow)
+    def overtaken(self: models.Model, picture: bytes, *, probabilities: bool = False) -> object:
+        if picture == before:
+            photo(photos / "p1.png", seed=99)
+        return real(self, picture, probabilities=probabilities)
+
+    monkeypatch.setattr(Path, "open", counted)
+    monkeypatch.setattr(models.Model, "predict", overtaken)
     done = predict(model, photos, tmp_path / "out")
-    assert [f["code"] for f in done.failures] == ["D024"]
-    assert not (tmp_path / "out/p1.png").exists()
+    assert (done.made, done.failures) == (3, [])
+    assert [opened.count(photos / f"p{i}.png") for i in range(3)] == [1, 1, 1]
+    assert done.results[1]["sha256"] == hashlib.sha256(before).hexdigest()
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out/p1.png")), expected)
+    assert (predict(model, photos, tmp_path / "out").made) == 1  # the file is another now
+
+
+def test_a_net_of_several_heads_is_refused_before_anything_is_written(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    net = model.predictor.net
+    net.heads = {"parts": net.output, "objects": "score_fr"}
+    with pytest.raises(UsageError, match="several heads: parts, objects"):
+        predict(model, photos, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_scores_that_are_not_finite_give_no_label_map(
