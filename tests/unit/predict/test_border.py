@@ -9,7 +9,7 @@ import torch
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network
 from pixelwise.engine.runner import TorchRunner
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, UsageError
 from pixelwise.nets.net import Net
 from pixelwise.predict.border import border
 from pixelwise.predict.predictor import Predictor
@@ -81,6 +81,29 @@ def test_the_border_by_hand() -> None:
     # 1 pixel for conv0, 2 x 1 for the level below, less 1 for the rim of the upsampling: 2 before.
     # Pooling rounds down, and 2 (n // 2 - 3) + 4 rows come of n + 2: 10 of 14, or of 15.
     assert [(border(net, n).before, border(net, n).after) for n in (10, 11)] == [(2, 2), (2, 3)]
+
+
+def test_two_heads_of_different_margins_share_one_border() -> None:
+    net = Net()
+    x = net.data(1)
+    net.heads = {"near": net.score("near", x, 2), "far": net.conv("far", x, 2, kernel=5)}
+    network = Network(net)
+    with torch.no_grad():
+        network.get_parameter("near.weight")[1, 0] = 1
+        network.get_parameter("far.weight").zero_()[1, 0, 2, 2] = 1
+        for head in net.heads:
+            network.get_parameter(f"{head}.bias")[0] = 0.5
+    found = border(net, 7)
+    assert (found.before, found.after, dict(found.corners)) == (2, 2, {"near": 2, "far": 0})
+    image = noise(7, 9)
+    predictor = Predictor(TorchRunner(network), PLAIN)
+    made = predictor.by_head(image, scores=True)
+    for head in net.heads:
+        assert np.array_equal(made[head].labels, image[..., 0] > 127)
+        assert made[head].scores is not None
+        assert torch.equal(made[head].scores[1], torch.from_numpy(PLAIN(image)[0]))
+    with pytest.raises(UsageError, match="several heads: near, far"):
+        predictor.labels(image)
 
 
 def test_a_net_in_its_own_frame_gets_no_border_and_refuses_what_is_too_small() -> None:

@@ -11,11 +11,15 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.data.preprocess import CAFFE
+from pixelwise.data.preprocess import CAFFE, Preprocess
 from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, ModelError, ResourceError, UsageError
+from pixelwise.nets.net import Net
 from pixelwise.pictures import reading
 from pixelwise.predict.model import Model, load
+from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
 from pixelwise.weights.checkpoint import save_checkpoint
 from small_model import CLASSES, HEADER, photo, pixels, save_classifier, save_model
@@ -126,6 +130,49 @@ def test_the_hint_for_floats_can_be_pasted(model: Model) -> None:
         model.predict(a)
     expression = caught.value.hint.partition(": ")[2]
     assert np.array_equal(eval(expression, {"np": np, "a": a}), pixels())
+
+
+def test_a_net_of_five_bands_takes_pictures_of_five_and_shows_three(tmp_path: Path) -> None:
+    net = Net()
+    net.top = net.score("score", net.data(5), 3)
+    network = Network(net)
+    with torch.no_grad():
+        network.get_parameter("score.weight")[2, 4] = 1  # the fifth band alone decides
+        network.get_parameter("score.bias")[1] = 0.5
+    plain = Preprocess("rgb", 1 / 255, (0.0,) * 5, (1.0,) * 5)
+    model = Model(Predictor(TorchRunner(network), plain), HEADER, tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 5), np.uint8)
+    found = model.predict(image)
+    assert np.array_equal(found.labels, np.where(image[..., 4] > 127, 2, 1))
+    assert np.array_equal(found.image, image)
+    shown = replace(found, image=image[..., :3]).overlay_array()
+    assert np.array_equal(found.overlay_array(), shown)
+    with pytest.raises(DataError, match=r"\(6, 9, 3\), the net takes \(H, W, 5\)"):
+        model.predict(image[..., :3])
+
+
+def test_each_head_of_a_net_has_its_prediction(tmp_path: Path) -> None:
+    net = Net()
+    x = net.data(3)
+    net.heads = {"rooms": net.score("rooms", x, 3), "edges": net.score("edges", x, 2)}
+    network = Network(net)
+    with torch.no_grad():
+        network.get_parameter("rooms.bias")[1] = 1
+        network.get_parameter("edges.weight")[1, 0] = 1
+        network.get_parameter("edges.bias")[0] = 0.5
+    plain = Preprocess("rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3)
+    model = Model(Predictor(TorchRunner(network), plain), HEADER, tmp_path)
+    found = model.predict(pixels(), probabilities=True)
+    assert found.areas() == {CLASSES[1]: 1.0}  # the first head's, whose classes the header names
+    assert list(found.heads) == ["rooms", "edges"]
+    assert found.heads["rooms"].areas() == found.areas()
+    edges = found.heads["edges"]
+    assert np.array_equal(edges.labels, pixels()[..., 0] > 127)
+    assert edges.classes == ("class 0", "class 1")
+    assert edges.probabilities is not None
+    assert edges.probabilities.shape == (2, 40, 56)
+    with pytest.raises(UsageError, match="several heads: rooms, edges"):
+        model.predictor.labels(pixels())
 
 
 def test_saved_and_loaded_it_is_the_same_model(model: Model, tmp_path: Path) -> None:
