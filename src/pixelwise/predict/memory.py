@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pixelwise.engine.memory import FLOAT32, kept_for_gradients, peak_of_maps
+from pixelwise.engine.plan import before_upsampling
 from pixelwise.errors import hxw
 from pixelwise.machine.memory import require
 from pixelwise.nets.net import Net
@@ -19,16 +20,24 @@ SCRATCH = 1.25
 """Times the maps held: what convolutions use beside their input and output."""
 
 
-def check_picture(net: Net, height: int, width: int, device: torch.device) -> None:
+def check_picture(
+    net: Net, size: tuple[int, int], device: torch.device, *, scores: bool = False
+) -> None:
     """Refuse a picture that does not fit.
+
+    Args:
+        net: what is carried out.
+        size: (H, W) of the picture as the net sees it.
+        device: where.
+        scores: all scores of every pixel will be held; labels are made without.
 
     Raises:
         ResourceError: R003 with the bytes needed and available.
         UsageError: U002 the net gives nothing for a picture so small.
     """
-    numbers, layer = peak_of_maps(net, height, width)
+    numbers, layer = peak_of_maps(net, *size, () if scores else before_upsampling(net))
     needed = int(SCRATCH * FLOAT32 * numbers)
-    what = f"a picture of {hxw((height, width))} (HxW) needs about {needed:,} bytes at {layer}"
+    what = f"a picture of {hxw(size)} (HxW) needs about {needed:,} bytes at {layer}"
     require(needed, device, what, HINT)
 
 

@@ -110,7 +110,7 @@ class Predictor:
             NumericalError: N003 a score is not finite.
         """
         size = (image.shape[0], image.shape[1])
-        plan = self._plan(size)
+        plan = self._plan(size, scores=scores)
         with failed_allocations(HINT):
             groups = [self._shown(image, *step) for step in plan]
             return {
@@ -118,14 +118,16 @@ class Predictor:
                 for head in self.net.outputs
             }
 
-    def _plan(self, size: tuple[int, int]) -> list[tuple[tuple[int, int], Border, Border]]:
+    def _plan(
+        self, size: tuple[int, int], *, scores: bool
+    ) -> list[tuple[tuple[int, int], Border, Border]]:
         """Each size at which the picture is shown and its border; refused before any work."""
         sizes = self.view.sizes(size)
         try:
             plan = [((h, w), border(self.net, h), border(self.net, w)) for h, w in sizes]
             for (height, width), rows, columns in plan:
                 whole = rows.around(height), columns.around(width)
-                check_picture(self.net, *whole, self.runner.device)
+                check_picture(self.net, whole, self.runner.device, scores=scores)
         except UsageError as error:
             raise DataError(
                 "D023",

@@ -161,7 +161,7 @@ def test_kept_memory_is_given_back_where_it_could_matter(
 def test_what_does_not_fit_after_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(ResourceError, match="1,000 are available"):
-        check_picture(spec("fcn8s-tiny"), 64, 64, torch.device("cpu"))
+        check_picture(spec("fcn8s-tiny"), (64, 64), torch.device("cpu"))
 
 
 def test_memory_of_this_machine_is_read(tmp_path: Path) -> None:

@@ -148,12 +148,25 @@ def test_the_estimate_is_compared_with_what_is_there(monkeypatch: pytest.MonkeyP
     for there in (1, 10**12, None):
         monkeypatch.setattr(memory, "available", lambda device, there=there: there)
         try:
-            check_picture(spec, 1000, 1000, torch.device("cpu"))
+            check_picture(spec, (1000, 1000), torch.device("cpu"))
         except ResourceError as error:
             needed.append(str(error))
     assert len(needed) == 1
     # input 3 + conv1_1 16 + its norm 16, at 4 bytes, 25 % beside: 175 MB
     assert "a picture of 1000x1000 (HxW) needs about 175,000,000 bytes at bn1_1" in needed[0]
+
+
+def test_labels_of_many_classes_fit_where_their_scores_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = predictor(build("fcn8s-tiny", classes=400, width=0.25))
+    image = pixels((96, 96))
+    # The scores alone are 400 x 96 x 96 x 4 = 14.7 MB; the trunk's widest maps 4 x 96 x 96 x 4.
+    monkeypatch.setattr(memory, "available", lambda device: 4_000_000)
+    assert many.labels(image).shape == (96, 96)
+    with pytest.raises(ResourceError, match="a picture of 96x96") as caught:
+        many.scores(image)
+    assert caught.value.code == "R003"
 
 
 def test_zoom_out_of_range_is_refused() -> None:
