@@ -10,7 +10,7 @@ import typer
 from pixelwise.cli.console import emit_json, progress, say
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Threads, Zoom
 
-SHOWN = 5  # failures told on the screen; all are in failures.jsonl
+SHOWN = 5  # failures on the screen; all are in failures.jsonl
 
 
 def predict(
@@ -28,10 +28,10 @@ def predict(
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
-    force: Annotated[bool, typer.Option("--force", help="make finished outputs anew")] = False,
+    force: Annotated[bool, typer.Option("--force", help="make all outputs anew")] = False,
     json: Json = False,
 ) -> int:
-    """Label every pixel of pictures; what is finished is skipped when run again.
+    """Label every pixel of pictures; what is there already is skipped when run again.
 
     Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
 
@@ -43,8 +43,8 @@ def predict(
 
     wanted = f"{save},heatmaps" if heat else save
     plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split)
-    for told in plan.left_out:
-        say(f"left out: {told}")
+    for reason in plan.left_out:
+        say(f"left out: {reason}")
     loaded = load_model(
         model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
     )

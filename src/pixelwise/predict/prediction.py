@@ -45,9 +45,9 @@ class Prediction:
 
     def __repr__(self) -> str:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
-        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
+        largest = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
         more = f", and {len(areas) - 6} more" if len(areas) > 6 else ""
-        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {told}{more}>"
+        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {largest}{more}>"
 
     @property
     def overlay(self) -> Image:
@@ -87,8 +87,8 @@ class Prediction:
             )
         index = find_class(name, self.classes) if isinstance(name, str) else operator.index(name)
         if not 0 <= index < len(self.classes):
-            told = f"class {index} was asked for, expected 0 to {len(self.classes) - 1}"
-            raise UsageError("U002", told)
+            last = len(self.classes) - 1
+            raise UsageError("U002", f"class {index} was asked for, expected 0 to {last}")
         cells = self.probabilities[index]
         height, width = self.labels.shape
         return cells if cells.shape == (height, width) else self.grid.smooth(cells, (height, width))
@@ -121,7 +121,7 @@ def find_class(name: str, classes: Sequence[str]) -> int:
         [int(wanted)] if wanted.isdecimal() and int(wanted) < len(classes) else [],
         [i for i, c in enumerate(folded) if wanted and wanted in c],
     )
-    fitting = next((found for found in rules if found), [])
+    fitting = next((numbers for numbers in rules if numbers), [])
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:

@@ -36,7 +36,7 @@ SCENES, RUN, PREDICTIONS, PICTURE = "scenes", "run", "predictions", "picture.png
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and made."""
+    """What the demo measured and made."""
 
     untrained: dict[str, float | None]
     """Scores on the test split before training (random trunk, random scores)."""
@@ -85,8 +85,8 @@ def run(
     if not minutes > 0:
         raise UsageError("U002", f"--minutes is {minutes:g}, expected more than 0", "--minutes 2.5")
     if images < FEWEST:
-        told = f"--images is {images}, expected at least {FEWEST}"
-        raise UsageError("U002", told, "--images 200")
+        message = f"--images is {images}, expected at least {FEWEST}"
+        raise UsageError("U002", message, "--images 200")
     if seed < 0:
         raise UsageError("U002", f"--seed is {seed}, expected at least 0", "--seed 0")
     plan = recipe(out / SCENES, minutes=minutes, seed=seed)
@@ -97,10 +97,10 @@ def run(
     say(f"training {plan.net} for {minutes:g} minutes from random weights")
     best = train(plan, out / RUN, watch=watch)
     trained = model.load(best)
-    found = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
+    evaluation = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
     picture = _picture(trained, dataset, out / PICTURE)
     report = atomic_write(out / REPORT, (out / RUN / REPORT).read_bytes())
-    done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / RUN))
+    done = Demo(untrained, evaluation.scores.as_dict(), str(report), str(picture), str(out / RUN))
     write_json(out / MARK, {"made_by": MAKER, **done.as_dict()})
     return done
 

@@ -167,6 +167,18 @@ def test_killed_between_outputs_and_record_it_does_not_suspect_itself(
     )
 
 
+def test_killed_between_record_and_outputs_nothing_counts_as_made(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out)
+    whole = contents(out)
+    prediction_records.begin(out, "p0", ["labels", "overlay"])
+    (out / "p0.png").unlink()
+    (out / "p0_overlay.jpg").unlink()
+    assert (predict(model, photos, out).made, contents(out)) == (1, whole)
+
+
 def test_another_pictures_output_is_not_taken_for_finished(
     model: models.Model, tmp_path: Path
 ) -> None:
