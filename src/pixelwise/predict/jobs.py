@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def carry_out(
     model.predictor.head  # noqa: B018 - one label map a picture is written: of one head
     shown = [find_class(name, model.classes) for name in heat]
     work = _Work(plan, model, saving.parts(plan.kinds, shown), force)
-    _claim(plan, model, force=force)
+    _claim(work)
     done = Done()
     with caught() as seen:
         for job in plan.jobs:
@@ -157,59 +158,6 @@ def _list_failures(plan: Plan, done: Done) -> None:
         path.unlink(missing_ok=True)
 
 
-def _claim(plan: Plan, model: Model, *, force: bool) -> None:
-    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
-    out, identity = plan.out, _identity(model)
-    if is_predictions(out):
-        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        if not force and {k: known.get(k) for k in identity} != identity:
-            raise UsageError(
-                "U003",
-                f"the outputs in {out} were made otherwise ({_difference(known, identity)})",
-                "choose another -o, or --force to make them anew",
-            )
-    elif not force:
-        _refuse_foreign(plan)
-    facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
-    write_json(out / MANIFEST, {"made_by": MAKER, **identity, **facts})
-    for folder in {out, *(place for job in plan.jobs for place in _places(out, job))}:
-        remove_leftovers(folder)
-
-
-def _identity(model: Model) -> dict[str, Any]:
-    """What outputs depend on beside the picture."""
-    return {
-        "sha256": model.header.sha256,
-        "precision": model.predictor.runner.precision,
-        "view": model.predictor.view.as_dict(),
-    }
-
-
-def _difference(known: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
-    if known.get("sha256") != identity["sha256"]:
-        return f"by another model, {known.get('model')}"
-    keys = [k for k in identity if known.get(k) != identity[k]]
-    return ", ".join(f"{k} was {known.get(k)}, is {identity[k]}" for k in keys)
-
-
-def _refuse_foreign(plan: Plan) -> None:
-    for job in plan.jobs:
-        for kind in plan.kinds:
-            path = saving.path(plan.out, job.name, kind)
-            if path.exists():
-                raise UsageError(
-                    "U003",
-                    f"{path} exists and was not made by pixelwise",
-                    "choose another -o, or --force to replace it",
-                )
-
-
-def _places(out: Path, job: Job) -> tuple[Path, ...]:
-    """Folders in which files of a job are written."""
-    record = prediction_records.place(out, job.name)
-    return (out / job.name).parent, saving.path(out, job.name, saving.HEAT), record.parent
-
-
 @dataclass(frozen=True)
 class _Work:
     plan: Plan
@@ -218,13 +166,53 @@ class _Work:
     """``saving.parts`` that are asked for."""
     force: bool
 
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What outputs depend on beside the picture."""
+        predictor = self.model.predictor
+        view, precision = predictor.view.as_dict(), predictor.runner.precision
+        return {"sha256": self.model.header.sha256, "precision": precision, "view": view}
+
+
+def _claim(work: _Work) -> None:
+    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
+    plan, model, out = work.plan, work.model, work.plan.out
+    if is_predictions(out) and not work.force:
+        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        differing = {k: v for k, v in work.identity.items() if known.get(k) != v}
+        how = ", ".join(f"{k} was {known.get(k)}, is {v}" for k, v in differing.items())
+        if "sha256" in differing:
+            how = f"by another model, {known.get('model')}"
+        if differing:
+            raise UsageError(
+                "U003",
+                f"the outputs in {out} were made otherwise ({how})",
+                "choose another -o, or --force to make them anew",
+            )
+    elif not work.force:
+        outputs = (saving.path(out, job.name, kind) for job in plan.jobs for kind in plan.kinds)
+        foreign = next((path for path in outputs if path.exists()), None)
+        if foreign:
+            raise UsageError(
+                "U003",
+                f"{foreign} exists and was not made by pixelwise",
+                "choose another -o, or --force to replace it",
+            )
+    facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
+    write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts})
+    names = {job.name for job in plan.jobs}
+    written = {(out / name).parent for name in names}
+    written |= {saving.path(out, name, saving.HEAT) for name in names}
+    for folder in {out} | written | {prediction_records.place(out, name).parent for name in names}:
+        remove_leftovers(folder)
+
 
 def _one(work: _Work, job: Job, done: Done) -> None:
     out, wanted, header = work.plan.out, work.wanted, work.model.header
     try:
         data = file_bytes(job.source)  # read once: what is hashed is what is decoded
         digest = hashlib.sha256(data).hexdigest()
-        made_from = {"source_sha256": digest, **_identity(work.model)}
+        made_from = {"source_sha256": digest, **work.identity}
         known = prediction_records.read(out, job.name)
         same = known.of(made_from)
         kinds = wanted if work.force else prediction_records.missing(out, same, wanted)
