@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -82,12 +83,11 @@ def plan(
 
 
 def _shard(text: str) -> tuple[int, int]:
-    try:
-        part, parts = (int(v) for v in text.split("/"))
-    except ValueError as error:
-        raise UsageError("U002", f"--shard is {text}, expected I/N", "--shard 1/4") from error
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= parts:
-        raise UsageError("U002", f"--shard is {text}, expected 1 <= I <= N", "--shard 1/4")
+        message = f"--shard is {text}, expected I/N with 1 <= I <= N"
+        raise UsageError("U002", message, "--shard 1/4")
     return part, parts
 
 
@@ -128,7 +128,7 @@ def carry_out(
         ResourceError: the disk is full or not writable.
         Stopped: a signal came; finished outputs are kept.
     """
-    model.predictor.head  # noqa: B018 - one label map a picture is written: of one head
+    model.predictor.only_head()  # one label map a picture is written
     shown = [find_class(name, model.classes) for name in heat]
     work = _Work(plan, model, saving.parts(plan.kinds, shown), force)
     _claim(work)

@@ -70,12 +70,11 @@ class Predictor:
         """Bands of the pictures that the net takes, those of all its inputs together."""
         return sum(self.net.inputs.values())
 
-    @property
-    def head(self) -> str:
+    def only_head(self) -> str:
         """The name of the net's only head.
 
         Raises:
-            UsageError: U002 it has several; ``labels_by_head`` gives them all.
+            UsageError: U002 it has several; ``by_head`` gives them all.
         """
         layer = self.net.output
         return next(head for head, of in self.net.outputs.items() if of == layer)
@@ -87,12 +86,12 @@ class Predictor:
 
     def labels(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """The best class of every pixel by the net's only head; see ``by_head``."""
-        head = self.head  # several are refused before the work
+        head = self.only_head()  # several are refused before the work
         return self.by_head(image)[head].labels
 
     def scores(self, image: NDArray[Any]) -> Tensor:
         """The scores of the net's only head, (K, H, W) or coarse; see ``by_head``."""
-        head = self.head
+        head = self.only_head()
         scores = self.by_head(image, scores=True)[head].scores
         assert scores is not None
         return scores
