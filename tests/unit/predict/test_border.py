@@ -11,7 +11,7 @@ from pixelwise.engine.network import Network
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, UsageError
 from pixelwise.nets.net import Net
-from pixelwise.predict.border import border
+from pixelwise.predict.border import Border, border, mirrored
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
 
@@ -65,12 +65,20 @@ def test_every_pixel_gets_its_own_label(
 
 
 def test_also_of_the_mirror_image_and_of_several_sizes() -> None:
-    image = noise(21, 34)
-    both = Predictor(TorchRunner(brightness(valid(5, 3))), PLAIN, view=View(mirror=True))
+    image, net = noise(21, 34), valid(5, 3, level_below=True)  # its border is wider behind
+    assert border(net, 21).before < border(net, 21).after
+    both = Predictor(TorchRunner(brightness(net)), PLAIN, view=View(mirror=True))
     assert np.array_equal(both.labels(image), image[..., 0] > 127)
     ramp = np.broadcast_to(np.arange(0, 256, 4, dtype=np.uint8), (40, 64))[..., None]
     zoomed = Predictor(TorchRunner(brightness(valid(5, 3))), PLAIN, view=View((2.0, 1.0)))
     assert np.array_equal(zoomed.labels(ramp), ramp[..., 0] > 127)
+
+
+def test_the_border_is_the_mirror_image() -> None:
+    image = np.array([[1, 2, 3]], np.uint8)[..., None]
+    wider = mirrored(image, Border(0, 0, {}), Border(2, 3, {}))  # back and forth where it is short
+    assert wider[..., 0].tolist() == [[3, 2, 1, 2, 3, 2, 1, 2]]
+    assert mirrored(image, Border(1, 1, {}), Border(0, 0, {}))[..., 0].tolist() == [[1, 2, 3]] * 3
 
 
 def test_the_border_by_hand() -> None:
@@ -96,12 +104,14 @@ def test_two_heads_of_different_margins_share_one_border() -> None:
     found = border(net, 7)
     assert (found.before, found.after, dict(found.corners)) == (2, 2, {"near": 2, "far": 0})
     image = noise(7, 9)
-    predictor = Predictor(TorchRunner(network), PLAIN)
-    made = predictor.by_head(image, scores=True)
-    for head in net.heads:
-        assert np.array_equal(made[head].labels, image[..., 0] > 127)
-        assert made[head].scores is not None
-        assert torch.equal(made[head].scores[1], torch.from_numpy(PLAIN(image)[0]))
+    for view in (View(), View(mirror=True)):
+        predictor = Predictor(TorchRunner(network), PLAIN, view=view)
+        labels, made = predictor.by_head(image), predictor.by_head(image, scores=True)
+        for head in net.heads:
+            assert np.array_equal(labels[head].labels, image[..., 0] > 127)
+            assert np.array_equal(made[head].labels, image[..., 0] > 127)
+            assert made[head].scores is not None
+            assert torch.equal(made[head].scores[1], torch.from_numpy(PLAIN(image)[0]))
     with pytest.raises(UsageError, match="several heads: near, far"):
         predictor.labels(image)
 

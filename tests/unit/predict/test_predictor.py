@@ -12,6 +12,7 @@ from pixelwise.errors import DataError, NumericalError, ResourceError, UsageErro
 from pixelwise.machine import memory
 from pixelwise.nets import catalog
 from pixelwise.pictures import images
+from pixelwise.predict import showings
 from pixelwise.predict.memory import check_picture
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
@@ -116,7 +117,11 @@ def test_scores_that_are_not_finite_are_an_error_and_no_background() -> None:
 
 
 @pytest.mark.parametrize("view", [View(), View((2.0,), mirror=True)])
-def test_the_first_of_equal_scores_wins_and_many_classes_take_sixteen_bits(view: View) -> None:
+@pytest.mark.parametrize("strip", [1, 2**20])
+def test_the_first_of_equal_scores_wins_and_many_classes_take_sixteen_bits(
+    view: View, strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(showings, "STRIP", strip)
     for classes, dtype in ((255, np.uint8), (300, np.uint16)):
         net = build("fcn32s-tiny", classes=classes, width=0.25)  # all scores are zero
         found = predictor(net, view=view).labels(pixels((9, 8)))
