@@ -161,6 +161,6 @@ class Predictor:
 
     def _labelled(self, head: str, showings: Showings, scores: bool) -> Labelled:
         whole = showings.scores() if scores else None
-        best = showings.labels() if whole is None else whole.argmax(0)
+        best = showings.labels() if whole is None else whole.max(0).indices
         values = best.cpu().numpy().astype(np.uint8 if showings.classes <= 255 else np.uint16)
         return Labelled(self.grid(head).nearest(values, showings.size), whole)
