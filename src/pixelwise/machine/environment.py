@@ -60,9 +60,8 @@ def use_threads(count: int) -> None:
         UsageError: U002 less than 0 or more than ``MOST_THREADS``.
     """
     if not 0 <= count <= MOST_THREADS:
-        raise UsageError(
-            "U002", f"--threads is {count}, expected 0 to {MOST_THREADS}", "--threads 0"
-        )
+        bound = "at least 0" if count < 0 else f"at most {MOST_THREADS}"
+        raise UsageError("U002", f"--threads is {count}, expected {bound}", "--threads 0")
     if count:
         import torch
 
