@@ -21,7 +21,7 @@ def predict(
     heat: Annotated[
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
-    split: Annotated[str, typer.Option(help="SRC are data sets: predict this split of them")] = "",
+    split: Annotated[str, typer.Option(help="SRC are data sets: this split of them")] = "",
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
     zoom: Zoom = "",
     mirror: Mirror = False,
@@ -31,7 +31,7 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="make all outputs anew")] = False,
     json: Json = False,
 ) -> int:
-    """Label every pixel of pictures; what is there already is skipped when run again.
+    """Label every pixel of pictures; what is made already is skipped.
 
     Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
 
