@@ -1,4 +1,4 @@
-"""What it is worth to keep freed memory (pixelwise/allocator.py): seconds, page faults, memory.
+"""What it is worth to keep freed memory (machine/memory.py): seconds, page faults, bytes.
 
     OMP_NUM_THREADS=1 python benchmarks/allocator.py [--rounds 3] [--json]
 
@@ -25,7 +25,7 @@ from harness import cpu_times, interleaved, surroundings, tell
 
 from pixelwise.engine.build import build
 from pixelwise.losses.cross_entropy import cross_entropy
-from pixelwise.machine.allocator import freed_memory_kept
+from pixelwise.machine.memory import freed_memory_kept
 
 WAYS = ("as usual", "kept")
 REPEATS = 8

@@ -19,7 +19,7 @@ _HOMES = {
     "PixelwiseError": "pixelwise.errors",
     "build": "pixelwise.engine.build",
     "confusion": "pixelwise.metrics.confusion",
-    "freed_memory_kept": "pixelwise.machine.allocator",
+    "freed_memory_kept": "pixelwise.machine.memory",
     "load": "pixelwise.predict.model",
     "open_dataset": "pixelwise.data.formats.layouts",
     "Recipe": "pixelwise.training.recipe",

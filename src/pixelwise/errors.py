@@ -34,7 +34,6 @@ CODES: dict[str, str] = {
     "D020": "a file cannot be read as an image",
     "D022": "an image has more pixels than the limit",
     "D023": "a picture is too small for the net",
-    "D024": "a picture changed while it was read",
     "D025": "a file holds several pictures",
     "D030": "two files share one stem",
     "D031": "an image or a label map has no partner",

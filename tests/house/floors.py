@@ -40,8 +40,8 @@ RIM: dict[str, tuple[str, ...]] = {
         "weights/",
         "predict/",
         "machine/environment.py",
+        "machine/memory.py",
         "training/",
         "workflows/",
-        "cli/running.py",
     ),
 }

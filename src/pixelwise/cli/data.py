@@ -167,7 +167,7 @@ def make_scenes(
     json: Json = False,
 ) -> None:
     """Rooms and streets with colour, depth, semantic and geometric labels, known exactly."""
-    from pixelwise.cli.running import parse_size
+    from pixelwise.cli.arguments import parse_size
     from pixelwise.data import scenes
 
     scenes.make_scenes(out, count=count, size=parse_size(size), seed=seed)

@@ -20,7 +20,7 @@ def demo(
     json: Json = False,
 ) -> None:
     """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
-    from pixelwise.machine.allocator import freed_memory_kept
+    from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.training.progress_bar import progress_bar
     from pixelwise.workflows.demo import run
 

@@ -36,9 +36,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
-    from pixelwise.cli.running import load_model
+    from pixelwise.cli.arguments import load_model
     from pixelwise.data.formats.layouts import open_dataset
-    from pixelwise.machine.allocator import freed_memory_kept
+    from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])

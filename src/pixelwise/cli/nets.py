@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixelwise.cli.arguments import parse_size
 from pixelwise.cli.console import emit_json, stdout, table
 from pixelwise.cli.options import Json
-from pixelwise.cli.running import parse_size
 
 if TYPE_CHECKING:
     from pixelwise.engine.memory import Memory

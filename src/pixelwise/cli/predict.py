@@ -10,7 +10,7 @@ import typer
 from pixelwise.cli.console import emit_json, progress, say
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Threads, Zoom
 
-SHOWN = 5  # failures told on the screen; all are in failures.jsonl
+SHOWN = 5  # failures on the screen; all are in failures.jsonl
 
 
 def predict(
@@ -21,30 +21,30 @@ def predict(
     heat: Annotated[
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
-    split: Annotated[str, typer.Option(help="SRC are data sets: predict this split of them")] = "",
+    split: Annotated[str, typer.Option(help="SRC are data sets: this split of them")] = "",
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
     zoom: Zoom = "",
     mirror: Mirror = False,
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
-    force: Annotated[bool, typer.Option("--force", help="make finished outputs anew")] = False,
+    force: Annotated[bool, typer.Option("--force", help="make all outputs anew")] = False,
     json: Json = False,
 ) -> int:
-    """Label every pixel of pictures; what is finished is skipped when run again.
+    """Label every pixel of pictures; what is made already is skipped.
 
     Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
 
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
-    from pixelwise.cli.running import load_model
-    from pixelwise.machine.allocator import freed_memory_kept
+    from pixelwise.cli.arguments import load_model
+    from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.predict import jobs
 
     wanted = f"{save},heatmaps" if heat else save
     plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split)
-    for told in plan.left_out:
-        say(f"left out: {told}")
+    for reason in plan.left_out:
+        say(f"left out: {reason}")
     loaded = load_model(
         model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
     )

@@ -33,14 +33,23 @@ def memory(net: Net, height: int, width: int) -> Memory:
     return Memory(FLOAT32 * stored, FLOAT32 * maps, layer)
 
 
-def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
+def peak_of_maps(
+    net: Net, height: int, width: int, wanted: Collection[str] = ()
+) -> tuple[int, str]:
     """The most numbers that are held at once, and the layer at whose computation they are.
 
     A crop of a map that is there is a window into it, and dropout passes its input on: neither
     takes memory of its own, both keep their source alive. The picture is the caller's and stays.
+
+    Args:
+        net: what is carried out.
+        height: rows of one picture.
+        width: its columns.
+        wanted: the layers that are computed and kept; by default those of the heads.
     """
     rows, columns = net.sizes(height), net.sizes(width)
-    layers = [step.layer for step in steps(net, net.outputs.values())]
+    wanted = wanted or net.outputs.values()
+    layers = [step.layer for step in steps(net, wanted)]
     owner: dict[str, str] = {}
     last_use: dict[str, str] = {}
     for layer in layers:
@@ -48,7 +57,7 @@ def peak_of_maps(net: Net, height: int, width: int) -> tuple[int, str]:
             owner[name] = owner[layer.inputs[0]] if layer.shares_memory else name
         uses = (owner[name] for name in (*layer.outputs, *layer.reads))
         last_use.update(dict.fromkeys(uses, layer.name))
-    kept = {*net.inputs, *(owner[name] for name in net.outputs.values())}
+    kept = {*net.inputs, *(owner[name] for name in wanted)}
 
     alive: dict[str, int] = {}
     peak, at = 0, net.input

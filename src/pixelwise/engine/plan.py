@@ -74,6 +74,17 @@ def records(net: Net) -> dict[str, Layer]:
     return {name: carried_out(layer) for name, layer in net.layers.items()}
 
 
+def before_upsampling(net: Net) -> set[str]:
+    """The layers of which a runner makes labels: heads, or what their last upsampling reads."""
+    carried_out = records(net)
+    heads = (carried_out[layer] for layer in net.outputs.values())
+    return {
+        name
+        for layer in heads
+        for name in (layer.inputs if isinstance(layer, CutUpsampling) else (layer.name,))
+    }
+
+
 def steps(net: Net, wanted: Collection[str]) -> tuple[Step, ...]:
     """The steps that lead to the maps that are wanted, in order, and no others."""
     layers = records(net).values()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
-from pixelwise.engine.plan import CutUpsampling, records
+from pixelwise.engine.plan import CutUpsampling, before_upsampling, records
 from pixelwise.engine.upsampling import Window, upsample
 from pixelwise.errors import NumericalError
 from pixelwise.nets.net import Net
@@ -136,13 +136,8 @@ class TorchRunner:
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped."""
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-        wanted = {
-            name
-            for layer in self._heads.values()
-            for name in (layer.inputs if isinstance(layer, CutUpsampling) else (layer.name,))
-        }
         with self._ready():
-            maps = self.network.activations(x, wanted)
+            maps = self.network.activations(x, before_upsampling(self.net))
         by_head = {}
         for head, layer in self._heads.items():
             if isinstance(layer, CutUpsampling):

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import platform
 import sys
+from typing import TYPE_CHECKING
 
 from pixelwise import __version__
+from pixelwise.errors import ResourceError, UsageError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICES = ("auto", "cpu", "cuda")
+
+MOST_THREADS = 1024
+"""OpenMP ends the process by a segmentation fault at some ten thousand; no machine has so many."""
 
 
 def environment() -> dict[str, str | int]:
@@ -23,3 +33,36 @@ def environment() -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "cuda": torch.version.cuda or "none",
     }
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device that is meant; ``auto`` is CUDA where there is one.
+
+    Raises:
+        ResourceError: R009 the device is asked for by name and absent.
+        UsageError: U001 no such kind of device.
+    """
+    import torch
+
+    if name not in DEVICES:
+        raise unknown_name("device", name, DEVICES)
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("R009", "device cuda: no CUDA device is available", "--device cpu")
+    return torch.device(name)
+
+
+def use_threads(count: int) -> None:
+    """Let torch use so many CPU threads from now on; 0 leaves its choice.
+
+    Raises:
+        UsageError: U002 less than 0 or more than ``MOST_THREADS``.
+    """
+    if not 0 <= count <= MOST_THREADS:
+        bound = "at least 0" if count < 0 else f"at most {MOST_THREADS}"
+        raise UsageError("U002", f"--threads is {count}, expected {bound}", "--threads 0")
+    if count:
+        import torch
+
+        torch.set_num_threads(count)

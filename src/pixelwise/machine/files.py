@@ -16,7 +16,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -139,41 +139,31 @@ def in_turn(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
-    with _handle(folder) as handle:
-        if handle is not None:
-            with suppress(OSError):
-                _lock(handle, wait=True)
+    with _held(folder, wait=True):
         yield
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _held(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """The folder locked for the length of the block; the lock dies with the process.
 
     Raises:
-        OSError: it is held already.
+        OSError: it is held already, and is not waited for.
     """
-    with _handle(folder) as handle:
-        if handle is not None:
-            _lock(handle)
+    if os.name == "nt":  # a folder cannot be opened there
         yield
-
-
-@contextmanager
-def _handle(folder: Path) -> Iterator[int | None]:
-    """The folder opened; None on Windows, where it cannot be."""
-    if os.name == "nt":
-        yield None
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        yield handle
+        with suppress(OSError) if wait else nullcontext():  # a file system without locks
+            _lock(handle, wait=wait)
+        yield
     finally:
         os.close(handle)
 
 
 def _in_use(folder: Path) -> bool:
-    if os.name == "nt":  # it cannot be told there; nothing of a living process is removed
+    if os.name == "nt":  # that cannot be asked there; nothing of a living process is removed
         return True
     try:
         with _held(folder):
@@ -204,10 +194,10 @@ def write_json(path: Path, value: Any) -> Path:
 def maker(path: Path) -> str:
     """What a JSON file of ours says in ``made_by``; empty for any other, or none."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return ""
-    return str(told.get("made_by", "")) if isinstance(told, dict) else ""
+    return str(content.get("made_by", "")) if isinstance(content, dict) else ""
 
 
 def plain(value: Any) -> Any:

@@ -18,14 +18,14 @@ class Caught:
 
     signal: int = 0
 
-    def refuse(self, told: str, hint: str) -> None:
+    def refuse(self, message: str, hint: str) -> None:
         """End what nothing is lost of, if a signal has come.
 
         Raises:
             Stopped: it has.
         """
         if self.signal:
-            raise Stopped(self.signal, told, hint)
+            raise Stopped(self.signal, message, hint)
 
 
 @contextmanager

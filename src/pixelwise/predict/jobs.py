@@ -1,26 +1,30 @@
 """Many pictures through one model: a plan that can be printed, then carried out.
 
-Every output is written whole or not at all, and counts as finished by its record
-(``workflows.finished``). ``manifest.json`` names the model: two models in one folder are refused.
+Every output is written whole or not at all, and counts as made by its record
+(``prediction_records``). ``manifest.json`` names the model: two models in one folder are refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
 from pixelwise.folders import MAKER, MANIFEST, is_predictions
-from pixelwise.machine.files import atomic_write, remove_leftovers, sha256, write_json
+from pixelwise.machine.files import atomic_write, remove_leftovers, write_json
 from pixelwise.machine.signals import caught
-from pixelwise.pictures.reading import read_image
-from pixelwise.predict import finished, saving
-from pixelwise.predict.finished import Record
+from pixelwise.pictures.imagefile import file_bytes
+from pixelwise.pictures.reading import UNNAMED, read_image
+from pixelwise.predict import prediction_records, saving
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction, find_class
+from pixelwise.predict.prediction_records import Record
 from pixelwise.predict.sources import Job, find
 
 
@@ -79,12 +83,11 @@ def plan(
 
 
 def _shard(text: str) -> tuple[int, int]:
-    try:
-        part, parts = (int(v) for v in text.split("/"))
-    except ValueError as error:
-        raise UsageError("U002", f"--shard is {text}, expected I/N", "--shard 1/4") from error
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= parts:
-        raise UsageError("U002", f"--shard is {text}, expected 1 <= I <= N", "--shard 1/4")
+        message = f"--shard is {text}, expected I/N with 1 <= I <= N"
+        raise UsageError("U002", message, "--shard 1/4")
     return part, parts
 
 
@@ -110,7 +113,7 @@ def carry_out(
     force: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> Done:
-    """Predict what is not finished yet.
+    """Predict what is not there yet.
 
     Args:
         plan: of ``plan``.
@@ -121,17 +124,18 @@ def carry_out(
 
     Raises:
         UsageError: U003 the folder holds another model's outputs, or files that are not ours; U001
-            an unknown class.
+            an unknown class; U002 a net of several heads.
         ResourceError: the disk is full or not writable.
         Stopped: a signal came; finished outputs are kept.
     """
+    model.predictor.only_head()  # one label map a picture is written
     shown = [find_class(name, model.classes) for name in heat]
-    work = _Work(plan, model, saving.parts(plan.kinds, shown))
-    _claim(plan, model, force=force)
+    work = _Work(plan, model, saving.parts(plan.kinds, shown), force)
+    _claim(work)
     done = Done()
     with caught() as seen:
         for job in plan.jobs:
-            _one(work, job, done, force=force)
+            _one(work, job, done)
             watch()
             if seen.signal:
                 break
@@ -154,93 +158,81 @@ def _list_failures(plan: Plan, done: Done) -> None:
         path.unlink(missing_ok=True)
 
 
-def _claim(plan: Plan, model: Model, *, force: bool) -> None:
-    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
-    out, identity = plan.out, _identity(model)
-    if is_predictions(out):
-        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        if not force and {k: known.get(k) for k in identity} != identity:
-            raise UsageError(
-                "U003",
-                f"the outputs in {out} were made otherwise ({_difference(known, identity)})",
-                "choose another -o, or --force to make them anew",
-            )
-    elif not force:
-        _refuse_foreign(plan)
-    facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
-    write_json(out / MANIFEST, {"made_by": MAKER, **identity, **facts})
-    for folder in {out, *(place for job in plan.jobs for place in _places(out, job))}:
-        remove_leftovers(folder)
-
-
-def _identity(model: Model) -> dict[str, Any]:
-    """What outputs depend on beside the picture."""
-    return {
-        "sha256": model.header.sha256,
-        "precision": model.predictor.precision,
-        "view": model.predictor.view.as_dict(),
-    }
-
-
-def _difference(known: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
-    if known.get("sha256") != identity["sha256"]:
-        return f"by another model, {known.get('model')}"
-    keys = [k for k in identity if known.get(k) != identity[k]]
-    return ", ".join(f"{k} was {known.get(k)}, is {identity[k]}" for k in keys)
-
-
-def _refuse_foreign(plan: Plan) -> None:
-    for job in plan.jobs:
-        for kind in plan.kinds:
-            path = saving.path(plan.out, job.name, kind)
-            if path.exists():
-                raise UsageError(
-                    "U003",
-                    f"{path} exists and was not made by pixelwise",
-                    "choose another -o, or --force to replace it",
-                )
-
-
-def _places(out: Path, job: Job) -> tuple[Path, ...]:
-    """Folders in which files of a job are written."""
-    record = finished.place(out, job.name)
-    return (out / job.name).parent, saving.path(out, job.name, saving.HEAT), record.parent
-
-
 @dataclass(frozen=True)
 class _Work:
     plan: Plan
     model: Model
     wanted: tuple[str, ...]
     """``saving.parts`` that are asked for."""
+    force: bool
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What outputs depend on beside the picture."""
+        predictor = self.model.predictor
+        view, precision = predictor.view.as_dict(), predictor.runner.precision
+        return {"sha256": self.model.header.sha256, "precision": precision, "view": view}
 
 
-def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
-    out, wanted = work.plan.out, work.wanted
+def _claim(work: _Work) -> None:
+    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
+    plan, model, out = work.plan, work.model, work.plan.out
+    if is_predictions(out) and not work.force:
+        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        differing = {k: v for k, v in work.identity.items() if known.get(k) != v}
+        how = ", ".join(f"{k} was {known.get(k)}, is {v}" for k, v in differing.items())
+        if "sha256" in differing:
+            how = f"by another model, {known.get('model')}"
+        if differing:
+            raise UsageError(
+                "U003",
+                f"the outputs in {out} were made otherwise ({how})",
+                "choose another -o, or --force to make them anew",
+            )
+    elif not work.force:
+        outputs = (saving.path(out, job.name, kind) for job in plan.jobs for kind in plan.kinds)
+        foreign = next((path for path in outputs if path.exists()), None)
+        if foreign:
+            raise UsageError(
+                "U003",
+                f"{foreign} exists and was not made by pixelwise",
+                "choose another -o, or --force to replace it",
+            )
+    facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
+    write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts})
+    names = {job.name for job in plan.jobs}
+    written = {(out / name).parent for name in names}
+    written |= {saving.path(out, name, saving.HEAT) for name in names}
+    for folder in {out} | written | {prediction_records.place(out, name).parent for name in names}:
+        remove_leftovers(folder)
+
+
+def _one(work: _Work, job: Job, done: Done) -> None:
+    out, wanted, header = work.plan.out, work.wanted, work.model.header
     try:
-        made_from = {"source_sha256": _hash(job.source), **_identity(work.model)}
-        known = finished.read(out, job.name)
+        data = file_bytes(job.source)  # read once: what is hashed is what is decoded
+        digest = hashlib.sha256(data).hexdigest()
+        made_from = {"source_sha256": digest, **work.identity}
+        known = prediction_records.read(out, job.name)
         same = known.of(made_from)
-        kinds = wanted if force else finished.missing(out, same, wanted)
+        kinds = wanted if work.force else prediction_records.missing(out, same, wanted)
         if not kinds:
             done.skipped += 1
             done.results.append(_result(work, job, same, made=False))
             return
         at_stake = same.files(kinds) if same.kinds else known.files()
-        mine = None if force else finished.altered(out, at_stake)
+        mine = None if work.force else prediction_records.altered(out, at_stake)
         if mine and same.kinds and _is_picture(mine):
             done.kept.append({"path": str(job.source), "kept": str(mine)})
             return
         if mine:
             raise _altered(job, mine)
-        found = _predict(work, job.source, kinds)
-        if _hash(job.source) != made_from["source_sha256"]:
-            raise DataError("D024", f"{job.source} changed while it was read", "predict it again")
-        finished.begin(out, job.name, kinds)
-        header = work.model.header
-        written = {k: saving.write(k, out, job.name, found, header) for k in kinds}
-        made = finished.summed(out, written)
-        now = finished.record(out, job.name, Record(made_from, made, found.areas()))
+        prediction = _predict(work.model, job, data, kinds)
+        prediction_records.begin(out, job.name, kinds)
+        written = {k: saving.write(k, out, job.name, prediction, header) for k in kinds}
+        made = prediction_records.summed(out, written)
+        record = Record(made_from, made, prediction.areas())
+        now = prediction_records.record(out, job.name, record)
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
         if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
@@ -251,8 +243,16 @@ def _one(work: _Work, job: Job, done: Done, *, force: bool) -> None:
     done.results.append(_result(work, job, now, made=True))
 
 
+def _predict(model: Model, job: Job, data: bytes, kinds: Sequence[str]) -> Prediction:
+    try:
+        return model.predict(data, probabilities=saving.needs_probabilities(kinds))
+    except PixelwiseError as error:  # of bytes it does not know whose they are
+        error.args = (f"{job.source}: {str(error).removeprefix(f'{UNNAMED}: ')}",)
+        raise
+
+
 def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, Any]:
-    """What ``--json`` tells of a picture that is finished, now or before."""
+    """What ``--json`` tells of a picture whose outputs are there, now or before."""
     return {
         "path": str(job.source),
         "sha256": known.made_from["source_sha256"],
@@ -278,19 +278,3 @@ def _altered(job: Job, path: Path) -> UsageError:
         f"{path} was changed since it was made from {job.source}",
         "move it away and run again, or --force to make everything anew",
     )
-
-
-def _hash(source: Path) -> str:
-    try:
-        return sha256(source)
-    except OSError as error:
-        raise DataError("D010", f"{source}: {error.strerror or error}", "check the path") from error
-
-
-def _predict(work: _Work, source: Path, kinds: Sequence[str]) -> Prediction:
-    try:
-        return work.model.predict(source, probabilities=saving.needs_probabilities(kinds))
-    except PixelwiseError as error:
-        if str(source) not in str(error):
-            error.args = (f"{source}: {error}",)
-        raise

@@ -16,15 +16,17 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
-from pixelwise.errors import ModelError, UsageError
+from pixelwise.engine.runner import TorchRunner
+from pixelwise.errors import ModelError, UsageError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
 from pixelwise.evaluation.on_dataset import evaluate_split
-from pixelwise.labels import colours_for
+from pixelwise.labels import colours_for, default_names
+from pixelwise.machine.environment import resolve_device
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 from pixelwise.pictures.reading import read
 from pixelwise.predict.prediction import Prediction
-from pixelwise.predict.predictor import Predictor, best_class, resolve_device, resolve_precision
+from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
 from pixelwise.weights.checkpoint import (
     DAMAGED,
@@ -38,6 +40,7 @@ from pixelwise.weights.surgery import score_layers
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = ("fp32", "bf16")
 Picture = Path | str | bytes | NDArray[Any]
 
 
@@ -83,17 +86,23 @@ class Model:
             ResourceError: R003 it would not fit into memory.
         """
         preprocess = self.predictor.preprocess
-        image = read(picture, bands=self.predictor.channels, values=preprocess.values)
-        scores = self.predictor.scores(image)
-        grid = self.predictor.grid()
-        found = best_class(scores)
-        if found.shape != image.shape[:2]:  # a classifier's coarse map
-            found = grid.nearest(found, (image.shape[0], image.shape[1]))
-        kept = None
-        if probabilities:  # a classifier's scores are probabilities already
-            soft = scores if self.task == "classification" else scores.softmax(0)
+        image = read(picture, bands=self.predictor.bands, values=preprocess.values)
+        by_head = self.predictor.by_head(image, scores=probabilities)
+        first, *more = (self._prediction(image, head, made) for head, made in by_head.items())
+        heads = dict(zip(by_head, (first, *more), strict=True)) if more else {}
+        return dataclasses.replace(first, heads=heads)
+
+    def _prediction(self, image: NDArray[Any], head: str, made: Labelled) -> Prediction:
+        net, kept = self.predictor.net, None
+        if made.scores is not None:  # a classifier's scores are probabilities already
+            soft = made.scores if self.task == "classification" else made.scores.softmax(0)
             kept = soft.cpu().numpy()
-        return Prediction(image, found, self.classes, self.palette, kept, grid)
+        classes, palette = self.classes, self.palette
+        if head != next(iter(net.outputs)):  # a header describes the first head's classes
+            count = net.channels[net.outputs[head]]
+            classes, palette = default_names(count), colours_for(count)
+        grid = self.predictor.grid(head)
+        return Prediction(image, made.labels, classes, palette, kept, grid)
 
     def evaluate(
         self,
@@ -143,15 +152,15 @@ class Model:
         old = self.predictor
         zooms = (zoom,) if isinstance(zoom, int | float) else tuple(zoom or old.view.zooms)
         view = View(zooms, old.view.mirror if mirror is None else mirror)
-        predictor = Predictor(
-            old.net, old.preprocess, view=view, precision=old.precision, device=old.device
-        )
+        predictor = Predictor(old.runner, old.preprocess, view=view)
         return dataclasses.replace(self, predictor=predictor)
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
+        runner = self.predictor.runner
+        assert isinstance(runner, TorchRunner), "another engine is made from a checkpoint"
         header = dataclasses.replace(self.header, inference=self.predictor.view.as_dict())
-        return save_checkpoint(path, self.predictor.net.state_dict(), header)
+        return save_checkpoint(path, runner.network.state_dict(), header)
 
 
 def load(
@@ -174,7 +183,9 @@ def load(
         ResourceError: R009 the device is not there.
         UsageError: U001 no such device or precision.
     """
-    where, given = resolve_device(device), resolve_precision(precision)
+    where = resolve_device(device)
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
     path = weight_file(Path(path))
     kind = sniff(path)
     if kind != "safetensors":
@@ -190,15 +201,15 @@ def load(
             f"{path} holds loose blobs of no net in the catalogue",
             "pixelwise weights import FILE --net NAME -o OUT.safetensors",
         )
-    net, preprocess, told = _described(header, path)
+    net, preprocess, own_view = _described(header, path)
     with torch.device("meta"):  # compared before memory is taken
         shape_only = Network(net)
     header, tensors = load_checkpoint(path, net=shape_only)
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
-    predictor = Predictor(module, preprocess, view=view or told, precision=given, device=where)
-    return Model(predictor, header, path)
+    runner = TorchRunner(module, bf16=precision == "bf16", device=where)
+    return Model(Predictor(runner, preprocess, view=view or own_view), header, path)
 
 
 def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
@@ -216,10 +227,10 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
         preprocess = Preprocess.from_dict(dict(header.preprocess))
     except ModelError as error:
         raise ModelError(error.code, f"{path}: {error}", error.hint) from error
-    channels, classes = net.channels[net.input], net.channels[net.output]
-    if len(preprocess.mean) != channels:
+    bands, classes = sum(net.inputs.values()), net.channels[next(iter(net.outputs.values()))]
+    if len(preprocess.mean) != bands:
         raise ModelError(
-            "M002", f"{path}: {len(preprocess.mean)} channel means for {channels} channels", DAMAGED
+            "M002", f"{path}: {len(preprocess.mean)} channel means for {bands} channels", DAMAGED
         )
     if len(header.classes) != classes:
         raise ModelError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +24,15 @@ class Prediction:
     """The labels of one picture.
 
     Attributes:
-        image: (H, W, C) uint8, what was looked at.
+        image: (H, W, B) uint8, what was looked at.
         labels: (H, W) uint8 class ids (uint16 for more than 255 classes).
         classes: K names.
         palette: K colours.
         probabilities: (K, H, W) float32, of a classifier its coarse map (K, h, w); None when they
             were not asked for.
         grid: where the cells of ``probabilities`` lie on the picture.
+        heads: of a net with several heads each one's prediction, by its name; this one is the
+            first's. Empty for a net of one head.
     """
 
     image: NDArray[np.uint8]
@@ -39,18 +41,19 @@ class Prediction:
     palette: tuple[tuple[int, int, int], ...]
     probabilities: NDArray[np.float32] | None = None
     grid: Grid = EVERY_PIXEL
+    heads: Mapping[str, Prediction] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
-        told = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
+        largest = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
         more = f", and {len(areas) - 6} more" if len(areas) > 6 else ""
-        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {told}{more}>"
+        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {largest}{more}>"
 
     @property
     def overlay(self) -> Image:
         """The picture under the classes' colours, with a legend, as a PIL image.
 
-        Of a picture of more channels the first three are shown, of one or two the first, in grey.
+        Of a picture of more bands the first three are shown, of one or two the first, in grey.
         """
         return images.to_image(self.overlay_array())
 
@@ -84,8 +87,8 @@ class Prediction:
             )
         index = find_class(name, self.classes) if isinstance(name, str) else operator.index(name)
         if not 0 <= index < len(self.classes):
-            told = f"class {index} was asked for, expected 0 to {len(self.classes) - 1}"
-            raise UsageError("U002", told)
+            last = len(self.classes) - 1
+            raise UsageError("U002", f"class {index} was asked for, expected 0 to {last}")
         cells = self.probabilities[index]
         height, width = self.labels.shape
         return cells if cells.shape == (height, width) else self.grid.smooth(cells, (height, width))
@@ -118,7 +121,7 @@ def find_class(name: str, classes: Sequence[str]) -> int:
         [int(wanted)] if wanted.isdecimal() and int(wanted) < len(classes) else [],
         [i for i, c in enumerate(folded) if wanted and wanted in c],
     )
-    fitting = next((found for found in rules if found), [])
+    fitting = next((numbers for numbers in rules if numbers), [])
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:

@@ -53,14 +53,14 @@ def path(out: Path, name: str, kind: str) -> Path:
     return out / f"{name}{ENDS[kind]}"
 
 
-def write(part: str, out: Path, name: str, found: Prediction, header: Header) -> list[Path]:
+def write(part: str, out: Path, name: str, prediction: Prediction, header: Header) -> list[Path]:
     """Write one of ``parts``.
 
     Args:
         part: which.
         out: folder of all outputs.
         name: of the picture's outputs.
-        found: what to write; with probabilities where they are needed.
+        prediction: what to write; with probabilities where they are needed.
         header: of the model; label maps name it.
 
     Returns:
@@ -74,29 +74,29 @@ def write(part: str, out: Path, name: str, found: Prediction, header: Header) ->
     match kind:
         case "labels":
             text = {"model": header.sha256, "net": header.net}
-            palette = np.asarray(found.palette, np.uint8)
-            return [images.write_labels(target, found.labels, palette, text=text)]
+            palette = np.asarray(prediction.palette, np.uint8)
+            return [images.write_labels(target, prediction.labels, palette, text=text)]
         case "overlay":
-            return [images.write_image(target, found.overlay_array())]
+            return [images.write_image(target, prediction.overlay_array())]
         case "scores":
-            assert found.probabilities is not None
-            scores = found.probabilities.astype(np.float16)
+            assert prediction.probabilities is not None
+            scores = prediction.probabilities.astype(np.float16)
             return [atomic_write(target, lambda f: np.savez_compressed(f, probabilities=scores))]
         case _:
-            chosen = _largest(found) if which == _FIRST else (int(which),)
-            return [_write_heat(target, found, i) for i in chosen]
+            chosen = _largest(prediction) if which == _FIRST else (int(which),)
+            return [_write_heat(target, prediction, i) for i in chosen]
 
 
-def _write_heat(folder: Path, found: Prediction, index: int) -> Path:
+def _write_heat(folder: Path, prediction: Prediction, index: int) -> Path:
     """The class number in front keeps apart what letters do not."""
-    name = found.classes[index]
-    drawn = labels.heat_map(found.image, found.heat(index))
+    name = prediction.classes[index]
+    drawn = labels.heat_map(prediction.image, prediction.heat(index))
     return images.write_image(folder / f"{index}-{_file_name(name)}.png", drawn)
 
 
-def _largest(found: Prediction) -> tuple[int, ...]:
-    assert found.probabilities is not None
-    order = found.probabilities.mean(axis=(1, 2)).argsort()[::-1]
+def _largest(prediction: Prediction) -> tuple[int, ...]:
+    assert prediction.probabilities is not None
+    order = prediction.probabilities.mean(axis=(1, 2)).argsort()[::-1]
     return tuple(int(i) for i in order[:TOP])
 
 

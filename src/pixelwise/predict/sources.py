@@ -53,9 +53,9 @@ def find(sources: Sequence[str], out: Path, *, split: str = "") -> tuple[list[Jo
         for job in _of_split(source, split) if split else _expand(source, left_out):
             _refuse_own_input(job.source, Path(source), out)
             jobs.setdefault(job.source.absolute(), job)
-    found = list(jobs.values())
-    _refuse_collisions(found)
-    return found, left_out
+    once = list(jobs.values())
+    _refuse_collisions(once)
+    return once, left_out
 
 
 def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
@@ -82,15 +82,15 @@ def _of_split(source: str, split: str) -> list[Job]:
 
 def _expand(source: str, left_out: list[str]) -> list[Job]:
     if not source:
-        told = "the name of a picture or folder is empty"
-        raise UsageError("U002", told, "check the variable that it came from")
+        message = "the name of a picture or folder is empty"
+        raise UsageError("U002", message, "check the variable that it came from")
     path = Path(source)
     if path.is_dir():
         inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, left_out)]
         if not inside:
             known = f"known: {' '.join(sorted(SUFFIXES))}"
-            told = f"; {'; '.join(left_out[:3])}" if left_out else ""
-            raise DataError("D010", f"{path} holds no picture to read{told}", known)
+            reasons = f"; {'; '.join(left_out[:3])}" if left_out else ""
+            raise DataError("D010", f"{path} holds no picture to read{reasons}", known)
         return inside
     if path.is_file():
         return [Job(path, _name(Path(path.name)))]
@@ -123,18 +123,18 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         shown = [here / name for name in sorted(files) if not name.startswith(".")]
         dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
         left_out += [f"{path} is a link to nothing" for path in dangling]
-        found = [path for path in shown if is_picture(path)]
+        pictures = [path for path in shown if is_picture(path)]
         unread = {path: kind for path in shown if (kind := unread_kind(path))}
         if unread:
             kinds = ", ".join(sorted(set(unread.values())))
             more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
             left_out.append(f"{next(iter(unread))}{more}: not read ({kinds}), convert to PNG")
-        stems = marked({path.stem for path in found})
-        masks = [p for p in found if p.stem in stems and p.suffix.lower() not in PHOTOS]
+        stems = marked({path.stem for path in pictures})
+        masks = [p for p in pictures if p.stem in stems and p.suffix.lower() not in PHOTOS]
         if masks:
             more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
             left_out.append(f"{masks[0]}{more}: label maps beside their pictures")
-        yield from sorted(set(found).difference(masks))
+        yield from sorted(set(pictures).difference(masks))
 
 
 def _name(relative: Path) -> str:

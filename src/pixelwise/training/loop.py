@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pixelwise.machine import allocator, signals
+from pixelwise.machine import memory, signals
 from pixelwise.training import processes
 from pixelwise.training.folder import claim, resumable, run_lock
 from pixelwise.training.plain_torch import plain_torch
@@ -61,7 +61,7 @@ def train(
         with (
             processes.together(fabric),
             resumable(),
-            allocator.freed_memory_kept(),
+            memory.freed_memory_kept(),
             plain_torch(fabric.device),
         ):
 
@@ -80,7 +80,7 @@ def train(
 def _fabric(recipe: Recipe) -> Any:
     from lightning_fabric import Fabric
 
-    from pixelwise.predict.predictor import resolve_device
+    from pixelwise.machine.environment import resolve_device
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = resolve_device(recipe.device)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pixelwise.data.transforms import Augmentation
 from pixelwise.losses.settings import Loss
+from pixelwise.machine.environment import MOST_THREADS
 from pixelwise.nets.catalog import WIDEST
 from pixelwise.predict.view import View, Zoom, Zooms
 from pixelwise.settings import Count, Number, Text, Whole, in_one_word, limits, refuse, settings
@@ -27,7 +28,7 @@ Length = Annotated[Number, limits(ge=0, le=10**9)]
 Several = Annotated[Whole, limits(ge=1, le=65536)]
 Side = Annotated[Whole, limits(ge=1)]
 Crop = Annotated[tuple[Side, Side] | None, in_one_word]
-Threads = Annotated[Whole, limits(ge=0, le=1024)]
+Threads = Annotated[Whole, limits(ge=0, le=MOST_THREADS)]
 
 
 @settings(noun="recipe setting", hint=HINT)

@@ -13,9 +13,9 @@ from typing import Any
 
 from pixelwise import folders
 from pixelwise.errors import NumericalError, Stopped, UsageError
-from pixelwise.machine import allocator, signals
+from pixelwise.machine import memory, signals
 from pixelwise.machine.files import remove_leftovers
-from pixelwise.predict import memory
+from pixelwise.predict.memory import TRAINING_HINT
 from pixelwise.settings import as_dict
 from pixelwise.training import optim, processes
 from pixelwise.training.feed import Feed
@@ -246,7 +246,7 @@ class Run:
 
     def _step(self, step: int) -> float:
         try:
-            with memory.told(memory.TRAINING_HINT):
+            with memory.failed_allocations(TRAINING_HINT):
                 batches = [self.feed.batch(step, i) for i in range(self.recipe.accumulate)]
                 return self.stepper.run(step, batches)
         except NumericalError as error:
@@ -272,7 +272,7 @@ class Run:
         if best:
             self.write_weights("best", result)
         self.watch(replace(self._report, step=result.step, validation=result))
-        allocator.give_back()  # its maps had other sizes, and what they leave need not fit a step's
+        memory.give_back()  # its maps had other sizes, and what they leave need not fit a step's
 
     def write_weights(self, name: str, validation: Validation | None = None) -> None:
         """``RUN/weights/<name>.safetensors``, with the scores that they have."""

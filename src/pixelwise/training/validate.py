@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pixelwise.data.preprocess import Preprocess
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import Scores, per_class, scores
 from pixelwise.predict.predictor import Predictor
@@ -69,13 +70,8 @@ def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int)
     fabric, recipe, classes = stepper.fabric, stepper.recipe, data.dataset.classes
     counts = np.zeros((len(classes), len(classes)), np.int64)
     with averaged(stepper.net, stepper.average):
-        predictor = Predictor(
-            stepper.net,
-            preprocess,
-            view=recipe.view,
-            precision=recipe.precision,
-            device=fabric.device,
-        )
+        runner = TorchRunner(stepper.net, bf16=recipe.precision == "bf16", device=fabric.device)
+        predictor = Predictor(runner, preprocess, view=recipe.view)
         processes.same_buffers(fabric, stepper.net)
         for item in processes.mine(fabric, data.held_out):
             sample = data.read(item)

@@ -16,6 +16,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.scenes import FEWEST, make_scenes
 from pixelwise.engine.build import build
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import UsageError, hxw
 from pixelwise.folders import REPORT
 from pixelwise.machine.files import atomic_write, maker, write_json
@@ -35,7 +36,7 @@ SCENES, RUN, PREDICTIONS, PICTURE = "scenes", "run", "predictions", "picture.png
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo found and made."""
+    """What the demo measured and made."""
 
     untrained: dict[str, float | None]
     """Scores on the test split before training (random trunk, random scores)."""
@@ -84,8 +85,8 @@ def run(
     if not minutes > 0:
         raise UsageError("U002", f"--minutes is {minutes:g}, expected more than 0", "--minutes 2.5")
     if images < FEWEST:
-        told = f"--images is {images}, expected at least {FEWEST}"
-        raise UsageError("U002", told, "--images 200")
+        message = f"--images is {images}, expected at least {FEWEST}"
+        raise UsageError("U002", message, "--images 200")
     if seed < 0:
         raise UsageError("U002", f"--seed is {seed}, expected at least 0", "--seed 0")
     plan = recipe(out / SCENES, minutes=minutes, seed=seed)
@@ -96,10 +97,10 @@ def run(
     say(f"training {plan.net} for {minutes:g} minutes from random weights")
     best = train(plan, out / RUN, watch=watch)
     trained = model.load(best)
-    found = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
+    evaluation = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
     picture = _picture(trained, dataset, out / PICTURE)
     report = atomic_write(out / REPORT, (out / RUN / REPORT).read_bytes())
-    done = Demo(untrained, found.scores.as_dict(), str(report), str(picture), str(out / RUN))
+    done = Demo(untrained, evaluation.scores.as_dict(), str(report), str(picture), str(out / RUN))
     write_json(out / MARK, {"made_by": MAKER, **done.as_dict()})
     return done
 
@@ -132,10 +133,9 @@ def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
     from pixelwise.weights.checkpoint import Header
 
     header = Header(plan.net, options, dataset.classes, dataset.palette)
-    random = model.Model(
-        Predictor(net, standard((128.0,) * 3, (64.0,) * 3)), header, Path("untrained")
-    )
-    return random.evaluate(dataset, "test").scores.as_dict()
+    predictor = Predictor(TorchRunner(net), standard((128.0,) * 3, (64.0,) * 3))
+    untrained = model.Model(predictor, header, Path("untrained"))
+    return untrained.evaluate(dataset, "test").scores.as_dict()
 
 
 def _picture(trained: model.Model, dataset: DataSet, path: Path) -> Path:

@@ -31,12 +31,12 @@ def examine() -> dict[str, Any]:
 
 
 def _devices() -> list[dict[str, str]]:
-    found = [{"name": "cpu", "about": f"{torch.get_num_threads()} threads"}]
+    devices = [{"name": "cpu", "about": f"{torch.get_num_threads()} threads"}]
     for i in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(i)
         memory = f"{about.total_memory / 2**30:.0f} GiB"
-        found.append({"name": f"cuda:{i}", "about": f"{about.name}, {memory}"})
-    return found
+        devices.append({"name": f"cuda:{i}", "about": f"{about.name}, {memory}"})
+    return devices
 
 
 def _version(name: str) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pixelwise import labels
@@ -63,14 +64,17 @@ def figure2(
             "pixelwise weights import FILE --net googlenet -o OUT.safetensors",
         )
     index = find_class(name, model.classes)
-    found = model.predict(image, probabilities=True)
-    assert found.probabilities is not None
-    one, many = _shared(found.probabilities, _on_windows(model, image, window, stride))
+    prediction = model.predict(image, probabilities=True)
+    assert prediction.probabilities is not None
+    windows = _on_windows(model, image, window, stride)
+    # Ceiling pools may add a cell at the far border of the one pass.
+    rows, columns = np.minimum(prediction.probabilities.shape[1:], windows.shape[1:])
+    one, many = (p[:, :rows, :columns] for p in (prediction.probabilities, windows))
     off = np.abs(one[index] - many[index])
     size = (image.shape[0], image.shape[1])
     panels = [
         image,
-        *(labels.heat_map(image, found.grid.smooth(p[index], size)) for p in (one, many)),
+        *(labels.heat_map(image, prediction.grid.smooth(p[index], size)) for p in (one, many)),
     ]
     return Figure2(
         sheet=np.hstack(
@@ -89,24 +93,12 @@ def _on_windows(
     model: Model, image: NDArray[np.uint8], window: int, stride: int
 ) -> NDArray[np.float32]:
     """(K, rows, columns): the classifier on every window."""
-    rows = range(0, image.shape[0] - window + 1, stride)
-    columns = range(0, image.shape[1] - window + 1, stride)
-    return np.stack(
+    parts = sliding_window_view(image, (window, window), axis=(0, 1))[::stride, ::stride]
+    scores = [
         [
-            np.stack([_classify(model, image[y : y + window, x : x + window]) for x in columns], 1)
-            for y in rows
-        ],
-        axis=1,
-    )
-
-
-def _classify(model: Model, part: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return model.predictor.scores(part).mean(dim=(1, 2)).cpu().numpy()
-
-
-def _shared(
-    a: NDArray[np.float32], b: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The cells that both have: ceiling pools may add one at the far border."""
-    h, w = min(a.shape[1], b.shape[1]), min(a.shape[2], b.shape[2])
-    return a[:, :h, :w], b[:, :h, :w]
+            model.predictor.scores(part.transpose(1, 2, 0)).mean(dim=(1, 2)).cpu().numpy()
+            for part in row
+        ]
+        for row in parts
+    ]
+    return np.array(scores, np.float32).transpose(2, 0, 1)

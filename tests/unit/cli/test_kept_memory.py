@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from pixelwise.cli.app import run
 from pixelwise.engine.network import Network
-from pixelwise.machine import allocator
+from pixelwise.machine import memory
 from small_model import photo, save_model
 
 pytestmark = pytest.mark.skipif(
-    allocator._glibc() is None or allocator._limited(), reason="nothing is kept here"
+    memory._glibc() is None or memory._address_space() is not None, reason="nothing is kept here"
 )
 
 
@@ -22,13 +23,13 @@ pytestmark = pytest.mark.skipif(
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many blocks the process was in at every forward pass."""
     found: list[int] = []
-    forward: Callable[[Network, torch.Tensor], torch.Tensor] = Network.forward
+    run: Callable[..., dict[str, torch.Tensor]] = Network._run
 
-    def look(network: Network, x: torch.Tensor) -> torch.Tensor:
-        found.append(allocator._blocks.open)
-        return forward(network, x)
+    def look(network: Network, *arguments: Any) -> dict[str, torch.Tensor]:
+        found.append(memory._blocks.open)
+        return run(network, *arguments)
 
-    monkeypatch.setattr(Network, "forward", look)
+    monkeypatch.setattr(Network, "_run", look)
     return found
 
 
@@ -36,14 +37,14 @@ def test_predict_does(tmp_path: Path, seen: list[int]) -> None:
     model, source = save_model(tmp_path / "net.safetensors"), photo(tmp_path / "a.png")
     assert run(["predict", str(model), str(source), "-o", str(tmp_path / "out")]) == 0
     assert seen == [1]
-    assert allocator._blocks.open == 0
+    assert memory._blocks.open == 0
 
 
 def test_training_and_evaluation_do(
     tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[None] = []
-    monkeypatch.setattr(allocator, "give_back", lambda: given_back.append(None))
+    monkeypatch.setattr(memory, "give_back", lambda: given_back.append(None))
     data, out = str(tmp_path / "data"), str(tmp_path / "run")
     assert run(["data", "make", "scenes", data, "--count", "20", "--size", "32x48"]) == 0
     train = ["train", data, "-o", out, "--net", "fcn8s-tiny", "--iterations", "2"]
@@ -54,4 +55,4 @@ def test_training_and_evaluation_do(
     seen.clear()
     assert run(["evaluate", out, data]) == 0
     assert set(seen) == {1}
-    assert allocator._blocks.open == 0
+    assert memory._blocks.open == 0

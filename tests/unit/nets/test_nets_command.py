@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pixelwise.cli.arguments import parse_size
 from pixelwise.cli.nets import nets
-from pixelwise.cli.running import parse_size
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS
 

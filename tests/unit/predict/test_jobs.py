@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pixelwise.errors import DataError, ResourceError, Stopped, UsageError
-from pixelwise.predict import memory
+from pixelwise.machine import memory
 from pixelwise.predict import model as models
 from pixelwise.predict.jobs import carry_out, plan
 from predictions import contents, predict
@@ -111,28 +111,48 @@ def test_shards_share_a_folder_and_give_the_same_bytes(
     assert one == two
 
 
-def test_a_picture_that_changes_while_it_is_read_gives_nothing(
+def test_outputs_are_of_the_bytes_that_were_hashed_whatever_happens_to_the_file(
     model: models.Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = models.Model.predict
+    before = (photos / "p1.png").read_bytes()
+    expected = model.predict(photos / "p1.png").labels
+    opened: list[Path] = []
+    real_open, real = Path.open, models.Model.predict
 
-    def slow(self: models.Model, picture: Path, *, probabilities: bool = False) -> object:
-        found = real(self, picture, probabilities=probabilities)
-        if picture.name == "p1.png":
-            photo(picture, seed=99)
-        return found
+    def counted(self: Path, *arguments: object, **options: object) -> object:
+        opened.append(self)
+        return real_open(self, *arguments, **options)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(models.Model, "predict", slow)
+    def overtaken(self: models.Model, picture: bytes, *, probabilities: bool = False) -> object:
+        if picture == before:
+            photo(photos / "p1.png", seed=99)
+        return real(self, picture, probabilities=probabilities)
+
+    monkeypatch.setattr(Path, "open", counted)
+    monkeypatch.setattr(models.Model, "predict", overtaken)
     done = predict(model, photos, tmp_path / "out")
-    assert [f["code"] for f in done.failures] == ["D024"]
-    assert not (tmp_path / "out/p1.png").exists()
+    assert (done.made, done.failures) == (3, [])
+    assert [opened.count(photos / f"p{i}.png") for i in range(3)] == [1, 1, 1]
+    assert done.results[1]["sha256"] == hashlib.sha256(before).hexdigest()
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "out/p1.png")), expected)
+    assert (predict(model, photos, tmp_path / "out").made) == 1  # the file is another now
+
+
+def test_a_net_of_several_heads_is_refused_before_anything_is_written(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    net = model.predictor.net
+    net.heads = {"parts": net.output, "objects": "score_fr"}
+    with pytest.raises(UsageError, match="several heads: parts, objects"):
+        predict(model, photos, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_scores_that_are_not_finite_give_no_label_map(
     model: models.Model, photos: Path, tmp_path: Path
 ) -> None:
     with torch.no_grad():
-        model.predictor.net.get_parameter("score_fr.bias").fill_(torch.inf)
+        model.predictor.runner.network.get_parameter("score_fr.bias").fill_(torch.inf)
     done = predict(model, photos, tmp_path / "out")
     assert [f["code"] for f in done.failures] == ["N003"] * 3
     assert str(photos / "p0.png") in done.failures[0]["error"]
@@ -144,7 +164,7 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
 ) -> None:
     photo(photos / "large.png", size=(400, 400))
     monkeypatch.setattr(memory, "available", lambda device: 4_000_000)
-    monkeypatch.setattr(type(model.predictor), "_scores", _only_small(type(model.predictor)))
+    monkeypatch.setattr(type(model.predictor), "_shown", _only_small(type(model.predictor)))
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, [f["code"] for f in done.failures]) == (3, ["R003"])
     assert "a picture of 400x400 (HxW) needs about" in done.failures[0]["error"]
@@ -154,13 +174,13 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
 
 
 def _only_small(kind: type) -> object:
-    real = kind._scores
+    real = kind._shown
 
-    def scores(self: object, image: np.ndarray, size: tuple[int, int]) -> object:
-        assert size != (400, 400)
-        return real(self, image, size)
+    def shown(self: object, image: np.ndarray, *rest: object) -> object:
+        assert image.shape[:2] != (400, 400)
+        return real(self, image, *rest)
 
-    return scores
+    return shown
 
 
 def test_a_full_disk_ends_the_work(

@@ -11,11 +11,15 @@ import torch
 from PIL import Image
 
 import pixelwise as pw
-from pixelwise.data.preprocess import CAFFE
+from pixelwise.data.preprocess import CAFFE, Preprocess
 from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, ModelError, ResourceError, UsageError
+from pixelwise.nets.net import Net
 from pixelwise.pictures import reading
 from pixelwise.predict.model import Model, load
+from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
 from pixelwise.weights.checkpoint import save_checkpoint
 from small_model import CLASSES, HEADER, photo, pixels, save_classifier, save_model
@@ -50,7 +54,7 @@ def test_five_lines(path: Path, tmp_path: Path) -> None:
 
 def test_the_label_is_the_largest_score_of_the_plain_net(model: Model) -> None:
     image = pixels()
-    net = model.predictor.net
+    net = model.predictor.runner.network
     x = torch.from_numpy((image.transpose(2, 0, 1).astype(np.float32) - 128) / 64)[None]
     with torch.inference_mode():
         scores = net(x)[0]
@@ -128,6 +132,49 @@ def test_the_hint_for_floats_can_be_pasted(model: Model) -> None:
     assert np.array_equal(eval(expression, {"np": np, "a": a}), pixels())
 
 
+def test_a_net_of_five_bands_takes_pictures_of_five_and_shows_three(tmp_path: Path) -> None:
+    net = Net()
+    net.top = net.score("score", net.data(5), 3)
+    network = Network(net)
+    with torch.no_grad():
+        network.get_parameter("score.weight")[2, 4] = 1  # the fifth band alone decides
+        network.get_parameter("score.bias")[1] = 0.5
+    plain = Preprocess("rgb", 1 / 255, (0.0,) * 5, (1.0,) * 5)
+    model = Model(Predictor(TorchRunner(network), plain), HEADER, tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (6, 9, 5), np.uint8)
+    found = model.predict(image)
+    assert np.array_equal(found.labels, np.where(image[..., 4] > 127, 2, 1))
+    assert np.array_equal(found.image, image)
+    shown = replace(found, image=image[..., :3]).overlay_array()
+    assert np.array_equal(found.overlay_array(), shown)
+    with pytest.raises(DataError, match=r"\(6, 9, 3\), the net takes \(H, W, 5\)"):
+        model.predict(image[..., :3])
+
+
+def test_each_head_of_a_net_has_its_prediction(tmp_path: Path) -> None:
+    net = Net()
+    x = net.data(3)
+    net.heads = {"rooms": net.score("rooms", x, 3), "edges": net.score("edges", x, 2)}
+    network = Network(net)
+    with torch.no_grad():
+        network.get_parameter("rooms.bias")[1] = 1
+        network.get_parameter("edges.weight")[1, 0] = 1
+        network.get_parameter("edges.bias")[0] = 0.5
+    plain = Preprocess("rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3)
+    model = Model(Predictor(TorchRunner(network), plain), HEADER, tmp_path)
+    found = model.predict(pixels(), probabilities=True)
+    assert found.areas() == {CLASSES[1]: 1.0}  # the first head's, whose classes the header names
+    assert list(found.heads) == ["rooms", "edges"]
+    assert found.heads["rooms"].areas() == found.areas()
+    edges = found.heads["edges"]
+    assert np.array_equal(edges.labels, pixels()[..., 0] > 127)
+    assert edges.classes == ("class 0", "class 1")
+    assert edges.probabilities is not None
+    assert edges.probabilities.shape == (2, 40, 56)
+    with pytest.raises(UsageError, match="several heads: rooms, edges"):
+        model.predictor.labels(pixels())
+
+
 def test_saved_and_loaded_it_is_the_same_model(model: Model, tmp_path: Path) -> None:
     shown = model.shown(zoom=(1.2, 1.8), mirror=True)
     again = load(shown.save(tmp_path / "again.safetensors"))
@@ -168,7 +215,7 @@ def test_a_run_folder_stands_for_its_best_weights(path: Path, tmp_path: Path) ->
 
 
 def test_an_unknown_precision_is_told(path: Path) -> None:
-    assert load(path, precision="bf16").predictor.precision == "bf16"
+    assert load(path, precision="bf16").predictor.runner.precision == "bf16"
     with pytest.raises(UsageError, match="no precision is called `bf-16`; did you mean `bf16`"):
         load(path, precision="bf-16")
 
@@ -243,7 +290,7 @@ def test_unknown_and_missing_devices_are_told_apart(
     with pytest.raises(ResourceError, match="no CUDA device") as caught:
         load(path, device="cuda")
     assert caught.value.code == "R009"
-    assert load(path, device="auto").predictor.device == torch.device("cpu")
+    assert load(path, device="auto").predictor.runner.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("statement", ["import pixelwise", "import pixelwise.__main__"])

@@ -7,11 +7,14 @@ from torch.nn import functional as F
 
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.build import build
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
+from pixelwise.machine import memory
 from pixelwise.nets import catalog
 from pixelwise.pictures import images
-from pixelwise.predict import memory
-from pixelwise.predict.predictor import Predictor, best_class
+from pixelwise.predict import showings
+from pixelwise.predict.memory import check_picture
+from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
 from small_model import pixels
 
@@ -35,15 +38,19 @@ def plain(net: torch.nn.Module, image: np.ndarray) -> torch.Tensor:
         return net(x[None])
 
 
+def predictor(net: torch.nn.Module, *, bf16: bool = False, view: View | None = None) -> Predictor:
+    return Predictor(TorchRunner(net, bf16=bf16), PLAIN, view=view)
+
+
 def close(a: torch.Tensor, b: torch.Tensor) -> bool:
     return a.shape == b.shape and bool(torch.allclose(a, b, rtol=1e-4, atol=1e-4))
 
 
 def test_zoom_one_is_the_plain_net(net: torch.nn.Module) -> None:
     image = pixels()
-    assert close(Predictor(net, PLAIN).scores(image), plain(net, image)[0])
+    assert close(predictor(net).scores(image), plain(net, image)[0])
     assert torch.equal(
-        Predictor(net, PLAIN, view=View((1.0,))).scores(image), Predictor(net, PLAIN).scores(image)
+        predictor(net, view=View((1.0,))).scores(image), predictor(net).scores(image)
     )
 
 
@@ -51,7 +58,7 @@ def test_mirror_is_the_mean_with_the_mirror_image(net: torch.nn.Module) -> None:
     image = pixels()
     other = plain(net, image[:, ::-1]).flip(3)
     expected = (plain(net, image) + other) / 2
-    found = Predictor(net, PLAIN, view=View(mirror=True)).scores(image)
+    found = predictor(net, view=View(mirror=True)).scores(image)
     assert close(found, expected[0])
     assert not close(found, plain(net, image)[0])  # or the test could not tell
 
@@ -59,9 +66,9 @@ def test_mirror_is_the_mean_with_the_mirror_image(net: torch.nn.Module) -> None:
 def test_mirrored_scores_of_a_symmetric_picture_are_symmetric(net: torch.nn.Module) -> None:
     half = pixels((40, 28))
     image = np.concatenate([half, half[:, ::-1]], axis=1)
-    found = Predictor(net, PLAIN, view=View(mirror=True)).scores(image)
+    found = predictor(net, view=View(mirror=True)).scores(image)
     assert close(found, found.flip(2))
-    alone = Predictor(net, PLAIN).scores(image)
+    alone = predictor(net).scores(image)
     assert not close(alone, alone.flip(2))
 
 
@@ -73,14 +80,14 @@ def test_zoom_enlarges_the_picture_and_brings_the_scores_back(
     size = (round(40 * zoom), round(56 * zoom))
     large = plain(net, images.resize(image, size))
     expected = F.interpolate(large, (40, 56), mode="bilinear", align_corners=False)[0]
-    assert close(Predictor(net, PLAIN, view=View((zoom,))).scores(image), expected)
+    assert close(predictor(net, view=View((zoom,))).scores(image), expected)
 
 
 def test_training_mode_comes_back_and_running_means_stay(net: torch.nn.Module) -> None:
     net.train()
     bn = next(m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d))
     before = bn.running_mean.clone()
-    scores = Predictor(net, PLAIN).scores(pixels())
+    scores = predictor(net).scores(pixels())
     assert net.training
     assert torch.equal(bn.running_mean, before)
     net.eval()
@@ -89,15 +96,15 @@ def test_training_mode_comes_back_and_running_means_stay(net: torch.nn.Module) -
 
 
 def test_bf16_is_near_and_not_the_same(net: torch.nn.Module) -> None:
-    full = Predictor(net, PLAIN).scores(pixels())
-    half = Predictor(net, PLAIN, precision="bf16").scores(pixels())
+    full = predictor(net).scores(pixels())
+    half = predictor(net, bf16=True).scores(pixels())
     assert half.dtype == torch.float32
     assert 0 < (full - half).abs().max() < 0.1 * full.abs().max()
 
 
 def test_other_channels_are_refused(net: torch.nn.Module) -> None:
     with pytest.raises(DataError, match=r"\(4, 4, 1\), the net takes \(H, W, 3\)"):
-        Predictor(net, PLAIN).scores(np.zeros((4, 4, 1), np.uint8))
+        predictor(net).scores(np.zeros((4, 4, 1), np.uint8))
 
 
 def test_scores_that_are_not_finite_are_an_error_and_no_background() -> None:
@@ -105,18 +112,24 @@ def test_scores_that_are_not_finite_are_an_error_and_no_background() -> None:
     with torch.no_grad():
         net.get_parameter("score_fr.bias")[1] = torch.nan
     with pytest.raises(NumericalError) as caught:
-        Predictor(net, PLAIN).scores(pixels())
+        predictor(net).scores(pixels())
     assert caught.value.code == "N003"
 
 
-def test_the_first_of_equal_scores_wins_and_many_classes_take_sixteen_bits() -> None:
-    scores = torch.zeros(3, 1, 2)
-    scores[2, 0, 1] = 1
-    assert best_class(scores).tolist() == [[0, 2]]
-    assert best_class(torch.zeros(255, 1, 1)).dtype == np.uint8
-    many = torch.zeros(300, 1, 1)
-    many[299] = 1
-    assert (best_class(many).dtype, best_class(many).item()) == (np.uint16, 299)
+@pytest.mark.parametrize("view", [View(), View((2.0,), mirror=True)])
+@pytest.mark.parametrize("strip", [1, 2**20])
+def test_the_first_of_equal_scores_wins_and_many_classes_take_sixteen_bits(
+    view: View, strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(showings, "STRIP", strip)
+    for classes, dtype in ((255, np.uint8), (300, np.uint16)):
+        net = build("fcn32s-tiny", classes=classes, width=0.25)  # all scores are zero
+        found = predictor(net, view=view).labels(pixels((9, 8)))
+        assert (found.dtype, found.shape, found.max()) == (dtype, (9, 8), 0)
+        with torch.no_grad():
+            net.get_parameter("score_fr.bias")[classes - 2 :] = 1
+        found = predictor(net, view=view).labels(pixels((9, 8)))
+        assert (found == classes - 2).all()
 
 
 def test_an_allocation_that_fails_is_told_as_memory(
@@ -125,12 +138,12 @@ def test_an_allocation_that_fails_is_told_as_memory(
     def fails(*args: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")  # fmt: skip  # noqa: E501
 
-    predictor = Predictor(net, PLAIN)
-    monkeypatch.setattr(predictor, "_scores", fails)
+    failing = predictor(net)
+    monkeypatch.setattr(failing.runner, "maps", fails)
     with pytest.raises(ResourceError, match="you tried to allocate 9 bytes") as caught:
-        predictor.scores(pixels())
+        failing.scores(pixels())
     assert caught.value.code == "R003"
-    with pytest.raises(RuntimeError, match="another"), memory.told():
+    with pytest.raises(RuntimeError, match="another"), memory.failed_allocations(""):
         raise RuntimeError("another")
 
 
@@ -140,7 +153,7 @@ def test_the_estimate_is_compared_with_what_is_there(monkeypatch: pytest.MonkeyP
     for there in (1, 10**12, None):
         monkeypatch.setattr(memory, "available", lambda device, there=there: there)
         try:
-            memory.check(spec, 1000, 1000, torch.device("cpu"))
+            check_picture(spec, (1000, 1000), torch.device("cpu"))
         except ResourceError as error:
             needed.append(str(error))
     assert len(needed) == 1
@@ -148,15 +161,17 @@ def test_the_estimate_is_compared_with_what_is_there(monkeypatch: pytest.MonkeyP
     assert "a picture of 1000x1000 (HxW) needs about 175,000,000 bytes at bn1_1" in needed[0]
 
 
-def test_memory_of_this_machine_is_read(tmp_path) -> None:
-    there = memory.available(torch.device("cpu"))
-    assert there is None or there > 2**20
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 50\n")
-    assert memory._of_group(str(tmp_path)) == 350
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory._of_group(str(tmp_path)) is None
+def test_labels_of_many_classes_fit_where_their_scores_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many = predictor(build("fcn8s-tiny", classes=400, width=0.25))
+    image = pixels((96, 96))
+    # The scores alone are 400 x 96 x 96 x 4 = 14.7 MB; the trunk's widest maps 4 x 96 x 96 x 4.
+    monkeypatch.setattr(memory, "available", lambda device: 4_000_000)
+    assert many.labels(image).shape == (96, 96)
+    with pytest.raises(ResourceError, match="a picture of 96x96") as caught:
+        many.scores(image)
+    assert caught.value.code == "R003"
 
 
 def test_zoom_out_of_range_is_refused() -> None:
@@ -169,18 +184,18 @@ def test_zoom_out_of_range_is_refused() -> None:
 
 def test_several_zooms_are_the_mean_over_sizes(net: torch.nn.Module) -> None:
     image, zooms = pixels((40, 48)), (1.2, 1.5, 2.25)
-    parts = [Predictor(net, PLAIN, view=View((z,))).scores(image) for z in zooms]
-    found = Predictor(net, PLAIN, view=View(zooms)).scores(image)
+    parts = [predictor(net, view=View((z,))).scores(image) for z in zooms]
+    found = predictor(net, view=View(zooms)).scores(image)
     assert close(found, sum(parts) / 3)
 
 
 def test_coarse_maps_of_several_sizes_are_not_averaged() -> None:
     net = build("googlenet", classes=3, width=1 / 16)
     with pytest.raises(UsageError, match="coarse map"):
-        Predictor(net, PLAIN, view=View((1, 2)))
+        predictor(net, view=View((1, 2)))
     with pytest.raises(UsageError, match=r"mirror: .* coarse map"):
-        Predictor(net, PLAIN, view=View(mirror=True))
-    assert Predictor(net, PLAIN, view=View((2,))).view.zooms == (2,)
+        predictor(net, view=View(mirror=True))
+    assert predictor(net, view=View((2,))).view.zooms == (2,)
 
 
 @pytest.mark.parametrize("zooms", [(), (0.5, 0), (1, 9), (1.0,) * 17, (float("nan"),)])

@@ -1,4 +1,4 @@
-"""What commands have in common: the model they were given, threads, sizes, numbers."""
+"""What commands are given, read: models, sizes, numbers."""
 
 from __future__ import annotations
 
@@ -16,22 +16,13 @@ def load_model(
     path: Path, *, zoom: str, mirror: bool, precision: str, device: str, threads: int
 ) -> Model:
     """The model that a command was given, used as its options say."""
+    from pixelwise.machine.environment import use_threads
     from pixelwise.predict import model as models
 
     zooms = parse_numbers("--zoom", zoom)
-    _use_threads(threads)
+    use_threads(threads)
     loaded = models.load(path, device=device, precision=precision)
     return loaded.shown(zoom=zooms, mirror=mirror or None)
-
-
-def _use_threads(threads: int) -> None:
-    """Let torch use so many CPU threads; 0 leaves its choice."""
-    if threads < 0:
-        raise UsageError("U002", f"--threads is {threads}, expected at least 0", "--threads 0")
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""What has been done already: one small record for each picture, written after its outputs.
+"""Which outputs of which pictures exist: one small record a picture, written after its outputs.
 
-A picture is finished when its record says so: made from these bytes, by this model, with these
-parameters, and every output is there with the bytes that were written. Existence proves nothing: it
-may be another picture's output, another model's, or half of one. Records of different pictures are
+An output counts as made when its record says so: from these bytes, by this model, with these
+parameters, and it is there with the bytes that were written. Existence proves nothing: it may be
+another picture's output, another model's, or half of one. Records of different pictures are
 different files, and those of one picture are changed in turn, so processes that share a folder do
 not disturb each other. A record is a file like any other: what it says is checked where it is read.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,11 @@ class Record:
 def read(out: Path, name: str) -> Record:
     """The record of a picture; an empty one if there is none, or it is damaged."""
     try:
-        told = json.loads(place(out, name).read_text(encoding="utf-8"))
-        kinds = {kind: dict(files) for kind, files in told["kinds"].items()}
-        areas = {str(c): float(a) for c, a in told["areas"].items()} if "areas" in told else None
-        return Record(dict(told["made_from"]), kinds, areas)
+        fields = json.loads(place(out, name).read_text(encoding="utf-8"))
+        kinds = {kind: dict(files) for kind, files in fields["kinds"].items()}
+        areas = fields.get("areas")
+        areas = None if areas is None else {str(c): float(a) for c, a in areas.items()}
+        return Record(dict(fields["made_from"]), kinds, areas)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Record()
 
@@ -62,21 +63,17 @@ def missing(out: Path, known: Record, wanted: Sequence[str]) -> tuple[str, ...]:
         wanted: kinds of output.
     """
 
-    def there(kind: str) -> bool:
+    def whole(kind: str) -> bool:
         files = known.kinds.get(kind, {})
-        whole = (_inside(out / path, out) and _whole(out / path, files[path]) for path in files)
-        return bool(files) and all(whole)
+        return bool(files) and all(s and _sum(out, file) == s for file, s in files.items())
 
-    return tuple(kind for kind in wanted if not there(kind))
+    return tuple(kind for kind in wanted if not whole(kind))
 
 
 def altered(out: Path, files: Mapping[str, str]) -> Path | None:
     """The first of these files that is there and that someone changed since it was recorded."""
-    for recorded, total in files.items():
-        path = out / recorded
-        if total and _inside(path, out) and not _whole(path, total):
-            return path
-    return None
+    changed = (out / file for file, s in files.items() if s and _sum(out, file) not in (s, ""))
+    return next(changed, None)
 
 
 def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
@@ -85,7 +82,7 @@ def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
     Without it a process killed between output and record would leave its own file as one that
     someone else has changed.
     """
-    with _turn(out, name):
+    with in_turn(place(out, name).parent):
         known = read(out, name)
         mine = {kind: dict.fromkeys(known.kinds[kind], "") for kind in kinds if kind in known.kinds}
         if mine:
@@ -93,7 +90,7 @@ def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
 
 
 def record(out: Path, name: str, made: Record) -> Record:
-    """Note what is finished, and remove files of earlier records that are no longer true.
+    """Note what was made, and remove files of earlier records that are no longer true.
 
     Args:
         out: folder of the outputs.
@@ -103,20 +100,14 @@ def record(out: Path, name: str, made: Record) -> Record:
     Returns:
         What is known now.
     """
-    with _turn(out, name):
+    with in_turn(place(out, name).parent):
         before = read(out, name)
         now = replace(made, kinds={**before.of(made.made_from).kinds, **made.kinds})
         _write(out, name, now)
-        for old in before.files().keys() - now.files().keys():
-            path = out / old
-            if _inside(path, out):
-                path.unlink(missing_ok=True)
+        for stale in before.files().keys() - now.files().keys():
+            if _sum(out, stale):
+                (out / stale).unlink(missing_ok=True)
     return now
-
-
-def _turn(out: Path, name: str) -> AbstractContextManager[None]:
-    """Nobody else reads a record, to write it again, in between."""
-    return in_turn(place(out, name).parent)
 
 
 def summed(out: Path, made: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, str]]:
@@ -133,18 +124,14 @@ def place(out: Path, name: str) -> Path:
 
 
 def _write(out: Path, name: str, known: Record) -> None:
-    told = {"made_from": dict(known.made_from), "areas": known.areas, "kinds": dict(known.kinds)}
-    if known.areas is None:
-        del told["areas"]
-    write_json(place(out, name), told)
+    fields = {"made_from": dict(known.made_from), "areas": known.areas, "kinds": dict(known.kinds)}
+    write_json(place(out, name), fields)
 
 
-def _inside(path: Path, out: Path) -> bool:
-    """Whether it is a file in the folder; what a record names may be anything."""
+def _sum(out: Path, file: str) -> str:
+    """The checksum of a file in the folder, else empty; what a record names may be anything."""
     with suppress(OSError, ValueError):  # names that no file can have
-        return path.resolve().is_relative_to(out.resolve()) and path.is_file()
-    return False
-
-
-def _whole(path: Path, total: object) -> bool:
-    return sha256(path) == total
+        path = out / file
+        if path.resolve().is_relative_to(out.resolve()) and path.is_file():
+            return sha256(path)
+    return ""

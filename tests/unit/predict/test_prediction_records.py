@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from pixelwise.machine.files import sha256
-from pixelwise.predict import finished
 from pixelwise.predict import model as models
+from pixelwise.predict import prediction_records
 from predictions import contents, predict
 from small_model import photo
 
@@ -157,7 +157,7 @@ def test_killed_between_outputs_and_record_it_does_not_suspect_itself(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pixelwise.predict.finished.record", killed)
+        patch.setattr("pixelwise.predict.prediction_records.record", killed)
         with pytest.raises(KeyboardInterrupt):
             predict(model, photos, out)
     done = predict(model, photos, out)
@@ -165,6 +165,18 @@ def test_killed_between_outputs_and_record_it_does_not_suspect_itself(
     assert np.array_equal(
         np.asarray(Image.open(out / "p0.png")), model.predict(photos / "p0.png").labels
     )
+
+
+def test_killed_between_record_and_outputs_nothing_counts_as_made(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    predict(model, photos, out)
+    whole = contents(out)
+    prediction_records.begin(out, "p0", ["labels", "overlay"])
+    (out / "p0.png").unlink()
+    (out / "p0_overlay.jpg").unlink()
+    assert (predict(model, photos, out).made, contents(out)) == (1, whole)
 
 
 def test_another_pictures_output_is_not_taken_for_finished(
@@ -205,14 +217,14 @@ def test_two_that_make_other_kinds_of_one_picture_are_both_remembered(
     model: models.Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each reads the record and writes it again; a pause between the two lets the other in."""
-    read = finished.read
+    read = prediction_records.read
 
-    def slowly(out: Path, name: str) -> finished.Record:
+    def slowly(out: Path, name: str) -> prediction_records.Record:
         known = read(out, name)
         time.sleep(0.1)
         return known
 
-    monkeypatch.setattr(finished, "read", slowly)
+    monkeypatch.setattr(prediction_records, "read", slowly)
     out, one = tmp_path / "out", photos / "p0.png"
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(lambda kind: predict(model, one, out, kind), ("labels", "overlay")))

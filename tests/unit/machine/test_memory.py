@@ -6,24 +6,26 @@ import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from pixelwise.engine.memory import kept_for_gradients
 from pixelwise.errors import ResourceError
-from pixelwise.machine import allocator
-from pixelwise.machine.allocator import freed_memory_kept, give_back
+from pixelwise.machine import memory
+from pixelwise.machine.memory import freed_memory_kept, give_back
 from pixelwise.nets.catalog import spec
-from pixelwise.predict import memory
+from pixelwise.predict.memory import check_picture, check_step
 
 glibc = pytest.mark.skipif(
-    allocator._glibc() is None or allocator._limited(),
+    memory._glibc() is None or memory._address_space() is not None,
     reason="only glibc's allocator has these settings, and without a limit of address space",
 )
 
 BEGIN = """
-from pixelwise.machine.allocator import freed_memory_kept, give_back
+from pixelwise.machine.memory import freed_memory_kept, give_back
 
 def fill():
     bytearray(96 << 20)  # taken, cleared, freed
@@ -96,7 +98,7 @@ except KeyError:
 
 
 @glibc
-@pytest.mark.parametrize("name", allocator._CHOSEN_BY_USER)
+@pytest.mark.parametrize("name", memory._CHOSEN_BY_USER)
 def test_what_the_user_chose_is_left_alone(name: str) -> None:
     (within,) = megabytes("with freed_memory_kept(): fill(); tell()", **{name: "1000000"})
     assert within < 20
@@ -142,7 +144,7 @@ def test_kept_memory_is_given_back_where_it_could_matter(
 ) -> None:
     """What is there is so many times what a step needs; after giving back it is enough."""
     net = spec("fcn8s-tiny")
-    needed = 4 * memory.kept_for_gradients(net, ["score_fr"], 64, 64)
+    needed = 4 * kept_for_gradients(net, ["score_fr"], 64, 64)
     there = [int(times * needed)]
     calls: list[None] = []
 
@@ -151,12 +153,23 @@ def test_kept_memory_is_given_back_where_it_could_matter(
         there[0] = 2 * needed
 
     monkeypatch.setattr(memory, "available", lambda device: there[0])
-    monkeypatch.setattr(allocator, "give_back", give)
-    memory.check_step(net, ["score_fr"], (1, 64, 64), number=4, device=torch.device("cpu"))
+    monkeypatch.setattr(memory, "give_back", give)
+    check_step(net, ["score_fr"], (1, 64, 64), number=4, device=torch.device("cpu"))
     assert len(calls) == given_back
 
 
 def test_what_does_not_fit_after_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(ResourceError, match="1,000 are available"):
-        memory.check(spec("fcn8s-tiny"), 64, 64, torch.device("cpu"))
+        check_picture(spec("fcn8s-tiny"), (64, 64), torch.device("cpu"))
+
+
+def test_memory_of_this_machine_is_read(tmp_path: Path) -> None:
+    there = memory.available(torch.device("cpu"))
+    assert there is None or there > 2**20
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 50\n")
+    assert memory._of_group(str(tmp_path)) == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._of_group(str(tmp_path)) is None
