@@ -40,8 +40,15 @@ class Network(nn.Module):
                 self.add_module(layer.name, make(layer, net.given_channels(layer)))
         self.float()  # whatever the process's default is: checkpoints and exactness count on it
 
-    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        """(N, B, H, W) to the output of the only head, or of each head by its name."""
+    def forward(
+        self, x: Tensor, wanted: Collection[str] | None = None
+    ) -> Tensor | dict[str, Tensor]:
+        """(N, B, H, W) to the output of the only head, or of each head by its name.
+
+        With ``wanted`` to the maps of these layers, see ``activations``.
+        """
+        if wanted is not None:
+            return self._run(steps(self.net, wanted), x, wanted)
         outputs = self.net.outputs
         maps = self._run(self._steps, x, outputs.values())
         named = {head: maps[layer] for head, layer in outputs.items()}
@@ -56,7 +63,8 @@ class Network(nn.Module):
         for name in names:
             if name not in self.net.channels:
                 raise unknown_name("layer", name, tuple(self.net.layers))
-        return self._run(steps(self.net, names), x, names)
+        maps: dict[str, Tensor] = self(x, names)  # as a call, so that hooks on the net see it
+        return maps
 
     def _run(self, plan: Sequence[Step], x: Tensor, wanted: Collection[str]) -> dict[str, Tensor]:
         inputs = self.net.inputs
