@@ -13,6 +13,7 @@ from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
 from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.nets.net import Net
 from pixelwise.training import processes
 from pixelwise.training.feed import Batch
 from pixelwise.training.optim import optimizer
@@ -77,7 +78,7 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         mean = self.recipe.loss.reduction == "mean"
         device = self.fabric.device
-        moved = [(x.to(device), y.to(device)) for x, y in batches]
+        moved = [(x.to(device), covered(self.net.net, y).to(device)) for x, y in batches]
         # One divisor for the whole step: accumulation and processes equal one large batch.
         weights = [pixel_weight(y, self.class_weights) for _, y in moved]
         weight = processes.total(self.fabric, torch.stack(weights).double().sum()).item()
@@ -135,6 +136,13 @@ class Stepper:
             )
         if clip and norm > clip:
             torch.nn.utils.clip_grads_with_norm_(trained, clip, torch.tensor(norm))
+
+
+def covered(net: Net, labels: Tensor) -> Tensor:
+    """The part of label maps (N, H, W) that a net's output covers; nets without margin: all."""
+    frame = net.frame(*labels.shape[-2:])
+    rows = labels.narrow(-2, frame.offset, frame.height)
+    return rows.narrow(-1, frame.offset, frame.width)
 
 
 def _finite(value: float) -> bool:

@@ -11,6 +11,7 @@ from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
 from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.nets.net import Net
 from pixelwise.training.recipe import Loss, Optim, Recipe
 from pixelwise.training.step import Average, Stepper
 
@@ -164,6 +165,25 @@ def test_a_gradient_is_clipped_to_its_norm() -> None:
     free = moved(0.0)
     assert moved(free / 2) == pytest.approx(free / 2, rel=1e-3)
     assert moved(free * 2) == pytest.approx(free, rel=1e-5)
+
+
+def test_a_net_with_a_margin_is_compared_with_the_labels_that_it_covers() -> None:
+    """Valid convolutions: two 3x3 windows leave two pixels of every rim without a score."""
+    net = Net()
+    x = net.conv("conv1", net.data(3), 4, kernel=3)
+    net.top = net.conv("score", x, 3, kernel=3)
+    network = Network(net)
+    images, truth = batch(2)
+    expected = torch.nn.functional.cross_entropy(
+        network(images), truth[:, 2:-2, 2:-2].long(), ignore_index=VOID
+    )
+    assert stepper(network).run(0, [(images, truth)]) == pytest.approx(expected.item(), rel=1e-6)
+    inner = truth.clone()
+    inner[:, 2:-2, 2:-2] = VOID  # what is left lies outside of the output: nothing is learned
+    before = {k: v.clone() for k, v in network.named_parameters()}
+    assert stepper(network).run(1, [(images, inner)]) == 0
+    decay = 1 - 0.1 * 5e-4
+    assert torch.allclose(network.get_parameter("conv1.weight"), before["conv1.weight"] * decay)
 
 
 def test_a_batch_of_void_changes_nothing_but_decay() -> None:
