@@ -23,11 +23,10 @@ from pixelwise.errors import ModelError
 from pixelwise.weights.wire import FIXED32, FIXED64, VARINT, Buffer, Field, WireReader, signed
 
 MAX_FILE = 2 << 30  # protobuf itself cannot write more
-MAX_LAYERS = 10_000
-MAX_BLOBS = 16
+MAX_LAYERS = 10_000  # ResNet-152 has about 700
+MAX_BLOBS = 16  # no layer of Caffe's own has more than 4 (LSTM)
 MAX_AXES = 32  # kMaxBlobAxes in caffe/blob.hpp
 
-Layout = Literal["layer", "layers", "v0"]
 Array = npt.NDArray[np.floating]
 
 # caffe.proto, V1LayerParameter.LayerType, and upgrade_proto.cpp for today's names.
@@ -39,21 +38,14 @@ ArgMax Threshold DummyData Slice MVN AbsVal Silence ContrastiveLoss Exp Deconvol
 V1_TYPES: Mapping[int, str] = MappingProxyType(dict(enumerate(_V1_NAMES.split())))
 
 
-@dataclass(frozen=True)
-class _Numbers:
-    """The field numbers of one generation of layer records."""
+Message = Literal["LayerParameter", "V1LayerParameter", "V0LayerParameter"]
 
-    name: int
-    type: int
-    blobs: int
-    bottom: int
-    top: int
-
-
-_FIELDS: Mapping[Layout, _Numbers] = {
-    "layer": _Numbers(name=1, type=2, blobs=7, bottom=3, top=4),
-    "layers": _Numbers(name=4, type=5, blobs=6, bottom=2, top=3),
-    "v0": _Numbers(name=1, type=2, blobs=50, bottom=-1, top=-1),  # the V1 record around it has them
+# caffe.proto: what the fields of a layer record hold, in its three generations. The names, blobs
+# and type of the first stand in a V0 record; the V1 record around it has bottoms and tops.
+_ROLES: Mapping[Message, Mapping[int, str]] = {
+    "LayerParameter": {1: "name", 2: "type", 3: "bottom", 4: "top", 7: "blob"},
+    "V1LayerParameter": {1: "v0", 2: "bottom", 3: "top", 4: "name", 5: "type", 6: "blob"},
+    "V0LayerParameter": {1: "name", 2: "type", 50: "blob"},
 }
 
 
@@ -98,11 +90,8 @@ def read_caffemodel(path: Path | str) -> CaffeModel:
     with path.open("rb") as f:
         size = path.stat().st_size
         if size > MAX_FILE:
-            raise ModelError(
-                "M002",
-                f"{path}: {size:,} bytes; a .caffemodel has at most 2 GiB",
-                "expected a file that Caffe wrote",
-            )
+            message = f"{path}: {size:,} bytes; a .caffemodel has at most 2 GiB"
+            raise ModelError("M002", message, "expected a file that Caffe wrote")
         data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     return parse_caffemodel(data, str(path))
 
@@ -121,26 +110,21 @@ class _Decoder:
         self.weight_bytes = 0
 
     def model(self) -> CaffeModel:
-        name, layers = "", list[CaffeLayer]()
-        for part in self.wire.fields(0, len(self.wire.data)):
+        name, layers, size = "", list[CaffeLayer](), len(self.wire.data)
+        for part in self.wire.fields(0, size):
             if part.number == 1:
                 name = self.wire.text(part)
             elif part.number in (2, 100):
                 if len(layers) == MAX_LAYERS:
                     raise self.wire.fail(part.at, f"more than {MAX_LAYERS:,} layers")
-                layers.append(self._layer(part, "layers" if part.number == 2 else "layer"))
+                v1 = part.number == 2
+                layers.append(self._layer(part, "V1LayerParameter" if v1 else "LayerParameter"))
             else:
                 self._skip("NetParameter", part)
         if not layers:
-            raise self.wire.fail(len(self.wire.data), "no layers; this is no .caffemodel")
-        return self._balanced(name, layers)
-
-    def _balanced(self, name: str, layers: list[CaffeLayer]) -> CaffeModel:
-        wire, size = self.wire, len(self.wire.data)
-        skipped = sum(self.skipped.values())
-        values = wire.payload_bytes - self.weight_bytes - skipped
-        structure = wire.structure_bytes + values
-        assert structure + self.weight_bytes + skipped == size, "a byte was lost or read twice"
+            raise self.wire.fail(size, "no layers; this is no .caffemodel")
+        assert self.wire.bytes_walked == size, "a byte was lost or read twice"
+        structure = size - self.weight_bytes - self.skipped.total()
         return CaffeModel(
             name, tuple(layers), size, self.weight_bytes, structure, dict(self.skipped)
         )
@@ -149,77 +133,70 @@ class _Decoder:
         tags = part.times - 1  # tags inside a run are structure
         self.skipped[f"{message}.{part.number}"] += part.end - part.start - tags
 
-    def _layer(self, record: Field, layout: Layout) -> CaffeLayer:
-        numbers = _FIELDS[layout]
-        texts: dict[int, list[str]] = {numbers.name: [], numbers.bottom: [], numbers.top: []}
+    def _layer(self, record: Field, message: Message) -> CaffeLayer:
+        texts: dict[str, list[str]] = {role: [] for role in ("name", "type", "bottom", "top")}
         blobs = list[Array]()
-        kind = ""
         inner: CaffeLayer | None = None
         for part in self.wire.enter(record):
-            if part.number in texts:
-                texts[part.number].append(self.wire.text(part))
-            elif part.number == numbers.type:
-                kind = self._type(part, layout)
-            elif part.number == numbers.blobs:
-                if len(blobs) == MAX_BLOBS:
-                    raise self.wire.fail(part.at, f"more than {MAX_BLOBS} blobs in one layer")
-                blobs.append(self._blob(part))
-            elif layout == "layers" and part.number == 1:
-                inner = self._layer(part, "v0")
-            else:
-                self._skip("LayerParameter" if layout == "layer" else "V1LayerParameter", part)
-        name = texts[numbers.name][-1] if texts[numbers.name] else ""
+            match _ROLES[message].get(part.number):
+                case None:
+                    self._skip(message, part)
+                case "blob":
+                    if len(blobs) == MAX_BLOBS:
+                        raise self.wire.fail(part.at, f"more than {MAX_BLOBS} blobs in one layer")
+                    blobs.append(self._blob(part))
+                case "v0":
+                    inner = self._layer(part, "V0LayerParameter")
+                case "type" if message == "V1LayerParameter":
+                    self.wire.expect(part, VARINT)
+                    texts["type"].append(V1_TYPES.get(part.value, f"V1LayerType {part.value}"))
+                case role:
+                    texts[role].append(self.wire.text(part))
+        # protobuf: of a field that is given twice the last one counts
+        name, kind = ("".join(texts[role][-1:]) for role in ("name", "type"))
         layer = inner or CaffeLayer(name, kind, tuple(blobs))
-        ends = tuple(texts[numbers.bottom]), tuple(texts[numbers.top])
-        return replace(layer, bottoms=ends[0], tops=ends[1])
-
-    def _type(self, part: Field, layout: Layout) -> str:
-        if layout != "layers":
-            return self.wire.text(part)
-        self.wire.expect(part, VARINT)
-        return V1_TYPES.get(part.value, f"V1LayerType {part.value}")
+        return replace(layer, bottoms=tuple(texts["bottom"]), tops=tuple(texts["top"]))
 
     def _blob(self, record: Field) -> Array:
         legacy: dict[int, int] = {}
-        shape: list[int] | None = None
+        shape: list[int] = []
         floats, doubles = list[Field](), list[Field]()
         for part in self.wire.enter(record):
-            if part.number in (1, 2, 3, 4):
-                self.wire.expect(part, VARINT)
-                legacy[part.number] = signed(part.value)
-            elif part.number == 5:
-                floats.append(part)
-            elif part.number == 8:
-                doubles.append(part)
-            elif part.number == 7:
-                shape = self._shape(part)
-            else:
-                self._skip("BlobProto", part)
+            match part.number:
+                case 1 | 2 | 3 | 4:
+                    self.wire.expect(part, VARINT)
+                    legacy[part.number] = signed(part.value)
+                case 5:
+                    floats.append(part)
+                case 7:
+                    shape = self._shape(part)
+                case 8:
+                    doubles.append(part)
+                case _:
+                    self._skip("BlobProto", part)
         if legacy:  # Caffe: any of the four makes it a legacy blob, the absent ones are 0
             shape = [legacy.get(i, 0) for i in (1, 2, 3, 4)]
         if doubles:
             for part in floats:
                 self._skip("BlobProto", part)
-            return self._shaped(doubles, FIXED64, shape or [], record)
-        return self._shaped(floats, FIXED32, shape or [], record)
-
-    def _shape(self, record: Field) -> list[int]:
-        dims: list[int] = []
-        for part in self.wire.enter(record):
-            if part.number == 1:
-                dims += self.wire.integers(part, MAX_AXES)
-            else:
-                self._skip("BlobShape", part)
-            if len(dims) > MAX_AXES:
-                raise self.wire.fail(record.at, f"a blob of more than {MAX_AXES} axes")
-        return dims
-
-    def _shaped(self, parts: list[Field], kind: int, shape: list[int], record: Field) -> Array:
-        values = self.wire.array(parts, kind)
+        values = self.wire.array(doubles or floats, FIXED64 if doubles else FIXED32)
         self.weight_bytes += values.nbytes
+        # An axis of 0 would hide absurd ones beside it from the product.
         absurd = math.prod(max(axis, 1) for axis in shape) > MAX_FILE
         if absurd or min(shape, default=0) < 0 or math.prod(shape) != values.size:
             written = "x".join(map(str, shape)) or "()"
             what = f"a blob of shape {written} holds {values.size:,} numbers"
             raise self.wire.fail(record.at, what)
         return values.reshape(shape)
+
+    def _shape(self, record: Field) -> list[int]:
+        axes: list[int] = []
+        for part in self.wire.enter(record):
+            if part.number != 1:
+                self._skip("BlobShape", part)
+                continue
+            for axis in self.wire.integers(part):
+                axes.append(axis)
+                if len(axes) > MAX_AXES:
+                    raise self.wire.fail(record.at, f"a blob of more than {MAX_AXES} axes")
+        return axes

@@ -17,7 +17,7 @@ from pixelwise.errors import ModelError
 
 Buffer = bytes | mmap.mmap
 
-VARINT, FIXED64, BYTES, GROUP, END_GROUP, FIXED32 = 0, 1, 2, 3, 4, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTH = {FIXED64: 8, FIXED32: 4}
 MAX_FIELDS = 300_000  # GoogLeNet has 2,500, ResNet-152 30,000; a million take seconds to walk
 MAX_TEXT = 4096
@@ -40,20 +40,14 @@ class Field(NamedTuple):
 
 
 class WireReader:
-    """Walks messages in ``data``; ``source`` names the file in errors.
+    """Walks messages in ``data``, the whole file; ``source`` names it in errors."""
 
-    Args:
-        data: the whole file, in memory or mapped.
-        source: what to call it.
-        max_fields: a file with more fields is refused, so that empty fields cannot stall us.
-    """
-
-    def __init__(self, data: Buffer, source: str, max_fields: int = MAX_FIELDS) -> None:
+    def __init__(self, data: Buffer, source: str) -> None:
         self.data = data
         self.source = source
-        self.structure_bytes = 0
-        self.payload_bytes = 0
-        self._fields_left = max_fields
+        self.bytes_walked = 0
+        """The file's size, once every message has been walked to its end and none twice."""
+        self._fields_left = MAX_FIELDS  # so that empty fields cannot stall us
 
     def fail(self, at: int, what: str) -> ModelError:
         """The error for something wrong at byte ``at``."""
@@ -70,20 +64,15 @@ class WireReader:
             self._fields_left -= 1
             if self._fields_left < 0:
                 raise self.fail(at, "more fields than any net has")
-            tag, payload = self.varint(at, end)
-            number, kind = tag >> 3, tag & 7
-            if not 0 < number < 1 << 29:
-                raise self.fail(at, f"field number {number}")
-            field = self._field(number, kind, at, payload, end)
-            self.structure_bytes += field.start - at + (field.times - 1)
-            self.payload_bytes += field.end - field.start - (field.times - 1)
+            field = self._field(at, end)
+            self.bytes_walked += field.end - at
             yield field
             at = field.end
 
     def enter(self, field: Field) -> Iterator[Field]:
         """The fields of the message that ``field`` holds."""
         self.expect(field, BYTES)
-        self.payload_bytes -= field.end - field.start  # counted again, one level down
+        self.bytes_walked -= field.end - field.start  # walked again, one level down
         return self.fields(field.start, field.end)
 
     def expect(self, field: Field, *kinds: int) -> None:
@@ -99,13 +88,15 @@ class WireReader:
                 raise self.fail(at, "a number is cut off")
             byte = self.data[at + i]
             value |= (byte & 0x7F) << 7 * i
-            if byte < 0x80:
-                if value >> 64:
-                    break
+            if byte < 0x80 and not value >> 64:
                 return value, at + i + 1
         raise self.fail(at, "a number of more than 64 bits")
 
-    def _field(self, number: int, kind: int, at: int, payload: int, end: int) -> Field:
+    def _field(self, at: int, end: int) -> Field:
+        tag, payload = self.varint(at, end)
+        number, kind = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise self.fail(at, f"field number {number}")
         if kind == VARINT:
             value, behind = self.varint(payload, end)
             return Field(number, kind, value, at, payload, behind)
@@ -114,15 +105,12 @@ class WireReader:
         elif kind in _WIDTH:
             length = _WIDTH[kind]
         else:
-            what = "a group, which Caffe never writes" if kind in (GROUP, END_GROUP) else "no field"
-            raise self.fail(at, f"wire type {kind} is {what}")
+            raise self.fail(at, f"wire type {kind}, a group or none, which Caffe never writes")
         if length > end - payload:
-            raise self.fail(
-                at, f"field {number} claims {length:,} bytes where {end - payload:,} are left"
-            )
-        behind = payload + length
+            left = f"{end - payload:,} are left"
+            raise self.fail(at, f"field {number} claims {length:,} bytes where {left}")
         if kind == BYTES or payload - at != 1:
-            return Field(number, kind, 0, at, payload, behind)
+            return Field(number, kind, 0, at, payload, payload + length)
         count = self._run(at, 1 + length, end)
         return Field(number, kind, 0, at, payload, at + count * (1 + length), count)
 
@@ -136,7 +124,7 @@ class WireReader:
             if other.size:
                 return count + int(other[0])
             count += room
-            window *= 2
+            window *= 2  # few fields are runs, and a run of floats may be a million long
         return count
 
     def text(self, field: Field) -> str:
@@ -147,52 +135,44 @@ class WireReader:
         text = bytes(self.data[field.start : field.end]).decode("utf-8", "backslashreplace")
         return text if text.isprintable() else text.encode("unicode_escape").decode()
 
-    def integers(self, field: Field, limit: int) -> list[int]:
-        """Signed integers, packed or single; more than ``limit`` are refused."""
+    def integers(self, field: Field) -> Iterator[int]:
+        """Signed integers, packed or single, one by one: the caller knows how many may be."""
         self.expect(field, VARINT, BYTES)
         if field.kind == VARINT:
-            return [signed(field.value)]
-        values, at = [], field.start
+            yield signed(field.value)
+            return
+        at = field.start
         while at < field.end:
             value, at = self.varint(at, field.end)
-            values.append(signed(value))
-            if len(values) > limit:
-                raise self.fail(field.at, f"more than {limit} numbers in field {field.number}")
-        return values
+            yield signed(value)
 
     def array(self, fields: Sequence[Field], kind: int) -> npt.NDArray[np.floating]:
         """All floats (FIXED32) or doubles (FIXED64) of ``fields``, packed or not, in file order."""
-        width = _WIDTH[kind]
-        dtype = np.dtype(f"<f{width}")
-        for field in fields:
-            self.expect(field, kind, BYTES)
-            if field.kind == BYTES and (field.end - field.start) % width:
-                length = field.end - field.start
-                raise self.fail(field.at, f"{length} bytes are not whole {width}-byte numbers")
-        sizes = [f.times if f.kind == kind else (f.end - f.start) // width for f in fields]
-        out = np.empty(sum(sizes), dtype)
+        views = [self._view(field, kind) for field in fields]
+        out = np.empty(sum(view.size for view in views), f"<f{_WIDTH[kind]}")
         filled = 0
-        for field, size in zip(fields, sizes, strict=True):
-            step = width + (field.kind == kind)  # in a run a tag byte stands before each number
-            self._copy(out[filled : filled + size], field.start, step)
-            filled += size
+        for view in views:
+            for i in range(0, view.size, _PIECE):
+                piece = view[i : i + _PIECE]
+                out[filled : filled + piece.size] = piece
+                filled += piece.size
+                if piece.nbytes > 1 << 20 and isinstance(self.data, mmap.mmap):
+                    _give_back(self.data)
         return out
 
-    def _copy(self, out: npt.NDArray[np.floating], start: int, step: int) -> None:
-        width = out.itemsize
-        for i in range(0, out.size, _PIECE):
-            part = out[i : i + _PIECE]
-            begin = start + i * step
-            raw = np.frombuffer(self.data, np.uint8, (part.size - 1) * step + width, begin)
-            shape, strides = (part.size, width), (step, 1)
-            part.view(np.uint8).reshape(shape)[:] = np.lib.stride_tricks.as_strided(
-                raw, shape, strides
-            )
-            if part.nbytes > 1 << 20 and isinstance(self.data, mmap.mmap):
-                _forget(self.data)
+    def _view(self, field: Field, kind: int) -> npt.NDArray[np.floating]:
+        """The numbers of one field where they stand in the file."""
+        self.expect(field, kind, BYTES)
+        width, length = _WIDTH[kind], field.end - field.start
+        count, step = field.times, width + 1  # in a run a tag byte stands before each number
+        if field.kind == BYTES:
+            count, step = length // width, width
+            if length % width:
+                raise self.fail(field.at, f"{length} bytes are not whole {width}-byte numbers")
+        return np.ndarray(count, f"<f{width}", self.data, field.start, (step,))
 
 
-def _forget(data: mmap.mmap) -> None:
+def _give_back(data: mmap.mmap) -> None:
     if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows and macOS
         data.madvise(mmap.MADV_DONTNEED)
 

@@ -66,7 +66,10 @@ def test_a_v1_layer_is_read_with_its_legacy_shape() -> None:
 
 def test_the_v0_record_inside_v1_is_read() -> None:
     inner = chunk(1, "c") + chunk(2, "conv") + chunk(50, legacy(1, 1, 1, 1) + packed(5, [9]))
-    (conv,) = parse_caffemodel(chunk(2, chunk(1, inner) + chunk(2, "data") + chunk(3, "c"))).layers
+    inner += chunk(8, b"pad") + number(9, 1)
+    model = parse_caffemodel(chunk(2, chunk(1, inner) + chunk(2, "data") + chunk(3, "c")))
+    (conv,) = model.layers
+    assert model.skipped == {"V0LayerParameter.8": 3, "V0LayerParameter.9": 1}
     assert (conv.name, conv.type) == ("c", "conv")
     assert (conv.bottoms, conv.blobs[0].item()) == (("data",), 9)
 
