@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -141,11 +142,11 @@ def parse_json(content: bytes | str) -> Any:
     """
 
     def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
+        unique = dict(pairs)
+        if len(unique) < len(pairs):
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise ValueError(f"`{twice}` stands there twice")
-        return dict(pairs)
+        return unique
 
     try:
         text = content if isinstance(content, str) else decoded(content)

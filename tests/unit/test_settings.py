@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Literal
@@ -200,3 +201,11 @@ def test_json_that_cannot_be_meant(text: bytes, said: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - compared below
         parse_json(text)
     assert str(caught.value) == said
+
+
+def test_a_doubled_key_among_many_is_found_in_time() -> None:
+    text = "{" + ",".join(f'"k{i}":0' for i in (*range(200_000), 199_999)) + "}"
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="`k199999` stands there twice"):
+        parse_json(text)
+    assert time.perf_counter() - start < 2
