@@ -15,6 +15,7 @@ test walks it), one sentence that names place, value and expectation, and a hint
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import ClassVar
 
 CODES: dict[str, str] = {
@@ -63,8 +64,8 @@ CODES: dict[str, str] = {
 }
 
 
-NOTED = 20
-"""Problems of one error that its traceback shows."""
+NOTED = 20  # problems of one error that its traceback shows: about a screen
+GLANCE = 600  # characters of a hint that lists names; more are not read
 
 
 class PixelwiseError(Exception):
@@ -166,6 +167,29 @@ def hxw(shape: Sequence[int]) -> str:
     return f"{shape[0]}x{shape[1]}"
 
 
+def first_few(texts: Sequence[str], limit: int = 5, separator: str = ", ") -> str:
+    """The first of many, and how many more there are.
+
+    >>> first_few(["a", "b", "c", "d"], 2)
+    'a, b, and 2 more'
+    """
+    more = [f"and {len(texts) - limit} more"] if len(texts) > limit else []
+    return separator.join([*texts[:limit], *more])
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Control characters and lone surrogates as escapes: names in files may hold anything.
+
+    Args:
+        text: out of a file, or the name of one.
+        keep: unprintable characters that may stand, such as the line break.
+    """
+    if text.isprintable():  # pictures as data URLs are long
+        return text
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in whole)
+
+
 def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> UsageError:
     """A ``UsageError`` that lists the known names, the most similar first."""
     from difflib import get_close_matches
@@ -173,14 +197,7 @@ def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> 
     ending = [k for k in known if k.rpartition(".")[2] == name]  # lr for optim.lr
     close = ending or get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"; did you mean {', '.join(f'`{c}`' for c in close)}?" if close else ""
-    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or _listed(known))
-
-
-def _listed(known: Sequence[str], limit: int = 600) -> str:
-    """The names, as many as can be read at a glance."""
-    names, shown, length = sorted(known), 0, 0
-    while shown < len(names) and length < limit:
-        length += len(names[shown]) + 2
-        shown += 1
-    more = f", and {len(names) - shown} more" if shown < len(names) else ""
-    return f"known: {', '.join(names[:shown])}{more}"
+    names = sorted(known)
+    legible = 1 + sum(end < GLANCE for end in accumulate(len(k) + 2 for k in names))
+    listed = f"known: {first_few(names, legible)}"
+    return UsageError("U001", f"no {kind} is called `{name}`{meant}", hint or listed)

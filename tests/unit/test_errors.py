@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from pixelwise import errors
-from pixelwise.errors import CODES, DataError, PixelwiseError, Stopped, unknown_name
+from pixelwise.errors import (
+    CODES,
+    DataError,
+    PixelwiseError,
+    Stopped,
+    first_few,
+    unknown_name,
+    visible,
+)
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "pixelwise"
@@ -87,3 +95,16 @@ def test_similar_names_come_first_and_long_lists_are_cut() -> None:
     assert many.hint.startswith("known: a long class name 0000, ")
     shown = many.hint.count("a long class name")
     assert many.hint.endswith(f", and {1000 - shown} more")
+
+
+def test_the_first_few_say_how_many_are_left() -> None:
+    assert first_few([]) == ""
+    assert first_few(list("abcde")) == "a, b, c, d, e"
+    assert first_few(list("abcdefg")) == "a, b, c, d, e, and 2 more"
+    assert first_few(["a", "b", "c"], 1, "; ") == "a; and 2 more"
+
+
+def test_what_cannot_be_shown_is_made_visible() -> None:
+    assert visible("plain \u00e9 \u4e2d") == "plain \u00e9 \u4e2d"
+    assert visible("a\x00b\u202ec\udcff\n\t") == "a\\x00b\\u202ec\\udcff\\n\\t"
+    assert visible("a\nb\tc", keep="\n") == "a\nb\\tc"
