@@ -98,7 +98,7 @@ def starting_net(
         options,
         Preprocess.from_dict(stored) if stored else fresh,
         {"file": recipe.weights, **transplant.as_dict()},
-        tuple(row.target for row in without_values(transplant, net)),
+        without_values(transplant, net.net),
         foreign.header.trained_on if foreign.header else frozenset(),
     )
 

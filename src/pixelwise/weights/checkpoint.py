@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwise.errors import ModelError
+from pixelwise import __version__
+from pixelwise.errors import ModelError, first_few
 from pixelwise.machine.files import atomic_write
 from pixelwise.settings import Byte, Natural, parse_json, read, settings
 from pixelwise.weights.safetensors_file import (
     DTYPES,
-    Table,
+    Records,
     check_finite,
     numbers,
     read_table,
     read_tensors,
-    table_of,
+    records_of,
     write,
 )
-from pixelwise.weights.sniff import expect
+from pixelwise.weights.sniff import sniff
 
 VERSION = 1
 DAMAGED = "the file was changed or damaged after it was written; take another copy"
@@ -65,8 +66,8 @@ class Header:
     @property
     def trained_on(self) -> frozenset[str]:
         """``data.sample.content`` of each picture that the weights were trained on, if known."""
-        told = self.data.get("trained_on")
-        return frozenset(map(str, told)) if isinstance(told, list) else frozenset()
+        contents = self.data.get("trained_on")
+        return frozenset(map(str, contents)) if isinstance(contents, list) else frozenset()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -83,20 +84,20 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
     """
     path = Path(path)
     check_finite(tensors, path)
-    header = dataclasses.replace(header, version=VERSION, made_by=header.made_by or _made_by())
-    sealed = dataclasses.replace(header, sha256=_digest(header, table_of(tensors), tensors))
+    records = records_of(tensors)
+    made_by = header.made_by or f"pixelwise {__version__}, torch {torch.__version__}"
+    header = dataclasses.replace(header, version=VERSION, made_by=made_by)
+    sealed = dataclasses.replace(header, sha256=_digest(header, records, tensors))
     text = json.dumps(sealed.as_dict(), ensure_ascii=False)
     # A folder's name may be no UTF-8; its half surrogates are JSON's to escape, since the
     # container's library refuses them in a table.
     metadata = {KEY: text.encode("utf-8", "backslashreplace").decode()}
-    return atomic_write(path, lambda f: write(f, tensors, metadata))
+    return atomic_write(path, lambda f: write(f, records, tensors, metadata))
 
 
 def read_header(path: Path | str) -> Header:
     """The header alone; cheap, and no tensor is read (so the checksum is not verified)."""
-    path = Path(path)
-    expect(path, "safetensors")
-    return _header(read_table(path), path)
+    return _described(Path(path))[0]
 
 
 def load_checkpoint(
@@ -114,85 +115,63 @@ def load_checkpoint(
             M040 not the tensors of ``net``.
     """
     path = Path(path)
-    expect(path, "safetensors")
-    table = read_table(path)
-    header = _header(table, path)
+    header, records = _described(path)
     if net is not None:
-        _check_fit(table, net.state_dict() if isinstance(net, torch.nn.Module) else net, path)
-    tensors = read_tensors(path, table)
-    computed, sealed = _digest(header, table.records, tensors), header.sha256
+        wanted = net.state_dict() if isinstance(net, torch.nn.Module) else net
+        if misfits := list(_misfits(records, wanted)):
+            message = f"{path}: not the tensors of this net: {first_few(misfits, separator='; ')}"
+            raise ModelError("M040", message, f"pixelwise weights show {path}")
+    tensors = read_tensors(path, records)
+    computed, sealed = _digest(header, records, tensors), header.sha256
     if computed != sealed:
-        raise ModelError(
-            "M002",
-            f"{path}: the checksum is {computed[:12]}..., expected {sealed[:12]}...",
-            DAMAGED,
-        )
+        message = f"{path}: the checksum is {computed[:12]}..., expected {sealed[:12]}..."
+        raise ModelError("M002", message, DAMAGED)
     check_finite(tensors, path)
     return header, tensors
 
 
-def _digest(header: Header, table: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of header and table as sorted JSON, then of the numbers in the table's order."""
+def _digest(header: Header, records: Records, tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of header and records as sorted JSON, then of the numbers in the file's order."""
     plain = dataclasses.replace(header, sha256="").as_dict()
-    text = json.dumps([plain, table], sort_keys=True, ensure_ascii=False)
+    text = json.dumps([plain, records], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
-    for name in table:
+    for name in records:
         digest.update(numbers(tensors[name]))
     return digest.hexdigest()
 
 
-def _made_by() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        own = version("pixelwise")
-    except PackageNotFoundError:  # run from a source tree
-        own = "source tree"
-    return f"pixelwise {own}, torch {torch.__version__}"
-
-
-def _check_fit(table: Table, wanted: Mapping[str, Tensor], path: Path) -> None:
-    stored = table.records
-    problems = [f"`{name}` is missing" for name in wanted if name not in stored]
-    for name, record in stored.items():
+def _misfits(records: Records, wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    yield from (f"`{name}` is missing" for name in wanted if name not in records)
+    for name, record in records.items():
         shape, dtype = record["shape"], DTYPES[record["dtype"]]
-        target = wanted.get(name)
-        if target is None:
-            problems.append(f"`{name}` is not known to the net")
-        elif shape != list(target.shape):
-            problems.append(f"`{name}` is {shape}, expected {list(target.shape)}")
-        elif dtype != target.dtype:
-            problems.append(f"`{name}` is {dtype}, expected {target.dtype}")
-    if problems:
-        more = f", and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise ModelError(
-            "M040",
-            f"{path}: not the tensors of this net: {'; '.join(problems[:5])}{more}",
-            f"pixelwise weights show {path}",
-        )
+        if name not in wanted:
+            yield f"`{name}` is not known to the net"
+        elif shape != (expected := list(wanted[name].shape)):
+            yield f"`{name}` is {shape}, expected {expected}"
+        elif dtype != wanted[name].dtype:
+            yield f"`{name}` is {dtype}, expected {wanted[name].dtype}"
 
 
-def _header(table: Table, path: Path) -> Header:
-    if KEY not in table.metadata:
-        raise ModelError(
-            "M002",
-            f"{path}: a safetensors file without a pixelwise header",
-            f"pixelwise weights import {path} -o OUT.safetensors --net NAME",
-        )
+def _described(path: Path) -> tuple[Header, Records]:
+    """All that a checkpoint says before its numbers."""
+    hint = f"pixelwise weights import {path} -o OUT.safetensors --net NAME"
+    if (kind := sniff(path)) != "safetensors":
+        raise ModelError("M002", f"{path}: looks like a {kind} file, expected safetensors", hint)
+    records, metadata = read_table(path)
+    if KEY not in metadata:
+        raise ModelError("M002", f"{path}: a safetensors file without a pixelwise header", hint)
     try:
-        data = parse_json(table.metadata[KEY])
+        data = parse_json(metadata[KEY])
     except ValueError as error:
         raise ModelError("M002", f"{path}: the header is {error}", DAMAGED) from error
     version = data.get("version") if isinstance(data, dict) else None
-    if type(version) is int and version > VERSION:
+    if type(version) is int and version > VERSION:  # before its fields are read by our rules
         made_by = str(data.get("made_by", "unknown"))[:80]
-        raise ModelError(
-            "M030",
-            f"{path}: written in format {version} ({made_by}), read up to {VERSION}",
-            "pip install --upgrade pixelwise",
-        )
+        message = f"{path}: written in format {version} ({made_by}), read up to {VERSION}"
+        raise ModelError("M030", message, "pip install --upgrade pixelwise")
     header = read(Header, data, place=path)
-    missing = [f.name for f in dataclasses.fields(Header) if f.name not in data]
-    if missing:  # a flipped bit in a name must not pass for a default
-        raise ModelError("M002", f"{path}: header.{missing[0]} is missing", DAMAGED)
-    return header
+    for field_of_ours in dataclasses.fields(Header):
+        if field_of_ours.name not in data:  # a flipped bit in a name must not pass for a default
+            message = f"{path}: header.{field_of_ours.name} is missing"
+            raise ModelError("M002", message, DAMAGED)
+    return header, records

@@ -15,9 +15,11 @@ from pixelwise.data.preprocess import PUBLISHED, Preprocess
 from pixelwise.engine.build import build
 from pixelwise.engine.modules import make
 from pixelwise.engine.network import Network
-from pixelwise.errors import ModelError, UsageError, unknown_name
+from pixelwise.errors import ModelError, UsageError, first_few, unknown_name
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog
+from pixelwise.nets.net import Net
+from pixelwise.settings import decoded
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.names import layer_of, light_names
@@ -25,14 +27,14 @@ from pixelwise.weights.sniff import weight_file
 from pixelwise.weights.surgery import (
     Transplant,
     carry_out,
+    fitted,
     other_classes,
     plan,
     score_layers,
     without_values,
 )
 
-MAX_NAMES_FILE = 4 << 20
-NAMES = "one class name a line, as UTF-8 text"
+MAX_NAMES_FILE = 4 << 20  # bytes; ImageNet's thousand names take 30 kB
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,10 @@ def import_weights(
             ``out`` exists.
     """
     path, out = weight_file(Path(path)), Path(out)
-    _refuse_overwriting(path, out, force=force)
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError("U003", f"{out} is the file to be read", "choose another -o")
+    if out.exists() and not force:
+        raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
     if classes and not net:
         raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")
     foreign = read_weights(path)
@@ -100,36 +105,38 @@ def import_weights(
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
         module = build(net, **options)
     transplant = plan(foreign.tensors, module, names=foreign.names)
-    _refuse_misfits(transplant, foreign, module, path)
-    _refuse_gaps(transplant, module, path)
-    names, palette = _named_classes(foreign, class_names, options["classes"])
+    _refuse_misfits(transplant, foreign, module.net, path)
+    if gaps := without_values(transplant, module.net):
+        # A checkpoint whose trunk is partly random would look like one that was trained.
+        raise ModelError(
+            "M040",
+            f"{path}: {len(gaps)} tensors of the net are not in the file: {first_few(gaps)}",
+            "choose the net it was made for; `pixelwise train --weights` takes what fits",
+        )
+    count, own = options["classes"], foreign.header
+    if own is None or len(own.classes) != count:
+        own = Header(net, classes=default_names(count))
     channels = module.net.channels[module.net.input]
     inputs = preprocess_of(foreign, net, stated=preprocess, channels=channels)
-    header = Header(net, options, names, palette, inputs)
-    state = _state(transplant, foreign.tensors, module)
+    header = Header(net, options, tuple(class_names) or own.classes, own.palette, inputs)
+    state = _state(fitted(transplant, foreign.tensors), module)
     return Imported(save_checkpoint(out, state, header), foreign, header, transplant)
 
 
-def _state(
-    transplant: Transplant, tensors: Mapping[str, Tensor], module: Network
-) -> dict[str, Tensor]:
+def _state(given: Mapping[str, Tensor], module: Network) -> dict[str, Tensor]:
     """The state dict of ``module``, which is on meta: the file's tensors, the rest as it begins.
 
     Only layers that the file leaves open are made, with the same values at every import.
     """
-    given = {r.target: tensors[r.source] for r in transplant.of("copied", "reshaped")}
-    state = {
-        name: given[name].reshape(wanted.shape).to(wanted.dtype)
-        for name, wanted in module.state_dict().items()
-        if name in given
-    }
+    wanted = module.state_dict()
+    state: dict[str, Tensor] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        for name in sorted({layer_of(n) for n in set(module.state_dict()) - set(given)}):
+        for name in sorted({layer_of(n) for n in set(wanted) - set(given)}):
             layer = module.net.layers[name]
             fresh = make(layer, module.net.given_channels(layer)).float().state_dict()
-            state |= {f"{name}.{k}": v for k, v in fresh.items() if f"{name}.{k}" not in given}
-    return state
+            state |= {f"{name}.{k}": v for k, v in fresh.items()}
+    return state | {name: tensor.to(wanted[name].dtype) for name, tensor in given.items()}
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -138,21 +145,19 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         UsageError: no such file, no text, or no names in it.
     """
+    problem, names = "", []
     if not path.is_file() or path.stat().st_size > MAX_NAMES_FILE:
-        raise UsageError(
-            "U002", f"{path}: expected a text file with one class name per line", NAMES
-        )
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UsageError(
-            "U002", f"{path}: class names are no UTF-8 text ({error})", NAMES
-        ) from error
-    names = [re.sub(r"^n\d{8}\s+", "", line.strip().strip("'\"")) for line in lines]
-    names = [name for name in names if name]
-    if not names:
-        raise UsageError("U002", f"{path}: no class names in it", NAMES)
-    return tuple(names)
+        problem = "expected a text file with one class name per line"
+    else:
+        try:
+            lines = decoded(path.read_bytes()).splitlines()
+            names = [re.sub(r"^n\d{8}\s+", "", line.strip().strip("'\"")) for line in lines]
+            problem = "" if any(names) else "no class names in it"
+        except ValueError as error:
+            problem = f"class names are {error}"
+    if problem:
+        raise UsageError("U002", f"{path}: {problem}", "one class name a line, as UTF-8 text")
+    return tuple(filter(None, names))
 
 
 def start_from(
@@ -172,18 +177,13 @@ def start_from(
         ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
     """
     foreign = read_weights(path)
-    same = not _named_otherwise(foreign, classes)
-    transplant = plan(foreign.tensors, module, names=foreign.names, same_classes=same)
-    _refuse_misfits(transplant, foreign, module, Path(path))
+    theirs = foreign.header.classes if foreign.header else ()
+    # Mere numbers, as a net without names has them, are no other names.
+    named = {c for c in (theirs, tuple(classes)) if c != default_names(len(c))}
+    transplant = plan(foreign.tensors, module, names=foreign.names, same_classes=len(named) < 2)
+    _refuse_misfits(transplant, foreign, module.net, Path(path))
     carry_out(transplant, foreign.tensors, module)
     return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
-
-
-def _named_otherwise(foreign: Foreign, classes: Sequence[str]) -> bool:
-    """Whether the file names its classes, and names others; mere numbers are no names."""
-    theirs = foreign.header.classes if foreign.header else ()
-    named = [c for c in (theirs, tuple(classes)) if c and c != default_names(len(c))]
-    return len(named) == 2 and named[0] != named[1]
 
 
 def _options(
@@ -193,8 +193,8 @@ def _options(
     shape = catalog.spec(net)
     names = foreign.names or light_names(foreign.tensors, shape)
     rows = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
-    layers = (shape.top, *sorted(score_layers(shape)))
-    stored = next((rows[f"{n}.weight"] for n in layers if f"{n}.weight" in rows), None)
+    scores = (f"{layer}.weight" for layer in (shape.top, *sorted(score_layers(shape))))
+    stored = next((rows[score] for score in scores if score in rows), None)
     count = classes or stored or len(class_names) or shape.channels[shape.top]
     if class_names and len(class_names) != count:
         raise UsageError(
@@ -206,56 +206,19 @@ def _options(
     return {**(own.options if own and own.net == net else {}), "classes": count}
 
 
-def _named_classes(
-    foreign: Foreign, class_names: Sequence[str], count: int
-) -> tuple[tuple[str, ...], tuple[tuple[int, int, int], ...]]:
-    """Names and colours: as given, else those of our own checkpoint, else numbers."""
-    header = foreign.header
-    if header is not None and len(header.classes) == count:
-        return tuple(class_names) or header.classes, header.palette
-    return tuple(class_names) or default_names(count), ()
-
-
-def _refuse_misfits(transplant: Transplant, foreign: Foreign, module: Network, path: Path) -> None:
+def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Path) -> None:
     origin = foreign.name or foreign.kind
     if not transplant.of("copied", "reshaped"):
-        raise ModelError(
-            "M040",
-            f"{path}: no tensor of this file ({origin}) fits the net",
-            f"pixelwise weights show {path}; pixelwise nets",
-        )
-    wrong = [r for r in transplant.of("mismatched") if not other_classes(r, module)]
+        message = f"{path}: no tensor of this file ({origin}) fits the net"
+        raise ModelError("M040", message, f"pixelwise weights show {path}; pixelwise nets")
+    wrong = [
+        f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
+        for row in transplant.of("mismatched")
+        if not other_classes(row, net)
+    ]
     if wrong:
-        listed = "; ".join(
-            f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
-            for row in wrong[:5]
-        )
-        more = f", and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ModelError(
-            "M040",
-            f"{path}: {origin} does not fit the net: {listed}{more}",
-            f"pixelwise weights show {path}",
-        )
-
-
-def _refuse_gaps(transplant: Transplant, module: Network, path: Path) -> None:
-    """A checkpoint whose trunk is partly random would look like one that was trained."""
-    gaps = [row.target for row in without_values(transplant, module)]
-    if gaps:
-        more = f", and {len(gaps) - 5} more" if len(gaps) > 5 else ""
-        raise ModelError(
-            "M040",
-            f"{path}: {len(gaps)} tensors of the net are not in the file: "
-            f"{', '.join(gaps[:5])}{more}",
-            "choose the net it was made for; `pixelwise train --weights` takes what fits",
-        )
-
-
-def _refuse_overwriting(path: Path, out: Path, *, force: bool) -> None:
-    if out.exists() and path.exists() and out.samefile(path):
-        raise UsageError("U003", f"{out} is the file to be read", "choose another -o")
-    if out.exists() and not force:
-        raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
+        message = f"{path}: {origin} does not fit the net: {first_few(wrong, separator='; ')}"
+        raise ModelError("M040", message, f"pixelwise weights show {path}")
 
 
 def preprocess_of(

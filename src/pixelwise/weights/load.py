@@ -14,7 +14,7 @@ from torch import Tensor
 from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess
 from pixelwise.weights.caffe import Array, CaffeLayer, CaffeModel, read_caffemodel
 from pixelwise.weights.checkpoint import KEY, Header, load_checkpoint
-from pixelwise.weights.names import common_wrappers, layer_of, recognise, renamed
+from pixelwise.weights.names import common_wrappers, recognise, renamed
 from pixelwise.weights.safetensors_file import check_finite, read_table, read_tensors
 from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.torchfile import read_torch
@@ -41,8 +41,6 @@ class Foreign:
     tensors: Mapping[str, Tensor]
     name: str = ""
     """What the file calls its net."""
-    types: Mapping[str, str] = field(default_factory=dict)
-    """Layer to Caffe's layer type, for the layers with blobs."""
     notes: tuple[str, ...] = ()
     """What was done on the way, one sentence each."""
     header: Header | None = None
@@ -72,11 +70,11 @@ def read_weights(path: Path | str) -> Foreign:
     if kind == "caffe":
         foreign = from_caffe(read_caffemodel(path))
     elif kind == "safetensors":
-        table = read_table(path)
-        if KEY in table.metadata:
+        records, metadata = read_table(path)
+        if KEY in metadata:
             header, tensors = load_checkpoint(path)
             return Foreign("pixelwise", tensors, header.net, header=header)
-        foreign = _named("safetensors", read_tensors(path, table))
+        foreign = _named("safetensors", read_tensors(path, records))
     else:
         foreign = _named("torch", *read_torch(path, zipped=kind == "torch-zip"))
     check_finite(foreign.tensors, path)
@@ -96,15 +94,9 @@ def _named(
     tensors = {n: t for n, t in tensors.items() if not n.startswith(prefix)} | inside
     if known is None or not known.layers:
         return Foreign(kind, tensors, notes=notes)
-    preprocess, said = _trained_with(known.trunk, inside)
-    return Foreign(
-        kind,
-        tensors,
-        f"torchvision's {known.trunk}",
-        notes=notes + said,
-        names=renamed(inside, known.layers),
-        preprocess=preprocess,
-    )
+    preprocess, note = _trained_with(known.trunk, inside)
+    name, names = f"torchvision's {known.trunk}", renamed(inside, known.layers)
+    return Foreign(kind, tensors, name, notes + note, names=names, preprocess=preprocess)
 
 
 def _trained_with(trunk: str, tensors: Mapping[str, Tensor]) -> tuple[Preprocess, tuple[str, ...]]:
@@ -138,19 +130,15 @@ def from_caffe(model: CaffeModel) -> Foreign:
     Caffe's BatchNorm keeps sums and how many were added; their quotient is the running mean and
     variance. Where two layers of one name carry blobs, the later one wins, as when Caffe copies.
     """
-    tensors: dict[str, Tensor] = {}
-    types: dict[str, str] = {}
-    notes: list[str] = []
-    for layer in model.layers:
-        if not layer.blobs:
-            continue
-        if layer.name in types:
+    by_layer: dict[str, dict[str, Tensor]] = {}
+    notes = []
+    for layer in (layer for layer in model.layers if layer.blobs):
+        if layer.name in by_layer:
             notes.append(f"layer {layer.name} stands twice in the file; the later one counts")
-            tensors = {k: v for k, v in tensors.items() if layer_of(k) != layer.name}
-        types[layer.name] = layer.type
-        for parameter, array in _parameters(layer).items():
-            tensors[f"{layer.name}.{parameter}"] = torch.from_numpy(np.ascontiguousarray(array))
-    return Foreign("caffe", tensors, model.name, types, tuple(notes), caffe=model, preprocess=CAFFE)
+        arrays = {k: np.ascontiguousarray(v) for k, v in _parameters(layer).items()}
+        by_layer[layer.name] = {k: torch.from_numpy(v) for k, v in arrays.items()}
+    tensors = {f"{name}.{k}": v for name, parts in by_layer.items() for k, v in parts.items()}
+    return Foreign("caffe", tensors, model.name, tuple(notes), caffe=model, preprocess=CAFFE)
 
 
 def _parameters(layer: CaffeLayer) -> dict[str, Array]:

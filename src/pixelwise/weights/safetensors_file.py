@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pixelwise.errors import ModelError
+from pixelwise.errors import ModelError, visible
+from pixelwise.settings import parse_json
+from pixelwise.weights.sniff import damaged
 
 MAX_HEADER = 16 << 20  # bytes; ResNet-152 takes 100 kB, the library reads up to 100 MB
 MAX_TENSORS = 20_000  # ResNet-152 with its optimizer has 3,000
@@ -43,17 +45,12 @@ DTYPES: Mapping[str, torch.dtype] = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
-@dataclass(frozen=True)
-class Table:
-    """All that a file says before its numbers."""
-
-    records: Mapping[str, Mapping[str, Any]]
-    """By tensor, as the file has them: ``dtype``, ``shape``, ``data_offsets``; in byte order."""
-    metadata: Mapping[str, str]
+Records = Mapping[str, Mapping[str, Any]]
+"""What a file says of each tensor (``dtype``, ``shape``, ``data_offsets``), in byte order."""
 
 
-def read_table(path: Path) -> Table:
-    """The checked table of the file at ``path``; no tensor is touched.
+def read_table(path: Path) -> tuple[Records, dict[str, str]]:
+    """The checked records of the file at ``path``, and its metadata; no tensor is touched.
 
     Raises:
         ModelError: M002 damaged, or beyond our bounds.
@@ -62,22 +59,22 @@ def read_table(path: Path) -> Table:
         length = int.from_bytes(f.read(8), "little")
         if length > MAX_HEADER:  # before the library takes memory for it
             what = f"a table of {length:,} bytes; at most {MAX_HEADER:,} are read"
-            raise _damaged(path, what)
+            raise damaged(path, "safetensors", what)
         text = f.read(length)
     try:
         with safe_open(path, "pt"):  # types, sizes, and offsets that cover the file
             pass
-        table = json.loads(text, object_pairs_hook=_unique)
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, shown(str(error), 200)) from error
-    metadata = table.pop(METADATA, {})
-    for problem in problems({name: (r["shape"], r["dtype"]) for name, r in table.items()}):
-        raise _damaged(path, problem)
-    return Table(dict(sorted(table.items(), key=lambda i: i[1]["data_offsets"])), metadata)
+        records = parse_json(text)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise damaged(path, "safetensors", visible(str(error)[:200])) from error
+    metadata = records.pop(METADATA, {})
+    for problem in problems({name: (r["shape"], r["dtype"]) for name, r in records.items()}):
+        raise damaged(path, "safetensors", problem)
+    return dict(sorted(records.items(), key=lambda i: i[1]["data_offsets"])), metadata
 
 
-def read_tensors(path: Path, table: Table) -> dict[str, Tensor]:
-    """The tensors of a checked table, in memory of their own.
+def read_tensors(path: Path, records: Records) -> dict[str, Tensor]:
+    """The tensors of a checked file, in memory of their own.
 
     Raises:
         ModelError: M002 the file changed meanwhile.
@@ -85,13 +82,13 @@ def read_tensors(path: Path, table: Table) -> dict[str, Tensor]:
     try:
         # Not mapped: a file overwritten in place would change a loaded net, or end its process.
         with safe_open(path, "pt", backend="pread") as f:
-            return {name: f.get_tensor(name) for name in table.records}
+            return {name: f.get_tensor(name) for name in records}
     except (SafetensorError, OSError) as error:
-        raise _damaged(path, shown(str(error), 200)) from error
+        raise damaged(path, "safetensors", visible(str(error)[:200])) from error
 
 
-def table_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """The records under which ``tensors`` are stored: wide numbers first, so that all are aligned.
+def records_of(tensors: Mapping[str, Tensor]) -> Records:
+    """How ``tensors`` are stored: wide numbers first, so that all are aligned.
 
     Raises:
         ModelError: M040 what could not be read again.
@@ -99,26 +96,24 @@ def table_of(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     wanted = described(tensors)
     for problem in problems(wanted):
         raise ModelError("M040", f"not storable: {problem}", "rename, convert or reshape it")
-    table: dict[str, dict[str, Any]] = {}
-    at = 0
-    for name in sorted(tensors, key=lambda n: (-tensors[n].element_size(), n)):
-        shape, dtype = wanted[name]
-        end = at + tensors[name].nbytes
-        table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, end]}
-        at = end
-    return table
+    names = sorted(tensors, key=lambda n: (-tensors[n].element_size(), n))
+    ends = list(accumulate((tensors[n].nbytes for n in names), initial=0))
+    return {
+        name: {"dtype": wanted[name][1], "shape": list(wanted[name][0]), "data_offsets": [*place]}
+        for name, place in zip(names, pairwise(ends), strict=True)
+    }
 
 
-def write(f: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write(
+    f: BinaryIO, records: Records, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
     """Write the container into the open file ``f``; only a tensor that is strided is copied.
 
     Raises:
-        ModelError: M040 what could not be read again.
+        ModelError: M040 a table that could not be read again.
     """
-    table = table_of(tensors)
-    text = json.dumps(
-        {METADATA: dict(metadata), **table}, separators=(",", ":"), ensure_ascii=False
-    )
+    table = {METADATA: dict(metadata), **records}
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
     # Half surrogates of odd file names are escaped as JSON escapes them; numbers begin aligned.
     header = text.encode("utf-8", "backslashreplace")
     header += b" " * (-len(header) % 8)
@@ -126,7 +121,7 @@ def write(f: BinaryIO, tensors: Mapping[str, Tensor], metadata: Mapping[str, str
         what = f"a table of {len(header):,} bytes; at most {MAX_HEADER:,}"
         raise ModelError("M040", what, "shorten what the header says")
     f.write(len(header).to_bytes(8, "little") + header)
-    for name in table:
+    for name in records:
         f.write(numbers(tensors[name]))
 
 
@@ -136,28 +131,25 @@ def numbers(tensor: Tensor) -> memoryview:
     return flat.view(torch.uint8).numpy().data
 
 
-Described = Mapping[str, tuple[Sequence[int], str]]
-
-
-def described(tensors: Mapping[str, Tensor]) -> Described:
+def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Sequence[int], str]]:
     """Shape and type of each tensor, the type as the format spells it if it has it."""
     return {n: (t.shape, _CODES.get(t.dtype, str(t.dtype))) for n, t in tensors.items()}
 
 
-def problems(tensors: Described) -> Iterator[str]:
+def problems(tensors: Mapping[str, tuple[Sequence[int], str]]) -> Iterator[str]:
     """What no weight file of any format may hold: too many, odd names, absurd shapes, odd types."""
     if len(tensors) > MAX_TENSORS:
         yield f"{len(tensors):,} tensors; at most {MAX_TENSORS:,}"
     for name, (shape, dtype) in tensors.items():
         if not 0 < len(name) <= MAX_NAME or not name.isprintable() or name == METADATA:
-            yield f"a tensor is called `{shown(name)}`"
+            yield f"a tensor is called `{visible(name[:80])}`"
         if len(shape) > MAX_AXES:
-            yield f"`{shown(name)}` has {len(shape)} axes; at most {MAX_AXES}"
+            yield f"`{visible(name[:80])}` has {len(shape)} axes; at most {MAX_AXES}"
         # An axis of 0 makes any other one pass the check of sizes; torch overflows beyond 2^63.
         elif math.prod(max(axis, 1) for axis in shape) >= 1 << 60:
-            yield f"`{shown(name)}` has shape {list(shape)}"
+            yield f"`{visible(name[:80])}` has shape {list(shape)}"
         if dtype not in DTYPES:
-            yield f"`{shown(name)}` has type {dtype}; known: {', '.join(DTYPES)}"
+            yield f"`{visible(name[:80])}` has type {dtype}; known: {', '.join(DTYPES)}"
 
 
 def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
@@ -167,11 +159,9 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
         ModelError: M020 with the tensor and its first bad place.
     """
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            continue
         bad = first = 0
         for i, piece in enumerate(torch.split(tensor.reshape(-1), _PIECE)):
-            wrong = ~torch.isfinite(piece)
+            wrong = ~torch.isfinite(piece)  # whole numbers always are
             if wrong.any():
                 first = first if bad else i * _PIECE + int(wrong.int().argmax())
                 bad += int(wrong.sum())
@@ -182,19 +172,3 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
                 f"(of {tensor.numel():,}, the first at {first:,})",
                 "take an earlier checkpoint; a smaller learning rate keeps training finite",
             )
-
-
-def shown(text: str, length: int = 80) -> str:
-    """The beginning of a text out of a file, safe to print."""
-    return text[:length] if text.isprintable() else ascii(text[:length])
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        raise ValueError("a key stands twice in its table")
-    return unique
-
-
-def _damaged(path: Path, what: str) -> ModelError:
-    return ModelError("M002", f"{path}: damaged safetensors file: {what}", "fetch the file again")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from pixelwise.errors import ModelError
 from pixelwise.machine.files import sha256
 from pixelwise.weights.caffe import CaffeModel
-from pixelwise.weights.load import Foreign, read_weights
+from pixelwise.weights.load import read_weights
 from pixelwise.weights.names import layer_of
 from pixelwise.weights.sniff import sniff, weight_file
 
@@ -25,10 +28,11 @@ def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
     sniff(path)  # what is refused is refused before gigabytes are hashed
     digest = sha256(path)
     if expect_sha256 and digest != expect_sha256.strip().lower():
-        raise ModelError(
-            "M002", f"{path}: SHA-256 is {digest}, expected {expect_sha256}", "fetch the file again"
-        )
+        message = f"{path}: SHA-256 is {digest}, expected {expect_sha256}"
+        raise ModelError("M002", message, "fetch the file again")
     foreign = read_weights(path)
+    layers = foreign.caffe.layers if foreign.caffe else ()
+    types = {layer.name: layer.type for layer in layers if layer.blobs}
     return {
         "path": str(path),
         "bytes": path.stat().st_size,
@@ -38,16 +42,18 @@ def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
         "name": foreign.name,
         "parameters": foreign.parameters,
         "notes": list(foreign.notes),
-        "tensors": _rows(foreign),
+        "tensors": [_row(name, tensor, types) for name, tensor in foreign.tensors.items()],
         **({"header": foreign.header.as_dict()} if foreign.header else {}),
     }
 
 
 def _caffe(model: CaffeModel) -> dict[str, Any]:
-    skipped = sum(model.skipped.values())
-    accounting = {"weights": model.weight_bytes, "structure": model.structure_bytes}
     return {
-        "accounting": accounting | {"fields without weights": skipped},
+        "accounting": {
+            "weights": model.weight_bytes,
+            "structure": model.structure_bytes,
+            "fields without weights": sum(model.skipped.values()),
+        },
         "skipped": dict(model.skipped),
         "layers": [
             {
@@ -62,18 +68,14 @@ def _caffe(model: CaffeModel) -> dict[str, Any]:
     }
 
 
-def _rows(foreign: Foreign) -> list[dict[str, Any]]:
-    rows = []
-    for name, tensor in foreign.tensors.items():
-        empty = tensor.numel() == 0
-        row = {
-            "name": name,
-            "shape": list(tensor.shape),
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-            "n": tensor.numel(),
-            "min": None if empty else tensor.min().item(),
-            "max": None if empty else tensor.max().item(),
-        }
-        layer = layer_of(name)
-        rows.append(row | ({"type": foreign.types[layer]} if layer in foreign.types else {}))
-    return rows
+def _row(name: str, tensor: Tensor, types: Mapping[str, str]) -> dict[str, Any]:
+    layer = layer_of(name)
+    return {
+        "name": name,
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "n": tensor.numel(),
+        "min": tensor.min().item() if tensor.numel() else None,
+        "max": tensor.max().item() if tensor.numel() else None,
+        **({"type": types[layer]} if layer in types else {}),
+    }

@@ -28,7 +28,11 @@ _NOT_READ: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer; the weights were not fetched"),
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x08", "an ONNX file"),  # ModelProto begins with its ir_version
 )
+# NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
+_CAFFE = tuple(bytes([tag]) for tag in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x38, 0x42))
+_CAFFE += (b"\xa2\x06",)
 _HINTS = {
     "M010": "ask its author for safetensors, which cannot hold code",
     "M011": "readable: .caffemodel, .safetensors, and torch state dicts (.pt, .pth)",
@@ -39,6 +43,11 @@ def refuse(path: Path, code: str, what: str, hint: str = "") -> ModelError:
     """The error for a file that is recognised and not read."""
     verb = "is refused" if code == "M010" else "is not read"
     return ModelError(code, f"{path}: {what} {verb}", hint or _HINTS[code])
+
+
+def damaged(path: Path, kind: str, what: str) -> ModelError:
+    """The error for a file that is not what its beginning promises."""
+    return ModelError("M002", f"{path}: damaged {kind} file: {what}", "fetch the file again")
 
 
 def weight_file(path: Path) -> Path:
@@ -76,29 +85,35 @@ def sniff(path: Path) -> Kind:
     # First, because its leading length may look like any other format's magic number.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
         return "safetensors"
-    for magic, what in _NOT_READ:
-        if head.startswith(magic):
-            raise refuse(path, "M011", what)
-    return _kind(path, head)
-
-
-def _kind(path: Path, head: bytes) -> Kind:
     if head.startswith(b"PK\x03\x04"):
         return "torch-zip"
     if head.startswith(TORCH_LEGACY):
         return "torch-legacy"
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         raise refuse(path, "M010", "a stream of Python objects, which can run code when opened,")
-    if head[257:262] == b"ustar":
-        raise refuse(path, "M011", "a tar archive")
-    if path.suffix == ".onnx" or head[0] == 0x08:  # ModelProto begins with its ir_version
-        raise refuse(path, "M011", "an ONNX file")
-    # NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
-    if _is_text(head):
-        raise _unknown(path, head)
-    if head[0] in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x38, 0x42) or head.startswith(b"\xa2\x06"):
+    # A text may begin with a line break (0A), as a net's name does.
+    if head.startswith(_CAFFE) and path.suffix != ".onnx" and not _is_text(head):
         return "caffe"
-    raise _unknown(path, head)
+    raise _not_read(path, head)
+
+
+def _not_read(path: Path, head: bytes) -> ModelError:
+    for magic, what in _NOT_READ:
+        if head.startswith(magic):
+            return refuse(path, "M011", what)
+    if head[257:262] == b"ustar":
+        return refuse(path, "M011", "a tar archive")
+    if path.suffix == ".onnx":
+        return refuse(path, "M011", "an ONNX file")
+    if path.suffix == ".net":
+        return refuse(path, "M011", "a Deep Compression file (codebooks without layer names)")
+    if path.suffix == ".prototxt":
+        hint = "the weights are in the .caffemodel beside it"
+        return refuse(path, "M011", "a net's description without weights", hint)
+    if _is_text(head):
+        return refuse(path, "M011", "a text file")
+    message = f"{path}: no known weight format (begins with {head[:8].hex(' ')})"
+    return ModelError("M002", message, _HINTS["M011"])
 
 
 def _is_text(head: bytes) -> bool:
@@ -108,28 +123,3 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(c.isprintable() or c in "\t\n\r" for c in text)
-
-
-def _unknown(path: Path, head: bytes) -> ModelError:
-    if path.suffix == ".net":
-        return refuse(path, "M011", "a Deep Compression file (codebooks without layer names)")
-    if path.suffix == ".prototxt":
-        hint = "the weights are in the .caffemodel beside it"
-        return refuse(path, "M011", "a net's description without weights", hint)
-    if _is_text(head):
-        return refuse(path, "M011", "a text file")
-    first = head[:8].hex(" ")
-    return ModelError(
-        "M002", f"{path}: no known weight format (begins with {first})", _HINTS["M011"]
-    )
-
-
-def expect(path: Path, kind: Kind) -> None:
-    """Refuse ``path`` unless it looks like ``kind``."""
-    actual = sniff(path)
-    if actual != kind:
-        raise ModelError(
-            "M002",
-            f"{path}: looks like a {actual} file, expected {kind}",
-            f"pixelwise weights show {path}",
-        )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import dropwhile
 from typing import Any, Literal, get_args
 
 import torch
@@ -28,6 +29,7 @@ the net only, which keeps its own; mismatched, of one name and of shapes that ca
 """
 
 _BATCHES_SEEN = "num_batches_tracked"  # torch's counter; no other framework stores one
+_RANDOM = "keeps its initial value"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Transplant:
     """The plan; nothing has been touched yet."""
 
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def of(self, *actions: Action) -> tuple[Row, ...]:
         """The rows with these actions."""
@@ -86,97 +88,90 @@ def plan(
     light = {} if names else light_names(tensors, target.net)
     names = names or light
     placed = {name: names.get(name, name) for name in tensors}
-    _check_streams(set(placed.values()), target)
+    _refuse_other_streams({layer_of(name) for name in placed.values()}, target.net)
     state = target.state_dict()
     rows, taken = list[Row](), dict[str, str]()
     for source, name in placed.items():
         if name in taken:
             raise ModelError("M040", f"`{taken[name]}` and `{source}` both belong to `{name}`")
         taken[name] = source
-        row = _row(source, name, tensors[source], state.get(name), target)
-        if not same_classes and row.action == "copied" and layer_of(name) in class_layers(target):
+        row = _row(source, name, tensors[source], state.get(name), target.net)
+        if not same_classes and row.action == "copied" and layer_of(name) in _per_class(target.net):
             row = replace(row, action="mismatched", reason="other classes in the file; starts anew")
         rows.append(row)
     for name, tensor in state.items():
         if name not in taken and not name.endswith(_BATCHES_SEEN):
-            reason = _left_alone(name, target)
+            reason = _left_alone(layer_of(name), target.net)
             rows.append(Row("missing", name, "", tuple(tensor.shape), (), reason))
-    anew = ", ".join(r.target for r in rows if other_classes(r, target))
+    anew = ", ".join(r.target for r in rows if other_classes(r, target.net))
     notes = ["names of the light 2014 nets were translated"] if light else []
     notes += [f"other classes: {anew} start anew, the rest is kept"] if anew else []
     return Transplant(tuple(rows), tuple(notes))
+
+
+def fitted(transplant: Transplant, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What the plan takes from the file, by its name in the net and in its shape there."""
+    rows = transplant.of("copied", "reshaped")
+    return {row.target: tensors[row.source].reshape(row.target_shape) for row in rows}
 
 
 def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Network) -> None:
     """Copy what the plan says into ``target``; dtype and device stay the net's own."""
     state = target.state_dict()
     with torch.no_grad():
-        for row in transplant.of("copied", "reshaped"):
-            state[row.target].copy_(tensors[row.source].reshape(row.target_shape))
+        for name, tensor in fitted(transplant, tensors).items():
+            state[name].copy_(tensor)
 
 
 def score_layers(net: Net) -> frozenset[str]:
     """The layers that give scores: those that start at zero, and a classifier's last."""
-    zero = {n for n, r in net.layers.items() if r.zero_start}
-    return frozenset(zero | {net.top})
+    return frozenset({n for n, r in net.layers.items() if r.zero_start} | {net.top})
 
 
-def class_layers(target: Network) -> frozenset[str]:
-    """The layers that hold something for each class: scores, and upsampling that is learned."""
-    per_class = {n for n, r in target.net.layers.items() if r.per_class}
-    return score_layers(target.net) | per_class
-
-
-def other_classes(row: Row, target: Network) -> bool:
+def other_classes(row: Row, net: Net) -> bool:
     """Whether a tensor does not fit because the file's classes are others, as many or not."""
     have, want = row.source_shape, row.target_shape
     others = have[:1] != want[:1] or have == want
-    return row.action == "mismatched" and others and layer_of(row.target) in class_layers(target)
+    return row.action == "mismatched" and others and layer_of(row.target) in _per_class(net)
 
 
-def without_values(transplant: Transplant, target: Network) -> tuple[Row, ...]:
+def without_values(transplant: Transplant, net: Net) -> tuple[str, ...]:
     """What the file should hold and does not: all that is missing but for scores and upsampling."""
-    anew = score_layers(target.net)
-    computed = {n for n, r in target.net.layers.items() if r.computed_start}
-    return tuple(r for r in transplant.of("missing") if layer_of(r.target) not in anew | computed)
+    missing = (row.target for row in transplant.of("missing"))
+    return tuple(n for n in missing if _left_alone(layer_of(n), net) == _RANDOM)
 
 
-def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, target: Network) -> Row:
+def _per_class(net: Net) -> frozenset[str]:
+    """The layers that hold something for each class: scores, and upsampling that is learned."""
+    return score_layers(net) | {n for n, r in net.layers.items() if r.per_class}
+
+
+def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net) -> Row:
     layer, _, parameter = name.rpartition(".")
-    shape = tuple(tensor.shape)
+    have, want = tuple(tensor.shape), () if there is None else tuple(there.shape)
     if there is None:
-        record = target.net.layers.get(layer)
+        record = net.layers.get(layer)
         if isinstance(record, Upsample) and parameter == "weight":
-            return Row("dropped", "", source, (), shape, _compare_kernel(tensor, record))
-        reason = f"{layer} has no {parameter}" if record else "no layer of this name"
-        return Row("dropped", "", source, (), shape, reason)
-    want = tuple(there.shape)
-    if shape == want:
-        return Row("copied", name, source, want, shape)
-    if _same_memory(shape, want):
-        return Row("reshaped", name, source, want, shape, "fully connected to convolution")
-    return Row("mismatched", name, source, want, shape, _why(layer, shape, want, target))
+            reason = _compare_kernel(tensor, record)
+        else:
+            reason = f"{layer} has no {parameter}" if record else "no layer of this name"
+        return Row("dropped", "", source, (), have, reason)
+    if have == want:
+        return Row("copied", name, source, want, have)
+    if _same_memory(have, want):
+        return Row("reshaped", name, source, want, have, "fully connected to convolution")
+    reason = f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
+    if layer in _per_class(net) and have[:1] != want[:1]:
+        reason = f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
+    return Row("mismatched", name, source, want, have, reason)
 
 
 def _same_memory(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
     """Whether flat memory means the same: (O, I) as (O, C, k, k), or leading axes of length 1."""
-    if math.prod(have) != math.prod(want):
-        return False
-    flat = _without_leading_ones(have)
+    flat, wanted = (tuple(dropwhile(lambda axis: axis == 1, shape)) for shape in (have, want))
     outputs = have[-2:-1] or (1,)
-    return flat == _without_leading_ones(want) or (len(flat) <= 2 and outputs == want[:1])
-
-
-def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while shape[:1] == (1,):
-        shape = shape[1:]
-    return shape
-
-
-def _why(layer: str, have: tuple[int, ...], want: tuple[int, ...], target: Network) -> str:
-    if layer in class_layers(target) and have[:1] != want[:1]:
-        return f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
-    return f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
+    as_convolution = len(flat) <= 2 and outputs == want[:1]
+    return math.prod(have) == math.prod(want) and (flat == wanted or as_convolution)
 
 
 def _compare_kernel(tensor: Tensor, record: Upsample) -> str:
@@ -184,46 +179,32 @@ def _compare_kernel(tensor: Tensor, record: Upsample) -> str:
     k = record.kernel
     if tensor.ndim != 4 or tensor.shape[-2:] != (k, k):
         return f"fixed bilinear here, with another kernel ({k}x{k})"
-    classes = tensor.shape[0]
-    if tensor.shape[1] == 1:  # one group per class stores the diagonal alone
-        ideal = bilinear_kernel(k, 1).expand(classes, 1, k, k)
-    elif tensor.shape[1] == classes:
-        ideal = bilinear_kernel(k, classes)
-    else:
-        return f"fixed bilinear here, stored with {classes} to {tensor.shape[1]} channels"
+    classes, groups_of = tensor.shape[:2]
+    if groups_of not in (1, classes):  # one group per class stores the diagonal alone
+        return f"fixed bilinear here, stored with {classes} to {groups_of} channels"
+    ideal = bilinear_kernel(k, groups_of)  # one plane fits all classes of a grouped kernel
     off = (tensor.double() - ideal).abs().max().item() if tensor.numel() else 0.0
-    if off <= 1e-6:
+    if off <= 1e-6:  # float32 keeps seven digits of weights of at most 1
         return "checked: it is the fixed bilinear kernel that the net computes"
     return f"NOT the fixed bilinear kernel of this net (off by {off:.3g}); build it with `learned`"
 
 
-def _left_alone(name: str, target: Network) -> str:
-    layer = layer_of(name)
-    record = target.net.layers.get(layer)
-    if record and record.computed_start:
-        return record.computed_start
-    if layer in score_layers(target.net):
-        return "score layer, starts anew"
-    return "keeps its initial value"
+def _left_alone(layer: str, net: Net) -> str:
+    """What becomes of a layer that the file does not have."""
+    if computed := net.layers[layer].computed_start:
+        return computed
+    return "score layer, starts anew" if layer in score_layers(net) else _RANDOM
 
 
-def _check_streams(given: set[str], target: Network) -> None:
+def _refuse_other_streams(stored: set[str], net: Net) -> None:
     """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
-    layers = {layer_of(name) for name in given}
-    scales = {n for n, r in target.net.layers.items() if r.fixed_factor}
-    stored = {n for n in layers if n.startswith("scale_pool")}
-    skips = {n for n in layers if n.startswith("score_pool")}
-    if stored and not scales:
-        raise ModelError(
-            "M040",
-            f"these are at-once weights ({', '.join(sorted(stored))}), "
-            "and the net has no such factors",
-            "--net fcn8s-vgg16-atonce",
-        )
-    if scales and skips and not stored:
-        raise ModelError(
-            "M040",
-            f"these are weights of a staged net (no {', '.join(sorted(scales))}), "
-            "and the net was trained at once",
-            "--net fcn8s-vgg16",
-        )
+    factors = {n for n, r in net.layers.items() if r.fixed_factor}
+    scales, skips = ({n for n in stored if n.startswith(p)} for p in ("scale_pool", "score_pool"))
+    if scales and not factors:
+        message = f"these are at-once weights ({', '.join(sorted(scales))}), "
+        message += "and the net has no such factors"
+        raise ModelError("M040", message, "--net fcn8s-vgg16-atonce")
+    if factors and skips and not scales:
+        message = f"these are weights of a staged net (no {', '.join(sorted(factors))}), "
+        message += "and the net was trained at once"
+        raise ModelError("M040", message, "--net fcn8s-vgg16")

@@ -9,22 +9,23 @@ compressed, no overlap, sizes that add up), a stream of the format before torch 
 
 from __future__ import annotations
 
+import itertools
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from functools import reduce
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from pixelwise.errors import ModelError
+from pixelwise.errors import ModelError, visible
 from pixelwise.weights.names import recognise
-from pixelwise.weights.safetensors_file import MAX_NAME, described, problems, shown
-from pixelwise.weights.sniff import refuse
+from pixelwise.weights.safetensors_file import MAX_NAME, described, problems
+from pixelwise.weights.sniff import damaged, refuse
 
-MAX_RECORDS = 20_000
+MAX_RECORDS = 20_000  # a record for each tensor, as many as ``MAX_TENSORS``
 MAX_OBJECTS_RECORD = 4 << 20  # bytes of the object stream; a thousand tensors take 200 kB
 MAX_READS = 4_000_000  # of a metered stream; ResNet-20 needs 10,000
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "model_ema", "ema")
@@ -49,22 +50,21 @@ def read_torch(path: Path, *, zipped: bool) -> tuple[dict[str, Tensor], tuple[st
     """
     if zipped:
         scan_zip(path)
-    with path.open("rb") as f:
-        loaded = _load(_Metered(f), path)
+    loaded = _load(path)
     if not isinstance(loaded, Mapping):
         raise ModelError(
             "M002",
             f"{path}: holds a {type(loaded).__name__}, expected a state dict",
             "torch.save(model.state_dict(), ...) writes one",
         )
-    keys, state = _state_dict(loaded)
+    way, state = _state_dict(loaded)
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor) and isinstance(k, str)}
     if not tensors:
         raise ModelError("M002", f"{path}: no tensors in it", "expected a torch state dict")
-    _check(tensors, path)
+    for problem in _tensor_problems(tensors, path.stat().st_size):
+        raise damaged(path, "torch", problem)
     notes = []
-    for i, key in enumerate(keys):
-        outer = _inside(loaded, keys[:i])
+    for key, outer in way:
         beside = [str(k)[:40] for k in outer if k != key]
         notes.append(f"taken from `{key}`" + (f"; beside it: {beside[:8]}" if beside else ""))
     if others := [str(k)[:40] for k in state if k not in tensors]:
@@ -72,50 +72,47 @@ def read_torch(path: Path, *, zipped: bool) -> tuple[dict[str, Tensor], tuple[st
     return {k: v.detach().contiguous() for k, v in tensors.items()}, tuple(notes)
 
 
-def _state_dict(loaded: Mapping[Any, Any]) -> tuple[tuple[str, ...], Mapping[Any, Any]]:
-    """The keys that lead to a net's weights, and these.
+Way = tuple[tuple[str, Mapping[Any, Any]], ...]
+"""The keys that lead to a mapping, each with the mapping that it is in."""
+
+
+def _state_dict(loaded: Mapping[Any, Any]) -> tuple[Way, Mapping[Any, Any]]:
+    """A net's weights in what a tool saved, and the way to them.
 
     Numbers that are kept beside them are tensors as well (``best_acc1``), and so is the optimizer's
     state: the first mapping with a known trunk in it counts, else the one in the usual place.
     """
     states = list(_with_tensors(loaded))
-    for keys, state in states:
+    for way, state in states:
         if recognise(k for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)):
-            return keys, state
-    usual = (s for s in states if s[0] and set(s[0]) <= set(_CONTAINERS))
-    return next(usual, next((s for s in states if not s[0]), ((), loaded)))
+            return way, state
+    usual = (s for s in states if s[0] and {key for key, _ in s[0]} <= set(_CONTAINERS))
+    return next(usual, ((), loaded))
 
 
-def _with_tensors(
-    loaded: Mapping[Any, Any],
-) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
+def _with_tensors(loaded: Mapping[Any, Any]) -> Iterator[tuple[Way, Mapping[Any, Any]]]:
     """Every mapping that holds tensors: outer before inner, usual containers before others."""
     rank = {key: i for i, key in enumerate(_CONTAINERS)}
-    queue: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), loaded)]
+    queue: list[tuple[Way, Mapping[Any, Any]]] = [((), loaded)]
     seen = set[int]()
-    for keys, mapping in queue:  # grows while it is walked; a mapping may hold itself
+    for way, mapping in queue:  # grows while it is walked; a mapping may hold itself
         if id(mapping) in seen:
             continue
         seen.add(id(mapping))
         if any(isinstance(v, Tensor) for v in mapping.values()):
-            yield keys, mapping
+            yield way, mapping
         inner = [k for k, v in mapping.items() if isinstance(k, str) and isinstance(v, Mapping)]
         inner.sort(key=lambda k: rank.get(k, len(rank)))
-        queue += [((*keys, k), mapping[k]) for k in inner]
-
-
-def _inside(loaded: Mapping[Any, Any], keys: tuple[str, ...]) -> Mapping[Any, Any]:
-    return reduce(lambda mapping, key: mapping[key], keys, loaded)
+        queue += [((*way, (k, mapping)), mapping[k]) for k in inner]
 
 
 def scan_zip(path: Path) -> None:
     """Refuse an archive that torch.save did not write, before torch opens it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            records = archive.infolist()
-            comment = archive.comment
+            records, comment = archive.infolist(), archive.comment
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, "torch", str(error)) from error
     names = [r.filename for r in records]
     inner = {n.partition("/")[2] for n in names}
     for record, what in _CODE_RECORDS.items():
@@ -124,61 +121,34 @@ def scan_zip(path: Path) -> None:
     if "data.pkl" not in inner:
         raise refuse(path, "M011", "a zip archive that holds no torch state dict")
     if comment or len(records) > MAX_RECORDS or len(set(names)) != len(names):
-        raise _damaged(path, "the archive has a comment, doubled names or too many records")
-    _check_records(path, records)
+        what = "the archive has a comment, doubled names or too many records"
+        raise damaged(path, "torch", what)
+    for problem in _record_problems(records, path.stat().st_size):
+        raise damaged(path, "torch", problem)
 
 
-def _check_records(path: Path, records: list[zipfile.ZipInfo]) -> None:
-    size, behind = path.stat().st_size, 0
+def _record_problems(records: list[zipfile.ZipInfo], size: int) -> Iterator[str]:
+    behind = 0
     for record in sorted(records, key=lambda r: r.header_offset):
-        name = record.filename
-        if record.compress_type != zipfile.ZIP_STORED or record.compress_size != record.file_size:
-            raise _damaged(path, f"record `{name[:80]}` is compressed, torch.save stores")
+        name, length = record.filename, record.file_size
+        shown = f"record `{visible(name[:80])}`"
+        if record.compress_type != zipfile.ZIP_STORED or record.compress_size != length:
+            yield f"{shown} is compressed, torch.save stores"
         if record.flag_bits & 1 or ".." in name.split("/") or name.startswith("/"):
-            raise _damaged(path, f"record `{name[:80]}` is encrypted or leads outside")
+            yield f"{shown} is encrypted or leads outside"
         if record.header_offset < behind:
-            raise _damaged(path, f"record `{name[:80]}` overlaps the one before it")
-        behind = record.header_offset + 30 + record.file_size
+            yield f"{shown} overlaps the one before it"
+        behind = record.header_offset + 30 + length  # 30: a local header without its name
         if behind > size:
-            raise _damaged(path, f"record `{name[:80]}` of {record.file_size:,} bytes is cut off")
-        if name.endswith("/data.pkl") and record.file_size > MAX_OBJECTS_RECORD:
-            raise _damaged(path, f"record `{name[:80]}` has {record.file_size:,} bytes")
+            yield f"{shown} of {length:,} bytes is cut off"
+        if name.endswith("/data.pkl") and length > MAX_OBJECTS_RECORD:
+            yield f"{shown} has {length:,} bytes"
 
 
-class _Metered:
-    """A binary file that allows a number of reads; every object of a stream takes at least one."""
-
-    def __init__(self, f: BinaryIO) -> None:
-        self._f = f
-        self._left = MAX_READS
-
-    def _count(self) -> None:
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError("more objects than any state dict has")
-
-    def read(self, n: int = -1) -> bytes:
-        self._count()
-        return self._f.read(n)
-
-    def readline(self) -> bytes:
-        self._count()
-        return self._f.readline(MAX_NAME)
-
-    def readinto(self, buffer: Any) -> int:
-        self._count()
-        return int(self._f.readinto(buffer))  # type: ignore[attr-defined]
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._f.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._f.tell()
-
-
-def _load(f: _Metered, path: Path) -> object:
+def _load(path: Path) -> object:
     try:
-        return torch.load(f, map_location="cpu", weights_only=True)  # type: ignore[arg-type]
+        with path.open("rb") as f:
+            return torch.load(_metered(f), map_location="cpu", weights_only=True)
     # Hostile bytes leave torch as nearly any exception; its own text advises what must not be done.
     except Exception as error:  # noqa: BLE001
         text = str(error) or "cut off"
@@ -186,22 +156,38 @@ def _load(f: _Metered, path: Path) -> object:
         if "Unsupported" in text or ("Weights only load failed" in text and "GLOBAL" in text):
             what = f"a file with Python objects beyond tensors ({named[1] if named else 'code'})"
             raise refuse(path, "M010", what) from None
-        raise _damaged(path, f"{type(error).__name__}: {text.splitlines()[0][:120]}") from None
+        what = f"{type(error).__name__}: {text.splitlines()[0][:120]}"
+        raise damaged(path, "torch", what) from None
 
 
-def _check(tensors: Mapping[str, Tensor], path: Path) -> None:
-    for problem in problems(described(tensors)):
-        raise _damaged(path, problem)
-    total = 0
+def _metered(f: BinaryIO) -> Any:
+    """``f`` with a number of reads that it allows; every object of a stream takes at least one."""
+    reads = itertools.count(1)
+
+    def counted(read: Callable[..., Any]) -> Callable[..., Any]:
+        def metered(*args: Any) -> Any:
+            if next(reads) > MAX_READS:
+                raise ValueError("more objects than any state dict has")
+            return read(*args)
+
+        return metered
+
+    return SimpleNamespace(
+        read=counted(f.read),
+        readline=counted(lambda: f.readline(MAX_NAME)),
+        readinto=counted(f.readinto),  # type: ignore[attr-defined]
+        seek=f.seek,
+        tell=f.tell,
+    )
+
+
+def _tensor_problems(tensors: Mapping[str, Tensor], size: int) -> Iterator[str]:
+    yield from problems(described(tensors))
     for name, t in tensors.items():
         if t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized or t.is_nested:
-            raise _damaged(path, f"`{shown(name)}` is not a dense tensor")
+            yield f"`{visible(name[:80])}` is not a dense tensor"
         if t.nbytes > t.untyped_storage().nbytes():  # views with strides of 0 take no room in it
-            raise _damaged(path, f"`{shown(name)}` claims {t.nbytes:,} bytes that are not there")
-        total += t.nbytes
-    if total > 2 * path.stat().st_size:  # tied weights may be seen twice
-        raise _damaged(path, f"its tensors claim {total:,} bytes, more than the file can hold")
-
-
-def _damaged(path: Path, what: str) -> ModelError:
-    return ModelError("M002", f"{path}: damaged torch file: {what}", "fetch the file again")
+            yield f"`{visible(name[:80])}` claims {t.nbytes:,} bytes that are not there"
+    total = sum(t.nbytes for t in tensors.values())
+    if total > 2 * size:  # tied weights may be seen twice
+        yield f"its tensors claim {total:,} bytes, more than the file can hold"

@@ -178,7 +178,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     ("stored", "text"),
     [
         ({"a" * 513: torch.zeros(1)}, "a tensor is called `a{80}`"),
-        ({"a\nb": torch.zeros(1)}, r"called `'a\\nb'`"),
+        ({"a\nb": torch.zeros(1)}, r"called `a\\nb`"),
         ({"__metadata__": torch.zeros(1)}, "a tensor is called `__metadata__`"),
         ({"deep": torch.zeros([1] * 33)}, "`deep` has 33 axes; at most 32"),
         ({"odd": torch.zeros(1, dtype=torch.complex64)}, "`odd` has type torch.complex64"),
@@ -236,7 +236,7 @@ CONTAINERS: dict[str, tuple[Any, bytes, str]] = {
         .replace("{", '{"a":' + json.dumps(record([1], 0, 4)) + ",", 1)
         .encode(),
         bytes(4),
-        "stands twice",
+        "`a` stands there twice",
     ),
     "deep": (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"", "invalid JSON"),
     "number": (b'{"a":' + b"9" * 10_000 + b"}", b"", "invalid JSON"),

@@ -219,6 +219,8 @@ def test_class_names_lose_quotes_and_wordnet_ids(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_text("'n02123045 tabby, tabby cat'\n\n  road \nn1 way\n", encoding="utf-8")
     assert read_class_names(path) == ("tabby, tabby cat", "road", "n1 way")
+    path.write_bytes(b"\xef\xbb\xbfroad\r\nsky\r\n")  # as Windows writes UTF-8
+    assert read_class_names(path) == ("road", "sky")
     for content in (b"", b"\xff\xfe\xfa"):
         path.write_bytes(content)
         with pytest.raises(UsageError):

@@ -111,10 +111,10 @@ def test_scores_that_take_another_input_are_no_scores_of_other_classes() -> None
     net.top = net.conv("score", net.data(3), 4)
     module = Network(net)
     rows = plan({"score.weight": torch.ones(4, 5, 1, 1)}, module).of("mismatched")
-    assert [other_classes(row, module) for row in rows] == [False]
+    assert [other_classes(row, module.net) for row in rows] == [False]
     assert rows[0].reason == "20 numbers, expected 12"
     rows = plan({"score.weight": torch.ones(5, 3, 1, 1)}, module).of("mismatched")
-    assert [other_classes(row, module) for row in rows] == [True]
+    assert [other_classes(row, module.net) for row in rows] == [True]
 
 
 def test_rows_of_another_matrix_are_not_channels() -> None:
