@@ -60,7 +60,7 @@ def show_file(
     json: Json = False,
 ) -> None:
     """List the tensors of a weight file, its checksum and, for Caffe files, every byte's use."""
-    from pixelwise.weights.show import show
+    from pixelwise.weights.load import show
 
     shown = show(file, expect_sha256=expect_sha256)
     if json:

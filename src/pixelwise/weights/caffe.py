@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -35,7 +34,7 @@ None Accuracy BNLL Concat Convolution Data Dropout EuclideanLoss Flatten HDF5Dat
 ImageData InfogainLoss InnerProduct LRN MultinomialLogisticLoss Pooling ReLU Sigmoid Softmax
 SoftmaxWithLoss Split TanH WindowData Eltwise Power SigmoidCrossEntropyLoss HingeLoss MemoryData
 ArgMax Threshold DummyData Slice MVN AbsVal Silence ContrastiveLoss Exp Deconvolution"""
-V1_TYPES: Mapping[int, str] = MappingProxyType(dict(enumerate(_V1_NAMES.split())))
+V1_TYPES: Mapping[int, str] = dict(enumerate(_V1_NAMES.split()))
 
 
 Message = Literal["LayerParameter", "V1LayerParameter", "V0LayerParameter"]
@@ -73,11 +72,6 @@ class CaffeModel:
     """Tags, lengths, names, shapes: all that was read and is no weight."""
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Bytes in fields that hold no weights, by ``Message.number`` of caffe.proto."""
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in all blobs."""
-        return sum(blob.size for layer in self.layers for blob in layer.blobs)
 
 
 def read_caffemodel(path: Path | str) -> CaffeModel:

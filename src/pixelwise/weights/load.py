@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess
+from pixelwise.errors import ModelError
+from pixelwise.machine.files import sha256
 from pixelwise.weights.caffe import Array, CaffeLayer, CaffeModel, read_caffemodel
 from pixelwise.weights.checkpoint import KEY, Header, load_checkpoint
-from pixelwise.weights.names import common_wrappers, recognise, renamed
+from pixelwise.weights.names import common_wrappers, layer_of, recognise, renamed
 from pixelwise.weights.safetensors_file import check_finite, read_table, read_tensors
 from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.torchfile import read_torch
@@ -29,6 +31,10 @@ _FINE_TUNED = 0.02  # how far half precision and training at a rate of 1e-3 may 
 _FOR_BYTES = 0.02
 CAFFE_IN_RGB = Preprocess("rgb", CAFFE.scale, CAFFE.mean[::-1], CAFFE.std)
 """For Caffe's weights whose first layer had red and blue exchanged."""
+
+# Caffe's layer types, those of 2013 in small letters, whose first blob has several axes.
+_AXES = {"Convolution": 4, "conv": 4, "Deconvolution": 4, "InnerProduct": 2, "innerproduct": 2}
+_NAMES = {"blob0": "weight", "blob1": "bias"}
 
 ForeignKind = Literal["caffe", "torch", "safetensors", "pixelwise"]
 
@@ -146,18 +152,79 @@ def _parameters(layer: CaffeLayer) -> dict[str, Array]:
     if layer.type == "BatchNorm" and len(blobs) == 3 and blobs[2].size == 1:
         count = float(blobs[2].reshape(()))
         factor = 1 / count if count else 0.0  # batch_norm_layer.cpp: an empty average counts as 0
-        flat = [(b.reshape(-1) * factor).astype(b.dtype) for b in blobs[:2]]
-        return {"running_mean": flat[0], "running_var": flat[1]}
-    names = ["weight", "bias"] + [f"blob{i}" for i in range(2, len(blobs))]
-    return {n: _natural(layer, i, b) for i, (n, b) in enumerate(zip(names, blobs, strict=False))}
+        mean, variance = ((b.reshape(-1) * factor).astype(b.dtype) for b in blobs[:2])
+        return {"running_mean": mean, "running_var": variance}
+    arrays = {f"blob{i}": _unpadded(b, 1) for i, b in enumerate(blobs)}
+    arrays["blob0"] = _unpadded(blobs[0], _AXES.get(layer.type, 1))
+    return {_NAMES.get(name, name): array for name, array in arrays.items()}
 
 
-def _natural(layer: CaffeLayer, index: int, blob: Array) -> Array:
-    """The shape that the blob has outside of the legacy format, which pads to four axes."""
-    if blob.ndim != 4:
-        return blob
-    if index == 0 and layer.type in ("Convolution", "Deconvolution", "conv"):
-        return blob
-    keep = 2 if index == 0 and layer.type in ("InnerProduct", "innerproduct") else 1
-    leading = blob.shape[: 4 - keep]
-    return blob.reshape(blob.shape[4 - keep :]) if set(leading) == {1} else blob
+def _unpadded(blob: Array, axes: int) -> Array:
+    """The shape that a blob has outside of the legacy format, which pads to four axes."""
+    padded = blob.ndim == 4 and set(blob.shape[: 4 - axes]) == {1}
+    return blob.reshape(blob.shape[4 - axes :]) if padded else blob
+
+
+def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
+    """Tensors with shape, type and range, the file's SHA-256, a checkpoint's header.
+
+    For a Caffe file also where every byte went; the parts add up to the file's size.
+
+    Raises:
+        ModelError: what ``read_weights`` raises, and M002 for another checksum than expected.
+    """
+    path = weight_file(path)
+    sniff(path)  # what is refused is refused before gigabytes are hashed
+    digest = sha256(path)
+    if expect_sha256 and digest != expect_sha256.strip().lower():
+        message = f"{path}: SHA-256 is {digest}, expected {expect_sha256}"
+        raise ModelError("M002", message, "fetch the file again")
+    foreign = read_weights(path)
+    layers = foreign.caffe.layers if foreign.caffe else ()
+    types = {layer.name: layer.type for layer in layers if layer.blobs}
+    return {
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": digest,
+        **(_caffe(foreign.caffe) if foreign.caffe else {}),
+        "kind": foreign.kind,
+        "name": foreign.name,
+        "parameters": foreign.parameters,
+        "notes": list(foreign.notes),
+        "tensors": [_row(name, tensor, types) for name, tensor in foreign.tensors.items()],
+        **({"header": foreign.header.as_dict()} if foreign.header else {}),
+    }
+
+
+def _caffe(model: CaffeModel) -> dict[str, Any]:
+    return {
+        "accounting": {
+            "weights": model.weight_bytes,
+            "structure": model.structure_bytes,
+            "fields without weights": sum(model.skipped.values()),
+        },
+        "skipped": dict(model.skipped),
+        "layers": [
+            {
+                "name": layer.name,
+                "type": layer.type,
+                "bottoms": list(layer.bottoms),
+                "tops": list(layer.tops),
+                "blobs": [list(blob.shape) for blob in layer.blobs],
+            }
+            for layer in model.layers
+        ],
+    }
+
+
+def _row(name: str, tensor: Tensor, types: Mapping[str, str]) -> dict[str, Any]:
+    layer = layer_of(name)
+    return {
+        "name": name,
+        "shape": list(tensor.shape),
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "n": tensor.numel(),
+        "min": tensor.min().item() if tensor.numel() else None,
+        "max": tensor.max().item() if tensor.numel() else None,
+        **({"type": types[layer]} if layer in types else {}),
+    }

@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
 
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
@@ -51,11 +50,8 @@ def _mobilenetv2() -> dict[str, str]:
             table[f"features.{i}.conv.{j}.1"] = f"block{i}_{part}/bn"
         table[f"features.{i}.conv.{len(nested)}"] = f"block{i}_project"
         table[f"features.{i}.conv.{len(nested) + 1}"] = f"block{i}_project/bn"
-    return table | {
-        "features.18.0": "conv18",
-        "features.18.1": "conv18/bn",
-        "classifier.1": "fc1000",
-    }
+    last = {"features.18.0": "conv18", "features.18.1": "conv18/bn", "classifier.1": "fc1000"}
+    return table | last
 
 
 def _vgg16() -> dict[str, str]:
@@ -68,14 +64,12 @@ def _vgg16() -> dict[str, str]:
     return table | {"classifier.1": "fc6", "classifier.4": "fc7"}
 
 
-LAYERS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "resnet18": MappingProxyType(_resnet((2, 2, 2, 2), steps=2)),
-        "resnet50": MappingProxyType(_resnet((3, 4, 6, 3), steps=3)),
-        "mobilenetv2": MappingProxyType(_mobilenetv2()),
-        "vgg16": MappingProxyType(_vgg16()),
-    }
-)
+LAYERS: Mapping[str, Mapping[str, str]] = {
+    "resnet18": _resnet((2, 2, 2, 2), steps=2),
+    "resnet50": _resnet((3, 4, 6, 3), steps=3),
+    "mobilenetv2": _mobilenetv2(),
+    "vgg16": _vgg16(),
+}
 """Trunk to (torchvision's module to our layer)."""
 
 # Longjon's branch of 2014 to the released names (fact sheet 10.4).
@@ -120,6 +114,7 @@ def renamed(names: Iterable[str], layers: Mapping[str, str]) -> dict[str, str]:
 def light_names(names: Iterable[str], net: Net) -> dict[str, str]:
     """The table for weights of the light FCN-8s of 2014; empty for any others."""
     names = list(names)
+    # ``score`` alone does not tell: it is a layer of today's nets as well.
     if not {layer_of(name) for name in names} & {"score-pool4", "score-pool3", "bigscore"}:
         return {}
     ups = [n for n, r in net.layers.items() if r.upsamples]
@@ -137,12 +132,9 @@ def recognise(names: Iterable[str]) -> Known | None:
     for trunk, body, layers in _bodies():
         first = body[0]
         before = [m.removesuffix(first) for m in modules if m == first or m.endswith(f".{first}")]
-        prefixes = sorted(before, key=bool)  # bare names win; else the file's order
-        fit = [
-            p
-            for p in prefixes
-            if all(p + m in given for m in body) and not (layers and _has_more(modules, p, layers))
-        ]
+        fit = [p for p in before if all(p + m in given for m in body)]
+        fit = [p for p in fit if not (layers and _has_more(modules, p, layers))]
+        fit.sort(key=bool)  # bare names win; else the file's order
         if fit:
             return Known(trunk, fit[0], tuple(fit[1:]), layers)
     return None
@@ -159,13 +151,12 @@ def common_wrappers(names: Iterable[str]) -> str:
 @cache
 def _bodies() -> tuple[tuple[str, tuple[str, ...], Mapping[str, str]], ...]:
     """Trunk, the modules that it cannot be without, and its table."""
-    theirs = [(trunk, _body(table), table) for trunk, table in LAYERS.items()]
-    ours = []
+    bodies = [(trunk, _body(table), table) for trunk, table in LAYERS.items()]
     for trunk in catalog.FAMILIES:
         net = catalog.spec(f"fcn32s-{trunk}")
         learned = [n for n, r in net.layers.items() if r.parameters(net.given_channels(r))]
-        ours.append((trunk, _body(learned), dict[str, str]()))
-    return (*theirs, *ours)
+        bodies.append((trunk, _body(learned), {}))
+    return tuple(bodies)
 
 
 def _body(modules: Iterable[str]) -> tuple[str, ...]:

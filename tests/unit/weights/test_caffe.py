@@ -50,7 +50,7 @@ def test_a_new_layer_is_read() -> None:
     assert (conv.bottoms, conv.tops) == (("data",), ("conv1",))
     assert conv.blobs[0].tolist() == [[[[1, 2]]], [[[3, 4]]]]
     assert conv.blobs[1].tolist() == [5, 6]
-    assert model.parameters == 6
+    assert model.weight_bytes == 4 * 6
 
 
 def test_a_v1_layer_is_read_with_its_legacy_shape() -> None:
