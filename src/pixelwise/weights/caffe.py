@@ -11,7 +11,7 @@ import math
 import mmap
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -65,12 +65,10 @@ class CaffeModel:
 
     name: str
     layers: tuple[CaffeLayer, ...]
-    size: int = 0
-    """Bytes of the file = ``weight_bytes`` + ``structure_bytes`` + the sum of ``skipped``."""
-    weight_bytes: int = 0
-    structure_bytes: int = 0
+    weight_bytes: int
+    structure_bytes: int
     """Tags, lengths, names, shapes: all that was read and is no weight."""
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int]
     """Bytes in fields that hold no weights, by ``Message.number`` of caffe.proto."""
 
 
@@ -118,10 +116,8 @@ class _Decoder:
         if not layers:
             raise self.wire.fail(size, "no layers; this is no .caffemodel")
         assert self.wire.bytes_walked == size, "a byte was lost or read twice"
-        structure = size - self.weight_bytes - self.skipped.total()
-        return CaffeModel(
-            name, tuple(layers), size, self.weight_bytes, structure, dict(self.skipped)
-        )
+        structure = self.wire.bytes_walked - self.weight_bytes - self.skipped.total()
+        return CaffeModel(name, tuple(layers), self.weight_bytes, structure, dict(self.skipped))
 
     def _skip(self, message: str, part: Field) -> None:
         tags = part.times - 1  # tags inside a run are structure

@@ -22,16 +22,8 @@ from pixelwise import __version__
 from pixelwise.errors import ModelError, first_few
 from pixelwise.machine.files import atomic_write
 from pixelwise.settings import Byte, Natural, parse_json, read, settings
-from pixelwise.weights.safetensors_file import (
-    DTYPES,
-    Records,
-    check_finite,
-    numbers,
-    read_table,
-    read_tensors,
-    records_of,
-    write,
-)
+from pixelwise.weights import safetensors_file
+from pixelwise.weights.safetensors_file import DTYPES, Records
 from pixelwise.weights.sniff import sniff
 
 VERSION = 1
@@ -83,8 +75,8 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
         ResourceError: R001 no space, R002 not writable; what stood at ``path`` stands still.
     """
     path = Path(path)
-    check_finite(tensors, path)
-    records = records_of(tensors)
+    safetensors_file.check_finite(tensors, path)
+    records = safetensors_file.records_of(tensors)
     made_by = header.made_by or f"pixelwise {__version__}, torch {torch.__version__}"
     header = dataclasses.replace(header, version=VERSION, made_by=made_by)
     sealed = dataclasses.replace(header, sha256=_digest(header, records, tensors))
@@ -92,7 +84,7 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
     # A folder's name may be no UTF-8; its half surrogates are JSON's to escape, since the
     # container's library refuses them in a table.
     metadata = {KEY: text.encode("utf-8", "backslashreplace").decode()}
-    return atomic_write(path, lambda f: write(f, records, tensors, metadata))
+    return atomic_write(path, lambda f: safetensors_file.write(f, records, tensors, metadata))
 
 
 def read_header(path: Path | str) -> Header:
@@ -105,10 +97,8 @@ def load_checkpoint(
 ) -> tuple[Header, dict[str, Tensor]]:
     """Header and tensors, verified; with ``net`` names, shapes and types must be exactly its own.
 
-    Args:
-        path: a file of ``save_checkpoint``.
-        net: the module the tensors are for, or its state dict (meta tensors do). It is compared
-            with the table before anything is allocated.
+    A net is a module or its state dict, on any device (meta will do); it is compared with the
+    file's table before memory is taken.
 
     Raises:
         ModelError: M001 missing, M002 damaged or not a checkpoint, M020 not finite, M030 newer,
@@ -121,12 +111,12 @@ def load_checkpoint(
         if misfits := list(_misfits(records, wanted)):
             message = f"{path}: not the tensors of this net: {first_few(misfits, separator='; ')}"
             raise ModelError("M040", message, f"pixelwise weights show {path}")
-    tensors = read_tensors(path, records)
+    tensors = safetensors_file.read_tensors(path, records)
     computed, sealed = _digest(header, records, tensors), header.sha256
     if computed != sealed:
         message = f"{path}: the checksum is {computed[:12]}..., expected {sealed[:12]}..."
         raise ModelError("M002", message, DAMAGED)
-    check_finite(tensors, path)
+    safetensors_file.check_finite(tensors, path)
     return header, tensors
 
 
@@ -136,7 +126,7 @@ def _digest(header: Header, records: Records, tensors: Mapping[str, Tensor]) -> 
     text = json.dumps([plain, records], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
     for name in records:
-        digest.update(numbers(tensors[name]))
+        digest.update(safetensors_file.numbers(tensors[name]))
     return digest.hexdigest()
 
 
@@ -157,7 +147,7 @@ def _described(path: Path) -> tuple[Header, Records]:
     hint = f"pixelwise weights import {path} -o OUT.safetensors --net NAME"
     if (kind := sniff(path)) != "safetensors":
         raise ModelError("M002", f"{path}: looks like a {kind} file, expected safetensors", hint)
-    records, metadata = read_table(path)
+    records, metadata = safetensors_file.read_table(path)
     if KEY not in metadata:
         raise ModelError("M002", f"{path}: a safetensors file without a pixelwise header", hint)
     try:

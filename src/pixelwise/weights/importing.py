@@ -20,19 +20,12 @@ from pixelwise.labels import default_names
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 from pixelwise.settings import decoded
+from pixelwise.weights import surgery
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.names import layer_of, light_names
 from pixelwise.weights.sniff import weight_file
-from pixelwise.weights.surgery import (
-    Transplant,
-    carry_out,
-    fitted,
-    other_classes,
-    plan,
-    score_layers,
-    without_values,
-)
+from pixelwise.weights.surgery import Transplant
 
 MAX_NAMES_FILE = 4 << 20  # bytes; ImageNet's thousand names take 30 kB
 
@@ -71,17 +64,12 @@ def import_weights(
     preprocess: str = "",
     force: bool = False,
 ) -> Imported:
-    """Read the weight file ``path`` and write the checkpoint ``out``.
+    """Read any file that ``read_weights`` reads and write the checkpoint ``out``.
 
-    Args:
-        path: anything ``read_weights`` reads.
-        out: the checkpoint to write.
-        net: a name of the catalogue; without it the blobs are stored under the file's own names.
-        classes: of the net; by default as many as the file's score layer has.
-        class_names: one name per class.
-        preprocess: what the weights were trained with: caffe, imagenet, or plain (RGB, 0..255, as
-            it is); by default what the file's origin says.
-        force: replace what is at ``out`` (never the file that is read).
+    Without ``net`` the blobs are stored under the file's own names. By default there are as many
+    classes as the file's score layer has, and ``preprocess`` (caffe, imagenet, or plain: RGB,
+    0..255, as it is) is what the file's origin says. ``force`` replaces what is at ``out``, but
+    never the file that is read.
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 the file does not fit the net, or not
@@ -104,9 +92,9 @@ def import_weights(
     options = _options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
         module = build(net, **options)
-    transplant = plan(foreign.tensors, module, names=foreign.names)
+    transplant = surgery.plan(foreign.tensors, module, names=foreign.names)
     _refuse_misfits(transplant, foreign, module.net, path)
-    if gaps := without_values(transplant, module.net):
+    if gaps := surgery.without_values(transplant, module.net):
         # A checkpoint whose trunk is partly random would look like one that was trained.
         raise ModelError(
             "M040",
@@ -119,7 +107,7 @@ def import_weights(
     channels = module.net.channels[module.net.input]
     inputs = preprocess_of(foreign, net, stated=preprocess, channels=channels)
     header = Header(net, options, tuple(class_names) or own.classes, own.palette, inputs)
-    state = _state(fitted(transplant, foreign.tensors), module)
+    state = _state(surgery.fitted(transplant, foreign.tensors), module)
     return Imported(save_checkpoint(out, state, header), foreign, header, transplant)
 
 
@@ -165,13 +153,8 @@ def start_from(
 ) -> tuple[Foreign, Transplant]:
     """Put what fits of a weight file into a net that is to be trained.
 
-    Layers that belong to other classes keep their own initial values; the plan says so.
-
-    Args:
-        path: anything ``read_weights`` reads.
-        module: to be filled.
-        classes: what it is to tell apart. As many others, or these in another order, are other
-            classes, where the file names its own.
+    Layers that belong to other classes keep their own initial values; the plan says so. Where the
+    file names its classes, as many others than ``classes``, or these in another order, are others.
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
@@ -180,9 +163,10 @@ def start_from(
     theirs = foreign.header.classes if foreign.header else ()
     # Mere numbers, as a net without names has them, are no other names.
     named = {c for c in (theirs, tuple(classes)) if c != default_names(len(c))}
-    transplant = plan(foreign.tensors, module, names=foreign.names, same_classes=len(named) < 2)
+    same = len(named) < 2
+    transplant = surgery.plan(foreign.tensors, module, names=foreign.names, same_classes=same)
     _refuse_misfits(transplant, foreign, module.net, Path(path))
-    carry_out(transplant, foreign.tensors, module)
+    surgery.carry_out(transplant, foreign.tensors, module)
     return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
 
 
@@ -193,7 +177,7 @@ def _options(
     shape = catalog.spec(net)
     names = foreign.names or light_names(foreign.tensors, shape)
     rows = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
-    scores = (f"{layer}.weight" for layer in (shape.top, *sorted(score_layers(shape))))
+    scores = (f"{layer}.weight" for layer in (shape.top, *sorted(surgery.score_layers(shape))))
     stored = next((rows[score] for score in scores if score in rows), None)
     count = classes or stored or len(class_names) or shape.channels[shape.top]
     if class_names and len(class_names) != count:
@@ -214,7 +198,7 @@ def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Pa
     wrong = [
         f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
         for row in transplant.of("mismatched")
-        if not other_classes(row, net)
+        if not surgery.other_classes(row, net)
     ]
     if wrong:
         message = f"{path}: {origin} does not fit the net: {first_few(wrong, separator='; ')}"

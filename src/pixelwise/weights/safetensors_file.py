@@ -25,7 +25,7 @@ from pixelwise.weights.sniff import damaged
 
 MAX_HEADER = 16 << 20  # bytes; ResNet-152 takes 100 kB, the library reads up to 100 MB
 MAX_TENSORS = 20_000  # ResNet-152 with its optimizer has 3,000
-MAX_NAME = 512
+MAX_NAME = 512  # the longest of the catalogue's nets has 38 letters
 MAX_AXES = 32  # as Caffe's kMaxBlobAxes; torch itself stops at 64
 METADATA = "__metadata__"
 _PIECE = 1 << 22  # numbers looked at in one go, so that the mask of a large tensor stays small
@@ -43,7 +43,6 @@ DTYPES: Mapping[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
-
 
 Records = Mapping[str, Mapping[str, Any]]
 """What a file says of each tensor (``dtype``, ``shape``, ``data_offsets``), in byte order."""
@@ -74,11 +73,7 @@ def read_table(path: Path) -> tuple[Records, dict[str, str]]:
 
 
 def read_tensors(path: Path, records: Records) -> dict[str, Tensor]:
-    """The tensors of a checked file, in memory of their own.
-
-    Raises:
-        ModelError: M002 the file changed meanwhile.
-    """
+    """The tensors of a checked file, in memory of their own; M002 where it changed meanwhile."""
     try:
         # Not mapped: a file overwritten in place would change a loaded net, or end its process.
         with safe_open(path, "pt", backend="pread") as f:
@@ -88,11 +83,7 @@ def read_tensors(path: Path, records: Records) -> dict[str, Tensor]:
 
 
 def records_of(tensors: Mapping[str, Tensor]) -> Records:
-    """How ``tensors`` are stored: wide numbers first, so that all are aligned.
-
-    Raises:
-        ModelError: M040 what could not be read again.
-    """
+    """How ``tensors`` are stored: wide numbers first, so that all are aligned."""
     wanted = described(tensors)
     for problem in problems(wanted):
         raise ModelError("M040", f"not storable: {problem}", "rename, convert or reshape it")
@@ -107,16 +98,11 @@ def records_of(tensors: Mapping[str, Tensor]) -> Records:
 def write(
     f: BinaryIO, records: Records, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Write the container into the open file ``f``; only a tensor that is strided is copied.
-
-    Raises:
-        ModelError: M040 a table that could not be read again.
-    """
+    """Write the container into the open file ``f``; only a tensor that is strided is copied."""
     table = {METADATA: dict(metadata), **records}
     text = json.dumps(table, separators=(",", ":"), ensure_ascii=False)
-    # Half surrogates of odd file names are escaped as JSON escapes them; numbers begin aligned.
-    header = text.encode("utf-8", "backslashreplace")
-    header += b" " * (-len(header) % 8)
+    header = text.encode()
+    header += b" " * (-len(header) % 8)  # so that numbers begin aligned
     if len(header) > MAX_HEADER:
         what = f"a table of {len(header):,} bytes; at most {MAX_HEADER:,}"
         raise ModelError("M040", what, "shorten what the header says")
@@ -153,11 +139,7 @@ def problems(tensors: Mapping[str, tuple[Sequence[int], str]]) -> Iterator[str]:
 
 
 def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Refuse not-a-number and infinity: such a net paints every image with class 0.
-
-    Raises:
-        ModelError: M020 with the tensor and its first bad place.
-    """
+    """Refuse not-a-number and infinity (M020): such a net paints every image with class 0."""
     for name, tensor in tensors.items():
         bad = first = 0
         for i, piece in enumerate(torch.split(tensor.reshape(-1), _PIECE)):

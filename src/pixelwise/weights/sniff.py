@@ -30,6 +30,11 @@ _NOT_READ: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "a JPEG picture"),
     (b"\x08", "an ONNX file"),  # ModelProto begins with its ir_version
 )
+_BY_SUFFIX = {
+    ".onnx": "an ONNX file",
+    ".net": "a Deep Compression file (codebooks without layer names)",
+    ".prototxt": "a net's description without weights (see the .caffemodel beside it)",
+}
 # NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
 _CAFFE = tuple(bytes([tag]) for tag in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x38, 0x42))
 _CAFFE += (b"\xa2\x06",)
@@ -39,10 +44,10 @@ _HINTS = {
 }
 
 
-def refuse(path: Path, code: str, what: str, hint: str = "") -> ModelError:
+def refuse(path: Path, code: str, what: str) -> ModelError:
     """The error for a file that is recognised and not read."""
     verb = "is refused" if code == "M010" else "is not read"
-    return ModelError(code, f"{path}: {what} {verb}", hint or _HINTS[code])
+    return ModelError(code, f"{path}: {what} {verb}", _HINTS[code])
 
 
 def damaged(path: Path, kind: str, what: str) -> ModelError:
@@ -103,13 +108,8 @@ def _not_read(path: Path, head: bytes) -> ModelError:
             return refuse(path, "M011", what)
     if head[257:262] == b"ustar":
         return refuse(path, "M011", "a tar archive")
-    if path.suffix == ".onnx":
-        return refuse(path, "M011", "an ONNX file")
-    if path.suffix == ".net":
-        return refuse(path, "M011", "a Deep Compression file (codebooks without layer names)")
-    if path.suffix == ".prototxt":
-        hint = "the weights are in the .caffemodel beside it"
-        return refuse(path, "M011", "a net's description without weights", hint)
+    if path.suffix in _BY_SUFFIX:
+        return refuse(path, "M011", _BY_SUFFIX[path.suffix])
     if _is_text(head):
         return refuse(path, "M011", "a text file")
     message = f"{path}: no known weight format (begins with {head[:8].hex(' ')})"

@@ -75,11 +75,9 @@ def plan(
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
 
-    Args:
-        tensors: by ``<layer>.<parameter>``.
-        target: the net, on any device (meta will do).
-        names: the file's names to ours, for files that have other ones (torchvision).
-        same_classes: False where the file's classes are others, though they may be as many.
+    The tensors are named ``<layer>.<parameter>``, or by what ``names`` maps to such names
+    (torchvision's); ``target`` may be on any device (meta will do). The file's classes may be
+    others, ``same_classes`` says, though they are as many.
 
     Raises:
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors

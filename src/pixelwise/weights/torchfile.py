@@ -39,15 +39,7 @@ _CODE_RECORDS = {
 
 
 def read_torch(path: Path, *, zipped: bool) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The tensors of a state dict file, and what was done to find them.
-
-    Args:
-        path: a file that torch.save wrote.
-        zipped: whether it is a zip archive, as since torch 1.6.
-
-    Raises:
-        ModelError: M002 damaged, M010 would need code, M011 an archive of something else.
-    """
+    """The tensors of a state dict file, and what was done to find them; zipped since torch 1.6."""
     if zipped:
         scan_zip(path)
     loaded = _load(path)
@@ -58,7 +50,7 @@ def read_torch(path: Path, *, zipped: bool) -> tuple[dict[str, Tensor], tuple[st
             "torch.save(model.state_dict(), ...) writes one",
         )
     way, state = _state_dict(loaded)
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor) and isinstance(k, str)}
+    tensors = _tensors(state)
     if not tensors:
         raise ModelError("M002", f"{path}: no tensors in it", "expected a torch state dict")
     for problem in _tensor_problems(tensors, path.stat().st_size):
@@ -76,6 +68,10 @@ Way = tuple[tuple[str, Mapping[Any, Any]], ...]
 """The keys that lead to a mapping, each with the mapping that it is in."""
 
 
+def _tensors(mapping: Mapping[Any, Any]) -> dict[str, Tensor]:
+    return {k: v for k, v in mapping.items() if isinstance(k, str) and isinstance(v, Tensor)}
+
+
 def _state_dict(loaded: Mapping[Any, Any]) -> tuple[Way, Mapping[Any, Any]]:
     """A net's weights in what a tool saved, and the way to them.
 
@@ -83,11 +79,9 @@ def _state_dict(loaded: Mapping[Any, Any]) -> tuple[Way, Mapping[Any, Any]]:
     state: the first mapping with a known trunk in it counts, else the one in the usual place.
     """
     states = list(_with_tensors(loaded))
-    for way, state in states:
-        if recognise(k for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)):
-            return way, state
+    known = (s for s in states if recognise(_tensors(s[1])))
     usual = (s for s in states if s[0] and {key for key, _ in s[0]} <= set(_CONTAINERS))
-    return next(usual, ((), loaded))
+    return next(itertools.chain(known, usual, [((), loaded)]))
 
 
 def _with_tensors(loaded: Mapping[Any, Any]) -> Iterator[tuple[Way, Mapping[Any, Any]]]:

@@ -273,7 +273,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as careless:  # as a tool that does not look would write it
-        careless.setattr("pixelwise.weights.checkpoint.check_finite", lambda *a: None)
+        careless.setattr("pixelwise.weights.safetensors_file.check_finite", lambda *a: None)
         careless.setattr(torch.nn.init, "normal_", lambda p: p.data.fill_(torch.nan))
         path = save_model(tmp_path / "nan.safetensors")
     with pytest.raises(ModelError, match=r"score") as caught:

@@ -117,7 +117,8 @@ def test_a_blob_without_axes_is_one_number() -> None:
 
 def test_diffs_and_unknown_fields_are_skipped_and_counted() -> None:
     blob = shape(1) + packed(5, [1]) + packed(6, [2]) + packed(9, [2], "d")
-    model = parse_caffemodel(layer("a", "X", blob, extra=chunk(777, b"xyz")) + number(3000, 5))
+    data = layer("a", "X", blob, extra=chunk(777, b"xyz")) + number(3000, 5)
+    model = parse_caffemodel(data)
     assert model.layers[0].blobs[0].item() == 1
     assert model.skipped == {
         "BlobProto.6": 4,
@@ -125,7 +126,7 @@ def test_diffs_and_unknown_fields_are_skipped_and_counted() -> None:
         "LayerParameter.777": 3,
         "NetParameter.3000": 1,
     }
-    assert model.weight_bytes + model.structure_bytes + sum(model.skipped.values()) == model.size
+    assert model.weight_bytes + model.structure_bytes + sum(model.skipped.values()) == len(data)
 
 
 def test_unpacked_runs_are_accounted_for() -> None:

@@ -136,7 +136,7 @@ def test_a_failed_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.Mon
         f.write(b"half of it")
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr("pixelwise.weights.checkpoint.write", full)
+    monkeypatch.setattr("pixelwise.weights.safetensors_file.write", full)
     with pytest.raises(ResourceError, match="no space"):
         save_checkpoint(saved, tensors(), HEADER)
     assert saved.read_bytes() == old
