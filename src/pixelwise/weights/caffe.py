@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +36,9 @@ ArgMax Threshold DummyData Slice MVN AbsVal Silence ContrastiveLoss Exp Deconvol
 V1_TYPES: Mapping[int, str] = dict(enumerate(_V1_NAMES.split()))
 
 
-Message = Literal["LayerParameter", "V1LayerParameter", "V0LayerParameter"]
-
 # caffe.proto: what the fields of a layer record hold, in its three generations. The names, blobs
 # and type of the first stand in a V0 record; the V1 record around it has bottoms and tops.
-_ROLES: Mapping[Message, Mapping[int, str]] = {
+_ROLES: Mapping[str, Mapping[int, str]] = {
     "LayerParameter": {1: "name", 2: "type", 3: "bottom", 4: "top", 7: "blob"},
     "V1LayerParameter": {1: "v0", 2: "bottom", 3: "top", 4: "name", 5: "type", 6: "blob"},
     "V0LayerParameter": {1: "name", 2: "type", 50: "blob"},
@@ -73,10 +70,9 @@ class CaffeModel:
 
 
 def read_caffemodel(path: Path | str) -> CaffeModel:
-    """Decode the file at ``path``; peak memory is about the file's size.
+    """Decode the file at ``path``, or say (M002) at which byte it is damaged or no Caffe file.
 
-    Raises:
-        ModelError: M002 damaged or no Caffe file, with the byte offset.
+    Peak memory is about the file's size.
     """
     path = Path(path)
     with path.open("rb") as f:
@@ -123,7 +119,7 @@ class _Decoder:
         tags = part.times - 1  # tags inside a run are structure
         self.skipped[f"{message}.{part.number}"] += part.end - part.start - tags
 
-    def _layer(self, record: Field, message: Message) -> CaffeLayer:
+    def _layer(self, record: Field, message: str) -> CaffeLayer:
         texts: dict[str, list[str]] = {role: [] for role in ("name", "type", "bottom", "top")}
         blobs = list[Array]()
         inner: CaffeLayer | None = None

@@ -74,8 +74,8 @@ def import_weights(
     Raises:
         ModelError: what ``read_weights`` raises; M040 the file does not fit the net, or not
             all of the trunk is in it.
-        UsageError: unknown net or preprocessing, as many names as classes are not given, U003
-            ``out`` exists.
+        UsageError: U001 unknown net or preprocessing, U002 other numbers of names and classes,
+            U003 ``out`` exists.
     """
     path, out = weight_file(Path(path)), Path(out)
     if out.exists() and path.exists() and out.samefile(path):
@@ -133,18 +133,16 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         UsageError: no such file, no text, or no names in it.
     """
-    problem, names = "", []
+    form = "one class name a line, as UTF-8 text"
     if not path.is_file() or path.stat().st_size > MAX_NAMES_FILE:
-        problem = "expected a text file with one class name per line"
-    else:
-        try:
-            lines = decoded(path.read_bytes()).splitlines()
-            names = [re.sub(r"^n\d{8}\s+", "", line.strip().strip("'\"")) for line in lines]
-            problem = "" if any(names) else "no class names in it"
-        except ValueError as error:
-            problem = f"class names are {error}"
-    if problem:
-        raise UsageError("U002", f"{path}: {problem}", "one class name a line, as UTF-8 text")
+        raise UsageError("U002", f"{path}: expected a text file with one class name per line", form)
+    try:
+        lines = decoded(path.read_bytes()).splitlines()
+    except ValueError as error:
+        raise UsageError("U002", f"{path}: class names are {error}", form) from error
+    names = [re.sub(r"^n\d{8}\s+", "", line.strip().strip("'\"")) for line in lines]
+    if not any(names):
+        raise UsageError("U002", f"{path}: no class names in it", form)
     return tuple(filter(None, names))
 
 

@@ -49,11 +49,7 @@ Records = Mapping[str, Mapping[str, Any]]
 
 
 def read_table(path: Path) -> tuple[Records, dict[str, str]]:
-    """The checked records of the file at ``path``, and its metadata; no tensor is touched.
-
-    Raises:
-        ModelError: M002 damaged, or beyond our bounds.
-    """
+    """The checked records of the file at ``path``, and its metadata; no tensor is touched."""
     with path.open("rb") as f:
         length = int.from_bytes(f.read(8), "little")
         if length > MAX_HEADER:  # before the library takes memory for it

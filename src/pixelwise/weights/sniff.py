@@ -36,8 +36,7 @@ _BY_SUFFIX = {
     ".prototxt": "a net's description without weights (see the .caffemodel beside it)",
 }
 # NetParameter begins with its name (0A), a V1 layer (12), an input (1A, 22) or a layer (A2 06).
-_CAFFE = tuple(bytes([tag]) for tag in (0x0A, 0x12, 0x1A, 0x22, 0x28, 0x32, 0x38, 0x42))
-_CAFFE += (b"\xa2\x06",)
+_CAFFE = (b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x38", b"\x42", b"\xa2\x06")
 _HINTS = {
     "M010": "ask its author for safetensors, which cannot hold code",
     "M011": "readable: .caffemodel, .safetensors, and torch state dicts (.pt, .pth)",

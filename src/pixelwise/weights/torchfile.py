@@ -28,6 +28,7 @@ from pixelwise.weights.sniff import damaged, refuse
 MAX_RECORDS = 20_000  # a record for each tensor, as many as ``MAX_TENSORS``
 MAX_OBJECTS_RECORD = 4 << 20  # bytes of the object stream; a thousand tensors take 200 kB
 MAX_READS = 4_000_000  # of a metered stream; ResNet-20 needs 10,000
+MAX_DEPTH = 16  # mappings around a net's weights; tools put two. Ways to all take its square.
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module", "model_ema", "ema")
 """Where tools put a net's weights, the trained ones before their average."""
 _CODE_RECORDS = {
@@ -90,7 +91,7 @@ def _with_tensors(loaded: Mapping[Any, Any]) -> Iterator[tuple[Way, Mapping[Any,
     queue: list[tuple[Way, Mapping[Any, Any]]] = [((), loaded)]
     seen = set[int]()
     for way, mapping in queue:  # grows while it is walked; a mapping may hold itself
-        if id(mapping) in seen:
+        if id(mapping) in seen or len(way) > MAX_DEPTH:
             continue
         seen.add(id(mapping))
         if any(isinstance(v, Tensor) for v in mapping.values()):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import random
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -158,6 +159,21 @@ def test_a_stream_of_endless_objects_is_stopped(
     read_weights(path)
     monkeypatch.setattr(torchfile, "MAX_READS", 3000)
     refused(path, "M002", "more objects")
+
+
+def test_mappings_within_mappings_take_no_memory_by_the_square_of_their_depth(
+    tmp_path: Path,
+) -> None:
+    deep = b"\x80\x02}" + b"X\x01\0\0\0a}" * 5000 + b"s" * 5000 + b"."
+    path = tmp_path / "deep.pt"
+    with zipfile.ZipFile(path, "w") as z:
+        for name, content in {"data.pkl": deep, "version": b"3", "byteorder": b"little"}.items():
+            z.writestr(f"deep/{name}", content)
+    tracemalloc.start()
+    refused(path, "M002", "no tensors in it")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
 
 
 @FORMATS
