@@ -179,11 +179,9 @@ def _options(
     stored = next((rows[score] for score in scores if score in rows), None)
     count = classes or stored or len(class_names) or shape.channels[shape.top]
     if class_names and len(class_names) != count:
-        raise UsageError(
-            "U002",
-            f"{len(class_names)} class names for {count} classes",
-            f"--classes {len(class_names)}, if the score layer is to start anew",
-        )
+        message = f"{len(class_names)} class names for {count} classes"
+        hint = f"--classes {len(class_names)}, if the score layer is to start anew"
+        raise UsageError("U002", message, hint)
     own = foreign.header
     return {**(own.options if own and own.net == net else {}), "classes": count}
 

@@ -34,7 +34,6 @@ CAFFE_IN_RGB = Preprocess("rgb", CAFFE.scale, CAFFE.mean[::-1], CAFFE.std)
 
 # Caffe's layer types, those of 2013 in small letters, whose first blob has several axes.
 _AXES = {"Convolution": 4, "conv": 4, "Deconvolution": 4, "InnerProduct": 2, "innerproduct": 2}
-_NAMES = {"blob0": "weight", "blob1": "bias"}
 
 ForeignKind = Literal["caffe", "torch", "safetensors", "pixelwise"]
 
@@ -154,9 +153,9 @@ def _parameters(layer: CaffeLayer) -> dict[str, Array]:
         factor = 1 / count if count else 0.0  # batch_norm_layer.cpp: an empty average counts as 0
         mean, variance = ((b.reshape(-1) * factor).astype(b.dtype) for b in blobs[:2])
         return {"running_mean": mean, "running_var": variance}
-    arrays = {f"blob{i}": _unpadded(b, 1) for i, b in enumerate(blobs)}
-    arrays["blob0"] = _unpadded(blobs[0], _AXES.get(layer.type, 1))
-    return {_NAMES.get(name, name): array for name, array in arrays.items()}
+    names = ("weight", "bias", *(f"blob{i}" for i in range(2, len(blobs))))
+    axes = (_AXES.get(layer.type, 1), *(1 for _ in blobs))
+    return {n: _unpadded(b, a) for n, b, a in zip(names, blobs, axes, strict=False)}
 
 
 def _unpadded(blob: Array, axes: int) -> Array:

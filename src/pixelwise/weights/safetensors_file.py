@@ -144,9 +144,7 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
                 first = first if bad else i * _PIECE + int(wrong.int().argmax())
                 bad += int(wrong.sum())
         if bad:
-            raise ModelError(
-                "M020",
-                f"{source}: `{name}` holds {bad:,} numbers that are not finite "
-                f"(of {tensor.numel():,}, the first at {first:,})",
-                "take an earlier checkpoint; a smaller learning rate keeps training finite",
-            )
+            where = f"(of {tensor.numel():,}, the first at {first:,})"
+            message = f"{source}: `{name}` holds {bad:,} numbers that are not finite {where}"
+            hint = "take an earlier checkpoint; a smaller learning rate keeps training finite"
+            raise ModelError("M020", message, hint)

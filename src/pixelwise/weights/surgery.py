@@ -198,11 +198,10 @@ def _refuse_other_streams(stored: set[str], net: Net) -> None:
     """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
     factors = {n for n, r in net.layers.items() if r.fixed_factor}
     scales, skips = ({n for n in stored if n.startswith(p)} for p in ("scale_pool", "score_pool"))
+    listed = ", ".join(sorted(scales or factors))
     if scales and not factors:
-        message = f"these are at-once weights ({', '.join(sorted(scales))}), "
-        message += "and the net has no such factors"
+        message = f"these are at-once weights ({listed}), and the net has no such factors"
         raise ModelError("M040", message, "--net fcn8s-vgg16-atonce")
     if factors and skips and not scales:
-        message = f"these are weights of a staged net (no {', '.join(sorted(factors))}), "
-        message += "and the net was trained at once"
+        message = f"these are a staged net's weights (no {listed}), and the net was trained at once"
         raise ModelError("M040", message, "--net fcn8s-vgg16")

@@ -45,11 +45,8 @@ def read_torch(path: Path, *, zipped: bool) -> tuple[dict[str, Tensor], tuple[st
         scan_zip(path)
     loaded = _load(path)
     if not isinstance(loaded, Mapping):
-        raise ModelError(
-            "M002",
-            f"{path}: holds a {type(loaded).__name__}, expected a state dict",
-            "torch.save(model.state_dict(), ...) writes one",
-        )
+        message = f"{path}: holds a {type(loaded).__name__}, expected a state dict"
+        raise ModelError("M002", message, "torch.save(model.state_dict(), ...) writes one")
     way, state = _state_dict(loaded)
     tensors = _tensors(state)
     if not tensors:
@@ -178,11 +175,11 @@ def _metered(f: BinaryIO) -> Any:
 
 def _tensor_problems(tensors: Mapping[str, Tensor], size: int) -> Iterator[str]:
     yield from problems(described(tensors))
-    for name, t in tensors.items():
+    for name, t in ((visible(name[:80]), t) for name, t in tensors.items()):
         if t.layout != torch.strided or t.device.type != "cpu" or t.is_quantized or t.is_nested:
-            yield f"`{visible(name[:80])}` is not a dense tensor"
+            yield f"`{name}` is not a dense tensor"
         if t.nbytes > t.untyped_storage().nbytes():  # views with strides of 0 take no room in it
-            yield f"`{visible(name[:80])}` claims {t.nbytes:,} bytes that are not there"
+            yield f"`{name}` claims {t.nbytes:,} bytes that are not there"
     total = sum(t.nbytes for t in tensors.values())
     if total > 2 * size:  # tied weights may be seen twice
         yield f"its tensors claim {total:,} bytes, more than the file can hold"
