@@ -85,7 +85,7 @@ def import_weights(
     if classes and not net:
         raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")
     foreign = read_weights(path)
-    if not net:
+    if not net:  # loose blobs: a net of the user's own can be filled from them
         inputs = preprocess_of(foreign, "", stated=preprocess)
         header = Header("", classes=tuple(class_names), preprocess=inputs)
         return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)

@@ -75,9 +75,9 @@ def plan(
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
 
-    The tensors are named ``<layer>.<parameter>``, or by what ``names`` maps to such names
-    (torchvision's); ``target`` may be on any device (meta will do). The file's classes may be
-    others, ``same_classes`` says, though they are as many.
+    The tensors are named ``<layer>.<parameter>``, or as ``names`` maps to such names (torchvision's
+    do). ``target`` may be on any device (meta will do). ``same_classes`` is False where the file's
+    classes are others, even if there are as many.
 
     Raises:
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
@@ -101,6 +101,7 @@ def plan(
         if name not in taken and not name.endswith(_BATCHES_SEEN):
             reason = _left_alone(layer_of(name), target.net)
             rows.append(Row("missing", name, "", tuple(tensor.shape), (), reason))
+    # Said by name: a training that begins with random scores looks like one that forgot the file.
     anew = ", ".join(r.target for r in rows if other_classes(r, target.net))
     notes = ["names of the light 2014 nets were translated"] if light else []
     notes += [f"other classes: {anew} start anew, the rest is kept"] if anew else []

@@ -107,6 +107,7 @@ def scan_zip(path: Path) -> None:
         raise damaged(path, "torch", str(error)) from error
     names = [r.filename for r in records]
     inner = {n.partition("/")[2] for n in names}
+    # Before data.pkl is asked for: programs have one too, and are refused for another reason.
     for record, what in _CODE_RECORDS.items():
         if record in inner or record in names or any(n.startswith("code/") for n in inner):
             raise refuse(path, "M010", what)
