@@ -58,9 +58,10 @@ Plain = Annotated[str, BeforeValidator(_plain)]
 
 
 @settings(code="D034", others="ignore")
-class Meaning:
-    """What the numbers of a head's label maps mean."""
+class Head:
+    """Where the label maps of a head are, and what their numbers mean."""
 
+    folder: Plain
     classes: Classes
     palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     ignore: Raw = VOID
@@ -72,34 +73,25 @@ class Meaning:
 
 
 @settings(code="D034", others="ignore")
-class Place:
-    """Where a head's label maps are."""
-
-    folder: Plain
-
-
-@settings(code="D034", others="ignore")
 class Parts:
     """Of what a picture and its labels consist, in ``dataset.json``."""
 
     inputs: Mapping[Plain, Plain] = field(default_factory=lambda: INPUTS)
     heads: Mapping[Plain, Mapping[str, Any]] = field(default_factory=lambda: ONE_HEAD)
-    """Name to a ``Place`` and, if it is not that of the whole, a ``Meaning``."""
+    """Name to the entries of a ``Head``; without ``classes`` it has those of the whole file."""
     use: tuple[str, ...] = ()
     values: Values = "8-bit"
     """Which numbers of the pictures are taken."""
 
     def __post_init__(self) -> None:
-        kinds = {"input": self.inputs.keys(), "head": self.heads.keys()}
-        known = kinds["input"] | kinds["head"]
+        twice = self.inputs.keys() & self.heads.keys()
+        strange = [n for n in self.use if n not in {*self.inputs, *self.heads}]
+        kinds = (("input", self.inputs), ("head", self.heads))
+        unused = [k for k, names in kinds if self.use and not names.keys() & set(self.use)]
         refuse(
-            *(f"`{name}` is an input and a head" for name in kinds["input"] & kinds["head"]),
-            *(f"`use` names `{name}`, which is neither" for name in self.use if name not in known),
-            *(
-                f"`use` names no {kind}"
-                for kind, names in kinds.items()
-                if self.use and not names & set(self.use)
-            ),
+            *(f"`{name}` is an input and a head" for name in twice),
+            *(f"`use` names `{name}`, which is neither" for name in strange),
+            *(f"`use` names no {kind}" for kind in unused),
         )
 
 
@@ -120,24 +112,6 @@ class Description:
         inputs, heads = ([n for n in f if n in (self.use or f)] for f in (self.inputs, self.heads))
         return tuple(inputs), tuple(heads)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for the file; what is as usual is left out."""
-        first = self.used[1][0]
-        lines: dict[str, Any] = _class_lines(self.class_maps[first])
-        if self.inputs != INPUTS:
-            lines["inputs"] = dict(self.inputs)
-        if self.heads != HEADS:
-            own = {h: {} if h == first else _class_lines(m) for h, m in self.class_maps.items()}
-            lines["heads"] = {h: {"folder": f, **own[h]} for h, f in self.heads.items()}
-        if self.use:
-            lines["use"] = list(self.use)
-        return lines | ({"values": self.values} if self.values != "8-bit" else {})
-
-
-def _class_lines(class_map: ClassMap) -> dict[str, Any]:
-    palette = [list(map(int, colour)) for colour in class_map.palette]
-    return {"classes": list(class_map.classes), "palette": palette, "ignore": VOID}
-
 
 def recognise(root: Path) -> bool:
     """There is a dataset.json beside images/, or it names the folders itself."""
@@ -155,17 +129,15 @@ def open_layout(root: Path) -> DataSet:
         own = dict(zip(heads[:1], item.labels.values(), strict=False))  # none without labels
         items[stem] = replace(item, inputs={inputs[0]: item.image}, labels=own)
     for name, folder in description.inputs.items():
-        for stem, path in _further(listing, folder, images, items, needed=name in inputs):
-            item = items[stem]
-            items[stem] = replace(item, inputs={**item.inputs, name: path})
+        for item, path in _further(listing, folder, images, items, needed=name in inputs):
+            items[item.name] = replace(item, inputs={**item.inputs, name: path})
     for name, folder in description.heads.items():
-        for stem, path in _further(listing, folder, labels, items, needed=name in heads):
-            item = items[stem]
-            items[stem] = replace(item, labels={**item.labels, name: LabelMap(path)})
+        for item, path in _further(listing, folder, labels, items, needed=name in heads):
+            items[item.name] = replace(item, labels={**item.labels, name: LabelMap(path)})
     splits = listing.splits(root / "splits", items)
     evidence = f"{NAME} beside {images}/ and {labels}/"
-    made = listing.dataset("canonical", evidence, description.class_maps, splits)
-    return replace(made, inputs=inputs, heads=heads, values=description.values)
+    dataset = listing.dataset("canonical", evidence, description.class_maps, splits)
+    return replace(dataset, inputs=inputs, heads=heads, values=description.values)
 
 
 def further_folders(root: Path) -> set[str]:
@@ -180,7 +152,7 @@ def further_folders(root: Path) -> set[str]:
 
 def _further(
     listing: Listing, folder: str, first: str, items: Mapping[str, Item], *, needed: bool
-) -> list[tuple[str, Path]]:
+) -> list[tuple[Item, Path]]:
     """Each item's file in a further folder; what is needed and not there is a problem."""
     if folder == first:  # which has made the items
         return []
@@ -189,7 +161,7 @@ def _further(
     if needed:
         alone = [i for stem, i in items.items() if i.labels and stem not in files]
         listing.problems += [no_partner(i.image, f"file {place / i.name}.*") for i in alone]
-    return [(stem, files[stem]) for stem in items if stem in files]
+    return [(item, files[stem]) for stem, item in items.items() if stem in files]
 
 
 def described(path: Path) -> Description:
@@ -204,14 +176,32 @@ def described(path: Path) -> Description:
 def _description(content: bytes) -> Description:
     data = parse_json(content)
     parts = read(Parts, data)
-    maps, folders = {}, {}
-    for head, entry in parts.heads.items():
-        place = f"head `{head}`" if parts.heads != ONE_HEAD else ""
-        maps[head] = read(Meaning, entry if "classes" in entry else data, place=place).class_map()
-        folders[head] = read(Place, entry, place=place).folder
+    heads = {}
+    for name, entry in parts.heads.items():
+        place = f"head `{name}`" if parts.heads != ONE_HEAD else ""
+        heads[name] = read(Head, entry if "classes" in entry else {**data, **entry}, place=place)
+    maps = {name: head.class_map() for name, head in heads.items()}
+    folders = {name: head.folder for name, head in heads.items()}
     return Description(maps, parts.inputs, folders, parts.use, parts.values)
 
 
 def write_description(out: Path, description: Description, source: str) -> None:
-    """``dataset.json``."""
-    write_json(out / NAME, description.as_dict() | {"source": source})
+    """``dataset.json``; what is as usual is left out."""
+    own = {head: _class_lines(class_map) for head, class_map in description.class_maps.items()}
+    first = description.used[1][0]
+    lines: dict[str, Any] = own.pop(first)
+    if description.inputs != INPUTS:
+        lines["inputs"] = dict(description.inputs)
+    if description.heads != HEADS:
+        folders = description.heads.items()
+        lines["heads"] = {h: {"folder": folder} | own.get(h, {}) for h, folder in folders}
+    if description.use:
+        lines["use"] = list(description.use)
+    if description.values != "8-bit":
+        lines["values"] = description.values
+    write_json(out / NAME, lines | {"source": source})
+
+
+def _class_lines(class_map: ClassMap) -> dict[str, Any]:
+    palette = [list(map(int, colour)) for colour in class_map.palette]
+    return {"classes": list(class_map.classes), "palette": palette, "ignore": VOID}
