@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from pixelwise.errors import PixelwiseError
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.inspect import inspect
+from pixelwise.errors import PixelwiseError, raise_all
 
 
 def told(call: Callable[[], object]) -> list[str]:
@@ -15,3 +17,8 @@ def told(call: Callable[[], object]) -> list[str]:
         call()
     found = getattr(caught.value, "problems", ()) or (caught.value,)
     return sorted(f"{p.code} {p}" for p in found)
+
+
+def refusal(dataset: DataSet, splits: Sequence[str] = ("train", "val")) -> list[str]:
+    """Why these splits cannot be trained on."""
+    return told(lambda: raise_all(dataset.root, inspect(dataset, splits).problems))

@@ -43,12 +43,12 @@ def inspect_data(data: DataPath, json: Json = False) -> None:
 
 
 def _print(inspection: Inspection) -> None:
-    d = inspection.dataset
+    d, sizes = inspection.dataset, inspection.sizes()
     facts: list[tuple[object, ...]] = [
         ("layout", f"{d.layout} ({d.evidence})"),
         ("pictures", len(d.all_items())),
-        ("read without a problem", sum(inspection.sizes.values())),
-        ("sizes (HxW)", ", ".join(f"{hxw(s)}: {n:,}" for s, n in inspection.sizes.most_common(5))),
+        ("read without a problem", sizes.total()),
+        ("sizes (HxW)", ", ".join(f"{hxw(s)}: {n:,}" for s, n in sizes.most_common(5))),
         *(("note", note) for note in d.notes),
     ]
     table(str(d.root), ("what", "found"), facts)

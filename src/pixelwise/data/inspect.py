@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Item, Reader, content, each
 from pixelwise.data.statistics import Counts, Statistics, count, refuse_mixed, summarise
-from pixelwise.errors import DataError, hxw, raise_all
+from pixelwise.errors import DataError, first_few, hxw
 from pixelwise.labels import VOID
 
 APART = ("train", "val", "test")
@@ -22,35 +22,62 @@ APART = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What was seen of an item that could be read."""
+
+    item: Item
+    size: tuple[int, int]
+    """(height, width)."""
+    content: str
+    """``content`` of its picture."""
+    counts: Counts | None
+    """None without labels."""
+
+    @property
+    def is_void(self) -> bool:
+        """It has labels, and none of them says anything."""
+        return self.counts is not None and not self.counts.labels[:VOID].any()
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What was seen in the files of a data set."""
 
     dataset: DataSet
-    counted: Mapping[str, tuple[Counts, ...]]
-    """Split to the counts of its samples that could be read."""
-    contents: Mapping[str, str]
-    """Name to ``content`` of its picture, of those that could be read."""
-    sizes: Counter[tuple[int, int]]
-    """(height, width) to pictures."""
-    sizes_in: Mapping[str, Counter[tuple[int, int]]]
-    """The same by split."""
+    seen: Mapping[str, tuple[Seen, ...]]
+    """By split."""
     problems: tuple[DataError, ...]
     """Training refuses while there is one."""
     warnings: tuple[str, ...]
 
+    def counted(self, split: str) -> tuple[Counts, ...]:
+        """Of the samples of a split that could be read."""
+        return tuple(view.counts for view in self.seen[split] if view.counts)
+
+    def sizes(self, *splits: str) -> Counter[tuple[int, int]]:
+        """(height, width) to pictures, each once, of some splits or all."""
+        views = [view for split in splits or self.seen for view in self.seen[split]]
+        return Counter({view.item.files: view.size for view in views}.values())
+
     @property
     def counts(self) -> dict[str, NDArray[np.int64]]:
         """Split to (K,) pixels by class."""
-        return {s: _table(self.dataset, rows).sum(0) for s, rows in self.counted.items()}
+        return {split: self._table(split).sum(0) for split in self.seen}
 
     @property
     def images_with(self) -> dict[str, NDArray[np.int64]]:
         """Split to (K,) pictures in which the class occurs."""
-        return {s: (_table(self.dataset, rows) > 0).sum(0) for s, rows in self.counted.items()}
+        return {split: (self._table(split) > 0).sum(0) for split in self.seen}
+
+    def _table(self, split: str) -> NDArray[np.int64]:
+        """(N + 1, K) pixels by sample and class, after a row of zeros: there may be no sample."""
+        k = len(self.dataset.classes)
+        rows = [counts.labels[:k] for counts in self.counted(split)]
+        return np.vstack([np.zeros((1, k), np.int64), *rows])
 
     def statistics(self, split: str) -> Statistics:
         """Of a split that was inspected."""
-        return summarise(self.dataset.classes, self.counted[split])
+        return summarise(self.dataset.classes, self.counted(split))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
@@ -70,20 +97,10 @@ class Inspection:
                 for i, name in enumerate(d.classes)
             ],
             "splits": {s: len(items) for s, items in d.splits.items()},
-            "sizes": {hxw(size): pictures for size, pictures in self.sizes.items()},
+            "sizes": {hxw(size): pictures for size, pictures in self.sizes().items()},
             "problems": [p.as_dict() for p in self.problems],
             "warnings": list(self.warnings),
         }
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One item, read."""
-
-    size: tuple[int, int]
-    content: str
-    counts: Counts | None
-    """None without labels."""
 
 
 def inspect(
@@ -104,42 +121,32 @@ def inspect(
     """
     chosen = {s: dataset.splits.get(s, ()) for s in splits or dataset.splits}
     items = [item for members in chosen.values() for item in members]
-    seen, unread = each(items, partial(_look, dataset, read or dataset.read), watch)
-    needed = splits or [s for s in ("train", "val") if s in chosen]  # a test split may be withheld
-    views = [(item, seen[item.files]) for item in items if item.files in seen]
-    contents = {item.name: view.content for item, view in views}
-    seen_in = {s: [seen[i.files] for i in m if i.files in seen] for s, m in chosen.items()}
-    counted = {s: tuple(v.counts for v in own if v.counts) for s, own in seen_in.items()}
-    apart = chosen if splits else {s: i for s, i in chosen.items() if s in APART}
+    by_files, unread = each(items, partial(_look, dataset, read or dataset.read), watch)
+    seen = {
+        split: tuple(by_files[item.files] for item in members if item.files in by_files)
+        for split, members in chosen.items()
+    }
+    # Labels of a test split may be withheld, so it is only needed where it was asked for.
+    needed = [s for s in chosen if splits or s in ("train", "val")]
+    contents = {view.item.name: view.content for view in by_files.values()}
     problems = (
         *dataset.problems,
         *unread,
         *(problem for split in needed for problem in dataset.split_problems(split)),
-        *leaks(apart, contents),
-        *refuse_mixed({item.image: v.counts.kind for item, v in views if v.counts}),
-        *_nothing_labelled(dataset, {s: c for s, c in counted.items() if s in needed}),
+        *leaks(chosen if splits else {s: chosen.get(s, ()) for s in APART}, contents),
+        *refuse_mixed({v.item.image: v.counts.kind for v in by_files.values() if v.counts}),
+        *(_all_void(dataset, split) for split in needed if _is_void(seen[split])),
     )
-    empty = dict.fromkeys(item.name for item, view in views if _is_void(view.counts))
-    warnings = (
-        *_unused(dataset, chosen.keys() - set(needed)),
-        *_warnings(dataset, counted, empty),
-    )
-    sizes = Counter(view.size for view in seen.values())
-    sizes_in = {split: Counter(view.size for view in own) for split, own in seen_in.items()}
-    return Inspection(dataset, counted, contents, sizes, sizes_in, problems, warnings)
+    inspection = Inspection(dataset, seen, problems, ())
+    warnings = *_unused(dataset, chosen.keys() - set(needed)), *_warnings(inspection)
+    return replace(inspection, warnings=warnings)
 
 
-def _look(dataset: DataSet, read: Reader, item: Item) -> _Seen:
+def _look(dataset: DataSet, read: Reader, item: Item) -> Seen:
     """One item; of one without labels the picture alone."""
     sample = read(item) if item.labelled(dataset.heads) else None
     image = sample.image if sample else dataset.image(item)
-    return _Seen(image.shape[:2], content(image), count(sample) if sample else None)
-
-
-def _table(dataset: DataSet, rows: Sequence[Counts]) -> NDArray[np.int64]:
-    """(N + 1, K) pixels by sample and class, after a row of zeros: there may be no sample."""
-    k = len(dataset.classes)
-    return np.vstack([np.zeros((1, k), np.int64), *(c.labels[:k] for c in rows)])
+    return Seen(item, image.shape[:2], content(image), count(sample) if sample else None)
 
 
 def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> list[DataError]:
@@ -154,33 +161,27 @@ def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> 
         for item in items:
             if item.name in contents:
                 where[contents[item.name]].setdefault(split, item)
-    return [
-        DataError(
-            "D033",
-            " and ".join(f"{item.image} ({split})" for split, item in places.items())
-            + " hold the same picture",
-            "keep it in one split only: scores on pictures that were trained on say nothing",
-        )
+    hint = "keep it in one split only: scores on pictures that were trained on say nothing"
+    files = [
+        " and ".join(f"{item.image} ({split})" for split, item in places.items())
         for places in where.values()
         if len(places) > 1
     ]
+    return [DataError("D033", f"{twice} hold the same picture", hint) for twice in files]
 
 
-def _is_void(counts: Counts | None) -> bool:
-    return counts is not None and not counts.labels[:VOID].any()
+def _is_void(views: Sequence[Seen]) -> bool:
+    labelled = [view for view in views if view.counts]
+    return bool(labelled) and all(view.is_void for view in labelled)
 
 
-def _nothing_labelled(
-    dataset: DataSet, counted: Mapping[str, Sequence[Counts]]
-) -> Iterator[DataError]:
-    """Splits whose label maps are void everywhere: nothing can be learned or scored."""
-    for split, rows in counted.items():
-        if rows and all(map(_is_void, rows)):
-            yield DataError(
-                "D032",
-                f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
-                "check the label maps, or what classes.json ignores",
-            )
+def _all_void(dataset: DataSet, split: str) -> DataError:
+    """Nothing can be learned from such a split, or scored."""
+    return DataError(
+        "D032",
+        f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
+        "check the label maps, or what classes.json ignores",
+    )
 
 
 def _unused(dataset: DataSet, splits: Collection[str]) -> Iterator[str]:
@@ -190,45 +191,23 @@ def _unused(dataset: DataSet, splits: Collection[str]) -> Iterator[str]:
         items = dataset.splits.get(split, ())
         bare = [item.name for item in items if not item.labelled(dataset.heads)]
         if bare:
-            shown = ", ".join(bare[:5]) + (", ..." if len(bare) > 5 else "")
             yield (
                 f"{len(bare)} of {len(items)} pictures in split {split} have no label map "
-                f"({shown}): they can be predicted, not evaluated on"
+                f"({first_few(bare)}): they can be predicted, not evaluated on"
             )
 
 
-def _warnings(
-    dataset: DataSet, counted: Mapping[str, Sequence[Counts]], empty: Collection[str]
-) -> Iterator[str]:
-    for split, rows in counted.items():
-        never = np.flatnonzero(_table(dataset, rows).sum(0) == 0) if rows else ()
-        if len(never):
-            names = ", ".join(f"`{dataset.classes[i]}`" for i in never[:10])
-            more = f" and {len(never) - 10} more classes" if len(never) > 10 else ""
-            yield f"no pixel of {names}{more} in split {split}"
+def _warnings(inspection: Inspection) -> Iterator[str]:
+    dataset, seen = inspection.dataset, inspection.seen
+    for split, pixels in inspection.counts.items():
+        never = [f"`{n}`" for n, p in zip(dataset.classes, pixels, strict=True) if not p]
+        if never and inspection.counted(split):
+            yield f"no pixel of {first_few(never, 10)} in split {split}"
     if "train" not in dataset.splits:
         known = ", ".join(dataset.splits) or "none"
         yield f"there is no split train (there are: {known}): name one, --set train_split="
-    elif "train" in counted and "val" not in dataset.splits:
+    elif "train" in seen and "val" not in dataset.splits:
         yield "there is no split val: train with --set val_split=, or add pictures"
-    if empty:
-        yield f"{len(empty)} label maps are void everywhere: {', '.join([*empty][:5])}"
-
-
-def refuse_problems(
-    dataset: DataSet,
-    splits: Sequence[str],
-    *,
-    read: Reader | None = None,
-    watch: Callable[[], object] = lambda: None,
-) -> Inspection:
-    """Read the splits and raise all that is wrong with them, before anything is trained.
-
-    The arguments are those of ``inspect``.
-
-    Raises:
-        DataError: the problem, or a D035 with all of them.
-    """
-    inspected = inspect(dataset, splits, read=read, watch=watch)
-    raise_all(dataset.root, inspected.problems)
-    return inspected
+    void = {view.item.name for views in seen.values() for view in views if view.is_void}
+    if void:
+        yield f"{len(void)} label maps are void everywhere: {first_few(sorted(void))}"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.inspect import refuse_problems
+from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Item
 from pixelwise.data.splits import by_seed, kept
 from pixelwise.data.statistics import Statistics
@@ -127,7 +127,8 @@ def read_data(
             error.hint = "--set val_split= trains without evaluation; or " + error.hint
         raise_all(dataset.root, [*dataset.problems, error])
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    inspected = refuse_problems(dataset, splits, read=read, watch=watch)
+    inspected = inspect(dataset, splits, read=read, watch=watch)
+    raise_all(dataset.root, inspected.problems)
     items = dataset.items(recipe.train_split)
     return RunData(
         dataset,
@@ -135,9 +136,9 @@ def read_data(
         items=items,
         held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
         statistics=inspected.statistics(recipe.train_split),
-        sizes=tuple(inspected.sizes_in[recipe.train_split]),
+        sizes=tuple(inspected.sizes(recipe.train_split)),
         fingerprint=fingerprint,
-        contents=frozenset(inspected.contents[item.name] for item in items),
+        contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
     )
 
 

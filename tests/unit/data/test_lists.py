@@ -14,9 +14,9 @@ from make_data import camvid_set, folder_set, picture
 from pixelwise.cli.app import run
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.inspect import inspect, refuse_problems
+from pixelwise.data.inspect import inspect
 from pixelwise.data.statistics import statistics
-from problems import told
+from problems import refusal, told
 
 
 def voc_set(root: Path, **lists: str) -> Path:
@@ -41,14 +41,14 @@ def test_a_list_of_pictures_without_labels_blocks_nobody_else(tmp_path: Path, ca
         "val": 1,
     }
     assert statistics(dataset, "train").images == 3
-    assert not refuse_problems(dataset, ["train", "val"]).problems
+    assert not inspect(dataset, ["train", "val"]).problems
     inspected = inspect(dataset)
     assert not inspected.problems
     assert (
         "2 of 2 pictures in split test have no label map (p4, p5): they can be predicted, not "
         "evaluated on"
     ) in inspected.warnings
-    assert sum(inspected.sizes.values()) == 6  # they are read all the same
+    assert inspected.sizes().total() == 6  # they are read all the same
     assert run(["data", "inspect", str(root)]) == 0
     capsys.readouterr()
     assert [p[:4] for p in told(lambda: dataset.items("test"))] == ["D031", "D031"]
@@ -76,7 +76,7 @@ def test_so_do_the_lists_of_other_layouts(tmp_path: Path, layout: str) -> None:
     assert [i.name for i in again.items("test", labelled=False)] == ["p5"]
     assert not again.items("test", labelled=False)[0].labels
     (root / "splits/val.txt").write_text("p3\np5\n")
-    (problem,) = told(lambda: refuse_problems(open_dataset(root), ["train", "val"]))
+    (problem,) = refusal(open_dataset(root))
     assert "p5.png (split `val`) has no label map" in problem
 
 
@@ -94,7 +94,7 @@ def test_camvids_frames_without_label_maps_are_a_split(tmp_path: Path) -> None:
 def test_a_list_that_is_not_used_only_warns(tmp_path: Path, capsys) -> None:
     root = voc_set(tmp_path / "v", train_aug="p0 nobody p0", empty="")
     dataset = open_dataset(root)
-    assert not refuse_problems(dataset, ["train", "val"]).problems
+    assert not inspect(dataset, ["train", "val"]).problems
     warnings = inspect(dataset).warnings
     assert any("train_aug.txt: `nobody` is no picture" in w for w in warnings)
     assert any("train_aug.txt: `p0` is listed twice" in w for w in warnings)
@@ -107,9 +107,7 @@ def test_a_list_that_is_not_used_only_warns(tmp_path: Path, capsys) -> None:
 
 def test_an_empty_split_is_told_once(tmp_path: Path, capsys) -> None:
     root = voc_set(tmp_path / "v", val="")
-    assert [p[:4] for p in told(lambda: refuse_problems(open_dataset(root), ["train", "val"]))] == [
-        "D032"
-    ]
+    assert [p[:4] for p in refusal(open_dataset(root))] == ["D032"]
     assert run(["data", "inspect", str(root)]) == 3
     assert capsys.readouterr().err.count("split `val`") == 1
     assert run(["train", str(root), "--net", "fcn8s-tiny", "-o", str(tmp_path / "run")]) == 3
