@@ -71,12 +71,9 @@ def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
             return dict(enumerate(listed))
         if not isinstance(listed, Mapping):
             return listed
-        meant: dict[object, object] = {}
-        for text, name in listed.items():
-            if read_key(text) in meant:  # 0 and 00 are one key twice
-                raise Contradiction(f"`{text}` stands there twice")
-            meant[read_key(text)] = name
-        return meant
+        keys = [read_key(text) for text in listed]  # 0 and 00 are one key twice
+        refuse(*(f"`{t}` stands there twice" for i, t in enumerate(listed) if keys[i] in keys[:i]))
+        return dict(zip(keys, listed.values(), strict=True))
 
     return BeforeValidator(by_key)
 
@@ -133,15 +130,11 @@ def described(root: Path) -> ClassMap | None:
     Raises:
         DataError: D034 the file is malformed, with what was expected.
     """
-    files = {
-        "classes.json": (_class_map, FORMS),
-        "classes.txt": (_from_lines, "one class name per line"),
-        "class_names.txt": (_from_lines, "one class name per line"),
-    }
-    for name, (build, expected) in files.items():
-        if (root / name).exists():
-            return parsed(root / name, build, expected)
-    return None
+    if (root / "classes.json").exists():
+        return parsed(root / "classes.json", _class_map, FORMS)
+    lists = (root / name for name in ("classes.txt", "class_names.txt"))
+    named = next((path for path in lists if path.exists()), None)
+    return parsed(named, _from_lines, "one class name per line") if named else None
 
 
 def parsed(path: Path, build: Callable[[bytes], T], expected: str) -> T:

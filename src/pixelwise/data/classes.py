@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, raise_all
+from pixelwise.errors import DataError, first_few, raise_all
 from pixelwise.labels import VOID, colours_for, default_names
 from pixelwise.pictures.images import read_colours, read_labels
 
@@ -32,25 +31,14 @@ class ClassMap:
     def __post_init__(self) -> None:
         count = len(self.classes)
         if not 1 <= count <= MAX_CLASSES:
-            raise DataError(
-                "D034",
-                f"{count:,} classes, expected 1 to {MAX_CLASSES}",
-                "give rare values one common name in classes.json, or ignore them",
-            )
+            hint = "give rare values one common name in classes.json, or ignore them"
+            raise DataError("D034", f"{count:,} classes, expected 1 to {MAX_CLASSES}", hint)
         twice = [name for name in self.classes if self.classes.count(name) > 1]
         if twice:
             raise DataError("D034", f"class `{twice[0]}` stands there twice", "rename one of them")
 
-    @property
-    def void(self) -> frozenset[int]:
-        """Raw values that count for nothing."""
-        return frozenset(raw for raw, label in self.values.items() if label == VOID)
-
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """A label map as class ids.
-
-        Returns:
-            (H, W) uint8, 255 void.
+        """A label map as class ids, (H, W) uint8, 255 void.
 
         Raises:
             DataError: D012 a value that names no class, with its count and first place; D016
@@ -65,35 +53,31 @@ class ClassMap:
             if value < len(table):
                 table[value] = label
         labels = table[raw]
-        if (labels < 0).any():
-            raise self._strange(path, raw, labels < 0)
+        strange = labels < 0
+        if strange.any():
+            row, column = (int(i[0]) for i in np.nonzero(strange))
+            shown = first_few([str(value) for value in np.unique(raw[strange])])
+            raise DataError(
+                "D012",
+                f"{path}: value {shown} names no class ({int(strange.sum())} px, first at "
+                f"x={column} y={row}; expected {_spans(self.values)})",
+                "name each such value in classes.json (or dataset.json), or list it there under "
+                "`ignore`",
+            )
         return labels.astype(np.uint8)
-
-    def _strange(self, path: Path, raw: NDArray[Any], where: NDArray[np.bool_]) -> DataError:
-        row, column = (int(i[0]) for i in np.nonzero(where))
-        values = np.unique(raw[where])
-        shown = ", ".join(str(v) for v in values[:5]) + (", ..." if len(values) > 5 else "")
-        return DataError(
-            "D012",
-            f"{path}: value {shown} names no class ({int(where.sum())} px, first at "
-            f"x={column} y={row}; expected {_spans(self.values)})",
-            "name each such value in classes.json (or dataset.json), or list it there under "
-            "`ignore`",
-        )
 
     def _by_colour(self, path: Path) -> NDArray[np.uint8]:
         rgb = read_colours(path).astype(np.uint32)
-        packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]
+        packed = rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2]  # unique is fast on numbers
         rgbs, inverse = np.unique(packed, return_inverse=True)
-        ids = [self.colours.get((int(v) >> 16, int(v) >> 8 & 255, int(v) & 255), -1) for v in rgbs]
-        table = np.array(ids, np.int16)
+        colours = [(v >> 16, v >> 8 & 255, v & 255) for v in rgbs.tolist()]
+        table = np.array([self.colours.get(colour, -1) for colour in colours], np.int16)
         if (table < 0).any():
-            strange = [f"({v >> 16},{v >> 8 & 255},{v & 255})" for v in rgbs[table < 0].tolist()]
+            strange = ["({},{},{})".format(*c) for c in colours if c not in self.colours]
             pixels = int((table[inverse] < 0).sum())
             raise DataError(
                 "D016",
-                f"{path}: {len(strange)} colours name no class ({pixels} px): "
-                f"{', '.join(strange[:5])}",
+                f"{path}: {len(strange)} colours name no class ({pixels} px): {first_few(strange)}",
                 "list them in classes.json; many of them at edges mean an antialiased mask",
             )
         return table[inverse].reshape(packed.shape).astype(np.uint8)
@@ -128,23 +112,21 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
         except DataError as error:
             problems.append(error)
     raise_all(root, problems)
-    known = sorted(values - {VOID})
+    known, held = sorted(values - {VOID}), _spans(values)
     marked = len(known) == 2 and known[0] == 0 and known[1] > 1
     if values == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
         what = "is 255 a class, or void?" if values == {0, VOID} else "which classes are they?"
-        named = ", ".join(f'"{v}": "name{i}"' for i, v in enumerate(sorted(values)[:4]))
-        more = ", ..." if len(values) > 4 else ""
+        named = first_few([f'"{v}": "name{i}"' for i, v in enumerate(sorted(values))], 4)
         raise DataError(
             "D012",
-            f"{root}: the label maps hold the values {_listed(sorted(values))}: {what}",
-            f'write {root}/classes.json: {{"classes": {{{named}{more}}}, "ignore": []}}',
+            f"{root}: the label maps hold the values {held}: {what}",
+            f'write {root}/classes.json: {{"classes": {{{named}}}, "ignore": []}}',
         )
     count = (known[-1] if known else 0) + 1
-    gaps = [v for v in range(count) if v not in values]
     what = "1 class" if count == 1 else f"{count} classes"
-    note = f"{what} concluded from the values {_listed(sorted(values))}"
-    if gaps:
-        note += f"; among the labels there is no {_listed(gaps)}"
+    note = f"{what} concluded from the values {held}"
+    if gaps := set(range(count)) - values:
+        note += f"; among the labels there is no {_spans(gaps)}"
     return numbered(default_names(count)), note
 
 
@@ -156,9 +138,4 @@ def _spans(values: Iterable[int]) -> str:
             runs[-1][1:] = [value]
         else:
             runs.append([value])
-    return ", ".join("..".join(map(str, run)) for run in runs[:8]) + (", ..." if runs[8:] else "")
-
-
-def _listed(values: Sequence[int]) -> str:
-    shown = ", ".join(map(str, values[:12]))
-    return shown + (f", ... ({len(values)} values)" if len(values) > 12 else "")
+    return first_few(["..".join(map(str, run)) for run in runs], 8)

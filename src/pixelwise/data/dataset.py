@@ -35,7 +35,7 @@ class DataSet:
     """The folder says nothing of splits; train and val were drawn."""
     problems: tuple[DataError, ...] = ()
     """What is wrong with the folder; ``splits`` hold what could be paired all the same."""
-    list_problems: Mapping[str, tuple[DataError, ...]] = field(default_factory=dict)
+    list_problems: Mapping[str, Sequence[DataError]] = field(default_factory=dict)
     """What is wrong with the list of a split, which concerns only those who use it."""
     inputs: tuple[str, ...] = (IMAGE,)
     """Those of the items' inputs that make a picture, in the order of its bands."""
@@ -60,11 +60,7 @@ class DataSet:
         return self.class_map.palette
 
     def items(self, split: str, *, labelled: bool = True) -> tuple[Item, ...]:
-        """The items of a split.
-
-        Args:
-            split: its name.
-            labelled: refuse pictures without labels; else they are there to be predicted.
+        """The items of a split; with ``labelled`` none without labels is among them.
 
         Raises:
             DataError: all of ``split_problems``.
@@ -80,39 +76,43 @@ class DataSet:
         listed = self.list_problems.get(split, ())
         if not items:
             return (*listed, self._missing(split))
-        bare = [i for i in items if labelled and not i.labelled(self.heads)]
-        return (*listed, *(_unlabelled(item, split) for item in bare))
+        label = f"pixelwise predict MODEL DATA --split {split} -o OUT"
+        bare = [
+            DataError(
+                "D031",
+                f"{item.image} (split `{split}`) has no label map, expected one to train or "
+                "evaluate on",
+                f"add it; or label the pictures: {label}",
+            )
+            for item in items
+            if labelled and not item.labelled(self.heads)
+        ]
+        return (*listed, *bare)
 
     def _missing(self, split: str) -> DataError:
         known = ", ".join(f"{name} ({len(items)})" for name, items in self.splits.items())
-        return DataError(
-            "D032",
-            f"{self.root}: split `{split}` is empty or missing; there are: {known}",
-            "name one that is there, or add pictures for it",
-        )
+        what = f"{self.root}: split `{split}` is empty or missing; there are: {known}"
+        return DataError("D032", what, "name one that is there, or add pictures for it")
 
     def using(self, *, inputs: Sequence[str] = (), heads: Sequence[str] = ()) -> DataSet:
         """The same data set with other inputs or heads of those that its items have.
 
-        Args:
-            inputs: names, in the order of the bands; none: as before.
-            heads: names; the first one's classes become ``classes``.
+        ``inputs`` are in the order of the bands; the first head's classes become ``classes``; what
+        is empty stays as it was.
 
         Raises:
             UsageError: U001 an unknown name.
             DataError: D031 pictures that lack an input.
         """
-        items = [item for members in self.splits.values() for item in members]
+        items = self.all_items()
         known = sorted({name for item in items for name in item.inputs})
         for kind, asked, names in (("input", inputs, known), ("head", heads, [*self.class_maps])):
             if unknown := [name for name in asked if name not in names]:
                 raise unknown_name(f"{kind} of {self.root}", unknown[0], names)
-        chosen = replace(
-            self, inputs=tuple(inputs) or self.inputs, heads=tuple(heads) or self.heads
-        )
-        gaps = [(i, n) for i in self.all_items() for n in chosen.inputs if n not in i.inputs]
-        raise_all(self.root, [no_partner(i.image, f"picture for input `{n}`") for i, n in gaps])
-        return chosen
+        used = tuple(inputs) or self.inputs
+        gaps = [(i.image, n) for i in items for n in used if n not in i.inputs]
+        raise_all(self.root, [no_partner(p, f"picture for input `{n}`") for p, n in gaps])
+        return replace(self, inputs=used, heads=tuple(heads) or self.heads)
 
     def read(self, item: Item) -> Sample:
         """Picture and labels of an item, checked against each other and the class lists.
@@ -121,12 +121,12 @@ class DataSet:
             DataError: unreadable files, D013 different sizes, D012 a value that names no class,
                 D014 an EXIF turn that cannot be decided.
         """
-        sources = {name: item.labels[name] for name in self.heads}
-        heads = {name: source.read(self.class_maps[name]) for name, source in sources.items()}
-        labels, file = heads[self.heads[0]], sources[self.heads[0]].files[0]
-        image = self.image(item, labels.shape, f"its label map {file}")
-        for name, others in heads.items():
-            _refuse_size(sources[name].files[0], others.shape, f"{file}", labels.shape)
+        heads = {name: item.labels[name].read(self.class_maps[name]) for name in self.heads}
+        files = [item.labels[name].files[0] for name in self.heads]
+        labels = heads[self.heads[0]]
+        image = self.image(item, labels.shape, f"its label map {files[0]}")
+        for path, others in zip(files, heads.values(), strict=True):
+            _refuse_size(path, others.shape, f"{files[0]}", labels.shape)
         return Sample(item.name, image, labels, heads)
 
     def image(
@@ -137,7 +137,7 @@ class DataSet:
         Args:
             item: of this data set.
             size: (height, width) that it must have; by default that of the first input.
-            other: what has this size, for the message.
+            other: what has this size.
 
         Raises:
             DataError: unreadable files, D013 different sizes, D014 as ``read``.
@@ -190,39 +190,23 @@ class DataSet:
 
 def _refuse_size(path: Path, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> None:
     if size[:2] != expected[:2]:
-        raise DataError(
-            "D013",
-            f"{path} is {hxw(size)}, {other} is {hxw(expected)} (HxW); expected the same size",
-            "export the labels at the picture's size; they are never resized silently",
-        )
+        sizes = f"{path} is {hxw(size)}, {other} is {hxw(expected)} (HxW); expected the same size"
+        hint = "export the labels at the picture's size; they are never resized silently"
+        raise DataError("D013", sizes, hint)
 
 
 def no_partner(path: Path, wanted: str) -> DataError:
     """D031 of a file that stands alone."""
-    return DataError(
-        "D031", f"{path} has no partner, expected a {wanted}", "add it, or move it away"
-    )
-
-
-def _unlabelled(item: Item, split: str) -> DataError:
-    return DataError(
-        "D031",
-        f"{item.image} (split `{split}`) has no label map, expected one to train or evaluate on",
-        f"add it; or label the pictures: pixelwise predict MODEL DATA --split {split} -o OUT",
-    )
+    what = f"{path} has no partner, expected a {wanted}"
+    return DataError("D031", what, "add it, or move it away")
 
 
 def as_labelled(picture: Picture, path: Path, size: tuple[int, ...]) -> NDArray[Any]:
-    """A picture, turned as EXIF says or as it is stored: as its label map was drawn.
+    """A picture, turned as EXIF says or as it is stored: as its label map (H, W) was drawn.
 
     A label map carries no EXIF. If just one of stored and shown size equals the map's, that
     decides; where both do (square pictures, half turns, mirrors) nothing can, and guessing would
     spoil labels.
-
-    Args:
-        picture: as it was decoded.
-        path: of it, for the message.
-        size: (H, W) of the label map.
 
     Raises:
         DataError: D014 the orientation is ambiguous.

@@ -41,8 +41,7 @@ class Listing:
             images: folder of pictures.
             labels: folders of label maps, the first that has one counts; just ``images`` itself,
                 if label maps lie beside their pictures and are known by their endings.
-            strays: what has no partner is no problem. Else each is a D031, and where a picture has
-                several label maps a D030.
+            strays: what has no partner is no problem, else a D031 each.
         """
         if labels == (images,):
             together = by_stem(pictures(images), self.problems)
@@ -70,8 +69,8 @@ class Listing:
         for mask in sorted(masks):
             stem = mask.removesuffix(end_of(mask))
             if stem in right:
-                both = f"{right[stem]} and {together[mask]} are both label maps of "
-                what = both + together[stem].name
+                both = f"{right[stem]} and {together[mask]}"
+                what = f"{both} are both label maps of {together[stem].name}"
                 self.problems.append(DataError("D030", what, "move one of them away"))
             right[stem] = together[mask]
         return right
@@ -83,7 +82,9 @@ class Listing:
             return {path.stem: self.split(path, items) for path in files}
         self.drawn = True
         drawn = splits.drawn([item for item in items.values() if item.labels])
-        self.notes.append(splits.drawn_note(drawn))
+        note = "train and val were drawn, by the names alone"
+        alone = "and one picture alone: there is no val"
+        self.notes.append(f"no lists of splits{': ' + note if 'val' in drawn else ', ' + alone}")
         return drawn
 
     def split(self, path: Path, items: Mapping[str, Item]) -> tuple[Item, ...]:
@@ -132,7 +133,7 @@ class Listing:
         layout: str,
         evidence: str,
         classes: ClassMap | Mapping[str, ClassMap],
-        splits: Mapping[str, Sequence[Item]],
+        splits: Mapping[str, tuple[Item, ...]],
     ) -> DataSet:
         """The data set, with all that was collected; ``classes`` of the only head, or by head."""
         return DataSet(
@@ -140,11 +141,11 @@ class Listing:
             layout,
             evidence,
             {LABELS: classes} if isinstance(classes, ClassMap) else classes,
-            {split: tuple(items) for split, items in splits.items()},
+            splits,
             tuple(self.notes),
             self.drawn,
             self.all_problems,
-            {split: tuple(problems) for split, problems in self.list_problems.items()},
+            self.list_problems,
         )
 
 
@@ -156,10 +157,10 @@ def pictures(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    shown = [p for p in folder.iterdir() if not p.name.startswith(".")]
-    found = [p for p in shown if is_picture(p)]
-    stems = {p.stem for p in found}
-    return sorted(found + [p for p in shown if p.stem not in stems and unread_kind(p)])
+    visible = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    read = [p for p in visible if is_picture(p)]
+    stems = {p.stem for p in read}
+    return sorted(read + [p for p in visible if p.stem not in stems and unread_kind(p)])
 
 
 def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:
@@ -188,10 +189,9 @@ def marked(stems: Set[str]) -> set[str]:
 
 def _common_end(left: Mapping[str, Path], right: Mapping[str, Path]) -> str:
     """What all label stems have in addition, as in ``street1_mask.png``; empty if nothing."""
-    for end in LABEL_ENDS:
-        if right and all(s.endswith(end) for s in right) and not left.keys() & right.keys():
-            return end
-    return ""
+    if not right or left.keys() & right.keys():
+        return ""
+    return next((end for end in LABEL_ENDS if all(s.endswith(end) for s in right)), "")
 
 
 def _columns(line: str, items: Container[str]) -> tuple[str, str]:
@@ -206,9 +206,7 @@ def _columns(line: str, items: Container[str]) -> tuple[str, str]:
 def read_list(path: Path, problems: list[DataError]) -> list[str]:
     """The lines of a list file that say something.
 
-    Args:
-        path: the file.
-        problems: gets a D034 if it cannot be read, and for entries that leave the data set.
+    One that cannot be read, and entries that lead out of the data set, are a D034 in ``problems``.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -218,10 +216,8 @@ def read_list(path: Path, problems: list[DataError]) -> list[str]:
         return []
     entries = [line.strip() for line in lines if line.strip()]
     outside = [e for e in entries if ".." in Path(e).parts or _leads_out(e.split())]
-    problems += [
-        DataError("D034", f"{path}: `{entry}` leads out of the data set", "use plain names")
-        for entry in outside
-    ]
+    leaving = [f"{path}: `{entry}` leads out of the data set" for entry in outside]
+    problems += [DataError("D034", what, "use plain names") for what in leaving]
     return [e for e in entries if e not in outside]
 
 
@@ -247,24 +243,22 @@ def refuse_unlistable(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
     Raises:
         DataError: D034 all of them.
     """
-    problems = [
-        DataError(
-            "D034", f"{folder / split}.txt: {name!a} cannot stand on a line of its own", "rename it"
-        )
+    strange = [
+        f"{folder / split}.txt: {name!a} cannot stand on a line of its own"
         for split, names in lists.items()
         for name in names
         if name.splitlines() != [name.strip()]
         or Path(name).name != name
         or name != name.encode("utf-8", "replace").decode()
     ]
-    raise_all(folder, problems)
+    raise_all(folder, [DataError("D034", what, "rename it") for what in strange])
 
 
 def write_splits(folder: Path, lists: Mapping[str, Sequence[str]]) -> None:
     """``<name>.txt`` for each split, one name a line.
 
     Raises:
-        DataError: D034 a picture's name that cannot be listed; nothing was written.
+        DataError: of ``refuse_unlistable``; nothing was written.
         ResourceError: R001, R002 a list cannot be written.
     """
     refuse_unlistable(folder, lists)

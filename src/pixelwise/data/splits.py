@@ -59,25 +59,13 @@ def _place(key: str, seed: int) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def drawn_note(drawn: Mapping[str, Sequence[Item]]) -> str:
-    """A sentence on what ``drawn`` did."""
-    if "val" not in drawn:
-        return "no lists of splits, and one picture alone: there is no val"
-    return "no lists of splits: train and val were drawn, by the names alone"
-
-
 def heads(
     items: Sequence[Item], share: float, *, gap: int = 0
 ) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """The first ``share`` of every group held out, in order of name; frames of one sequence.
+    """Items to train on, and the first ``share`` of every group, held out; names sort by time.
 
-    Args:
-        items: of sequences; names sort by time.
-        share: of each group to hold out, at least one item; nothing of a group of one.
-        gap: items after the held ones that are in neither part: neighbours look alike.
-
-    Returns:
-        What is trained on, and what is held out.
+    At least one item of a group is held out, and nothing of a group of one. The ``gap`` items after
+    them are in neither part: neighbouring frames look alike.
     """
     fit: list[Item] = []
     held: list[Item] = []

@@ -128,36 +128,27 @@ class Evaluation:
         }
 
 
-def evaluate(
-    pairs: Iterable[Pair],
-    classes: Sequence[str],
-    *,
-    seconds_per_image: float | None = None,
-) -> Evaluation:
+def evaluate(pairs: Iterable[Pair], classes: Sequence[str]) -> Evaluation:
     """Score label maps against the truth; nothing is dropped and nothing averaged per image.
 
     Args:
         pairs: truth and guess of each image, made one after the other; none is kept.
         classes: K class names.
-        seconds_per_image: kept beside the scores.
 
     Raises:
         DataError: an image's sizes differ or its labels name no class; the message begins with
             the image's name.
     """
-    names, counts, k = [], [], len(classes)
+    names: list[str] = []
+    tables: list[npt.NDArray[np.integer[Any]]] = []
     for pair in pairs:
         try:
-            counted = confusion(pair.truth, pair.guess, k)
+            counts = confusion(pair.truth, pair.guess, len(classes))
         except DataError as error:
             raise DataError(error.code, f"{pair.name}: {error}", error.hint) from None
         names.append(pair.name)
-        counts.append(_narrow(counted))
+        # 500 images of 150 classes take 45 MB so, and twice as much as int64.
+        tables.append(counts.astype(np.int32) if counts.max(initial=0) < 2**31 else counts)
     if not names:
         raise UsageError("U002", "no image was given to score (expected one or more)")
-    return Evaluation(tuple(classes), tuple(names), np.stack(counts), seconds_per_image)
-
-
-def _narrow(counts: Counts) -> npt.NDArray[np.integer[Any]]:
-    """int32 where it fits: 500 images of 150 classes then take 45 MB."""
-    return counts.astype(np.int32) if counts.max(initial=0) < 2**31 else counts
+    return Evaluation(tuple(classes), tuple(names), np.stack(tables))

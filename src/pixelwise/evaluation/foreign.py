@@ -38,12 +38,7 @@ class Match:
 
 
 def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tuple[Match, ...]:
-    """Pair the label maps of two folders by file stem; every gap is an error, all are listed.
-
-    Args:
-        guesses: folder of guessed label maps.
-        truth: folder of true label maps, or a data set that keeps them in one folder.
-        stems: score these only; by default every label map of both folders.
+    """Pair the label maps of two folders (or of a data set) by stem; every gap is an error.
 
     Raises:
         DataError: missing guesses, extra files, two files of one stem (D035 with ``problems``).
@@ -58,13 +53,8 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
         if stem not in true:
             problems.append(DataError("D031", f"{stem}: no truth in {truth}", ADD))
     if not wanted:
-        problems.append(
-            DataError(
-                "D010",
-                f"{truth}: no label map was found in it",
-                "label maps are .png files of class numbers",
-            )
-        )
+        what = f"{truth}: no label map was found in it"
+        problems.append(DataError("D010", what, "label maps are .png files of class numbers"))
     raise_all(guesses, problems, summary=f"{guesses} does not match {truth}", hint=NOTHING)
     return tuple(Match(stem, guessed[stem], true[stem]) for stem in wanted)
 
@@ -82,7 +72,7 @@ def score_folders(
     guesses: Path,
     truth: Path,
     *,
-    classes: Sequence[str] | int | None = None,
+    classes: int | None = None,
     stems: Sequence[str] | None = None,
     ignore: Sequence[int] = (),
     advance: Callable[[], object] = lambda: None,
@@ -96,8 +86,8 @@ def score_folders(
     Args:
         guesses: folder of guessed label maps.
         truth: folder of true label maps, or a data set that keeps them in one folder.
-        classes: names, or how many; where a file describes them no others. By default what is
-            described, else one more than the largest value in either folder (void aside).
+        classes: how many; where a file describes them no others. By default what is described,
+            else one more than the largest value in either folder (void aside).
         stems: score these only.
         ignore: values of the truth that are void, beside 255 and what is described as void.
         advance: called after each file pair that was read.
@@ -110,7 +100,7 @@ def score_folders(
     folder = label_folder(truth)
     class_map = described_classes(folder) or (layout_classes(folder) if classes is None else None)
     if class_map is None:
-        void = frozenset((VOID, *ignore))
+        void = {VOID, *ignore}
         names = _class_names(matches, truth, classes, void)
         reading = _Reading(names, lambda path: _without(read_labels(path), void))
     else:
@@ -126,13 +116,12 @@ def score_folders(
 
 
 def _as_described(
-    class_map: ClassMap, truth: Path, classes: Sequence[str] | int | None, ignore: Sequence[int]
+    class_map: ClassMap, truth: Path, classes: int | None, ignore: Sequence[int]
 ) -> _Reading:
     """What is described decides; options may repeat it, not change it."""
-    names, known = class_map.classes, len(class_map.classes)
-    given = known if classes is None else classes if isinstance(classes, int) else len(classes)
-    if given != known:
-        what = f"{given} classes were asked for, but {truth} is described with {known}"
+    names = class_map.classes
+    if classes not in (None, len(names)):
+        what = f"{classes} classes were asked for, but {truth} is described with {len(names)}"
         raise UsageError("U002", what, f"leave --classes away, or correct what {truth} says")
     if ignore and class_map.colours:
         what = f"value {ignore[0]} is to be ignored, but {truth} is described by colours"
@@ -140,7 +129,7 @@ def _as_described(
     if class_map.colours:
         return _Reading(names, class_map.read, partial(_by_number_or_colour, class_map))
     mapped = replace(class_map, values={**class_map.values, **dict.fromkeys(ignore, VOID)})
-    return _Reading(names if isinstance(classes, int | None) else tuple(classes), mapped.read)
+    return _Reading(names, mapped.read)
 
 
 def _by_number_or_colour(class_map: ClassMap, path: Path) -> Labels:
@@ -153,13 +142,11 @@ def _by_number_or_colour(class_map: ClassMap, path: Path) -> Labels:
 
 
 def _class_names(
-    matches: Sequence[Match], truth: Path, classes: Sequence[str] | int | None, void: Set[int]
+    matches: Sequence[Match], truth: Path, classes: int | None, void: Set[int]
 ) -> tuple[str, ...]:
-    """Class names as given, or numbers up to the largest value found."""
-    if isinstance(classes, int):
-        return tuple(str(i) for i in range(classes))
+    """Numbers, as many as were asked for, or up to the largest value that occurs."""
     if classes is not None:
-        return tuple(classes)
+        return tuple(str(i) for i in range(classes))
     largest = _largest(matches, void)
     if not largest:
         message = f"{truth}: no class but 0 occurs beside void (255), so the score would be 1"
@@ -173,9 +160,8 @@ def _class_names(
 
 def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
     if not folder.is_dir():
-        raise DataError(
-            "D010", f"{folder}: no such folder (expected a folder of label maps)", "check the path"
-        )
+        what = f"{folder}: no such folder (expected a folder of label maps)"
+        raise DataError("D010", what, "check the path")
     files = pictures(folder)
     if is_predictions(folder):
         files = [path for path in files if not path.name.endswith(OVERLAY)]
@@ -203,11 +189,8 @@ def _read_pairs(
 def _check(pair: Match, guess: Labels, truth: Labels, num_classes: int) -> None:
     if guess.shape != truth.shape:
         sizes = f"is {hxw(guess.shape)}, but {pair.truth} is {hxw(truth.shape)} (HxW)"
-        raise DataError(
-            "D013",
-            f"{pair.guess} {sizes}; expected one size",
-            "export both at the size of the picture",
-        )
+        what = f"{pair.guess} {sizes}; expected one size"
+        raise DataError("D013", what, "export both at the size of the picture")
     counted = truth != VOID
     _check_values(pair.truth, truth[counted], num_classes, "or 255 for void")
     _check_values(pair.guess, guess[counted], num_classes, "void is no class to predict")

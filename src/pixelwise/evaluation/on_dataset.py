@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import Item, content
-from pixelwise.errors import ModelError, UsageError
+from pixelwise.data.sample import content
+from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.pictures.images import text_in, write_labels
 
@@ -53,8 +53,9 @@ def evaluate_split(
     """
     _check_classes(classes, dataset)
     items = dataset.items(split)
+    places = {item.name: keep / f"{item.name}.png" for item in items} if keep else {}
     if keep:
-        _refuse_taken(keep, dataset, items)
+        _refuse_taken(keep, places.values(), dataset)
     palette = np.asarray(dataset.palette, np.uint8)
     spent, seen = 0.0, []
 
@@ -67,34 +68,24 @@ def evaluate_split(
             began = time.perf_counter()
             guess = label(sample.image)
             spent += time.perf_counter() - began
-            if keep:
-                write_labels(_place(keep, item), guess, palette, text={MADE_BY: MAKER})
+            if places:
+                write_labels(places[item.name], guess, palette, text={MADE_BY: MAKER})
             yield Pair(item.name, sample.labels, guess)
             watch()
 
     evaluation = evaluate(pairs(), dataset.classes)
     if seen:
-        shown = ", ".join(seen[:5]) + (", ..." if len(seen) > 5 else "")
-        log.warning(
-            "%d of the %d pictures in split %s were trained on (%s): these scores say too much",
-            len(seen),
-            len(items),
-            split,
-            shown,
-        )
+        share = f"{len(seen)} of the {len(items)} pictures in split {split}"
+        log.warning("%s were trained on (%s): these scores say too much", share, first_few(seen))
     return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=tuple(seen))
 
 
-def _place(keep: Path, item: Item) -> Path:
-    return keep / f"{item.name}.png"
-
-
-def _refuse_taken(keep: Path, dataset: DataSet, items: Sequence[Item]) -> None:
+def _refuse_taken(keep: Path, places: Iterable[Path], dataset: DataSet) -> None:
     """Truth and pictures are not overwritten with guesses, nor anything else that is not ours."""
     hint = "choose a new folder"
     if keep.resolve() in dataset.folders:
         raise UsageError("U003", f"{keep} holds files of {dataset.root} itself", hint)
-    for path in (_place(keep, item) for item in items):
+    for path in places:
         if path.exists() and text_in(path).get(MADE_BY) != MAKER:
             raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
 
@@ -104,14 +95,13 @@ def _check_classes(mine: tuple[str, ...], dataset: DataSet) -> None:
     theirs = dataset.classes
     if mine == theirs:
         return
-    differences = [
-        f"{i}: `{a}` / `{b}`" for i, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b
-    ]
     counts = [] if len(mine) == len(theirs) else [f"{len(mine)} / {len(theirs)} classes"]
-    what = "; ".join([*counts, *differences[:3]])
+    named = enumerate(zip(mine, theirs, strict=False))
+    differences = [f"{i}: `{a}` / `{b}`" for i, (a, b) in named if a != b]
     raise ModelError(
         "M040",
-        f"the model's classes are not those of {dataset.root} (model / data: {what})",
+        f"the model's classes are not those of {dataset.root} (model / data: "
+        f"{'; '.join([*counts, *differences[:3]])})",
         "if only the names differ, write the model's into the data's classes.txt, classes.json or "
         "dataset.json; else train on this data with --weights",
     )

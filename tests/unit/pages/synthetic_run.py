@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def make_run(root: Path) -> Path:
     (run / "evaluation" / "guesses").mkdir(parents=True)
     for pair in pairs:
         Image.fromarray(pair.guess).save(run / "evaluation" / "guesses" / f"{pair.name}.png")
-    evaluation = evaluate(pairs, CLASSES, seconds_per_image=0.25)
+    evaluation = replace(evaluate(pairs, CLASSES), seconds_per_image=0.25)
     (run / "evaluation" / "scores.json").write_text(json.dumps(evaluation.as_dict()))
     recipe = {
         "data": str(root / "data"),

@@ -32,31 +32,29 @@ PARTS = ("train", "val", "test")
 
 def recognise(root: Path) -> bool:
     """train/ beside trainannot/, or so for another split: the test frames alone will do."""
-    return bool(_labelled(root))
+    return bool(label_folders(root))
 
 
-def _labelled(root: Path) -> list[str]:
-    """The given splits that have both folders."""
-    return [p for p in PARTS if (root / p).is_dir() and (root / f"{p}annot").is_dir()]
-
-
-def is_labels(folder: Path) -> bool:
-    """One of the folders of label maps of CamVid."""
-    return folder.name in [f"{part}annot" for part in _labelled(folder.parent)]
+def label_folders(root: Path) -> list[Path]:
+    """Those of the given splits that have both folders."""
+    labelled = (root / f"{part}annot" for part in PARTS if (root / part).is_dir())
+    return [folder for folder in labelled if folder.is_dir()]
 
 
 def open_layout(root: Path) -> DataSet:
     """The data set, with our own splits beside the given ones."""
-    listing, labelled = Listing(root), _labelled(root)
+    listing, labelled = Listing(root), label_folders(root)
     given: dict[str, tuple[Item, ...]] = {}
     for part in (p for p in PARTS if (root / p).is_dir()):
-        # Frames without any label map can be predicted; they are no problem.
-        pairs = listing.pairs(root / part, root / f"{part}annot", strays=part not in labelled)
+        labels = root / f"{part}annot"
+        bare = labels not in labelled  # such frames can be predicted; they are no problem
+        pairs = listing.pairs(root / part, labels, strays=bare)
         items = {name: replace(item, group=sequence(name)) for name, item in pairs.items()}
         names = root / f"{part}.txt"
-        paired = tuple(i for i in items.values() if i.labels or part not in labelled)
+        paired = tuple(item for item in items.values() if item.labels or bare)
         given[part] = listing.split(names, items) if names.is_file() else paired
-    evidence = f"folders {labelled[0]}/ and {labelled[0]}annot/, as in SegNet's CamVid"
+    name = labelled[0].name
+    evidence = f"folders {name.removesuffix('annot')}/ and {name}/, as in SegNet's CamVid"
     splits = given | own_splits(given.get("train", ()))
     return listing.dataset("camvid", evidence, classes(root), splits)
 
@@ -87,9 +85,5 @@ def own_splits(train: tuple[Item, ...]) -> dict[str, tuple[Item, ...]]:
     held = tuple(i for i in train if i.name in unseen)
     fit = tuple(i for i in train if i.name not in unseen)
     most, heads = splits.heads(train, 0.08, gap=1)
-    own: dict[str, tuple[Item, ...]] = {}
-    if fit and held:
-        own |= {"fit": fit, "held": held}
-    if most and heads:
-        own |= {"most": most, "heads": heads}
-    return own
+    own = {"fit": fit, "held": held} if fit and held else {}
+    return own | ({"most": most, "heads": heads} if most and heads else {})

@@ -30,15 +30,13 @@ def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
     listing, pair, outer = Listing(root), part_in(root).pair, outer_parts(root)
     parts = _parts(pair, outer)
-    if parts:
-        splits = _by_part(parts, listing)
-    else:
-        assert pair is not None, "recognise said so"
-        splits = _flat(pair, listing)
+    images, labels = next(both for both in (*(part.pair for part in parts), pair) if both)
+    splits = _by_part(parts, listing) if parts else _flat((images, labels), listing)
     listing.notes += _doubts(root, parts, outer)
-    class_map = _classes(listing, splits)
-    evidence = _evidence(root, *(part.pair for part in parts), pair)
-    return listing.dataset("folder", evidence, class_map, splits)
+    evidence = f"folders {images.relative_to(root)}/ and {labels.relative_to(root)}/"
+    if images == labels:
+        evidence = "pictures and label maps, marked by their endings, in one folder"
+    return listing.dataset("folder", evidence, _classes(listing, splits), splits)
 
 
 def _parts(pair: Pair | None, outer: tuple[Part, ...]) -> tuple[Part, ...]:
@@ -46,13 +44,6 @@ def _parts(pair: Pair | None, outer: tuple[Part, ...]) -> tuple[Part, ...]:
     inner = inner_parts(pair) if pair else ()
     flat = pair is not None and any(pictures(side) for side in pair)
     return inner or (() if flat else outer)
-
-
-def _evidence(root: Path, *pairs: Pair | None) -> str:
-    images, labels = next(pair for pair in pairs if pair)
-    if images == labels:
-        return "pictures and label maps, marked by their endings, in one folder"
-    return f"folders {images.relative_to(root)}/ and {labels.relative_to(root)}/"
 
 
 def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterator[str]:
@@ -65,11 +56,12 @@ def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterato
             lacking = "label maps" if part.images else "pictures"
             yield f"{place}/ has no {lacking} and is left out"
     used = {part.folder for part in parts}
-    unused = (part.folder for part in outer if part.folder not in used)
-    yield from (f"{f.name}/ is left out: there are pictures outside the splits" for f in unused)
-    if parts and parts == outer:
-        others = (f for f in subfolders(root) if f not in used and _is_whole(f))
-        yield from (f"{f.name}/ is left out: its name is that of no split" for f in others)
+    for part in outer:
+        if part.folder not in used:
+            yield f"{part.folder.name}/ is left out: there are pictures outside the splits"
+    for folder in subfolders(root) if parts and parts == outer else ():
+        if folder not in used and _is_whole(folder):
+            yield f"{folder.name}/ is left out: its name is that of no split"
     if parts and lists_in(root / "splits"):
         yield "splits/ is not read: the folders say what the splits are"
 
@@ -92,27 +84,27 @@ def _flat(pair: Pair, listing: Listing) -> dict[str, tuple[Item, ...]]:
 
 def _by_part(parts: Sequence[Part], listing: Listing) -> dict[str, tuple[Item, ...]]:
     """Folders as splits; where two hold one stem, every name gets its folder in front."""
-    splits: dict[str, list[Item]] = {}
-    for part in (part for part in parts if part.pair):
+    splits: dict[str, tuple[Item, ...]] = {}
+    for part in parts:
+        if not part.pair:
+            continue
         if part.split in splits:
             what = f"{part.folder}: there is another folder for split `{part.split}`"
             listing.problems.append(DataError("D030", what, "join them"))
-        assert part.pair
-        splits[part.split] = [i for i in listing.pairs(*part.pair).values() if i.labels]
+        splits[part.split] = tuple(i for i in listing.pairs(*part.pair).values() if i.labels)
     stems = Counter(item.name.lower() for items in splits.values() for item in items)
     if max(stems.values(), default=0) > 1:
         splits = {
-            split: [replace(item, name=f"{split}_{item.name}") for item in items]
+            split: tuple(replace(item, name=f"{split}_{item.name}") for item in items)
             for split, items in splits.items()
         }
-    return {split: tuple(items) for split, items in splits.items()}
+    return splits
 
 
 def _classes(listing: Listing, splits: Mapping[str, Sequence[Item]]) -> ClassMap:
     """What the folder's own files say, else what the values in its label maps let conclude."""
     root = listing.root
-    class_map = described(root)
-    if class_map is not None:
+    if class_map := described(root):
         return class_map
     items = (item for members in splits.values() for item in members)
     paths = [p for item in items for source in item.labels.values() for p in source.files]

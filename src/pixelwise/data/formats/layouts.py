@@ -16,9 +16,9 @@ from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import camvid, canonical, folder, voc
-from pixelwise.data.formats.pairs import LABEL_FOLDERS, is_split, part_in
+from pixelwise.data.formats.pairs import LABEL_FOLDERS, SPLITS, part_in
 from pixelwise.data.sample import Item
-from pixelwise.errors import DataError, raise_all
+from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (canonical, camvid, voc, folder)
 """In the order in which they are tried."""
@@ -30,9 +30,8 @@ def _namesakes(dataset: DataSet) -> Iterator[DataError]:
     for item in (item for items in dataset.splits.values() for item in items):
         other = known.setdefault(item.name, item)
         if other.image != item.image:
-            yield DataError(
-                "D030", f"{other.image} and {item.image} share the stem `{item.name}`", "rename one"
-            )
+            what = f"{other.image} and {item.image} share the stem `{item.name}`"
+            yield DataError("D030", what, "rename one")
 
 
 def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
@@ -93,7 +92,7 @@ def described_classes(labels: Path) -> ClassMap | None:
             own = [h for h, folder in heads if [folder.lower()] == names or not names]
             return description.class_maps[own[0]] if own else None
         within = bool(names) and names[0] in LABEL_FOLDERS
-        around = len(names) == 2 and names[1] in LABEL_FOLDERS and is_split(names[0])
+        around = len(names) == 2 and names[1] in LABEL_FOLDERS and names[0] in SPLITS
         if (not names or within or around) and (class_map := described(root)):
             return class_map
     return layout_classes(labels) if described(labels.parent) else None
@@ -102,16 +101,14 @@ def described_classes(labels: Path) -> ClassMap | None:
 def layout_classes(labels: Path) -> ClassMap | None:
     """What the label maps in a folder mean where its data set is of a layout with own classes."""
     labels, root = labels.absolute(), labels.absolute().parent
-    if labels in (voc.label_folders(root) if voc.recognise(root) else ()):
-        return voc.classes(root)
-    return camvid.classes(root) if camvid.is_labels(labels) else None
+    known = (layout for layout in (camvid, voc) if layout.recognise(root))
+    return next((k.classes(root) for k in known if labels in k.label_folders(root)), None)
 
 
 def _unknown(root: Path) -> DataError:
-    inside = ", ".join(sorted(p.name for p in root.iterdir())[:8]) or "nothing"
-    return DataError(
-        "D011",
-        f"{root}: no known layout (it holds: {inside})",
+    inside = first_few(sorted(p.name for p in root.iterdir()), 8) or "nothing"
+    hint = (
         "put pictures into images/ and label maps of the same names into labels/ "
-        "(or into train/images/, train/labels/, val/images/, val/labels/)",
+        "(or into train/images/, train/labels/, val/images/, val/labels/)"
     )
+    return DataError("D011", f"{root}: no known layout (it holds: {inside})", hint)

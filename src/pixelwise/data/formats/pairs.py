@@ -11,8 +11,13 @@ from pixelwise.data.listing import marked, pictures
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "jpegimages")
 LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
 """Names that count, in any case; of several the first in this order."""
-SPLITS = ("train", "val", "test")
-ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+SPLITS = {"train": "train", "val": "val", "test": "test"} | {
+    "training": "train",
+    "validation": "val",
+    "valid": "val",
+    "testing": "test",
+}
+"""Name of a folder, in any case, to that of the split."""
 
 Pair = tuple[Path, Path]
 """A folder of pictures and the folder of their label maps; one folder may be both."""
@@ -33,19 +38,8 @@ class Part:
 
     @property
     def split(self) -> str:
-        """The split's name."""
-        return split_name(self.folder)
-
-
-def split_name(folder: Path) -> str:
-    """The folder's name, in the usual spelling where it is that of a split."""
-    name = folder.name.lower()
-    return ALIASES.get(name, name if name in SPLITS else folder.name)
-
-
-def is_split(name: str) -> bool:
-    """A name that a folder of a split may have."""
-    return name.lower() in (*SPLITS, *ALIASES)
+        """The split's name, in the usual spelling."""
+        return SPLITS.get(self.folder.name.lower(), self.folder.name)
 
 
 def part_in(root: Path) -> Part:
@@ -60,7 +54,7 @@ def part_in(root: Path) -> Part:
 
 def outer_parts(root: Path) -> tuple[Part, ...]:
     """Folders named as splits, where one at least holds both pictures and label maps."""
-    parts = tuple(part_in(f) for f in subfolders(root) if is_split(f.name))
+    parts = tuple(part_in(f) for f in subfolders(root) if f.name.lower() in SPLITS)
     return parts if any(part.pair for part in parts) else ()
 
 
@@ -83,18 +77,10 @@ def subfolders(root: Path) -> list[Path]:
 
 
 def label_folders(names: Sequence[str]) -> set[str]:
-    """Which of the folders at one place hold label maps: pictures must have a folder there too.
-
-    ``labels`` and the like beside ``images``, VOC's ``Segmentation...`` beside ``JPEGImages``, and
-    CamVid's ``trainannot`` beside ``train``.
-    """
-    lower = {name.lower() for name in names}
-    known = LABEL_FOLDERS if lower.intersection(IMAGE_FOLDERS) else ()
-    start = "segmentation" if "jpegimages" in lower else None
-    return {
-        name
-        for name in names
-        if name.lower() in known
-        or (start and name.lower().startswith(start))
-        or (name.endswith("annot") and name.removesuffix("annot") in names)
-    }
+    """Which of the folders at one place hold label maps: pictures must have a folder there too."""
+    lower = {name: name.lower() for name in names}
+    beside = set(lower.values())
+    common = [n for n in names if lower[n] in LABEL_FOLDERS and beside & {*IMAGE_FOLDERS}]
+    voc = [n for n in names if lower[n].startswith("segmentation") and "jpegimages" in beside]
+    camvid = [n for n in names if n.endswith("annot") and n.removesuffix("annot") in names]
+    return {*common, *voc, *camvid}
