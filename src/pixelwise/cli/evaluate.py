@@ -7,33 +7,23 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli import options
 from pixelwise.cli.console import emit_json, progress, say
-from pixelwise.cli.options import (
-    DataPath,
-    Device,
-    Json,
-    Mirror,
-    ModelPath,
-    Precision,
-    Protocols,
-    Threads,
-    Zoom,
-)
 from pixelwise.cli.scores import show
 
 
 def evaluate(
-    model: ModelPath,
-    data: DataPath,
+    model: options.ModelPath,
+    data: options.DataPath,
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
-    protocol: Protocols = "paper",
+    protocol: options.Protocols = "paper",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
-    zoom: Zoom = "",
-    mirror: Mirror = False,
-    precision: Precision = "fp32",
-    device: Device = "auto",
-    threads: Threads = 0,
-    json: Json = False,
+    zoom: options.Zoom = "",
+    mirror: options.Mirror = False,
+    precision: options.Precision = "fp32",
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    json: options.Json = False,
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
     from pixelwise.cli.arguments import load_model

@@ -37,12 +37,11 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
     items = dataset.all_items()
-    lists = {s: [i.name for i in items] for s, items in dataset.splits.items()}
+    lists = {split: [i.name for i in members] for split, members in dataset.splits.items()}
     refuse_unlistable(out / "splits", lists)
     description = _description(dataset)
     with whole_folder(out) as place:
-        write = partial(_write, dataset, description, place)
-        contents, problems = each(items, write, watch)
+        contents, problems = each(items, partial(_write, dataset, description, place), watch)
         raise_all(dataset.root, [*_listing_problems(dataset), *problems])
         write_splits(place / "splits", lists)
         write_description(place, description, f"{dataset.layout} {dataset.root}")
@@ -66,14 +65,14 @@ def _listing_problems(dataset: DataSet) -> Iterator[DataError]:
 
 def _description(dataset: DataSet) -> Description:
     """Names as they were; the first input lies in images/, the first head in labels/."""
-    known = [name for item in dataset.all_items() for name in item.inputs]
+    known = (name for item in dataset.all_items() for name in item.inputs)
     taken = {"splits"}
     inputs = _folders("images", (*dataset.inputs, *known), taken)
     heads = _folders("labels", (*dataset.heads, *dataset.class_maps), taken)
     used = *dataset.inputs, *dataset.heads
-    some = len(used) < len(inputs) + len(heads)
+    use = used if len(used) < len(inputs) + len(heads) else ()
     maps = {name: dataset.class_maps[name] for name in heads}
-    return Description(maps, inputs, heads, used if some else (), dataset.values)
+    return Description(maps, inputs, heads, use, dataset.values)
 
 
 def _folders(first: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:
@@ -91,13 +90,12 @@ def _folders(first: str, names: Iterable[str], taken: set[str]) -> dict[str, str
 def _write(dataset: DataSet, description: Description, out: Path, item: Item) -> str:
     """The files of an item, which are read and checked on the way; its picture's ``content``."""
     sample = dataset.read(item) if item.labelled(dataset.heads) else None
-    for head, folder in description.heads.items():
-        if head in item.labels:
-            class_map = dataset.class_maps[head]
-            heads = sample.heads if sample else {}
-            labels = heads[head] if head in heads else item.labels[head].read(class_map)
-            palette = np.asarray(class_map.palette, np.uint8)
-            write_labels(out / folder / f"{item.name}.png", labels, palette)
+    heads = dict(sample.heads) if sample else {}
+    for head, source in item.labels.items():
+        class_map = dataset.class_maps[head]
+        labels = heads[head] if head in heads else source.read(class_map)
+        path = out / description.heads[head] / f"{item.name}.png"
+        write_labels(path, labels, np.asarray(class_map.palette, np.uint8))
     for name, path in item.inputs.items():
         with path.open("rb") as original:
             copy = partial(shutil.copyfileobj, original)
