@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
-from pixelwise.data.sample import IMAGE, LABELS, Item, Sample
+from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
 from pixelwise.errors import DataError, hxw, raise_all, unknown_name
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.pictures.reading import Picture, Values, decode, repeated, stack
@@ -28,7 +28,7 @@ class DataSet:
     """Why it was taken for that."""
     class_maps: Mapping[str, ClassMap]
     """By head, also of heads that are not read."""
-    splits: Mapping[str, tuple[Item, ...]]
+    splits: Splits
     notes: tuple[str, ...] = ()
     """What was decided on the way, one sentence each."""
     drawn: bool = False

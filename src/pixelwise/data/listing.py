@@ -9,7 +9,7 @@ from pathlib import Path
 from pixelwise.data import splits
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet, no_partner
-from pixelwise.data.sample import LABELS, Item, LabelMap, one_pair
+from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap, Splits
 from pixelwise.errors import DataError, raise_all
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
@@ -27,6 +27,9 @@ class Listing:
     """
 
     root: Path
+    input: str = IMAGE
+    head: str = LABELS
+    """What its pictures and its label maps are called, or the first of several."""
     problems: list[DataError] = field(default_factory=list)
     list_problems: dict[str, list[DataError]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -61,7 +64,8 @@ class Listing:
                 self._bare[left[stem]] = no_partner(left[stem], wanted)
             loose = sorted(right.keys() - left.keys())
             self.problems += [no_partner(right[s], f"picture {images / s}.*") for s in loose]
-        return {stem: one_pair(stem, left[stem], right.get(stem)) for stem in sorted(left)}
+        own = {stem: {self.head: LabelMap(path)} for stem, path in right.items()}
+        return {s: Item(s, {self.input: left[s]}, own.get(s, {})) for s in sorted(left)}
 
     def _by_picture(self, together: Mapping[str, Path], masks: Set[str]) -> dict[str, Path]:
         """Stem of a picture to its label map; of several none is the right one."""
@@ -75,7 +79,7 @@ class Listing:
             right[stem] = together[mask]
         return right
 
-    def splits(self, lists: Path, items: Mapping[str, Item]) -> dict[str, tuple[Item, ...]]:
+    def splits(self, lists: Path, items: Mapping[str, Item]) -> Splits:
         """Splits by the lists in a folder; without lists train and val are drawn."""
         files = lists_in(lists)
         if files:
@@ -111,13 +115,13 @@ class Listing:
 
     def _labelled(self, item: Item, column: str, path: Path, problems: list[DataError]) -> Item:
         """The item with the label map of a list's second column, which is counted from the root."""
-        head, own = next(iter(item.labels.items()), (LABELS, None))
+        own = item.labels.get(self.head)
         parts = [part for part in Path(column).parts if part != "/"]
         # Published lists begin their paths anywhere: /SegNet/CamVid/trainannot/a.png
         places = (self.root.joinpath(*parts[i:]) for i in range(len(parts)))
         labels = next((place for place in places if place.is_file()), None)
         if labels and not (own and labels in own.files):
-            return replace(item, labels={**item.labels, head: LabelMap(labels)})
+            return replace(item, labels={**item.labels, self.head: LabelMap(labels)})
         if own and column and not labels and own.files[0].stem != Path(column).stem:
             what = f"{path}: there is no label map {column}"
             problems.append(DataError("D031", what, "correct the line, or add the file"))
@@ -128,24 +132,20 @@ class Listing:
         """Those that concern everyone."""
         return (*self.problems, *self._bare.values())
 
-    def dataset(
-        self,
-        layout: str,
-        evidence: str,
-        classes: ClassMap | Mapping[str, ClassMap],
-        splits: Mapping[str, tuple[Item, ...]],
-    ) -> DataSet:
-        """The data set, with all that was collected; ``classes`` of the only head, or by head."""
+    def dataset(self, layout: str, evidence: str, classes: ClassMap, splits: Splits) -> DataSet:
+        """The data set of this input and this head, with all that was collected."""
         return DataSet(
             self.root,
             layout,
             evidence,
-            {LABELS: classes} if isinstance(classes, ClassMap) else classes,
+            {self.head: classes},
             splits,
             tuple(self.notes),
             self.drawn,
             self.all_problems,
             self.list_problems,
+            (self.input,),
+            (self.head,),
         )
 
 

@@ -84,9 +84,8 @@ class Item:
         return (*self.inputs.values(), *(p for s in self.labels.values() for p in s.files))
 
 
-def one_pair(name: str, image: Path, labels: Path | None = None, group: str = "") -> Item:
-    """The common item: one picture file, and one label map or none."""
-    return Item(name, {IMAGE: image}, {LABELS: LabelMap(labels)} if labels else {}, group)
+Splits = Mapping[str, tuple[Item, ...]]
+"""By name."""
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,19 @@ def test_a_picture_only_in_segmentation_class_aug_is_labelled_by_it(tmp_path: Pa
     assert np.array_equal(dataset.read(p0).labels, picture(0)[1])
 
 
+def test_a_second_column_labels_the_head_that_is_read(tmp_path: Path) -> None:
+    """It went to a head called ``labels``, also where the data set names its heads."""
+    root = folder_set(tmp_path / "d", 4)
+    (root / "labels/p3.png").rename(root / "p3.png")
+    heads = {"things": {"folder": "labels"}}
+    (root / "dataset.json").write_text(json.dumps({"classes": ["a", "b", "c"], "heads": heads}))
+    (root / "splits").mkdir()
+    (root / "splits/train.txt").write_text("p0\np3 p3.png\n")
+    dataset = open_dataset(root)
+    read = [dataset.read(item).labels for item in dataset.items("train")]
+    assert [labels.tolist() for labels in read] == [picture(i)[1].tolist() for i in (0, 3)]
+
+
 def test_a_second_column_that_leads_nowhere_or_out_is_told(tmp_path: Path) -> None:
     root = folder_set(tmp_path / "d", 4)
     (root / "splits").mkdir()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.data.sample import Item, one_pair
+from pixelwise.data.sample import Item
 from pixelwise.data.splits import by_seed, drawn
 
 
 def items(count: int, start: int = 0, group: str = "") -> list[Item]:
     names = (f"p{i}" for i in range(start, start + count))
-    return [one_pair(name, Path(f"{name}.png"), None, group) for name in names]
+    return [Item(name, {"image": Path(f"{name}.png")}, {}, group) for name in names]
 
 
 def names(members: tuple[Item, ...]) -> set[str]:

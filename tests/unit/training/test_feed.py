@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from pixelwise.data.preprocess import CAFFE
-from pixelwise.data.sample import Item, Sample, one_pair
+from pixelwise.data.sample import Item, Sample
 from pixelwise.training.feed import Feed, SampleCache, order, position
 from pixelwise.training.recipe import Augmentation, Recipe
 
-ITEMS = tuple(one_pair(f"p{i}", Path(f"p{i}.png")) for i in range(5))
+ITEMS = tuple(Item(f"p{i}", {"image": Path(f"p{i}.png")}, {}) for i in range(5))
 CHANGES = Augmentation(mirror=True, scale=(0.5, 2.0), brightness=0.3)
 
 

@@ -122,12 +122,10 @@ def recognise(root: Path) -> bool:
 def open_layout(root: Path) -> DataSet:
     """The data set; its splits are drawn where splits/ holds no list."""
     description = described(root / NAME)
-    listing, (inputs, heads) = Listing(root), description.used
+    inputs, heads = description.used
     images, labels = description.inputs[inputs[0]], description.heads[heads[0]]
+    listing = Listing(root, inputs[0], heads[0])
     items = listing.pairs(root / images, root / labels)
-    for stem, item in items.items():
-        own = dict(zip(heads[:1], item.labels.values(), strict=False))  # none without labels
-        items[stem] = replace(item, inputs={inputs[0]: item.image}, labels=own)
     for name, folder in description.inputs.items():
         for item, path in _further(listing, folder, images, items, needed=name in inputs):
             items[item.name] = replace(item, inputs={**item.inputs, name: path})
@@ -135,9 +133,10 @@ def open_layout(root: Path) -> DataSet:
         for item, path in _further(listing, folder, labels, items, needed=name in heads):
             items[item.name] = replace(item, labels={**item.labels, name: LabelMap(path)})
     splits = listing.splits(root / "splits", items)
-    evidence = f"{NAME} beside {images}/ and {labels}/"
-    dataset = listing.dataset("canonical", evidence, description.class_maps, splits)
-    return replace(dataset, inputs=inputs, heads=heads, values=description.values)
+    evidence, maps = f"{NAME} beside {images}/ and {labels}/", description.class_maps
+    dataset = listing.dataset("canonical", evidence, maps[heads[0]], splits)
+    values = description.values
+    return replace(dataset, class_maps=maps, inputs=inputs, heads=heads, values=values)
 
 
 def further_folders(root: Path) -> set[str]:

@@ -8,7 +8,7 @@ with folders by split inside (``images/train/``, ``labels/train/``) or outside (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from pixelwise.data.classes import ClassMap, found_in, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.pairs import Pair, Part, inner_parts, outer_parts, part_in, subfolders
 from pixelwise.data.listing import Listing, lists_in, pictures
-from pixelwise.data.sample import Item
+from pixelwise.data.sample import Item, Splits
 from pixelwise.errors import DataError, raise_all
 
 
@@ -73,7 +73,7 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _flat(pair: Pair, listing: Listing) -> dict[str, tuple[Item, ...]]:
+def _flat(pair: Pair, listing: Listing) -> Splits:
     items = listing.pairs(*pair)
     if not items and not listing.problems:
         what = f"{pair[0]} holds no picture"
@@ -82,7 +82,7 @@ def _flat(pair: Pair, listing: Listing) -> dict[str, tuple[Item, ...]]:
     return listing.splits(listing.root / "splits", items)
 
 
-def _by_part(parts: Sequence[Part], listing: Listing) -> dict[str, tuple[Item, ...]]:
+def _by_part(parts: Sequence[Part], listing: Listing) -> Splits:
     """Folders as splits; where two hold one stem, every name gets its folder in front."""
     splits: dict[str, tuple[Item, ...]] = {}
     for part in parts:
@@ -101,7 +101,7 @@ def _by_part(parts: Sequence[Part], listing: Listing) -> dict[str, tuple[Item, .
     return splits
 
 
-def _classes(listing: Listing, splits: Mapping[str, Sequence[Item]]) -> ClassMap:
+def _classes(listing: Listing, splits: Splits) -> ClassMap:
     """What the folder's own files say, else what the values in its label maps let conclude."""
     root = listing.root
     if class_map := described(root):

@@ -8,7 +8,7 @@ import pytest
 
 from make_data import camvid_set, folder_set
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.sample import one_pair
+from pixelwise.data.sample import Item
 from pixelwise.data.splits import heads
 from pixelwise.labels import CAMVID_CLASSES
 
@@ -39,7 +39,7 @@ def test_frames_that_name_no_drive_have_no_splits_by_drive(tmp_path: Path) -> No
 
 
 def test_of_a_group_of_one_nothing_is_held_out() -> None:
-    items = [one_pair(n, Path(n), Path(n), g) for n, g in (("a1", "a"), ("b1", "b"), ("b2", "b"))]
+    items = [Item(n, {"image": Path(n)}, {}, g) for n, g in (("a1", "a"), ("b1", "b"), ("b2", "b"))]
     fit, held = heads(items, 0.08)
     assert [i.name for i in fit] == ["a1", "b2"]
     assert [i.name for i in held] == ["b1"]
