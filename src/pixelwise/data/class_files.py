@@ -44,7 +44,7 @@ NOT_NAMES = ("__ignore__", "_ignore_")
 
 def _digits(value: object) -> object:
     """JSON has only text for keys."""
-    text = value.strip() if isinstance(value, str) else ""
+    text = value.strip() if isinstance(value, str) else ""  # int() would take "1_0" as well
     return int(text) if re.fullmatch("[0-9]{1,5}", text) else value
 
 

@@ -34,9 +34,10 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
             D030 a picture with two label maps; all of them.
     """
     refuse_taken(out)
-    if out.resolve().is_relative_to(dataset.root.resolve()):
+    if out.resolve().is_relative_to(dataset.root.resolve()):  # it would be read as part of it
         raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
     items = dataset.all_items()
+    # Names can be judged before anything is copied.
     lists = {split: [i.name for i in members] for split, members in dataset.splits.items()}
     refuse_unlistable(out / "splits", lists)
     description = _description(dataset)
@@ -55,12 +56,9 @@ def _listing_problems(dataset: DataSet) -> Iterator[DataError]:
     """Of the lists, which are all written; and a name must stand for one picture and its labels."""
     for split in dataset.splits:
         yield from dataset.split_problems(split, labelled=False)
-    known: dict[str, Item] = {}
-    for item in (item for items in dataset.splits.values() for item in items):
-        other = known.setdefault(item.name, item)
-        if item.files != other.files:
-            both = f"{other.files[-1]} and {item.files[-1]} are both label maps of {item.image}"
-            yield DataError("D030", both, "remove one of the lists that name them")
+    for one, other in dataset.namesakes():
+        both = f"{one.files[-1]} and {other.files[-1]} are both label maps of {other.image}"
+        yield DataError("D030", both, "remove one of the lists that name them")
 
 
 def _description(dataset: DataSet) -> Description:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,16 @@ class DataSet:
 
     def all_items(self) -> tuple[Item, ...]:
         """Every item once, by name."""
-        unique = {item.name: item for items in self.splits.values() for item in items}
+        unique = {item.name: item for item in chain(*self.splits.values())}
         return tuple(unique[name] for name in sorted(unique))
+
+    def namesakes(self) -> Iterator[tuple[Item, Item]]:
+        """Items of one name and not of the same files, each with the first of its name."""
+        known: dict[str, Item] = {}
+        for item in chain(*self.splits.values()):
+            first = known.setdefault(item.name, item)
+            if first.files != item.files:
+                yield first, item
 
     @property
     def folders(self) -> frozenset[Path]:
@@ -183,6 +192,7 @@ class DataSet:
             for item in self.splits[split]:
                 images = [item.inputs[name] for name in self.inputs]
                 labels = [p for n in self.heads if n in item.labels for p in item.labels[n].files]
+                # By sizes, not by content: every start would have to read all of it.
                 sizes = tuple(path.stat().st_size for path in (*images, *labels))
                 digest.update(repr((split, item.name, sizes)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Inspection:
 
     def sizes(self, *splits: str) -> Counter[tuple[int, int]]:
         """(height, width) to pictures, each once, of some splits or all."""
-        views = [view for split in splits or self.seen for view in self.seen[split]]
+        views = chain(*(self.seen[split] for split in splits or self.seen))
         return Counter({view.item.files: view.size for view in views}.values())
 
     @property
@@ -120,8 +121,8 @@ def inspect(
         watch: called after each item.
     """
     chosen = {s: dataset.splits.get(s, ()) for s in splits or dataset.splits}
-    items = [item for members in chosen.values() for item in members]
-    by_files, unread = each(items, partial(_look, dataset, read or dataset.read), watch)
+    look = partial(_look, dataset, read or dataset.read)
+    by_files, unread = each(chain(*chosen.values()), look, watch)
     seen = {
         split: tuple(by_files[item.files] for item in members if item.files in by_files)
         for split, members in chosen.items()
@@ -208,6 +209,6 @@ def _warnings(inspection: Inspection) -> Iterator[str]:
         yield f"there is no split train (there are: {known}): name one, --set train_split="
     elif "train" in seen and "val" not in dataset.splits:
         yield "there is no split val: train with --set val_split=, or add pictures"
-    void = {view.item.name for views in seen.values() for view in views if view.is_void}
+    void = {view.item.name for view in chain(*seen.values()) if view.is_void}
     if void:
         yield f"{len(void)} label maps are void everywhere: {first_few(sorted(void))}"

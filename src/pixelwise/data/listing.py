@@ -215,6 +215,7 @@ def read_list(path: Path, problems: list[DataError]) -> list[str]:
         problems.append(DataError("D034", what, "one name a line, as UTF-8 text"))
         return []
     entries = [line.strip() for line in lines if line.strip()]
+    # A list from elsewhere must not make this program read what lies outside the folder.
     outside = [e for e in entries if ".." in Path(e).parts or _leads_out(e.split())]
     leaving = [f"{path}: `{entry}` leads out of the data set" for entry in outside]
     problems += [DataError("D034", what, "use plain names") for what in leaving]

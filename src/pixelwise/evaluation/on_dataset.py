@@ -65,7 +65,7 @@ def evaluate_split(
             sample = dataset.read(item)
             if trained_on and content(sample.image) in trained_on:
                 seen.append(item.name)
-            began = time.perf_counter()
+            began = time.perf_counter()  # of the model alone: disks differ
             guess = label(sample.image)
             spent += time.perf_counter() - began
             if places:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from pixelwise.data.class_files import described
@@ -92,8 +93,8 @@ def _by_part(parts: Sequence[Part], listing: Listing) -> Splits:
             what = f"{part.folder}: there is another folder for split `{part.split}`"
             listing.problems.append(DataError("D030", what, "join them"))
         splits[part.split] = tuple(i for i in listing.pairs(*part.pair).values() if i.labels)
-    stems = Counter(item.name.lower() for items in splits.values() for item in items)
-    if max(stems.values(), default=0) > 1:
+    stems = Counter(item.name.lower() for item in chain(*splits.values()))
+    if stems.total() > len(stems):
         splits = {
             split: tuple(replace(item, name=f"{split}_{item.name}") for item in items)
             for split, items in splits.items()
@@ -106,7 +107,7 @@ def _classes(listing: Listing, splits: Splits) -> ClassMap:
     root = listing.root
     if class_map := described(root):
         return class_map
-    items = (item for members in splits.values() for item in members)
+    items = chain(*splits.values())
     paths = [p for item in items for source in item.labels.values() for p in source.files]
     if not paths:
         return numbered(["class 0"])  # the problems say why
@@ -114,6 +115,6 @@ def _classes(listing: Listing, splits: Splits) -> ClassMap:
         class_map, note = found_in(paths, root)
     except DataError as error:  # said with all else that is wrong
         raise_all(root, [*listing.all_problems, *(error.problems or (error,))])
-        raise
+        raise  # which mypy cannot know to be out of reach
     listing.notes.append(note)
     return class_map

@@ -8,7 +8,6 @@ files is checked when they are read (``DataSet.read``), and all of it beforehand
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,21 +16,10 @@ from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import camvid, canonical, folder, voc
 from pixelwise.data.formats.pairs import LABEL_FOLDERS, SPLITS, part_in
-from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (canonical, camvid, voc, folder)
-"""In the order in which they are tried."""
-
-
-def _namesakes(dataset: DataSet) -> Iterator[DataError]:
-    """Outputs and records are named after items: a name stands for one picture."""
-    known: dict[str, Item] = {}
-    for item in (item for items in dataset.splits.values() for item in items):
-        other = known.setdefault(item.name, item)
-        if other.image != item.image:
-            what = f"{other.image} and {item.image} share the stem `{item.name}`"
-            yield DataError("D030", what, "rename one")
+"""In the order in which they are tried: what says most of itself first."""
 
 
 def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
@@ -57,7 +45,13 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
     except OSError as error:
         what = f"{error.filename or root}: cannot be read ({error.strerror or error})"
         raise DataError("D010", what, "check who may read it") from error
-    dataset = replace(dataset, problems=(*dataset.problems, *_namesakes(dataset)))
+    # Outputs and records are named after items, so a name must stand for one picture.
+    twins = [
+        DataError("D030", f"{a.image} and {b.image} share the stem `{a.name}`", "rename one")
+        for a, b in dataset.namesakes()
+        if a.image != b.image
+    ]
+    dataset = replace(dataset, problems=(*dataset.problems, *twins))
     if strict:
         raise_all(root, dataset.problems)
     return dataset
@@ -84,7 +78,7 @@ def described_classes(labels: Path) -> ClassMap | None:
         DataError: D034 a malformed description.
     """
     labels = labels.absolute()
-    for root in (labels, labels.parent, labels.parent.parent):
+    for root in (labels, labels.parent, labels.parent.parent):  # labels/, and labels/train/
         names = [name.lower() for name in labels.relative_to(root).parts]
         if (root / canonical.NAME).is_file() and len(names) < 2:
             description = canonical.described(root / canonical.NAME)

@@ -12,7 +12,7 @@ from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import Listing, lists_in, pictures
-from pixelwise.labels import VOC_CLASSES, voc_palette
+from pixelwise.labels import VOC_CLASSES
 
 LABEL_FOLDERS = ("SegmentationClass", "SegmentationClassPNG", "SegmentationClassAug")
 
@@ -34,14 +34,12 @@ def open_layout(root: Path) -> DataSet:
     items = listing.pairs(root / "JPEGImages", *labels, strays=bool(lists_in(lists)))
     splits = listing.splits(lists, items)
     if described(root) is None:
-        listing.notes.append(
-            "no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others"
-        )
+        note = "no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others"
+        listing.notes.append(note)
     evidence = f"folders JPEGImages/ and {labels[0].name}/"
     return listing.dataset("voc", evidence, classes(root), splits)
 
 
 def classes(root: Path) -> ClassMap:
     """VOC's 21, or the folder's own."""
-    palette = [(int(r), int(g), int(b)) for r, g, b in voc_palette(21)]
-    return described(root) or numbered(VOC_CLASSES, palette)
+    return described(root) or numbered(VOC_CLASSES)
