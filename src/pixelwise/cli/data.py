@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -80,12 +79,11 @@ def stats(
         return
     rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in counted["classes"]]
     table(f"{data}, {split}", ("class", "pixels", "share", "pictures with it"), rows)
-    channels = [(f"{n} of the channels", _numbers(counted[n])) for n in ("mean", "std")]
+    channels = [
+        (f"{name} of the channels", ", ".join(f"{v:.3f}" for v in counted[name]))
+        for name in ("mean", "std")
+    ]
     table("", ("fact", "value"), [*channels, ("void pixels", f"{counted['void_pixels']:,}")])
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return ", ".join(f"{v:.3f}" for v in values)
 
 
 @app.command("split")
@@ -108,11 +106,11 @@ def split_data(
     if not dataset.drawn:
         hint = "its folders or lists say what the splits are; remove splits/ to draw others"
         raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own", hint)
-    if len(dataset.all_items()) < 2:
-        raise UsageError(
-            "U002", f"{data} holds one picture, expected at least two to split", "add pictures"
-        )
-    fit, out = by_seed(dataset.all_items(), seed, held=held)
+    items = dataset.all_items()
+    if len(items) < 2:
+        what = f"{data} holds one picture, expected at least two to split"
+        raise UsageError("U002", what, "add pictures")
+    fit, out = by_seed(items, seed, held=held)
     folder = data / ("ImageSets/Segmentation" if dataset.layout == "voc" else "splits")
     write_splits(folder, {"train": [i.name for i in fit], "val": [i.name for i in out]})
     if json:
@@ -143,19 +141,17 @@ def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
 
     dataset = open_dataset(data)
     if layout and dataset.layout != layout:
-        raise DataError(
-            "D011",
-            f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)",
-            f"pixelwise data convert {data} {out}",
-        )
+        what = f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)"
+        raise DataError("D011", what, f"pixelwise data convert {data} {out}")
     for note in dataset.notes:
         say(f"note: {note}")
-    with progress("writing", len(dataset.all_items())) as advance:
+    count = len(dataset.all_items())
+    with progress("writing", count) as advance:
         convert(dataset, out, watch=advance)
     if json:
         splits = {name: len(items) for name, items in dataset.splits.items()}
-        emit_json({"folder": str(out), "pictures": len(dataset.all_items()), "splits": splits})
-    say(f"wrote {len(dataset.all_items())} pictures to {out}")
+        emit_json({"folder": str(out), "pictures": count, "splits": splits})
+    say(f"wrote {count} pictures to {out}")
 
 
 @make.command("scenes")

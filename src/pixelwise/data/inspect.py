@@ -153,9 +153,7 @@ def _look(dataset: DataSet, read: Reader, item: Item) -> Seen:
 def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> list[DataError]:
     """D033 for each picture in more than one of these splits.
 
-    Args:
-        splits: that must share none; others than train, val and test are the caller's wish.
-        contents: name of an item to ``content`` of its picture, as far as it could be read.
+    ``contents`` has the ``content`` of pictures by the name of their items, where it is known.
     """
     where: dict[str, dict[str, Item]] = defaultdict(dict)
     for split, items in splits.items():
