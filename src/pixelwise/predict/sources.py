@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.formats import canonical
+from pixelwise.data.formats.folder import label_folders
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.formats.pairs import label_folders
 from pixelwise.data.listing import marked
 from pixelwise.errors import DataError, UsageError
 from pixelwise.folders import is_predictions

@@ -9,27 +9,55 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, found_in, numbered
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.formats.pairs import Pair, Part, inner_parts, outer_parts, part_in, subfolders
-from pixelwise.data.listing import Listing, lists_in, pictures
+from pixelwise.data.listing import Listing, lists_in, marked, pictures
 from pixelwise.data.sample import Item, Splits
 from pixelwise.errors import DataError, raise_all
+
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "jpegimages")
+LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
+"""Names that count, in any case; of several the first in this order."""
+ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+SPLITS = {"train": "train", "val": "val", "test": "test", **ALIASES}
+"""Name of a folder, in any case, to that of the split."""
+
+Pair = tuple[Path, Path]
+"""A folder of pictures and the folder of their label maps; one folder may be both."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A folder that stands for a split, and what it holds."""
+
+    folder: Path
+    images: Path | None
+    labels: Path | None
+
+    @property
+    def pair(self) -> Pair | None:
+        """Both folders, if both are there."""
+        return (self.images, self.labels) if self.images and self.labels else None
+
+    @property
+    def split(self) -> str:
+        """The split's name, in the usual spelling."""
+        return SPLITS.get(self.folder.name.lower(), self.folder.name)
 
 
 def recognise(root: Path) -> bool:
     """A folder of pictures and one of label maps, here or in the folder of a split."""
-    return bool(part_in(root).pair or outer_parts(root))
+    return bool(part_in(root).pair or _outer_parts(root))
 
 
 def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
-    listing, pair, outer = Listing(root), part_in(root).pair, outer_parts(root)
+    listing, pair, outer = Listing(root), part_in(root).pair, _outer_parts(root)
     parts = _parts(pair, outer)
     images, labels = next(both for both in (*(part.pair for part in parts), pair) if both)
     splits = _by_part(parts, listing) if parts else _flat((images, labels), listing)
@@ -42,7 +70,7 @@ def open_layout(root: Path) -> DataSet:
 
 def _parts(pair: Pair | None, outer: tuple[Part, ...]) -> tuple[Part, ...]:
     """The folders that are splits; none where pictures or label maps lie flat."""
-    inner = inner_parts(pair) if pair else ()
+    inner = _inner_parts(pair) if pair else ()
     flat = pair is not None and any(pictures(side) for side in pair)
     return inner or (() if flat else outer)
 
@@ -60,7 +88,7 @@ def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterato
     for part in outer:
         if part.folder not in used:
             yield f"{part.folder.name}/ is left out: there are pictures outside the splits"
-    for folder in subfolders(root) if parts and parts == outer else ():
+    for folder in _subfolders(root) if parts and parts == outer else ():
         if folder not in used and _is_whole(folder):
             yield f"{folder.name}/ is left out: its name is that of no split"
     if parts and lists_in(root / "splits"):
@@ -118,3 +146,48 @@ def _classes(listing: Listing, splits: Splits) -> ClassMap:
         raise  # which mypy cannot know to be out of reach
     listing.notes.append(note)
     return class_map
+
+
+# -- where a folder keeps its pictures and its label maps ------------------------------
+def part_in(root: Path) -> Part:
+    """The folders in ``root`` by their names, else ``root`` itself if it mixes both kinds."""
+    inside = {folder.name.lower(): folder for folder in reversed(_subfolders(root))}
+    images = next((inside[n] for n in IMAGE_FOLDERS if n in inside), None)
+    labels = next((inside[n] for n in LABEL_FOLDERS if n in inside), None)
+    if not (images or labels) and marked({path.stem for path in pictures(root)}):
+        return Part(root, root, root)
+    return Part(root, images, labels)
+
+
+def _outer_parts(root: Path) -> tuple[Part, ...]:
+    """Folders named as splits, where one at least holds both pictures and label maps."""
+    parts = tuple(part_in(f) for f in _subfolders(root) if f.name.lower() in SPLITS)
+    return parts if any(part.pair for part in parts) else ()
+
+
+def _inner_parts(pair: Pair) -> tuple[Part, ...]:
+    """Folders among pictures and label maps, where no picture lies beside them."""
+    if pair[0] == pair[1] or pictures(pair[0]):
+        return ()
+    left, right = ({f.name: f for f in _subfolders(side)} for side in pair)
+    parts = tuple(
+        Part(left.get(n) or right[n], left.get(n), right.get(n))
+        for n in sorted(left.keys() | right.keys())
+    )
+    return parts if any(part.pair for part in parts) else ()
+
+
+def _subfolders(root: Path) -> list[Path]:
+    """Folders in a folder, by name; hidden ones are not looked at."""
+    inside = (p for p in root.iterdir() if not p.name.startswith("."))
+    return sorted(p for p in inside if p.is_dir())
+
+
+def label_folders(names: Sequence[str]) -> set[str]:
+    """Which of the folders at one place hold label maps: pictures must have a folder there too."""
+    lower = {name: name.lower() for name in names}
+    beside = set(lower.values())
+    common = [n for n in names if lower[n] in LABEL_FOLDERS and beside & {*IMAGE_FOLDERS}]
+    voc = [n for n in names if lower[n].startswith("segmentation") and "jpegimages" in beside]
+    camvid = [n for n in names if n.endswith("annot") and n.removesuffix("annot") in names]
+    return {*common, *voc, *camvid}

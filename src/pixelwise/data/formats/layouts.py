@@ -15,7 +15,7 @@ from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import camvid, canonical, folder, voc
-from pixelwise.data.formats.pairs import LABEL_FOLDERS, SPLITS, part_in
+from pixelwise.data.formats.folder import LABEL_FOLDERS, SPLITS, part_in
 from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (canonical, camvid, voc, folder)
