@@ -16,7 +16,7 @@ from pixelwise.nets.net import Net
 def test_peak_by_hand() -> None:
     # data 3x4x6, a convolution to 8 channels, ReLU, pool to 2x3, score of 2 classes
     net = Net()
-    x = net.conv_relu("conv", net.data(3), 8, relu="relu")
+    x = net.conv("conv", net.data(3), 8, kernel=3, pad=1, relu="relu")
     net.top = net.score("score_fr", net.max_pool("pool", x), 2)
     # worst when the ReLU has its input and its output: 72 + 192 + 192
     assert peak_of_maps(net, 4, 6) == (72 + 192 + 192, "relu")

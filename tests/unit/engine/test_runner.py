@@ -116,7 +116,7 @@ def test_training_mode_comes_back_and_nothing_is_kept_for_gradients() -> None:
 
 def test_a_net_of_two_heads_gives_both_by_name() -> None:
     net = Net()
-    x = net.conv_relu("conv", net.data(3), 4, relu="relu")
+    x = net.conv("conv", net.data(3), 4, kernel=3, pad=1, relu="relu")
     coarse = net.max_pool("pool", x)
     up = net.upsample("up", net.score("score_parts", coarse, 3), 2, like="data")
     net.heads = {"parts": net.crop("parts_cut", up, like="data"), "edges": net.score("e", x, 2)}

@@ -86,8 +86,8 @@ def test_several_heads_have_their_sizes_by_name() -> None:
     net = Net()
     x = net.conv("conv", net.data(3), 4, kernel=3)
     net.top = net.score("fine", x, 2)
-    net.head("fine", net.top)
-    net.head("coarse", net.score("coarse_score", net.max_pool("pool", x), 5))
+    net.heads["fine"] = net.top
+    net.heads["coarse"] = net.score("coarse_score", net.max_pool("pool", x), 5)
     explained = table(net, 8, 12)
     assert explained.outputs == {"fine": (2, 6, 10), "coarse": (5, 3, 5)}
     assert explained.as_dict()["output_size"] == {"fine": [6, 10], "coarse": [3, 5]}
