@@ -218,7 +218,7 @@ def test_a_new_kind_is_a_record_and_a_module(monkeypatch: pytest.MonkeyPatch) ->
     assert net.parameters() == 3 * 9 + 3 + 3 + 2 * 3 + 2
     assert net.parameter_shapes()["prelu1.weight"] == (3,)
     assert network.state_dict()["prelu1.weight"].tolist() == [0.25] * 3
-    row = table(net, 4, 5).rows[2]
+    row = table(net, 4, 5)[2]
     assert (row.name, row.kind, row.parameters, row.receptive_field) == ("prelu1", "Prelu", 3, 3)
     assert peak_of_maps(net, 4, 5) == (20 + 18 + 18, "prelu1")
     moved = surgery.plan({"prelu1.weight": torch.zeros(3)}, network)

@@ -152,14 +152,10 @@ class Layer:
             trained: its own parameters are.
             reached: something below it is trained, so a gradient passes through.
         """
-        match self.keeps:
-            case "input for its weights":
-                return self.inputs[:1] if trained else ()
-            case "input":
-                return self.inputs[:1] if reached else ()
-            case "output":
-                return (self.name,) if reached else ()
-        return ()
+        needed = trained if self.keeps == "input for its weights" else reached
+        if self.keeps == "nothing" or not needed:
+            return ()
+        return (self.name,) if self.keeps == "output" else self.inputs[:1]
 
 
 def union(layer: Layer, given: tuple[Sight, ...]) -> Sight:
