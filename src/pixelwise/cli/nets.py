@@ -13,7 +13,6 @@ from pixelwise.cli.console import emit_json, stdout, table
 from pixelwise.cli.options import Json
 
 if TYPE_CHECKING:
-    from pixelwise.engine.memory import Memory
     from pixelwise.nets.net import Net
     from pixelwise.nets.table import Row
 
@@ -40,7 +39,7 @@ def nets(
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
-    from pixelwise.engine.memory import memory
+    from pixelwise.engine.memory import FLOAT32, bytes_of_weights, peak_of_maps
     from pixelwise.nets.catalog import entry, spec
     from pixelwise.nets.table import as_dict
     from pixelwise.nets.table import table as explain
@@ -58,7 +57,12 @@ def nets(
         emit_json(as_dict(net, rows))
         return
     _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
-    for line in _summary(net, rows, memory(net, height, across)):
+    numbers, layer = peak_of_maps(net, height, across)
+    memory = (
+        f"weights {_mebibytes(bytes_of_weights(net))}, maps {_mebibytes(FLOAT32 * numbers)} "
+        f"at {layer} (one picture, float32)"
+    )
+    for line in _summary(net, rows, memory):
         stdout().print(line, markup=False, soft_wrap=True)
 
 
@@ -93,7 +97,7 @@ def _show(title: str, rows: Sequence[Row]) -> None:
     table(title, columns, cells)
 
 
-def _summary(net: Net, rows: Sequence[Row], memory: Memory) -> list[str]:
+def _summary(net: Net, rows: Sequence[Row], memory: str) -> list[str]:
     seen = "the whole picture" if math.isinf(net.receptive_field) else f"{net.receptive_field} px"
     sizes = {r.name: f"{r.channels}x{r.height}x{r.width}" for r in rows}
     outputs = [
@@ -110,8 +114,7 @@ def _summary(net: Net, rows: Sequence[Row], memory: Memory) -> list[str]:
         f"field          {seen}, max stride {float(net.stride):g}",
         f"depth          {net.depth} convolutional layers",
         f"multiply-adds  {_short(sum(row.macs for row in rows))}",
-        f"memory         weights {_mebibytes(memory.weights)}, maps {_mebibytes(memory.maps)} "
-        f"at {memory.peak_layer} (one picture, float32)",
+        f"memory         {memory}",
     ]
     if crops := net.crops():
         offsets = ", ".join(f"{name} {offset}" for name, offset in crops.items())

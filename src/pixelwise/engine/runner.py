@@ -44,17 +44,13 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """One head's scores, of which any rows can be had: upsampling is left until they are asked for.
-
-    Attributes:
-        cells: (N, K, h, w): the scores, or the coarse map that ``upsampling`` enlarges.
-        upsampling: the module that does, if there is one.
-        window: the part of the enlarged map that is the output.
-    """
+    """One head's scores, of which any rows can be had: upsampling waits until they are wanted."""
 
     cells: Tensor
+    """(N, K, h, w): the scores, or the coarse map that ``upsampling`` enlarges."""
     upsampling: FixedUpsampling | None
     window: Window
+    """The part of the enlarged map that is the output."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -102,12 +98,10 @@ class ScoreMap:
 
 
 class TorchRunner:
-    """Carries a net out with its torch modules.
+    """Carries a net out with its torch modules, which are moved to ``device``.
 
-    Args:
-        network: put into evaluation while it works, and back after.
-        bf16: compute in bfloat16 where autocast does.
-        device: where to compute; the network is moved there.
+    The network is put into evaluation while it works, and back after; with ``bf16`` it computes in
+    bfloat16 where autocast does.
     """
 
     def __init__(

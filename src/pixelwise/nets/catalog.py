@@ -62,17 +62,12 @@ FAMILIES: dict[str, Family] = {
 
 
 def classifier(
-    trunk_of: TrunkFunction,
-    scored: str,
-    *,
-    classes: int = 1000,
-    channels: int = 3,
-    width: float = 1.0,
+    trunk: TrunkFunction, layer: str, *, classes: int = 1000, channels: int = 3, width: float = 1.0
 ) -> Net:
     """The published classifier of a trunk: its fully connected layers are convolutions."""
     net = Net()
     net.data(channels)
-    net.top = net.conv(scored, trunk_of(net, width, "published").top, classes)
+    net.top = net.conv(layer, trunk(net, width, "published").top, classes)
     net.add(Softmax("prob", (net.top,)))
     return net
 
@@ -101,39 +96,25 @@ def _catalogue() -> dict[str, Entry]:
 NETS: dict[str, Entry] = _catalogue()
 
 
-def nets() -> tuple[str, ...]:
-    """Names of the catalogue."""
-    return tuple(NETS)
-
-
 def entry(name: str) -> Entry:
-    """The entry called ``name``.
-
-    Raises:
-        UsageError: no such net; similar names are listed.
-    """
+    """The entry called ``name``; a UsageError lists similar names."""
     if name not in NETS:
-        raise unknown_name("net", name, nets(), "`pixelwise nets` lists the catalogue")
+        raise unknown_name("net", name, tuple(NETS), "`pixelwise nets` lists the catalogue")
     return NETS[name]
 
 
 def spec(name: str, **options: Any) -> Net:
     """The net ``name`` as data.
 
-    Args:
-        name: a name of the catalogue.
-        options: ``classes``, ``channels``, ``width``; for segmentation nets also ``learned``.
+    The options are ``classes``, ``channels``, ``width``, and of segmentation nets ``learned``.
 
     Raises:
         UsageError: unknown name, unknown option, or a value out of range.
     """
     named = entry(name)
-    known = (
-        "classes",
-        "channels",
-        "width",
-        *(("learned",) if named.task == "segmentation" else ()),
-    )
+    known = ["classes", "channels", "width"]
+    if named.task == "segmentation":
+        known.append("learned")
     for option, value in options.items():
         if option not in known:
             problem, hint = f"{name} has no option {option}", f"options: {', '.join(known)}"

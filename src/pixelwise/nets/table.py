@@ -9,7 +9,7 @@ from typing import Any
 
 from pixelwise.geometry import Pad
 from pixelwise.nets.net import Net
-from pixelwise.nets.record import Layer, number
+from pixelwise.nets.record import number
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,18 @@ def table(net: Net, height: int, width: int) -> tuple[Row, ...]:
     """
     rows, columns, macs = net.sizes(height), net.sizes(width), net.macs(height, width)
     return tuple(
-        _row(net, layer, (rows[name], columns[name]), macs[name])
+        Row(
+            name=name,
+            kind=layer.kind,
+            **{fact: getattr(layer, fact, None) for fact in _OF_SOME_KINDS},
+            channels=net.channels[name],
+            height=rows[name],
+            width=columns[name],
+            receptive_field=net.sights[name].field,
+            total_stride=number(net.sights[name].map.scale),
+            parameters=sum(map(math.prod, layer.parameters(net.given_channels(layer)).values())),
+            macs=macs[name],
+        )
         for name, layer in net.layers.items()
     )
 
@@ -73,20 +84,3 @@ def as_dict(net: Net, rows: Sequence[Row]) -> dict[str, Any]:
         "crops": net.crops(),
         "layers": [asdict(row) for row in rows],
     }
-
-
-def _row(net: Net, layer: Layer, size: tuple[int, int], macs: int) -> Row:
-    shapes = layer.parameters(net.given_channels(layer)).values()
-    sight = net.sights[layer.name]
-    return Row(
-        name=layer.name,
-        kind=layer.kind,
-        **{fact: getattr(layer, fact, None) for fact in _OF_SOME_KINDS},
-        channels=net.channels[layer.name],
-        height=size[0],
-        width=size[1],
-        receptive_field=sight.field,
-        total_stride=number(sight.map.scale),
-        parameters=sum(math.prod(shape) for shape in shapes),
-        macs=macs,
-    )

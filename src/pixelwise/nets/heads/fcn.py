@@ -34,20 +34,9 @@ def fcn(
 ) -> Net:
     """A fully convolutional net that predicts at ``stride`` 32, 16, 8 or 4.
 
-    Args:
-        trunk_of: writes the trunk.
-        stride: of the finest map that is scored.
-        classes: channels of every score layer.
-        channels: of the picture.
-        width: factor on the trunk's channels, for narrow copies.
-        geometry: the trunk's pads.
-        learned: which upsampling layers are trained: none (the releases), inner (the paper: all
-            but the last), all.
-        at_once: scale the skips by fixed factors, for training all streams together.
-
-    Raises:
-        UsageError: an unknown value of ``learned``; ``at_once`` on a skip that was never released
-            with a factor.
+    Of the upsampling layers none is trained (the releases), or the inner ones (the paper: all but
+    the last), or all. ``at_once`` scales the skips by fixed factors, for training all streams
+    together; skips that were never released with a factor are refused (UsageError).
     """
     if learned not in get_args(Learned):
         raise UsageError(

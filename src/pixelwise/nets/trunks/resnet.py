@@ -50,14 +50,14 @@ def block(net: Net, name: str, src: str, width: int, stride: int, *, bottleneck:
     shortcut = src
     if stride != 1 or net.channels[src] != out:
         shortcut = conv(f"{name}_branch1", src, out, 1, stride)
-    steps = [(width, 3, stride), (out, 3, 1)]  # channels, kernel, stride
+    at = f"{name}_branch2"
     if bottleneck:
-        steps = [(width, 1, 1), (width, 3, stride), (out, 1, 1)]
-    x = src
-    for letter, (channels, kernel, step) in zip("abc", steps, strict=False):
-        branch = f"{name}_branch2{letter}"
-        relu = "" if letter == "abc"[len(steps) - 1] else f"res{branch}_relu"
-        x = conv(branch, x, channels, kernel, step, relu)
+        x = conv(f"{at}a", src, width, 1, 1, f"res{at}a_relu")
+        x = conv(f"{at}b", x, width, 3, stride, f"res{at}b_relu")
+        x = conv(f"{at}c", x, out, 1, 1)
+    else:
+        x = conv(f"{at}a", src, width, 3, stride, f"res{at}a_relu")
+        x = conv(f"{at}b", x, out, 3, 1)
     x = net.sum(f"res{name}", shortcut, x)
     return net.add(Relu(f"res{name}_relu", (x,)))
 
