@@ -44,9 +44,8 @@ def nets(
     from pixelwise.nets.table import as_dict
     from pixelwise.nets.table import table as explain
 
-    options: dict[str, Any] = {"channels": channels, "width": width}
-    if classes is not None:
-        options["classes"] = classes
+    given = {"classes": classes, "channels": channels, "width": width}
+    options = {option: value for option, value in given.items() if value is not None}
     if name is None:
         _list(options, as_json=json)
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -173,10 +173,7 @@ def add(*maps: Tensor) -> Tensor:
     """Maps of one shape to their sum; a map of one cell is not spread over the others."""
     if any(x.shape != maps[0].shape for x in maps):
         raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
-    total = maps[0]
-    for x in maps[1:]:
-        total = total + x
-    return total
+    return reduce(torch.add, maps)
 
 
 def concatenate(*maps: Tensor) -> Tensor:

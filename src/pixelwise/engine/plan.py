@@ -28,16 +28,16 @@ class CutUpsampling(Layer):
     crop: Crop
 
     @property
-    def reads(self) -> tuple[str, ...]:  # noqa: D102
+    def reads(self) -> tuple[str, ...]:
         return self.inputs[:1]
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return self.crop.size((self.upsampling.size(given[:1]), given[1]))
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return self.crop.sight((self.upsampling.sight(given[:1]), given[1]))
 
-    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+    def macs(self, given: tuple[int, ...], cells: int) -> int:
         return self.upsampling.macs(given[:1], cells)
 
     def rows_held(self, rows: int) -> int:

@@ -20,7 +20,7 @@ from pixelwise.nets.trunks.trunk import Geometry, TrunkFunction
 from pixelwise.nets.trunks.vgg16 import vgg16
 
 WIDEST = 8
-"""Factor on a trunk's channels."""
+"""Factor on a trunk's channels: a mistyped one is refused before it takes all memory."""
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Net:
             raise UsageError(
                 "U002", f"layer {layer.name} reads {missing}, which come later or never"
             )
+        # Derived before anything is stored: a refused layer leaves no trace.
         sight = layer.sight(tuple(self.sights[name] for name in layer.inputs))
         channels = layer.channels(self.given_channels(layer))
         self.channels |= dict.fromkeys(layer.outputs, channels)
@@ -132,9 +133,8 @@ class Net:
     def unpool(self, name: str, src: str, pool: str) -> str:
         """``src``, a map of the size of ``pool``'s, set among zeros where its maxima stood.
 
-        Raises:
-            UsageError: ``pool`` gives no indices, or its windows overlap, so that two values could
-                want one place.
+        A pool without indices is refused, and one whose windows overlap, so that two values could
+        want one place (UsageError).
         """
         layer = self.layers.get(pool)
         if not isinstance(layer, MaxPool) or not layer.indices or layer.kernel > layer.stride:
@@ -193,11 +193,7 @@ class Net:
 
     @property
     def output(self) -> str:
-        """The layer of the only head.
-
-        Raises:
-            UsageError: there are several.
-        """
+        """The layer of the only head; several are refused (UsageError)."""
         if len(self.outputs) > 1:
             raise UsageError(
                 "U002", f"the net has several heads: {', '.join(self.outputs)}", "name one of them"
@@ -229,8 +225,7 @@ class Net:
     def sizes(self, length: int) -> dict[str, int]:
         """Length of every map along one axis for an input of ``length`` pixels.
 
-        Raises:
-            UsageError: a layer's output would be empty; names the layer.
+        A layer whose output would be empty is refused by its name (UsageError).
         """
         lengths: dict[str, int] = {}
         for layer in self.layers.values():

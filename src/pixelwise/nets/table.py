@@ -43,11 +43,7 @@ _OF_SOME_KINDS = ("kernel", "stride", "pad", "dilation", "groups", "offset")
 
 
 def table(net: Net, height: int, width: int) -> tuple[Row, ...]:
-    """Explain every layer of ``net`` for one picture of ``height`` x ``width`` pixels.
-
-    Raises:
-        UsageError: the picture is too small for the net; names the layer.
-    """
+    """Explain every layer of ``net`` for one picture; ``net.sizes`` refuses one too small."""
     rows, columns, macs = net.sizes(height), net.sizes(width), net.macs(height, width)
     return tuple(
         Row(

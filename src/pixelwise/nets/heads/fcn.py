@@ -66,7 +66,7 @@ def segment(
     inner = learned in ("inner", "all")
     x = net.top = net.score("score_fr", trunk.top, classes)
     source = "2"
-    for step in (16, 8, 4):
+    for step in (16, 8, 4):  # coarse to fine: each is added to the sum of those before
         if step < stride:
             break
         skip = trunk.skips[step]

@@ -25,7 +25,7 @@ def resnet(
     """Up to the last block; skips are the ends of the four stages of ``blocks``."""
     x, stem = net.input, scaled(64, width)
     x = net.conv("conv1", x, stem, kernel=7, stride=2, pad=3, bn="bn_conv1", relu="conv1_relu")
-    x = net.max_pool("pool1", x, 3, 2, 1, ceil=False)
+    x = net.max_pool("pool1", x, 3, 2, 1, ceil=False)  # MSRA's rounded up
     ends: dict[int, Skip] = {}
     for stage, count in enumerate(blocks):
         channels = scaled(64 * 2**stage, width)
