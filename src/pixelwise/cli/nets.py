@@ -39,7 +39,6 @@ def nets(
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
-    from pixelwise.engine.memory import FLOAT32, bytes_of_weights, peak_of_maps
     from pixelwise.nets.catalog import entry, spec
     from pixelwise.nets.table import as_dict
     from pixelwise.nets.table import table as explain
@@ -56,12 +55,7 @@ def nets(
         emit_json(as_dict(net, rows))
         return
     _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
-    numbers, layer = peak_of_maps(net, height, across)
-    memory = (
-        f"weights {_mebibytes(bytes_of_weights(net))}, maps {_mebibytes(FLOAT32 * numbers)} "
-        f"at {layer} (one picture, float32)"
-    )
-    for line in _summary(net, rows, memory):
+    for line in _summary(net, rows):
         stdout().print(line, markup=False, soft_wrap=True)
 
 
@@ -96,7 +90,11 @@ def _show(title: str, rows: Sequence[Row]) -> None:
     table(title, columns, cells)
 
 
-def _summary(net: Net, rows: Sequence[Row], memory: str) -> list[str]:
+def _summary(net: Net, rows: Sequence[Row]) -> list[str]:
+    from pixelwise.engine.memory import FLOAT32, bytes_of_weights, peak_of_maps
+
+    picture = rows[0]  # the first layer is the net's input
+    numbers, peak = peak_of_maps(net, picture.height, picture.width)
     seen = "the whole picture" if math.isinf(net.receptive_field) else f"{net.receptive_field} px"
     sizes = {r.name: f"{r.channels}x{r.height}x{r.width}" for r in rows}
     outputs = [
@@ -113,7 +111,8 @@ def _summary(net: Net, rows: Sequence[Row], memory: str) -> list[str]:
         f"field          {seen}, max stride {float(net.stride):g}",
         f"depth          {net.depth} convolutional layers",
         f"multiply-adds  {_short(sum(row.macs for row in rows))}",
-        f"memory         {memory}",
+        f"memory         weights {_mebibytes(bytes_of_weights(net))}, "
+        f"maps {_mebibytes(FLOAT32 * numbers)} at {peak} (one picture, float32)",
     ]
     if crops := net.crops():
         offsets = ", ".join(f"{name} {offset}" for name, offset in crops.items())

@@ -60,7 +60,7 @@ def deconvolution(layer: layers.Deconv, channels: int) -> nn.Module:
     if deconv.bias is not None:
         nn.init.zeros_(deconv.bias)
     if before != after:
-        deconv.register_forward_hook(partial(_cut, before - pad, after - pad))
+        deconv.register_forward_hook(partial(_cut, 2 * (pad - before, pad - after)))
     return deconv
 
 
@@ -89,10 +89,9 @@ def _pad(margin: tuple[int, ...], value: float, _: nn.Module, given: tuple[Tenso
     return F.pad(given[0], margin, value=value)
 
 
-def _cut(before: int, after: int, _: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor:
+def _cut(margin: tuple[int, ...], _: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor:
     del given
-    h, w = (n - before - after for n in out.shape[-2:])
-    return out.narrow(-2, before, h).narrow(-1, before, w)
+    return F.pad(out, margin)  # of negative widths: cells are taken away
 
 
 class FixedUpsampling(nn.Module):

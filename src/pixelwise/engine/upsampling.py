@@ -68,13 +68,11 @@ def upsample(
 ) -> Tensor:
     """The fixed bilinear deconvolution, without padding. What is not wanted is not computed.
 
-    Beyond the outermost cells there is nothing (``fade``), or their own value (``hold``).
-
     Args:
         x: (N, K, h, w).
         shares: ``phases(kernel, stride)``, on the device to compute on.
         kernel: its length along an axis.
-        edge: what lies beyond the rim.
+        edge: beyond the outermost cells there is nothing (``fade``), or their own value (``hold``).
         window: the part that is wanted, which lies in the map (ValueError); None: all.
 
     Returns:

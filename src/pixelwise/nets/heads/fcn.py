@@ -13,7 +13,7 @@ from pixelwise.errors import UsageError
 from pixelwise.geometry import relative_offset
 from pixelwise.nets.layers import Edge, Scale
 from pixelwise.nets.net import Net
-from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
+from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, TrunkFunction
 
 Learned = Literal["none", "inner", "all"]
 
@@ -71,18 +71,16 @@ def segment(
             break
         skip = trunk.skips[step]
         x = net.upsample(f"upscore{source}", x, 2, like=skip.layer, learned=inner, edge=edge)
-        x = fuse_skip(net, x, trunk, step, classes, at_once=at_once)
+        x = fuse_skip(net, x, skip, classes, at_once=at_once)
         source = f"_{skip.label}"
     last = "upscore" if stride == 32 else f"upscore{stride}"
     x = net.upsample(last, x, stride, like=net.input, learned=learned == "all", edge=edge)
     return net.crop("score", x, like=net.input)
 
 
-def fuse_skip(
-    net: Net, coarse: str, trunk: Trunk, step: int, classes: int, *, at_once: bool = False
-) -> str:
+def fuse_skip(net: Net, coarse: str, skip: Skip, classes: int, *, at_once: bool = False) -> str:
     """Score a finer layer, crop what is larger, and add (paper, figure 3)."""
-    label, layer = trunk.skips[step].label, trunk.skips[step].layer
+    label, layer = skip
     if at_once and label not in AT_ONCE:
         raise UsageError(
             "U002",
