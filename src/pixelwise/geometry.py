@@ -66,8 +66,7 @@ def deconv_map(kernel: int, stride: int = 1, pad: Pad = 0) -> CoordMap:
 def relative_offset(fine: CoordMap, coarse: CoordMap) -> Fraction:
     """The (possibly negative or fractional) index of ``fine``'s map under ``coarse``'s index 0.
 
-    Raises:
-        UsageError: the two maps have different strides, so no crop can align them.
+    Maps of different strides, which no crop can align, are refused (UsageError).
     """
     relative = fine.inverse().then(coarse)
     if relative.scale != 1:
@@ -82,8 +81,7 @@ def relative_offset(fine: CoordMap, coarse: CoordMap) -> Fraction:
 def crop_offset(larger: CoordMap, target: CoordMap) -> int:
     """First index of ``larger`` that lands on index 0 of ``target`` (Caffe's Crop offset).
 
-    Raises:
-        UsageError: different strides, or an offset that is fractional or negative.
+    Different strides, and offsets that are fractional or negative, are refused (UsageError).
     """
     offset = relative_offset(larger, target)
     if offset.denominator != 1 or offset < 0:

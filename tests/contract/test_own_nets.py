@@ -35,7 +35,7 @@ Weights = Mapping[str, Tensor]
 # -- TensorFlow's SAME on even lengths: one cell after, none before -------------------------------
 def same() -> Net:
     net = Net()
-    x = net.conv_relu("conv1", net.data(2), 4, relu="relu1", kernel=3, stride=2, pad=(0, 1))
+    x = net.conv("conv1", net.data(2), 4, kernel=3, stride=2, pad=(0, 1), relu="relu1")
     x = net.max_pool("pool1", x, 3, 2, (0, 1), ceil=False)
     x = net.conv("conv2", x, 3, kernel=2, pad=(1, 0), bias=False)
     net.top = net.score("score_fr", x, 5)
@@ -71,13 +71,13 @@ def unet(net: Net, widths: tuple[int, ...], *, classes: int = 2, bands: int = 1)
         if i:
             x = net.max_pool(f"pool{i}", x)
         for part in "ab":
-            x = net.conv_relu(f"down{i}{part}", x, width, relu=f"relu_down{i}{part}", pad=0)
+            x = net.conv(f"down{i}{part}", x, width, kernel=3, relu=f"relu_down{i}{part}")
         skips.append(x)
     for i in reversed(range(len(widths) - 1)):
         x = net.add(Deconv(f"up{i}", (x,), widths[i]))
         x = net.add(Concat(f"joined{i}", (net.crop(f"skip{i}", skips[i], like=x), x)))
         for part in "ab":
-            x = net.conv_relu(f"rise{i}{part}", x, widths[i], relu=f"relu_rise{i}{part}", pad=0)
+            x = net.conv(f"rise{i}{part}", x, widths[i], kernel=3, relu=f"relu_rise{i}{part}")
     net.top = net.score("score", x, classes)
     return net
 
@@ -100,9 +100,9 @@ def unet_by_hand(x: Tensor, w: Weights) -> Tensor:
 # -- SegNet in small: unpooling where the maxima stood --------------------------------------------
 def segnet() -> Net:
     net = Net()
-    x = net.conv_relu("conv1", net.data(3), 4, relu="relu1")
+    x = net.conv("conv1", net.data(3), 4, kernel=3, pad=1, relu="relu1")
     x = net.max_pool("pool1", x, indices=True)
-    x = net.conv_relu("conv2", x, 4, relu="relu2")
+    x = net.conv("conv2", x, 4, kernel=3, pad=1, relu="relu2")
     net.top = net.score("score", net.unpool("unpool1", x, "pool1"), 3)
     return net
 
@@ -119,7 +119,7 @@ def segnet_by_hand(x: Tensor, w: Weights) -> Tensor:
 # -- deconvolutions of any kind ------------------------------------------------------------------
 def deconvolved() -> Net:
     net = Net()
-    x = net.conv_relu("conv1", net.data(4), 6, relu="relu1", kernel=3, stride=3, pad=0)
+    x = net.conv("conv1", net.data(4), 6, kernel=3, stride=3, relu="relu1")
     x = net.add(Deconv("up1", (x,), 4, 5, 3, (1, 0), groups=2))
     x = net.add(Deconv("up2", (x,), 4, 3, 1, 1, groups=4, bias=False, init="bilinear"))
     net.top = net.score("score", x, 3)
@@ -147,7 +147,7 @@ CASES: dict[str, Case] = {
 def test_it_gives_what_torch_by_hand_gives(name: str) -> None:
     write, by_hand, size = CASES[name]
     network = shaken(Network(write()))
-    x = torch.randn(2, network.net.bands, *size, dtype=torch.float64)
+    x = torch.randn(2, sum(network.net.inputs.values()), *size, dtype=torch.float64)
     with torch.no_grad():
         expected = by_hand(x, network.state_dict())
         assert expected.std() > 1e-3
@@ -162,7 +162,7 @@ def test_sizes_by_arithmetic_are_those_of_the_modules_from_1_to_200(name: str) -
     maps = list(net.channels)
     refused = 0
     for n in range(1, 201):
-        x = torch.empty(1, net.bands, n, 201 - n, device="meta")
+        x = torch.empty(1, sum(net.inputs.values()), n, 201 - n, device="meta")
         try:
             rows, columns = net.sizes(n), net.sizes(201 - n)
         except UsageError:
@@ -182,9 +182,10 @@ def test_no_cell_sees_beyond_its_field_and_some_see_all_of_it(name: str) -> None
         for p in network.parameters():
             p.fill_(1)
     net, length = network.net, 41
+    bands = sum(net.inputs.values())
     seen = net.sights[net.output]
     # Of many random pictures each cell of a pooling's window is the largest in some.
-    x = torch.rand(100, net.bands, length, 29, dtype=torch.float64, requires_grad=True)
+    x = torch.rand(100, bands, length, 29, dtype=torch.float64, requires_grad=True)
     scores = network(x)[:, 0]
     half = (seen.field - 1) / 2
     reach = Fraction(0)
@@ -217,7 +218,7 @@ def test_a_new_kind_is_a_record_and_a_module(monkeypatch: pytest.MonkeyPatch) ->
     assert net.parameters() == 3 * 9 + 3 + 3 + 2 * 3 + 2
     assert net.parameter_shapes()["prelu1.weight"] == (3,)
     assert network.state_dict()["prelu1.weight"].tolist() == [0.25] * 3
-    row = table(net, 4, 5).rows[2]
+    row = table(net, 4, 5)[2]
     assert (row.name, row.kind, row.parameters, row.receptive_field) == ("prelu1", "Prelu", 3, 3)
     assert peak_of_maps(net, 4, 5) == (20 + 18 + 18, "prelu1")
     moved = surgery.plan({"prelu1.weight": torch.zeros(3)}, network)
@@ -259,13 +260,13 @@ def test_a_frame_is_where_a_picture_returns_unmoved() -> None:
 def test_frames_of_whole_and_of_coarse_outputs() -> None:
     net = same()
     assert net.frame(28, 44) == (0, 28, 44)
-    net.head("fine", "score")
-    net.head("coarse", "score_fr")
-    assert net.margin("fine") == 0
+    net.heads["fine"] = "score"
+    net.heads["coarse"] = "score_fr"
+    assert net.frame(28, 44, "fine") == (0, 28, 44)
     with pytest.raises(UsageError, match=r"cells of score_fr lie at 4x\+1 of the picture"):
-        net.margin("coarse")
+        net.frame(28, 44, "coarse")
     net = Net()
-    net.head("wide", net.conv("wide", net.data(1), 1, kernel=3, pad=(1, 3)))
+    net.heads["wide"] = net.conv("wide", net.data(1), 1, kernel=3, pad=(1, 3))
     with pytest.raises(UsageError, match="wide ends beyond a picture of 5x6"):
         net.frame(5, 6, "wide")
 

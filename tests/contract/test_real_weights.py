@@ -151,7 +151,7 @@ def lenet() -> Network:
     x = net.data(1)
     x = net.max_pool("pool1", net.conv("conv1", x, 20, kernel=5))
     x = net.max_pool("pool2", net.conv("conv2", x, 50, kernel=5))
-    x = net.conv_relu("ip1", x, 500, relu="relu1", kernel=4, pad=0)
+    x = net.conv("ip1", x, 500, kernel=4, relu="relu1")
     net.top = net.conv("ip2", x, 10)
     net.add(Softmax("prob", (net.top,)))
     return Network(net).eval()
@@ -245,25 +245,23 @@ def test_googlenet_sees_the_cat(weights: Path, googlenet: Network) -> None:
 
 # -- SqueezeNet -------------------------------------------------------------------------------
 def fire(net: Net, name: str, src: str, squeeze: int, expand: int) -> str:
-    x = net.conv_relu(
-        f"{name}/squeeze1x1", src, squeeze, relu=f"{name}/relu_squeeze", kernel=1, pad=0
-    )
-    one = net.conv_relu(f"{name}/expand1x1", x, expand, relu=f"{name}/relu1", kernel=1, pad=0)
-    three = net.conv_relu(f"{name}/expand3x3", x, expand, relu=f"{name}/relu3")
+    x = net.conv(f"{name}/squeeze1x1", src, squeeze, relu=f"{name}/relu_squeeze")
+    one = net.conv(f"{name}/expand1x1", x, expand, relu=f"{name}/relu1")
+    three = net.conv(f"{name}/expand3x3", x, expand, kernel=3, pad=1, relu=f"{name}/relu3")
     return net.add(Concat(f"{name}/concat", (one, three)))
 
 
 def squeezenet() -> Network:
     """Version 1.0 (forresti/SqueezeNet); conv10 really is padded by 1 there."""
     net = Net()
-    x = net.conv_relu("conv1", net.data(3), 96, relu="relu1", kernel=7, stride=2, pad=0)
+    x = net.conv("conv1", net.data(3), 96, kernel=7, stride=2, relu="relu1")
     x = net.max_pool("pool1", x, 3, 2)
     plan = [(16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256)]
     for i, (squeeze, expand) in enumerate(plan, 2):
         x = fire(net, f"fire{i}", x, squeeze, expand)
         if i in (4, 8):
             x = net.max_pool(f"pool{i}", x, 3, 2)
-    net.top = net.conv_relu("conv10", x, 1000, relu="relu_conv10", kernel=1, pad=1)
+    net.top = net.conv("conv10", x, 1000, pad=1, relu="relu_conv10")
     x = net.add(GlobalAvgPool("pool10", (net.top,)))
     net.add(Softmax("prob", (x,)))
     return Network(net).eval()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,8 +13,8 @@ from pixelwise.cli.console import emit_json, stdout, table
 from pixelwise.cli.options import Json
 
 if TYPE_CHECKING:
-    from pixelwise.engine.memory import Memory
-    from pixelwise.nets.table import Row, Table
+    from pixelwise.nets.net import Net
+    from pixelwise.nets.table import Row
 
 # They change no size and have no parameters; the JSON lists them, the printed table does not.
 _QUIET = ("Relu", "Dropout")
@@ -38,24 +39,24 @@ def nets(
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
-    from pixelwise.engine.memory import memory
     from pixelwise.nets.catalog import entry, spec
+    from pixelwise.nets.table import as_dict
     from pixelwise.nets.table import table as explain
 
-    options: dict[str, Any] = {"channels": channels, "width": width}
-    if classes is not None:
-        options["classes"] = classes
+    given = {"classes": classes, "channels": channels, "width": width}
+    options = {option: value for option, value in given.items() if value is not None}
     if name is None:
         _list(options, as_json=json)
         return
     height, across = parse_size(size)
     net = spec(name, **options)
-    explained = explain(net, height, across)
+    rows = explain(net, height, across)
     if json:
-        emit_json(explained.as_dict())
-    else:
-        title = f"{name} at {height}x{across}: {entry(name).about}"
-        _show(title, explained, memory(net, height, across))
+        emit_json(as_dict(net, rows))
+        return
+    _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
+    for line in _summary(net, rows):
+        stdout().print(line, markup=False, soft_wrap=True)
 
 
 def _list(options: dict[str, Any], *, as_json: bool) -> None:
@@ -76,8 +77,8 @@ def _list(options: dict[str, Any], *, as_json: bool) -> None:
     table(f"{len(rows)} nets; `pixelwise nets NAME` explains one", columns, cells)
 
 
-def _show(title: str, explained: Table, memory: Memory) -> None:
-    shown = [row for row in explained.rows if row.kind not in _QUIET]
+def _show(title: str, rows: Sequence[Row]) -> None:
+    shown = [row for row in rows if row.kind not in _QUIET]
     macs = _right([_short(row.macs) if row.macs else "" for row in shown])
     parameters = _right([f"{row.parameters:,}" if row.parameters else "" for row in shown])
     fields = _right([_field(row.receptive_field) for row in shown])
@@ -87,32 +88,34 @@ def _show(title: str, explained: Table, memory: Memory) -> None:
     ]
     columns = ("layer", "kind", "window", "output", "field", "stride", "parameters", "mult-adds")
     table(title, columns, cells)
-    for line in _summary(explained, memory):
-        stdout().print(line, markup=False, soft_wrap=True)
 
 
-def _summary(net: Table, memory: Memory) -> list[str]:
+def _summary(net: Net, rows: Sequence[Row]) -> list[str]:
+    from pixelwise.engine.memory import FLOAT32, bytes_of_weights, peak_of_maps
+
+    picture = rows[0]  # the first layer is the net's input
+    numbers, peak = peak_of_maps(net, picture.height, picture.width)
     seen = "the whole picture" if math.isinf(net.receptive_field) else f"{net.receptive_field} px"
+    sizes = {r.name: f"{r.channels}x{r.height}x{r.width}" for r in rows}
     outputs = [
-        (f"{head} " if len(net.outputs) > 1 else "") + "x".join(map(str, size))
-        for head, size in net.outputs.items()
+        (f"{head} " if len(net.outputs) > 1 else "") + sizes[layer]
+        for head, layer in net.outputs.items()
     ]
-    also = ""
-    if net.parameters_with_upsampling != net.parameters:
-        also = f" ({net.parameters_with_upsampling:,} with upsampling kernels as Caffe stores them)"
+    parameters, in_caffe = net.parameters(), net.parameters(upsampling=True)
+    also = f" ({in_caffe:,} with upsampling kernels as Caffe stores them)"
     lines = [
         "ReLU and dropout layers are left out above; --json lists them.",
         "",
         f"output         {'; '.join(outputs)}",
-        f"parameters     {net.parameters:,}{also}",
-        f"field          {seen}, max stride {net.stride:g}",
-        f"depth          {net.conv_layers} convolutional layers",
-        f"multiply-adds  {_short(net.macs)}",
-        f"memory         weights {_mebibytes(memory.weights)}, maps {_mebibytes(memory.maps)} "
-        f"at {memory.peak_layer} (one picture, float32)",
+        f"parameters     {parameters:,}{also if in_caffe != parameters else ''}",
+        f"field          {seen}, max stride {float(net.stride):g}",
+        f"depth          {net.depth} convolutional layers",
+        f"multiply-adds  {_short(sum(row.macs for row in rows))}",
+        f"memory         weights {_mebibytes(bytes_of_weights(net))}, "
+        f"maps {_mebibytes(FLOAT32 * numbers)} at {peak} (one picture, float32)",
     ]
-    if net.crops:
-        offsets = ", ".join(f"{name} {offset}" for name, offset in net.crops.items())
+    if crops := net.crops():
+        offsets = ", ".join(f"{name} {offset}" for name, offset in crops.items())
         lines += [f"crop offsets   {offsets}", "", *_OFFSETS]
     return lines
 

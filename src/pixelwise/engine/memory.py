@@ -1,10 +1,12 @@
-"""What a net takes of memory, estimated before anything is allocated; no torch, no picture."""
+"""What one picture takes of memory in a net, estimated before anything is allocated; no torch.
+
+The scratch space of single operations is left out.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from pixelwise.engine.plan import steps
 from pixelwise.nets.net import Net
@@ -15,22 +17,9 @@ INDEX = 2
 """Numbers that an index takes: it has 8 bytes."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that one picture in float32 takes, without the scratch space of single operations."""
-
-    weights: int
-    maps: int
-    """Held at once at the worst moment; a map is dropped after its last use."""
-    peak_layer: str
-    """The layer that is being computed at that moment."""
-
-
-def memory(net: Net, height: int, width: int) -> Memory:
-    """Estimate the memory of a forward pass without gradients."""
-    maps, layer = peak_of_maps(net, height, width)
-    stored = sum(math.prod(shape) for shape in net.parameter_shapes(stored=True).values())
-    return Memory(FLOAT32 * stored, FLOAT32 * maps, layer)
+def bytes_of_weights(net: Net) -> int:
+    """What its trained and stored arrays take in float32."""
+    return FLOAT32 * sum(math.prod(s) for s in net.parameter_shapes(stored=True).values())
 
 
 def peak_of_maps(
@@ -38,14 +27,10 @@ def peak_of_maps(
 ) -> tuple[int, str]:
     """The most numbers that are held at once, and the layer at whose computation they are.
 
+    Without gradients, where a map is dropped after its last use.
     A crop of a map that is there is a window into it, and dropout passes its input on: neither
-    takes memory of its own, both keep their source alive. The picture is the caller's and stays.
-
-    Args:
-        net: what is carried out.
-        height: rows of one picture.
-        width: its columns.
-        wanted: the layers that are computed and kept; by default those of the heads.
+    takes memory of its own, both keep their source alive. The picture is the caller's and stays,
+    as do the layers ``wanted``, by default those of the heads.
     """
     rows, columns = net.sizes(height), net.sizes(width)
     wanted = wanted or net.outputs.values()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from pixelwise.engine.plan import CutUpsampling
 from pixelwise.engine.response_norm import AcrossChannelNorm
 from pixelwise.engine.upsampling import Window, bilinear_kernel, phases, upsample
-from pixelwise.geometry import sides
+from pixelwise.geometry import Pad, sides
 from pixelwise.nets import joining, layers, pooling
 from pixelwise.nets.record import Layer
 
@@ -31,33 +31,23 @@ def make(layer: Layer, given: tuple[int, ...]) -> nn.Module:
 # -- with weights --------------------------------------------------------------------------------
 def convolution(layer: layers.Conv, channels: int) -> nn.Module:
     """A convolution, its weights at the record's start."""
-    before, after = sides(layer.pad)
-    conv = nn.Conv2d(
-        channels,
-        layer.width,
-        layer.kernel,
-        layer.stride,
-        before if before == after else 0,
-        layer.dilation,
-        layer.groups,
-        layer.bias,
-    )
-    match layer.init:
-        case "zero":
-            nn.init.zeros_(conv.weight)
-        case "he":
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    k, s, d, pad = layer.kernel, layer.stride, layer.dilation, even(layer.pad)
+    conv = nn.Conv2d(channels, layer.width, k, s, pad, d, layer.groups, layer.bias)
+    if layer.init == "zero":
+        nn.init.zeros_(conv.weight)
+    else:
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    return conv if before == after else padded(conv, before, after)
+    return padded(conv, layer.pad)
 
 
 def deconvolution(layer: layers.Deconv, channels: int) -> nn.Module:
     """A deconvolution of any kernel, stride, pad and width, its weights at the record's start."""
     before, after = sides(layer.pad)
-    even = min(before, after)
+    pad = min(before, after)
     out, k, s, groups = layer.width, layer.kernel, layer.stride, layer.groups
-    deconv = nn.ConvTranspose2d(channels, out, k, s, even, groups=groups, bias=layer.bias)
+    deconv = nn.ConvTranspose2d(channels, out, k, s, pad, groups=groups, bias=layer.bias)
     if layer.init == "bilinear":
         per = out // groups  # the dense kernel's blocks on the diagonal
         dense = bilinear_kernel(k, out)
@@ -70,24 +60,28 @@ def deconvolution(layer: layers.Deconv, channels: int) -> nn.Module:
     if deconv.bias is not None:
         nn.init.zeros_(deconv.bias)
     if before != after:
-        deconv.register_forward_hook(partial(_cut, before - even, after - even))
+        deconv.register_forward_hook(partial(_cut, 2 * (pad - before, pad - after)))
     return deconv
 
 
 def max_pooling(layer: pooling.MaxPool, channels: int) -> nn.Module:
     """Max pooling, with the maxima's places where they are asked for."""
     del channels
-    before, after = sides(layer.pad)
-    pad = before if before == after else 0
-    pool = nn.MaxPool2d(
-        layer.kernel, layer.stride, pad, ceil_mode=layer.ceil, return_indices=layer.indices
-    )
-    return pool if before == after else padded(pool, before, after, -math.inf)
+    k, s, pad = layer.kernel, layer.stride, even(layer.pad)
+    pool = nn.MaxPool2d(k, s, pad, ceil_mode=layer.ceil, return_indices=layer.indices)
+    return padded(pool, layer.pad, -math.inf)
 
 
-def padded(module: nn.Module, before: int, after: int, value: float = 0.0) -> nn.Module:
-    """``module``, its input padded unevenly first; torch's own padding is even."""
-    module.register_forward_pre_hook(partial(_pad, (before, after, before, after), value))
+def even(pad: Pad) -> int:
+    """What torch pads by itself, alike before and after; of uneven padding nothing."""
+    before, after = sides(pad)
+    return before if before == after else 0
+
+
+def padded(module: nn.Module, pad: Pad, value: float = 0.0) -> nn.Module:
+    """``module``, its input padded first where the padding is uneven."""
+    if len(set(sides(pad))) > 1:
+        module.register_forward_pre_hook(partial(_pad, 2 * sides(pad), value))
     return module
 
 
@@ -95,10 +89,9 @@ def _pad(margin: tuple[int, ...], value: float, _: nn.Module, given: tuple[Tenso
     return F.pad(given[0], margin, value=value)
 
 
-def _cut(before: int, after: int, _: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor:
+def _cut(margin: tuple[int, ...], _: nn.Module, given: tuple[Tensor], out: Tensor) -> Tensor:
     del given
-    h, w = (n - before - after for n in out.shape[-2:])
-    return out.narrow(-2, before, h).narrow(-1, before, w)
+    return F.pad(out, margin)  # of negative widths: cells are taken away
 
 
 class FixedUpsampling(nn.Module):
@@ -137,6 +130,7 @@ class LearnedUpsampling(nn.Module):
         s = self.stride
         if self.edge == "fade":
             return F.conv_transpose2d(x, self.weight, stride=s)
+        # One cell more all round, whose own outputs are cut off again.
         held = F.pad(x, (1, 1, 1, 1), mode="replicate")
         return F.conv_transpose2d(held, self.weight, stride=s)[..., s:-s, s:-s]
 
@@ -178,10 +172,7 @@ def add(*maps: Tensor) -> Tensor:
     """Maps of one shape to their sum; a map of one cell is not spread over the others."""
     if any(x.shape != maps[0].shape for x in maps):
         raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
-    total = maps[0]
-    for x in maps[1:]:
-        total = total + x
-    return total
+    return reduce(torch.add, maps)
 
 
 def concatenate(*maps: Tensor) -> Tensor:

@@ -26,9 +26,6 @@ class Network(nn.Module):
     after their last use.
     Upsampling that is cropped is computed by the crop's module (``plan.py``): a hook on
     ``upscore8`` sees nothing in a forward pass; ``activations`` gives its map.
-
-    Args:
-        net: the net as data.
     """
 
     def __init__(self, net: Net) -> None:
@@ -89,12 +86,7 @@ class Network(nn.Module):
 
 
 def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:
-    """The net with these parameters as its own, in evaluation: nothing is drawn, nothing copied.
-
-    Args:
-        net: what to build.
-        tensors: exactly its state dict.
-    """
+    """The net with exactly its state dict as its own, in evaluation: nothing is drawn or copied."""
     with torch.device("meta"):
         module = Network(net)
     module.load_state_dict(dict(tensors), assign=True)

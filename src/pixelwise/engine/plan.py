@@ -28,16 +28,16 @@ class CutUpsampling(Layer):
     crop: Crop
 
     @property
-    def reads(self) -> tuple[str, ...]:  # noqa: D102
+    def reads(self) -> tuple[str, ...]:
         return self.inputs[:1]
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return self.crop.size((self.upsampling.size(given[:1]), given[1]))
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return self.crop.sight((self.upsampling.sight(given[:1]), given[1]))
 
-    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+    def macs(self, given: tuple[int, ...], cells: int) -> int:
         return self.upsampling.macs(given[:1], cells)
 
     def rows_held(self, rows: int) -> int:
@@ -48,30 +48,25 @@ class CutUpsampling(Layer):
 
 @dataclass(frozen=True)
 class Step:
-    """What gives one map.
-
-    Attributes:
-        layer: what to carry out; it has the map's name, and reads ``layer.inputs``.
-        drops: names of the maps that no later step reads, its own among them.
-        measured: names of those of which a later step takes nothing but the size.
-    """
+    """A layer to carry out, and the maps of which nothing is read after it."""
 
     layer: Layer
     drops: tuple[str, ...]
+    """The maps that no later step needs, its own among them."""
     measured: tuple[str, ...]
+    """Those of which a later step takes nothing but the size."""
 
 
 def records(net: Net) -> dict[str, Layer]:
     """Every layer of ``net`` by its name, as it is carried out."""
     readers = Counter(source for layer in net.layers.values() for source in layer.inputs)
-
-    def carried_out(layer: Layer) -> Layer:
+    carried_out = dict(net.layers)
+    for name, layer in net.layers.items():
         match layer, net.layers.get(layer.inputs[0] if layer.inputs else ""):
             case Crop(), Upsample(learned=False) as source if readers[source.name] == 1:
-                return CutUpsampling(layer.name, (source.inputs[0], layer.inputs[1]), source, layer)
-        return layer
-
-    return {name: carried_out(layer) for name, layer in net.layers.items()}
+                inputs = (source.inputs[0], layer.inputs[1])
+                carried_out[name] = CutUpsampling(name, inputs, source, layer)
+    return carried_out
 
 
 def before_upsampling(net: Net) -> set[str]:

@@ -45,13 +45,7 @@ def neighbours(window: int, channels: int) -> Tensor:
 
 
 def normalise(x: Tensor, near: Tensor, layer: Lrn) -> Tensor:
-    """``x`` normalised over neighbouring channels.
-
-    Args:
-        x: (N, C, h, w), any float type; it is the one that is computed in.
-        near: ``neighbours(layer.window, C)``, on the same device.
-        layer: window, alpha, beta and k.
-    """
+    """``x`` (N, C, h, w), in whose float type it is computed; near: ``neighbours(window, C)``."""
     if torch.is_grad_enabled() and x.requires_grad:
         out: tuple[Tensor, ...] = _Normalisation.apply(x, near, layer)  # type: ignore[no-untyped-call]
         return out[0]

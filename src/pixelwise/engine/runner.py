@@ -25,11 +25,7 @@ STRIP = 2**20
 
 
 class Runner(Protocol):
-    """A net, ready to be carried out.
-
-    The methods take (N, B, H, W) float32, preprocessed, and raise NumericalError N003 for scores
-    that are not finite.
-    """
+    """A net, ready to be carried out."""
 
     net: Net
     device: torch.device
@@ -38,31 +34,23 @@ class Runner(Protocol):
     """How it computes, fp32 or bf16; with it the outputs may differ."""
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
-        """By head: its scores, of which parts can be had; what the predictor uses."""
-        ...
+        """(N, B, H, W) float32, preprocessed, to the scores by head.
 
-    def scores(self, x: Tensor) -> dict[str, Tensor]:
-        """By head: (N, K, h, w) float32."""
-        ...
-
-    def labels(self, x: Tensor) -> dict[str, Tensor]:
-        """By head: (N, h, w), the best class, the first of equals; int32 if K > 255, else uint8."""
+        Raises:
+            NumericalError: N003, they are not finite.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class ScoreMap:
-    """One head's scores, of which any rows can be had: upsampling is left until they are asked for.
-
-    Attributes:
-        cells: (N, K, h, w): the scores, or the coarse map that ``upsampling`` enlarges.
-        upsampling: the module that does, if there is one.
-        window: the part of the enlarged map that is the output.
-    """
+    """One head's scores, of which any rows can be had: upsampling waits until they are wanted."""
 
     cells: Tensor
+    """(N, K, h, w): the scores, or the coarse map that ``upsampling`` enlarges."""
     upsampling: FixedUpsampling | None
     window: Window
+    """The part of the enlarged map that is the output."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -96,7 +84,10 @@ class ScoreMap:
             yield first, min(count, height - first)
 
     def labels(self) -> Tensor:
-        """(N, H, W): ``whole().argmax(1)``, strip by strip."""
+        """(N, H, W), int32 of more than 255 classes, else uint8: the best, the first of equals.
+
+        As ``whole().argmax(1)``, strip by strip: no map of N x K x H x W is made.
+        """
         n, classes, *size = self.shape
         dtype = torch.uint8 if classes <= 255 else torch.int32
         labels = torch.empty((n, *size), dtype=dtype, device=self.cells.device)
@@ -107,12 +98,10 @@ class ScoreMap:
 
 
 class TorchRunner:
-    """Carries a net out with its torch modules.
+    """Carries a net out with its torch modules, which are moved to ``device``.
 
-    Args:
-        network: put into evaluation while it works, and back after.
-        bf16: compute in bfloat16 where autocast does.
-        device: where to compute; the network is moved there.
+    The network is put into evaluation while it works, and back after; with ``bf16`` it computes in
+    bfloat16 where autocast does.
     """
 
     def __init__(
@@ -122,32 +111,22 @@ class TorchRunner:
         self.device = device or torch.device("cpu")
         self.precision = "bf16" if bf16 else "fp32"
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        carried_out = records(self.net)
-        self._heads = {head: carried_out[layer] for head, layer in self.net.outputs.items()}
-
-    def scores(self, x: Tensor) -> dict[str, Tensor]:
-        """As ``Runner.scores``."""
-        return {head: scores.whole() for head, scores in self.maps(x).items()}
-
-    def labels(self, x: Tensor) -> dict[str, Tensor]:
-        """As ``Runner.labels``; no map of N x K x H x W is made after a fixed upsampling."""
-        return {head: scores.labels() for head, scores in self.maps(x).items()}
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped."""
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
         with self._ready():
             maps = self.network.activations(x, before_upsampling(self.net))
-        by_head = {}
-        for head, layer in self._heads.items():
-            if isinstance(layer, CutUpsampling):
-                by = self.network.get_submodule(layer.name)
-                assert isinstance(by, FixedUpsampling)
-                coarse, like = (maps[name] for name in layer.inputs)
-                scores = ScoreMap(coarse, by, Window(by.offset, by.offset, *like.shape[-2:]))
+        carried_out, by_head = records(self.net), {}
+        for head, name in self.net.outputs.items():
+            layer, module = carried_out[name], self.network.get_submodule(name)
+            if isinstance(layer, CutUpsampling) and isinstance(module, FixedUpsampling):
+                cells, like = (maps[source] for source in layer.inputs)
+                upsampling, offset = module, module.offset
             else:
-                whole = maps[layer.name]
-                scores = ScoreMap(whole, None, Window(0, 0, *whole.shape[-2:]))
+                cells = like = maps[name]
+                upsampling, offset = None, 0
+            scores = ScoreMap(cells, upsampling, Window(offset, offset, *like.shape[-2:]))
             _refuse_not_finite(scores)
             by_head[head] = scores
         return by_head

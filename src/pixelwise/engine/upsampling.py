@@ -46,10 +46,7 @@ def phases(kernel: int, stride: int) -> Tensor:
     """The share of the cell at the output's own index // stride; the one before it has the rest.
 
     Returns:
-        (stride,) float64, by phase.
-
-    Raises:
-        ValueError: the kernel is neither two strides long nor one less.
+        (stride,) float64, by phase. ValueError: the kernel is neither two strides nor one less.
     """
     if kernel not in (2 * stride - 1, 2 * stride):
         raise ValueError(f"kernel {kernel} does not interpolate at a stride of {stride}")
@@ -73,16 +70,13 @@ def upsample(
 
     Args:
         x: (N, K, h, w).
-        shares: ``phases(kernel, stride)``, in the dtype and on the device to compute in.
+        shares: ``phases(kernel, stride)``, on the device to compute on.
         kernel: its length along an axis.
         edge: beyond the outermost cells there is nothing (``fade``), or their own value (``hold``).
-        window: the part that is wanted; None: all.
+        window: the part that is wanted, which lies in the map (ValueError); None: all.
 
     Returns:
         (N, K, H, W) of the window, or (N, K, s(h-1)+k, s(w-1)+k), in the wider dtype of the two.
-
-    Raises:
-        ValueError: the window does not lie in the map.
     """
     height, width = (deconv_size(n, kernel, len(shares)) for n in x.shape[-2:])
     window = window or Window(0, 0, height, width)

@@ -9,15 +9,18 @@ from typing import Any, SupportsIndex
 
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.nets.heads.fcn import fcn
+from pixelwise.nets.layers import Softmax
 from pixelwise.nets.net import Net
-from pixelwise.nets.trunks import googlenet, mobilenet, resnet
-from pixelwise.nets.trunks.alexnet import alexnet, alexnet_classifier
+from pixelwise.nets.trunks.alexnet import alexnet
+from pixelwise.nets.trunks.googlenet import googlenet
+from pixelwise.nets.trunks.mobilenet import mobilenetv2
+from pixelwise.nets.trunks.resnet import resnet18, resnet50
 from pixelwise.nets.trunks.tiny import tiny
 from pixelwise.nets.trunks.trunk import Geometry, TrunkFunction
-from pixelwise.nets.trunks.vgg16 import vgg16, vgg16_classifier
+from pixelwise.nets.trunks.vgg16 import vgg16
 
 WIDEST = 8
-"""Factor on a trunk's channels."""
+"""Factor on a trunk's channels: a mistyped one is refused before it takes all memory."""
 
 
 @dataclass(frozen=True)
@@ -35,99 +38,83 @@ class Entry:
 
 @dataclass(frozen=True)
 class Family:
-    """A trunk and the heads that are built on it."""
+    """A trunk and the nets that are built on it."""
 
     trunk: TrunkFunction
     geometries: tuple[Geometry, ...]
     preprocess: str
     about: str
+    classifier: str = ""
+    """The layer that gives the published classifier's 1000 values, where there is one."""
 
 
 FAMILIES: dict[str, Family] = {
-    "alexnet": Family(alexnet, ("caffe", "tight"), "caffe", "AlexNet (CaffeNet), 2012"),
-    "vgg16": Family(vgg16, ("caffe", "tight"), "caffe", "VGG16, the paper's best trunk"),
-    "googlenet": Family(googlenet.googlenet, ("caffe", "tight"), "caffe", "GoogLeNet (BVLC)"),
-    "resnet18": Family(resnet.resnet18, ("tight",), "imagenet", "ResNet-18, batch norm"),
-    "resnet50": Family(resnet.resnet50, ("tight",), "imagenet", "ResNet-50, batch norm"),
-    "mobilenetv2": Family(mobilenet.mobilenetv2, ("tight",), "imagenet", "MobileNetV2, small"),
+    "alexnet": Family(alexnet, ("caffe", "tight"), "caffe", "AlexNet (CaffeNet), 2012", "fc8"),
+    "vgg16": Family(vgg16, ("caffe", "tight"), "caffe", "VGG16, the paper's best trunk", "fc8"),
+    "googlenet": Family(
+        googlenet, ("caffe", "tight"), "caffe", "GoogLeNet (BVLC)", "loss3/classifier"
+    ),
+    "resnet18": Family(resnet18, ("tight",), "imagenet", "ResNet-18, batch norm", "fc1000"),
+    "resnet50": Family(resnet50, ("tight",), "imagenet", "ResNet-50, batch norm", "fc1000"),
+    "mobilenetv2": Family(mobilenetv2, ("tight",), "imagenet", "MobileNetV2, small", "fc1000"),
     "tiny": Family(tiny, ("tight",), "plain", "narrow, batch norm, learns from scratch"),
 }
-STRIDES = (32, 16, 8, 4)
 
 
-def _segmenters() -> dict[str, Entry]:
-    """fcn{32,16,8,4}s on every trunk, in every geometry that the trunk has."""
+def classifier(
+    trunk: TrunkFunction, layer: str, *, classes: int = 1000, channels: int = 3, width: float = 1.0
+) -> Net:
+    """The published classifier of a trunk: its fully connected layers are convolutions."""
+    net = Net()
+    net.data(channels)
+    net.top = net.conv(layer, trunk(net, width, "published").top, classes)
+    net.add(Softmax("prob", (net.top,)))
+    return net
+
+
+def _catalogue() -> dict[str, Entry]:
+    """fcn{32,16,8,4}s on every trunk, in every geometry that the trunk has; then classifiers."""
     entries = {}
-    for trunk, family in FAMILIES.items():
+    for name, family in FAMILIES.items():
         for geometry in family.geometries:
             suffix = "-tight" if geometry == "tight" and len(family.geometries) > 1 else ""
-            for stride in STRIDES:
+            for stride in (32, 16, 8, 4):
                 make = partial(fcn, family.trunk, stride, geometry=geometry)
                 about = f"stride {stride} on {family.about}" + (suffix and ", no wasted border")
-                entries[f"fcn{stride}s-{trunk}{suffix}"] = Entry(make, about, family.preprocess)
+                entries[f"fcn{stride}s-{name}{suffix}"] = Entry(make, about, family.preprocess)
+    at_once = partial(fcn, vgg16, 8, at_once=True)
+    about = "stride 8, all streams trained together"
+    entries["fcn8s-vgg16-atonce"] = Entry(at_once, about, "caffe")
+    for name, family in FAMILIES.items():
+        if family.classifier:
+            make = partial(classifier, family.trunk, family.classifier)
+            about = f"convolutionalised classifier: {family.about.partition(',')[0]}"
+            entries[name] = Entry(make, about, family.preprocess, "classification")
     return entries
 
 
-def _classifier(write: Callable[[Net, int, float], str], about: str, preprocess: str) -> Entry:
-    def make(*, classes: int = 1000, channels: int = 3, width: float = 1.0) -> Net:
-        net = Net()
-        net.data(channels)
-        write(net, classes, width)
-        return net
-
-    return Entry(make, f"convolutionalised classifier: {about}", preprocess, "classification")
-
-
-NETS: dict[str, Entry] = _segmenters() | {
-    "fcn8s-vgg16-atonce": Entry(
-        partial(fcn, vgg16, 8, at_once=True), "stride 8, all streams trained together", "caffe"
-    ),
-    "alexnet": _classifier(alexnet_classifier, "AlexNet (CaffeNet)", "caffe"),
-    "vgg16": _classifier(vgg16_classifier, "VGG16", "caffe"),
-    "googlenet": _classifier(googlenet.googlenet_classifier, "GoogLeNet (BVLC)", "caffe"),
-    "resnet18": _classifier(
-        partial(resnet.resnet_classifier, plan=resnet.RESNET18), "ResNet-18", "imagenet"
-    ),
-    "resnet50": _classifier(
-        partial(resnet.resnet_classifier, plan=resnet.RESNET50), "ResNet-50", "imagenet"
-    ),
-    "mobilenetv2": _classifier(mobilenet.mobilenetv2_classifier, "MobileNetV2", "imagenet"),
-}
-
-
-def nets() -> tuple[str, ...]:
-    """Names of the catalogue."""
-    return tuple(NETS)
+NETS: dict[str, Entry] = _catalogue()
 
 
 def entry(name: str) -> Entry:
-    """The entry called ``name``.
-
-    Raises:
-        UsageError: no such net; similar names are listed.
-    """
+    """The entry called ``name``; a UsageError lists similar names."""
     if name not in NETS:
-        raise unknown_name("net", name, nets(), "`pixelwise nets` lists the catalogue")
+        raise unknown_name("net", name, tuple(NETS), "`pixelwise nets` lists the catalogue")
     return NETS[name]
 
 
 def spec(name: str, **options: Any) -> Net:
     """The net ``name`` as data.
 
-    Args:
-        name: a name of the catalogue.
-        options: ``classes``, ``channels``, ``width``; for segmentation nets also ``learned``.
+    The options are ``classes``, ``channels``, ``width``, and of segmentation nets ``learned``.
 
     Raises:
         UsageError: unknown name, unknown option, or a value out of range.
     """
     named = entry(name)
-    known = (
-        "classes",
-        "channels",
-        "width",
-        *(("learned",) if named.task == "segmentation" else ()),
-    )
+    known = ["classes", "channels", "width"]
+    if named.task == "segmentation":
+        known.append("learned")
     for option, value in options.items():
         if option not in known:
             problem, hint = f"{name} has no option {option}", f"options: {', '.join(known)}"

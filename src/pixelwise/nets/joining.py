@@ -20,10 +20,10 @@ class Crop(Layer):
     shares_memory: ClassVar[bool] = True
 
     @property
-    def reads(self) -> tuple[str, ...]:  # noqa: D102
+    def reads(self) -> tuple[str, ...]:
         return self.inputs[:1]
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         have, want = given
         if self.offset + want > have:
             raise UsageError(
@@ -34,7 +34,7 @@ class Crop(Layer):
             )
         return want
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         step = CoordMap(shift=Fraction(self.offset))
         return Sight(given[0].map.then(step), given[0].field)
 
@@ -56,7 +56,7 @@ class _Join(Layer):
 class Sum(_Join):
     """Elementwise sum."""
 
-    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def channels(self, given: tuple[int, ...]) -> int:
         if len(set(given)) != 1:
             raise UsageError("U002", f"{self.name}: inputs {self.inputs} have channels {given}")
         return given[0]
@@ -66,5 +66,5 @@ class Sum(_Join):
 class Concat(_Join):
     """Channels of all inputs, one after the other."""
 
-    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def channels(self, given: tuple[int, ...]) -> int:
         return sum(given)

@@ -26,8 +26,7 @@ class Input(Layer):
 
     width: int = 3
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
-        del given
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return Sight()
 
 
@@ -47,17 +46,17 @@ class Conv(Layer):
     convolves: ClassVar[bool] = True
     keeps: ClassVar = "input for its weights"
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return geometry.conv_size(given[0], self.kernel, self.stride, self.pad, self.dilation)
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return given[0].through_window(self.kernel, self.stride, self.pad, self.dilation)
 
-    def parameters(self, given: tuple[int, ...]) -> Shapes:  # noqa: D102
+    def parameters(self, given: tuple[int, ...]) -> Shapes:
         shapes: Shapes = {"weight": (self.width, given[0] // self.groups, self.kernel, self.kernel)}
         return shapes | ({"bias": (self.width,)} if self.bias else {})
 
-    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+    def macs(self, given: tuple[int, ...], cells: int) -> int:
         return cells * self.width * (given[0] // self.groups) * self.kernel**2
 
 
@@ -79,7 +78,7 @@ class Deconv(Layer):
     convolves: ClassVar[bool] = True  # U-Net's 23 layers count its four (Ronneberger 2015, sec. 2)
     keeps: ClassVar = "input for its weights"
 
-    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def channels(self, given: tuple[int, ...]) -> int:
         if self.init == "bilinear" and given[0] != self.width:
             raise UsageError(
                 "U002",
@@ -89,17 +88,17 @@ class Deconv(Layer):
             )
         return self.width
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return geometry.deconv_size(given[0], self.kernel, self.stride, self.pad)
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return given[0].through_deconv(self.kernel, self.stride, self.pad)
 
-    def parameters(self, given: tuple[int, ...]) -> Shapes:  # noqa: D102
+    def parameters(self, given: tuple[int, ...]) -> Shapes:
         shapes: Shapes = {"weight": (given[0], self.width // self.groups, self.kernel, self.kernel)}
         return shapes | ({"bias": (self.width,)} if self.bias else {})
 
-    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+    def macs(self, given: tuple[int, ...], cells: int) -> int:
         taps = -(self.kernel // -self.stride)
         return cells * self.width * (given[0] // self.groups) * taps**2
 
@@ -125,13 +124,13 @@ class Upsample(Layer):
         """Caffe's and the paper's name for it."""
         return "Deconv"
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return geometry.deconv_size(given[0], self.kernel, self.stride)
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return given[0].through_deconv(self.kernel, self.stride, 0)
 
-    def parameters(self, given: tuple[int, ...]) -> Shapes:  # noqa: D102
+    def parameters(self, given: tuple[int, ...]) -> Shapes:
         k = self.kernel
         return {"weight": (given[0], given[0], k, k)} if self.learned else {}
 
@@ -139,7 +138,7 @@ class Upsample(Layer):
         """The dense kernel, fixed or learned."""
         return given[0] ** 2 * self.kernel**2
 
-    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+    def macs(self, given: tuple[int, ...], cells: int) -> int:
         taps = -(self.kernel // -self.stride)
         return cells * given[0] * taps**2 * (given[0] if self.learned else 1)
 
@@ -174,13 +173,13 @@ class BatchNorm(Layer):
     normalises_batch: ClassVar[bool] = True
     keeps: ClassVar = "input"
 
-    def parameters(self, given: tuple[int, ...]) -> Shapes:  # noqa: D102
+    def parameters(self, given: tuple[int, ...]) -> Shapes:
         return {"weight": (given[0],), "bias": (given[0],)}
 
-    def stored(self, given: tuple[int, ...]) -> Shapes:  # noqa: D102
+    def stored(self, given: tuple[int, ...]) -> Shapes:
         return {"running_mean": (given[0],), "running_var": (given[0],)}
 
-    def macs(self, given: tuple[int, ...], cells: int) -> int:  # noqa: D102
+    def macs(self, given: tuple[int, ...], cells: int) -> int:
         return cells * given[0]
 
 
@@ -202,10 +201,10 @@ class Scale(Layer):
     fixed_factor: ClassVar[bool] = True
 
     @property
-    def computed_start(self) -> str:  # noqa: D102
+    def computed_start(self) -> str:
         return f"fixed factor {self.value:g}"
 
-    def stored(self, given: tuple[int, ...]) -> Shapes:  # noqa: D102
+    def stored(self, given: tuple[int, ...]) -> Shapes:
         return {"weight": (given[0],)}
 
 

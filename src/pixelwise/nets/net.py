@@ -56,7 +56,7 @@ class Net:
     # -- the vocabulary a net is written in ---------------------------------------------------
     def add(self, layer: Layer) -> str:
         """Append a record whose inputs exist; derives its channels and sight."""
-        layer = replace(layer, name=self.scoped(layer.name))
+        layer = replace(layer, name=layer.name + self.stream)
         if layer.name in self.layers:
             raise UsageError("U002", f"layer {layer.name} is already in the net")
         missing = [name for name in layer.inputs if name not in self.channels]
@@ -64,6 +64,7 @@ class Net:
             raise UsageError(
                 "U002", f"layer {layer.name} reads {missing}, which come later or never"
             )
+        # Derived before anything is stored: a refused layer leaves no trace.
         sight = layer.sight(tuple(self.sights[name] for name in layer.inputs))
         channels = layer.channels(self.given_channels(layer))
         self.channels |= dict.fromkeys(layer.outputs, channels)
@@ -83,10 +84,6 @@ class Net:
             yield
         finally:
             self.stream = outer
-
-    def scoped(self, name: str) -> str:
-        """The full name of a layer that is called ``name`` where the net is being written."""
-        return name + self.stream
 
     def given_channels(self, layer: Layer) -> tuple[int, ...]:
         """Channels of a layer's inputs."""
@@ -108,26 +105,16 @@ class Net:
         groups: int = 1,
         bias: bool = True,
         init: Init = "he",
+        bn: str = "",
+        relu: str = "",
     ) -> str:
-        """A convolution without activation."""
+        """A convolution, then what is named of its batch normalisation and its ReLU."""
+        bias = bias and not bn  # the normalisation subtracts it, and adds its own
         layer = layers.Conv(name, (src,), width, kernel, stride, pad, groups, 1, bias, init)
-        return self.add(layer)
-
-    def conv_relu(
-        self,
-        name: str,
-        src: str,
-        width: int,
-        *,
-        relu: str,
-        kernel: int = 3,
-        stride: int = 1,
-        pad: Pad = 1,
-        groups: int = 1,
-    ) -> str:
-        """A convolution and its ReLU; returns the ReLU's name."""
-        x = self.conv(name, src, width, kernel=kernel, stride=stride, pad=pad, groups=groups)
-        return self.add(layers.Relu(relu, (x,)))
+        x = self.add(layer)
+        if bn:
+            x = self.add(layers.BatchNorm(bn, (x,)))
+        return self.add(layers.Relu(relu, (x,))) if relu else x
 
     def max_pool(
         self,
@@ -146,9 +133,8 @@ class Net:
     def unpool(self, name: str, src: str, pool: str) -> str:
         """``src``, a map of the size of ``pool``'s, set among zeros where its maxima stood.
 
-        Raises:
-            UsageError: ``pool`` gives no indices, or its windows overlap, so that two values could
-                want one place.
+        A pool without indices is refused, and one whose windows overlap, so that two values could
+        want one place (UsageError).
         """
         layer = self.layers.get(pool)
         if not isinstance(layer, MaxPool) or not layer.indices or layer.kernel > layer.stride:
@@ -188,20 +174,11 @@ class Net:
         """Elementwise sum."""
         return self.add(Sum(name, sources))
 
-    def head(self, name: str, layer: str) -> None:
-        """Declare ``layer`` an output called ``name``."""
-        self.heads[name] = layer
-
     # -- what follows -------------------------------------------------------------------------
     @property
     def inputs(self) -> dict[str, int]:
         """Name of each input to its bands; in this order they lie in the stacked picture."""
         return {name: self.channels[name] for name, r in self.layers.items() if not r.inputs}
-
-    @property
-    def bands(self) -> int:
-        """Bands of the stacked picture: (N, ``bands``, H, W)."""
-        return sum(self.inputs.values())
 
     @property
     def input(self) -> str:
@@ -216,58 +193,39 @@ class Net:
 
     @property
     def output(self) -> str:
-        """The layer of the only head.
-
-        Raises:
-            UsageError: there are several.
-        """
+        """The layer of the only head; several are refused (UsageError)."""
         if len(self.outputs) > 1:
             raise UsageError(
                 "U002", f"the net has several heads: {', '.join(self.outputs)}", "name one of them"
             )
         return next(iter(self.outputs.values()))
 
-    def margin(self, head: str | None = None) -> int:
-        """Row and column of the picture on which cell (0, 0) of a head's output lies.
-
-        Valid convolutions leave such a margin around what they predict. None is the only head.
-
-        Raises:
-            UsageError: the output is coarse, lies between pixels, or begins outside the picture.
-        """
-        layer = self.output if head is None else self.outputs[head]
-        seen = self.sights[layer].map
-        if seen.scale != 1 or seen.shift.denominator != 1 or seen.shift < 0:
-            raise UsageError(
-                "U002",
-                f"cells of {layer} lie at {seen} of the picture, expected each on a pixel of it",
-                "crop the output to the frame of the input",
-            )
-        return int(seen.shift)
-
     def frame(self, height: int, width: int, head: str | None = None) -> Frame:
         """The part of a picture of ``height`` x ``width`` that a head's output covers.
 
-        Losses and metrics compare the output with this part of the labels.
+        Losses and metrics compare the output with this part of the labels; valid convolutions
+        leave a margin around it. None is the only head.
 
         Raises:
-            UsageError: as ``margin``; the output ends beyond the picture, or that is too small.
+            UsageError: the output is coarse, lies between pixels, or reaches out of the picture;
+                the picture is too small.
         """
         layer = self.output if head is None else self.outputs[head]
-        frame = Frame(self.margin(head), self.sizes(height)[layer], self.sizes(width)[layer])
-        if frame.offset + frame.height > height or frame.offset + frame.width > width:
-            raise UsageError(
-                "U002",
-                f"{layer} ends beyond a picture of {height}x{width} ({frame})",
-                "crop the output to the frame of the input",
-            )
+        seen = self.sights[layer].map
+        frame = Frame(int(seen.shift), self.sizes(height)[layer], self.sizes(width)[layer])
+        problem = ""
+        if seen.scale != 1 or seen.shift.denominator != 1 or seen.shift < 0:
+            problem = f"cells of {layer} lie at {seen} of the picture, expected each on a pixel"
+        elif frame.offset + frame.height > height or frame.offset + frame.width > width:
+            problem = f"{layer} ends beyond a picture of {height}x{width} ({frame})"
+        if problem:
+            raise UsageError("U002", problem, "crop the output to the frame of the input")
         return frame
 
     def sizes(self, length: int) -> dict[str, int]:
         """Length of every map along one axis for an input of ``length`` pixels.
 
-        Raises:
-            UsageError: a layer's output would be empty; names the layer.
+        A layer whose output would be empty is refused by its name (UsageError).
         """
         lengths: dict[str, int] = {}
         for layer in self.layers.values():

@@ -39,13 +39,13 @@ class MaxPool(Layer):
             )
 
     @property
-    def outputs(self) -> tuple[str, ...]:  # noqa: D102
+    def outputs(self) -> tuple[str, ...]:
         return (self.name, f"{self.name}.indices") if self.indices else (self.name,)
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return geometry.pool_size(given[0], self.kernel, self.stride, self.pad, ceil=self.ceil)
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return given[0].through_window(self.kernel, self.stride, self.pad)
 
 
@@ -62,18 +62,18 @@ class Unpool(Layer):
     pad: Pad = 0
 
     @property
-    def reads(self) -> tuple[str, ...]:  # noqa: D102
+    def reads(self) -> tuple[str, ...]:
         return self.inputs[:2]
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return given[2]
 
-    def channels(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def channels(self, given: tuple[int, ...]) -> int:
         if given[0] != given[1]:
             raise UsageError("U002", f"{self.name}: {given[0]} channels, {given[1]} of indices")
         return given[0]
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         # What a value says and where it lands both come from around the pooling's cell.
         return union(self, given[:2]).through_deconv(self.kernel, self.stride, self.pad)
 
@@ -85,10 +85,10 @@ class AvgPool(Layer):
     kernel: int = 7
     stride: int = 1
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
+    def size(self, given: tuple[int, ...]) -> int:
         return geometry.pool_size(given[0], self.kernel, self.stride)
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return given[0].through_window(self.kernel, self.stride, 0)
 
 
@@ -96,9 +96,8 @@ class AvgPool(Layer):
 class GlobalAvgPool(Layer):
     """The mean over the whole map, kept as a 1x1 map; every cell sees everything."""
 
-    def size(self, given: tuple[int, ...]) -> int:  # noqa: D102
-        del given
+    def size(self, given: tuple[int, ...]) -> int:
         return 1
 
-    def sight(self, given: tuple[Sight, ...]) -> Sight:  # noqa: D102
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
         return Sight(given[0].map, math.inf)

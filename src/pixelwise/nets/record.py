@@ -124,12 +124,10 @@ class Layer:
     # -- what it costs ----------------------------------------------------------------------------
     def parameters(self, given: tuple[int, ...]) -> Shapes:
         """Arrays that can be trained, by the inputs' channels."""
-        del given
         return {}
 
     def stored(self, given: tuple[int, ...]) -> Shapes:
         """Arrays that stand in a weights file and are never trained."""
-        del given
         return {}
 
     def parameters_in_caffe(self, given: tuple[int, ...]) -> int:
@@ -138,7 +136,6 @@ class Layer:
 
     def macs(self, given: tuple[int, ...], cells: int) -> int:
         """Multiply-adds for ``cells`` output positions."""
-        del given, cells
         return 0
 
     def rows_held(self, rows: int) -> int:
@@ -148,26 +145,16 @@ class Layer:
     def kept(self, *, trained: bool, reached: bool) -> tuple[str, ...]:
         """Maps that a training step keeps for its gradients.
 
-        Args:
-            trained: its own parameters are.
-            reached: something below it is trained, so a gradient passes through.
+        For those of its own parameters (``trained``), or of something below it (``reached``).
         """
-        match self.keeps:
-            case "input for its weights":
-                return self.inputs[:1] if trained else ()
-            case "input":
-                return self.inputs[:1] if reached else ()
-            case "output":
-                return (self.name,) if reached else ()
-        return ()
+        needed = trained if self.keeps == "input for its weights" else reached
+        if self.keeps == "nothing" or not needed:
+            return ()
+        return (self.name,) if self.keeps == "output" else self.inputs[:1]
 
 
 def union(layer: Layer, given: tuple[Sight, ...]) -> Sight:
-    """What cells see that several maps give together.
-
-    Raises:
-        UsageError: the maps are not aligned.
-    """
+    """What cells see that several maps give together; they must be aligned (UsageError)."""
     if len({seen.map for seen in given}) != 1:
         maps = ", ".join(f"{n}: {v.map}" for n, v in zip(layer.inputs, given, strict=False))
         raise UsageError(

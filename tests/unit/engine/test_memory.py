@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pixelwise.engine.build import build
-from pixelwise.engine.memory import kept_for_gradients, memory, peak_of_maps
+from pixelwise.engine.memory import bytes_of_weights, kept_for_gradients, peak_of_maps
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.net import Net
 
@@ -16,12 +16,11 @@ from pixelwise.nets.net import Net
 def test_peak_by_hand() -> None:
     # data 3x4x6, a convolution to 8 channels, ReLU, pool to 2x3, score of 2 classes
     net = Net()
-    x = net.conv_relu("conv", net.data(3), 8, relu="relu")
+    x = net.conv("conv", net.data(3), 8, kernel=3, pad=1, relu="relu")
     net.top = net.score("score_fr", net.max_pool("pool", x), 2)
     # worst when the ReLU has its input and its output: 72 + 192 + 192
     assert peak_of_maps(net, 4, 6) == (72 + 192 + 192, "relu")
-    assert memory(net, 4, 6).maps == 4 * 456
-    assert memory(net, 4, 6).weights == 4 * (8 * 27 + 8 + 2 * 8 + 2)
+    assert bytes_of_weights(net) == 4 * (8 * 27 + 8 + 2 * 8 + 2)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_a_crop_takes_what_it_cuts_unless_that_is_never_made(learned: bool, upsa
 def test_weights_are_what_a_file_of_them_holds(name: str) -> None:
     state = build(name, width=1 / 16).state_dict()
     stored = sum(v.numel() for k, v in state.items() if not k.endswith("num_batches_tracked"))
-    assert memory(spec(name, width=1 / 16), 300, 300).weights == 4 * stored
+    assert bytes_of_weights(spec(name, width=1 / 16)) == 4 * stored
 
 
 @pytest.mark.parametrize(
@@ -96,6 +95,6 @@ def test_peak_is_what_a_forward_pass_holds(name: str) -> None:
             )
     with torch.no_grad():
         network(x)
-    expected = memory(network.net, 96, 130)
-    assert max(held, key=lambda layer: held[layer]) == expected.peak_layer
-    assert max(held.values()) == pytest.approx(expected.maps, rel=0.01)
+    numbers, layer = peak_of_maps(network.net, 96, 130)
+    assert max(held, key=lambda name: held[name]) == layer
+    assert max(held.values()) == pytest.approx(4 * numbers, rel=0.01)

@@ -37,7 +37,8 @@ def test_labels_are_the_first_best_of_the_scores(
     runner: Runner = TorchRunner(network, bf16=bf16)
     for size in SIZES if name != "vgg16" else [(224, 240)]:
         x = torch.randn(2, 3, *size)
-        (scores,), (labels,) = runner.scores(x).values(), runner.labels(x).values()
+        (found,) = runner.maps(x).values()
+        scores, labels = found.whole(), found.labels()
         assert scores.dtype == torch.float32
         assert labels.dtype == torch.uint8
         assert torch.equal(labels, scores.argmax(1).to(torch.uint8)), size
@@ -49,20 +50,20 @@ def test_scores_are_the_networks(name: str) -> None:
     x = torch.randn(1, 3, 45, 70).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         expected = network(x)
-    assert torch.equal(TorchRunner(network).scores(x)["score"], expected)
+    assert torch.equal(TorchRunner(network).maps(x)["score"].whole(), expected)
 
 
 def test_the_first_of_equals_wins_in_every_strip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners, "STRIP", 1)
-    labels = TorchRunner(build("fcn8s-tiny", classes=4)).labels(torch.randn(1, 3, 37, 20))
-    assert not labels["score"].any()  # scores start at zero, all classes are equal
+    found = TorchRunner(build("fcn8s-tiny", classes=4)).maps(torch.randn(1, 3, 37, 20))["score"]
+    assert not found.labels().any()  # scores start at zero, all classes are equal
 
 
 def test_more_than_255_classes_take_more_than_a_byte() -> None:
     network = build("fcn32s-tiny", width=1 / 8, classes=300).eval()
     with torch.no_grad():
         network.get_submodule("score_fr").bias[299] = 1
-    labels = TorchRunner(network).labels(torch.zeros(1, 3, 8, 8))["score"]
+    labels = TorchRunner(network).maps(torch.zeros(1, 3, 8, 8))["score"].labels()
     assert labels.dtype == torch.int32
     assert labels.unique().tolist() == [299]
 
@@ -89,8 +90,12 @@ def test_labels_never_hold_the_scores_of_the_whole_picture(monkeypatch: pytest.M
     runner = TorchRunner(build("fcn8s-tiny", width=1 / 8, classes=classes))
     x = torch.zeros(1, 3, height, width)
     monkeypatch.setattr(runners, "STRIP", classes * width * 16)
-    assert largest_made(lambda: runner.scores(x)) >= classes * height * width
-    assert largest_made(lambda: runner.labels(x)) <= classes * width * 24
+
+    def labels() -> Tensor:
+        return runner.maps(x)["score"].labels()
+
+    assert largest_made(runner.maps(x)["score"].whole) >= classes * height * width
+    assert largest_made(labels) <= classes * width * 24
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 3e38])
@@ -98,16 +103,15 @@ def test_scores_that_are_not_finite_are_refused(value: float) -> None:
     network = build("fcn8s-tiny", width=1 / 8)
     with torch.no_grad():
         network.get_submodule("score_fr").bias[3] = value
-    for method in (TorchRunner(network).scores, TorchRunner(network).labels):
-        with pytest.raises(NumericalError, match="not finite"):
-            method(torch.zeros(1, 3, 16, 16))
+    with pytest.raises(NumericalError, match="not finite"):
+        TorchRunner(network).maps(torch.zeros(1, 3, 16, 16))
 
 
 def test_training_mode_comes_back_and_nothing_is_kept_for_gradients() -> None:
     network = build("fcn8s-tiny", width=1 / 8).train()
     network.get_submodule("bn1_1").eval()
     x = torch.randn(1, 3, 16, 16)
-    scores = TorchRunner(network).scores(x)["score"]
+    scores = TorchRunner(network).maps(x)["score"].whole()
     assert not scores.requires_grad
     assert network.training
     assert not network.get_submodule("bn1_1").training
@@ -116,14 +120,15 @@ def test_training_mode_comes_back_and_nothing_is_kept_for_gradients() -> None:
 
 def test_a_net_of_two_heads_gives_both_by_name() -> None:
     net = Net()
-    x = net.conv_relu("conv", net.data(3), 4, relu="relu")
+    x = net.conv("conv", net.data(3), 4, kernel=3, pad=1, relu="relu")
     coarse = net.max_pool("pool", x)
     up = net.upsample("up", net.score("score_parts", coarse, 3), 2, like="data")
     net.heads = {"parts": net.crop("parts_cut", up, like="data"), "edges": net.score("e", x, 2)}
     network = shaken(Network(net))
     x = torch.randn(2, 3, 9, 14)
     runner = TorchRunner(network)
-    scores, labels = runner.scores(x), runner.labels(x)
+    scores = {head: found.whole() for head, found in runner.maps(x).items()}
+    labels = {head: found.labels() for head, found in runner.maps(x).items()}
     assert {h: tuple(s.shape) for h, s in scores.items()} == {
         "parts": (2, 3, 9, 14),
         "edges": (2, 2, 9, 14),

@@ -146,7 +146,7 @@ def test_late_fusion_equals_two_trunks_written_by_hand(size: tuple[int, int]) ->
             scores.append(net.score("score_fr", alexnet(net, 1 / 16).top, 5))
     net.top = net.sum("score_fused", *scores)
     net.crop("score", net.upsample("upscore", net.top, 32, like="color"), like="color")
-    assert (net.inputs, net.bands, net.receptive_field) == ({"color": 3, "hha": 4}, 7, 355)
+    assert (net.inputs, net.receptive_field) == ({"color": 3, "hha": 4}, 355)
     network = shaken(Network(net))
     assert {"conv1color.weight", "conv1hha.bias", "score_frhha.weight"} <= set(network.state_dict())
     color, hha = picture(*size), picture(*size, bands=4, seed=1)
@@ -170,7 +170,7 @@ def test_two_heads_equal_two_nets_written_by_hand_on_one_trunk() -> None:
     trunk = vgg16(net, 1 / 16)
     for head, classes in (("sem", 5), ("geo", 3)):
         with net.scope(f"_{head}"):
-            net.head(head, segment(net, trunk, 8, classes))
+            net.heads[head] = segment(net, trunk, 8, classes)
     assert net.outputs == {"sem": "score_sem", "geo": "score_geo"}
     assert (net.receptive_field, net.stride, net.depth) == (404, 32, 16)
     with pytest.raises(UsageError, match="several heads: sem, geo"):

@@ -19,9 +19,9 @@ def small() -> Net:
     """conv 3x3 pad 1 -> pool 2x2 -> conv 3x3 pad 1 -> score -> upsampled, cropped."""
     net = Net()
     x = net.data(3)
-    x = net.conv_relu("conv1", x, 8, relu="relu1")
+    x = net.conv("conv1", x, 8, kernel=3, pad=1, relu="relu1")
     x = net.max_pool("pool1", x)
-    x = net.conv_relu("conv2", x, 16, relu="relu2", groups=2)
+    x = net.conv("conv2", x, 16, groups=2, kernel=3, pad=1, relu="relu2")
     x = net.top = net.score("score_fr", x, 5)
     x = net.upsample("upscore", x, 2, like="data")
     net.crop("score", x, like="data")

@@ -13,7 +13,7 @@ from pixelwise.errors import UsageError
 from pixelwise.geometry import relative_offset
 from pixelwise.nets.layers import Edge, Scale
 from pixelwise.nets.net import Net
-from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
+from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, TrunkFunction
 
 Learned = Literal["none", "inner", "all"]
 
@@ -34,20 +34,9 @@ def fcn(
 ) -> Net:
     """A fully convolutional net that predicts at ``stride`` 32, 16, 8 or 4.
 
-    Args:
-        trunk_of: writes the trunk.
-        stride: of the finest map that is scored.
-        classes: channels of every score layer.
-        channels: of the picture.
-        width: factor on the trunk's channels, for narrow copies.
-        geometry: the trunk's pads.
-        learned: which upsampling layers are trained: none (the releases), inner (the paper: all
-            but the last), all.
-        at_once: scale the skips by fixed factors, for training all streams together.
-
-    Raises:
-        UsageError: an unknown value of ``learned``; ``at_once`` on a skip that was never released
-            with a factor.
+    Of the upsampling layers none is trained (the releases), or the inner ones (the paper: all but
+    the last), or all. ``at_once`` scales the skips by fixed factors, for training all streams
+    together; skips that were never released with a factor are refused (UsageError).
     """
     if learned not in get_args(Learned):
         raise UsageError(
@@ -77,23 +66,21 @@ def segment(
     inner = learned in ("inner", "all")
     x = net.top = net.score("score_fr", trunk.top, classes)
     source = "2"
-    for step in (16, 8, 4):
+    for step in (16, 8, 4):  # coarse to fine: each is added to the sum of those before
         if step < stride:
             break
         skip = trunk.skips[step]
         x = net.upsample(f"upscore{source}", x, 2, like=skip.layer, learned=inner, edge=edge)
-        x = fuse_skip(net, x, trunk, step, classes, at_once=at_once)
+        x = fuse_skip(net, x, skip, classes, at_once=at_once)
         source = f"_{skip.label}"
     last = "upscore" if stride == 32 else f"upscore{stride}"
     x = net.upsample(last, x, stride, like=net.input, learned=learned == "all", edge=edge)
     return net.crop("score", x, like=net.input)
 
 
-def fuse_skip(
-    net: Net, coarse: str, trunk: Trunk, step: int, classes: int, *, at_once: bool = False
-) -> str:
+def fuse_skip(net: Net, coarse: str, skip: Skip, classes: int, *, at_once: bool = False) -> str:
     """Score a finer layer, crop what is larger, and add (paper, figure 3)."""
-    label, layer = trunk.skips[step].label, trunk.skips[step].layer
+    label, layer = skip
     if at_once and label not in AT_ONCE:
         raise UsageError(
             "U002",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pixelwise.nets.layers import Dropout, Lrn, Softmax
+from pixelwise.nets.layers import Dropout, Lrn
 from pixelwise.nets.net import Net
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
@@ -22,26 +22,19 @@ def alexnet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk
     def c(channels: int) -> int:
         return scaled(channels, width)
 
-    x = net.conv_relu("conv1", net.input, c(96), relu="relu1", kernel=11, stride=4, pad=pad1)
-    x = net.max_pool("pool1", x, 3, 2, pool1)
+    conv1 = net.conv("conv1", net.input, c(96), kernel=11, stride=4, pad=pad1, relu="relu1")
+    x = net.max_pool("pool1", conv1, 3, 2, pool1)
     x = net.add(Lrn("norm1", (x,)))
-    x = net.conv_relu("conv2", x, c(256), relu="relu2", kernel=5, pad=2, groups=2)
-    x = net.max_pool("pool2", x, 3, 2, pool2)
+    conv2 = net.conv("conv2", x, c(256), kernel=5, pad=2, groups=2, relu="relu2")
+    x = net.max_pool("pool2", conv2, 3, 2, pool2)
     x = net.add(Lrn("norm2", (x,)))
-    x = net.conv_relu("conv3", x, c(384), relu="relu3")
-    x = net.conv_relu("conv4", x, c(384), relu="relu4", groups=2)
-    x = net.conv_relu("conv5", x, c(256), relu="relu5", groups=2)
-    x = net.max_pool("pool5", x, 3, 2, pool5)
-    x = net.conv_relu("fc6", x, c(4096), relu="relu6", kernel=6, pad=pad6)
+    x = net.conv("conv3", x, c(384), kernel=3, pad=1, relu="relu3")
+    x = net.conv("conv4", x, c(384), kernel=3, pad=1, groups=2, relu="relu4")
+    conv5 = net.conv("conv5", x, c(256), kernel=3, pad=1, groups=2, relu="relu5")
+    x = net.max_pool("pool5", conv5, 3, 2, pool5)
+    x = net.conv("fc6", x, c(4096), kernel=6, pad=pad6, relu="relu6")
     x = net.add(Dropout("drop6", (x,)))
-    x = net.conv_relu("fc7", x, c(4096), relu="relu7", kernel=1, pad=0)
+    x = net.conv("fc7", x, c(4096), relu="relu7")
     x = net.add(Dropout("drop7", (x,)))
-    layers = {16: "5", 8: "2", 4: "1"}
-    skips = {stride: Skip(f"conv{n}", net.scoped(f"relu{n}")) for stride, n in layers.items()}
+    skips = {16: Skip("conv5", conv5), 8: Skip("conv2", conv2), 4: Skip("conv1", conv1)}
     return Trunk(x, skips, geometry == "tight")
-
-
-def alexnet_classifier(net: Net, classes: int, width: float = 1.0) -> str:
-    """The published classifier, its fully connected layers as convolutions."""
-    net.top = net.conv("fc8", alexnet(net, width, "published").top, classes)
-    return net.add(Softmax("prob", (net.top,)))

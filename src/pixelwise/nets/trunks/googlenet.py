@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixelwise.nets.joining import Concat
-from pixelwise.nets.layers import Dropout, Lrn, Softmax
+from pixelwise.nets.layers import Dropout, Lrn
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
@@ -26,65 +26,44 @@ MODULES = {
 PADS: dict[Geometry, tuple[int, int]] = {"caffe": (100, 0), "tight": (6, 1), "published": (3, 0)}
 
 
-def inception(net: Net, name: str, src: str, width: float) -> str:
-    """Four branches side by side, one after the other in the channels."""
-    one, reduce3, three, reduce5, five, projection = (scaled(c, width) for c in MODULES[name])
-    at = f"inception_{name}"
+def googlenet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
+    """Up to the dropout before the classifier; the average pool is the classifier's alone.
 
-    def branch(layer: str, source: str, channels: int, kernel: int) -> str:
-        relu = f"{at}/relu_{layer}"
-        pad = kernel // 2
-        return net.conv_relu(f"{at}/{layer}", source, channels, relu=relu, kernel=kernel, pad=pad)
-
-    a = branch("1x1", src, one, 1)
-    b = branch("3x3", branch("3x3_reduce", src, reduce3, 1), three, 3)
-    c = branch("5x5", branch("5x5_reduce", src, reduce5, 1), five, 5)
-    d = branch("pool_proj", net.max_pool(f"{at}/pool", src, 3, 1, 1), projection, 1)
-    return net.add(Concat(f"{at}/output", (a, b, c, d)))
-
-
-def features(net: Net, width: float, first_pad: int, pool_pad: int) -> str:
-    """Stem and nine inception modules, up to ``inception_5b/output``."""
-    x = net.conv_relu(
-        "conv1/7x7_s2",
-        net.input,
-        scaled(64, width),
-        relu="conv1/relu_7x7",
-        kernel=7,
-        stride=2,
-        pad=first_pad,
-    )
+    The text of the paper discards it (section 4.1), its table 1 counts it.
+    """
+    first_pad, pool_pad = PADS[geometry]
+    skips = {}
+    x, stem = net.input, scaled(64, width)
+    x = net.conv("conv1/7x7_s2", x, stem, kernel=7, stride=2, pad=first_pad, relu="conv1/relu_7x7")
     x = net.max_pool("pool1/3x3_s2", x, 3, 2, pool_pad)
     x = net.add(Lrn("pool1/norm1", (x,)))
-    x = net.conv_relu(
-        "conv2/3x3_reduce", x, scaled(64, width), relu="conv2/relu_3x3_reduce", kernel=1, pad=0
-    )
-    x = net.conv_relu("conv2/3x3", x, scaled(192, width), relu="conv2/relu_3x3")
+    x = conv(net, "conv2", "3x3_reduce", x, stem, 1)
+    x = conv(net, "conv2", "3x3", x, scaled(192, width), 3)
     x = net.add(Lrn("conv2/norm2", (x,)))
+    skips[4] = Skip("conv2", x)
     x = net.max_pool("pool2/3x3_s2", x, 3, 2, pool_pad)
-    for name in MODULES:
-        x = inception(net, name, x, width)
+    for name, channels in MODULES.items():
+        x = inception(net, f"inception_{name}", x, [scaled(c, width) for c in channels])
         if name in ("3b", "4e"):
+            skips[8 if name == "3b" else 16] = Skip(f"inception_{name}", x)
             x = net.max_pool(f"pool{name[0]}/3x3_s2", x, 3, 2, pool_pad)
-    return x
-
-
-def googlenet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
-    """Up to the dropout before the classifier; the average pool is discarded (paper, 4.1)."""
-    x = features(net, width, *PADS[geometry])
+    if geometry == "published":
+        x = net.add(AvgPool("pool5/7x7_s1", (x,), 7, 1))
     x = net.add(Dropout("pool5/drop_7x7_s1", (x,), 0.4))
-    skips = {
-        16: Skip("inception_4e", net.scoped("inception_4e/output")),
-        8: Skip("inception_3b", net.scoped("inception_3b/output")),
-        4: Skip("conv2", net.scoped("conv2/norm2")),
-    }
     return Trunk(x, skips, geometry == "tight")
 
 
-def googlenet_classifier(net: Net, classes: int, width: float = 1.0) -> str:
-    """The published classifier made convolutional: 7x7 average pool at stride 1, 1x1 classifier."""
-    x = features(net, width, *PADS["published"])
-    x = net.add(AvgPool("pool5/7x7_s1", (x,), 7, 1))
-    x = net.add(Dropout("pool5/drop_7x7_s1", (x,), 0.4))
-    net.top = net.conv("loss3/classifier", x, classes)
-    return net.add(Softmax("prob", (net.top,)))
+def inception(net: Net, at: str, src: str, channels: list[int]) -> str:
+    """Four branches side by side, one after the other in the channels."""
+    one, reduce3, three, reduce5, five, projection = channels
+    a = conv(net, at, "1x1", src, one, 1)
+    b = conv(net, at, "3x3", conv(net, at, "3x3_reduce", src, reduce3, 1), three, 3)
+    c = conv(net, at, "5x5", conv(net, at, "5x5_reduce", src, reduce5, 1), five, 5)
+    d = conv(net, at, "pool_proj", net.max_pool(f"{at}/pool", src, 3, 1, 1), projection, 1)
+    return net.add(Concat(f"{at}/output", (a, b, c, d)))
+
+
+def conv(net: Net, at: str, layer: str, src: str, width: int, kernel: int) -> str:
+    """``<at>/<layer>``, padded to keep the size, and ``<at>/relu_<layer>``."""
+    relu = f"{at}/relu_{layer}"
+    return net.conv(f"{at}/{layer}", src, width, kernel=kernel, pad=kernel // 2, relu=relu)

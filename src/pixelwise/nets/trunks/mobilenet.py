@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pixelwise.nets.layers import BatchNorm, Relu, Softmax
+from pixelwise.nets.layers import Relu
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import GlobalAvgPool
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
@@ -19,23 +19,26 @@ STAGES = (
 )
 
 
-def conv_bn(
-    net: Net, name: str, src: str, width: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-) -> str:
-    """Convolution without bias, and its batch normalisation ``<name>/bn``."""
-    x = net.conv(
-        name, src, width, kernel=kernel, stride=stride, pad=kernel // 2, groups=groups, bias=False
-    )
-    return net.add(BatchNorm(f"{name}/bn", (x,)))
-
-
-def relu6(net: Net, name: str, src: str) -> str:
-    """min(max(x, 0), 6)."""
-    return net.add(Relu(f"{name}/relu", (src,), 6.0))
+def mobilenetv2(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> Trunk:
+    """Up to the 1280-channel features; skips are the last blocks of their strides."""
+    x = conv_bn(net, "conv1", net.input, scaled(32, width), kernel=3, stride=2)
+    x = relu6(net, "conv1", x)
+    number, stride, last = 0, 2, {}
+    for expansion, channels, repeats, first_stride in STAGES:
+        for i in range(repeats):
+            number += 1
+            name, step = f"block{number}", first_stride if i == 0 else 1
+            stride *= step
+            x = inverted_residual(net, name, x, scaled(channels, width), expansion, step)
+            last[stride] = Skip(name, x)
+    x = relu6(net, "conv18", conv_bn(net, "conv18", x, scaled(1280, width)))
+    if geometry == "published":
+        x = net.add(GlobalAvgPool("pool", (x,)))
+    return Trunk(x, last, tight=True)
 
 
 def inverted_residual(
-    net: Net, name: str, src: str, width: int, *, expansion: int, stride: int
+    net: Net, name: str, src: str, width: int, expansion: int, stride: int
 ) -> str:
     """Expand 1x1, filter 3x3 per channel, project 1x1 linearly; added to its input if alike."""
     x, hidden = src, net.channels[src] * expansion
@@ -45,39 +48,17 @@ def inverted_residual(
     dwise = f"{name}_dwise"
     x = conv_bn(net, dwise, x, hidden, kernel=3, stride=stride, groups=hidden)
     x = conv_bn(net, f"{name}_project", relu6(net, dwise, x), width)
-    if stride == 1 and net.channels[src] == width:
-        x = net.sum(name, src, x)
-    return x
+    return net.sum(name, src, x) if stride == 1 and net.channels[src] == width else x
 
 
-def features(net: Net, width: float) -> tuple[str, dict[int, Skip]]:
-    """Stem, 17 blocks and a 1x1 convolution; returns it and the last block of each stride."""
-    x = conv_bn(net, "conv1", net.input, scaled(32, width), kernel=3, stride=2)
-    x = relu6(net, "conv1", x)
-    number, stride, last = 0, 2, {}
-    for expansion, channels, repeats, first_stride in STAGES:
-        for i in range(repeats):
-            number += 1
-            step = first_stride if i == 0 else 1
-            stride *= step
-            c = scaled(channels, width)
-            name = f"block{number}"
-            x = inverted_residual(net, name, x, c, expansion=expansion, stride=step)
-            last[stride] = Skip(name, x)
-    x = conv_bn(net, "conv18", x, scaled(1280, width))
-    return relu6(net, "conv18", x), last
+def conv_bn(
+    net: Net, name: str, src: str, width: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
+) -> str:
+    """A convolution and its batch normalisation ``<name>/bn``."""
+    pad, bn = kernel // 2, f"{name}/bn"
+    return net.conv(name, src, width, kernel=kernel, stride=stride, pad=pad, groups=groups, bn=bn)
 
 
-def mobilenetv2(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> Trunk:
-    """Up to the 1280-channel features; skips are the last blocks of strides 16, 8 and 4."""
-    del geometry  # it has only the tight one
-    x, last = features(net, width)
-    return Trunk(x, {stride: last[stride] for stride in (16, 8, 4)}, tight=True)
-
-
-def mobilenetv2_classifier(net: Net, classes: int, width: float = 1.0) -> str:
-    """The ImageNet classifier, for reading its weights."""
-    x, _ = features(net, width)
-    x = net.add(GlobalAvgPool("pool", (x,)))
-    net.top = net.conv("fc1000", x, classes)
-    return net.add(Softmax("prob", (net.top,)))
+def relu6(net: Net, name: str, src: str) -> str:
+    """min(max(x, 0), 6)."""
+    return net.add(Relu(f"{name}/relu", (src,), 6.0))

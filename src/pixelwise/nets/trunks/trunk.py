@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from pixelwise.nets.net import Net
 
 # caffe: as released (pad 100, bit-faithful); tight: the same grid without the wasted border;
-# published: the classifier's own pads.
+# published: the classifier's own pads, and its average pool where it has one.
 Geometry = Literal["caffe", "tight", "published"]
 
 
-@dataclass(frozen=True)
-class Skip:
+class Skip(NamedTuple):
     """A finer layer that can be scored: the name its score carries, and the layer's full name."""
 
     label: str
@@ -26,8 +25,8 @@ class Trunk:
     """The last feature layer (stride 32), the skips by stride, and the rim of the upsampling."""
 
     top: str
-    skips: Mapping[int, Skip] = field(default_factory=dict)
-    tight: bool = False
+    skips: Mapping[int, Skip]
+    tight: bool
 
 
 # A trunk writes itself into a net that has a "data" layer: (net, width, geometry) -> Trunk.

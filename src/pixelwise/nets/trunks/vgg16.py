@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pixelwise.nets.layers import Dropout, Softmax
+from pixelwise.nets.layers import Dropout
 from pixelwise.nets.net import Net
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
@@ -15,23 +15,16 @@ PADS: dict[Geometry, tuple[int, int]] = {"caffe": (100, 0), "tight": (4, 3), "pu
 def vgg16(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
     """Up to ``drop7``; skips are the pools, as in the paper (fact sheet 1.2)."""
     first_pad, fc6_pad = PADS[geometry]
-    x = net.input
+    x, pools = net.input, {}
     for i, block in enumerate(BLOCKS, 1):
         for j, channels in enumerate(block, 1):
             pad = first_pad if (i, j) == (1, 1) else 1
-            name, relu = f"conv{i}_{j}", f"relu{i}_{j}"
-            x = net.conv_relu(name, x, scaled(channels, width), relu=relu, pad=pad)
+            c = scaled(channels, width)
+            x = net.conv(f"conv{i}_{j}", x, c, kernel=3, pad=pad, relu=f"relu{i}_{j}")
         x = net.max_pool(f"pool{i}", x)
-    wide = scaled(4096, width)
-    x = net.conv_relu("fc6", x, wide, relu="relu6", kernel=7, pad=fc6_pad)
+        pools[2**i] = Skip(f"pool{i}", x)
+    x = net.conv("fc6", x, scaled(4096, width), kernel=7, pad=fc6_pad, relu="relu6")
     x = net.add(Dropout("drop6", (x,)))
-    x = net.conv_relu("fc7", x, wide, relu="relu7", kernel=1, pad=0)
+    x = net.conv("fc7", x, scaled(4096, width), relu="relu7")
     x = net.add(Dropout("drop7", (x,)))
-    pools = {2**i: Skip(f"pool{i}", net.scoped(f"pool{i}")) for i in (4, 3, 2)}
     return Trunk(x, pools, geometry == "tight")
-
-
-def vgg16_classifier(net: Net, classes: int, width: float = 1.0) -> str:
-    """The published classifier, its fully connected layers as convolutions."""
-    net.top = net.conv("fc8", vgg16(net, width, "published").top, classes)
-    return net.add(Softmax("prob", (net.top,)))

@@ -10,7 +10,7 @@ from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Relu
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool
-from pixelwise.nets.trunks.googlenet import features
+from pixelwise.nets.trunks.googlenet import googlenet
 
 # fact sheet 1.5: length of an axis -> length of each map
 VGG_SIZES = {
@@ -231,7 +231,7 @@ def test_googlenet_with_its_average_pool_is_cropped_at_2() -> None:
     # fact sheet 1.7: the 7x7 average pool kept, pad 100
     net = Net()
     net.data(3)
-    x = features(net, 1 / 16, 100, 0)
+    x = googlenet(net, 1 / 16, "caffe").top
     x = net.score("score_fr", net.add(AvgPool("pool5/7x7_s1", (x,), 7, 1)), 21)
     net.crop("score", net.upsample("upscore", x, 32, like="data"), like="data")
     assert net.crops() == {"score": 2}
