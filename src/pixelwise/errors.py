@@ -148,12 +148,8 @@ def raise_all(
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise DataError(
-            "D035",
-            f"{summary or place}: {len(problems)} problems",
-            hint,
-            problems=sorted(problems, key=str),
-        )
+        message = f"{summary or place}: {len(problems)} problems"
+        raise DataError("D035", message, hint, sorted(problems, key=str))
 
 
 def hxw(shape: Sequence[int]) -> str:

@@ -59,13 +59,8 @@ def progress(description: str, total: int) -> Iterator[Any]:
     from rich.progress import TimeRemainingColumn as Remaining
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        Remaining(),
-    )
+    words, text = TextColumn("{task.description}"), TextColumn("{task.fields[text]}")
+    columns = (words, BarColumn(), MofNCompleteColumn(), text, Remaining())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, text="")
 

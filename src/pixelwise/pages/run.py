@@ -34,11 +34,6 @@ class Run:
     """What the page lacks, and why; those who make its parts add to it."""
 
     @property
-    def title(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name or "run"
-
-    @property
     def classes(self) -> list[str]:
         """The names that were scored, else the data set's."""
         names = self.scores.get("classes")
@@ -58,16 +53,7 @@ class Run:
 
 
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
-    """Everything a page about a run is made of, apart from the pictures.
-
-    Args:
-        folder: the run folder.
-        dataset: what it was trained on, if it is open; else the recipe's data is opened.
-
-    Raises:
-        ModelError: the folder does not exist (M001).
-        UsageError: it holds neither recipe, journal nor scores (U002).
-    """
+    """Everything that ``build`` makes a page of, apart from the pictures; raises as it says."""
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise ModelError("M001", f"{folder} {what}", "give a run folder")
