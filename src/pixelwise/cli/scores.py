@@ -8,15 +8,15 @@ from pixelwise.cli.console import say, table
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
-    from pixelwise.metrics.bootstrap import Interval
 
 
 def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> None:
     """Print the numbers, classes and chosen protocols as tables, and what they leave out."""
     from pixelwise.metrics.protocols import PROTOCOLS
 
+    spreads = {k: f"{i.low:.4f} to {i.high:.4f}" for k, i in evaluation.intervals.items()}
     rows = [
-        (title(key), value, _spread(evaluation.intervals.get(key)))
+        (title(key), value, spreads.get(key, ""))
         for key, value in evaluation.scores.as_dict().items()
     ]
     columns = ("score", "value", "95 % interval over images")
@@ -43,10 +43,6 @@ def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> Non
             f"warning: `{present[0]}` is the only class in the truth, so these scores say little; "
             "255 is void: a mask of 0 and 255 must be mapped to 0 and 1 first"
         )
-
-
-def _spread(interval: Interval | None) -> str:
-    return f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""
 
 
 def title(key: str) -> str:

@@ -46,11 +46,9 @@ def confusion(truth: npt.ArrayLike, guess: npt.ArrayLike, num_classes: int) -> C
         raise UsageError("U002", f"{num_classes} classes cannot be counted (expected 1 or more)")
     truth, guess = _label_map(truth, "truth"), _label_map(guess, "guess")
     if truth.shape != guess.shape:
-        raise DataError(
-            "D013",
-            f"truth is {_size(truth)} but guess is {_size(guess)} (expected one size)",
-            "resize the guess with nearest neighbour, or score the maps they were made for",
-        )
+        message = f"truth is {_size(truth)} but guess is {_size(guess)} (expected one size)"
+        hint = "resize the guess with nearest neighbour, or score the maps they were made for"
+        raise DataError("D013", message, hint)
     truth, guess = truth.reshape(-1), guess.reshape(-1)
     if num_classes <= VOID and truth.dtype == guess.dtype == np.uint8:
         return _count_bytes(truth, guess, num_classes)

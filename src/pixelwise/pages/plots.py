@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
@@ -47,13 +48,8 @@ def plot(
     """
     longest = max((max(line.x, default=0) for line in lines), default=0)
     x_range = (0.0, longest or 1.0)
-
-    def x(value: float) -> float:
-        return _place(value, x_range, LEFT, WIDTH - RIGHT)
-
-    def y(value: float) -> float:
-        return _place(value, y_range, HEIGHT - BOTTOM, TOP)
-
+    x = partial(_place, x_range, LEFT, WIDTH - RIGHT)
+    y = partial(_place, y_range, HEIGHT - BOTTOM, TOP)
     dots = [
         (x(a), y(b), f"{line.name} {y_text(b)} at {_plain(a)} {x_label}")
         for line in lines
@@ -149,7 +145,7 @@ def duration(longest: float) -> tuple[float, str]:
     return (60.0, "minutes") if longest < 3 * 3600 else (3600.0, "hours")
 
 
-def _place(value: float, limits: tuple[float, float], start: float, end: float) -> float:
+def _place(limits: tuple[float, float], start: float, end: float, value: float) -> float:
     """From ``start`` to ``end`` between the limits; a value outside is drawn at the end."""
     low, high = limits
     return round(start + (min(max(value, low), high) - low) / (high - low) * (end - start), 2)
