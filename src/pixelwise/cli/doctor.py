@@ -24,27 +24,20 @@ def doctor(
 
     from pixelwise.machine.environment import environment
 
-    facts = {**environment(), "cpu_capability": torch.backends.cpu.get_cpu_capability()}
-    devices = [("cpu", f"{torch.get_num_threads()} threads")]
+    devices = [{"name": "cpu", "about": f"{torch.get_num_threads()} threads"}]
     for i in range(torch.cuda.device_count()):
         gpu = torch.cuda.get_device_properties(i)
-        devices.append((f"cuda:{i}", f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"))
-    extras = [(name, _version(name), enables) for name, enables in PACKAGES.items()]
+        about = f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+        devices.append({"name": f"cuda:{i}", "about": about})
+    extras = [{"name": k, "version": _version(k), "enables": v} for k, v in PACKAGES.items()]
+    facts = {**environment(), "cpu_capability": torch.backends.cpu.get_cpu_capability()}
     if json:
-        emit_json(
-            {
-                "environment": facts,
-                "devices": [dict(zip(("name", "about"), row, strict=True)) for row in devices],
-                "extras": [
-                    dict(zip(("name", "version", "enables"), row, strict=True)) for row in extras
-                ],
-            }
-        )
+        emit_json({"environment": facts, "devices": devices, "extras": extras})
         return
     table("environment", ("what", "value"), list(facts.items()))
-    table("devices", ("device", "what"), devices)
-    shown = [(name, version or "missing", enables) for name, version, enables in extras]
-    table("packages", ("package", "version", "for"), shown)
+    table("devices", ("device", "what"), [tuple(d.values()) for d in devices])
+    packages = [(e["name"], e["version"] or "missing", e["enables"]) for e in extras]
+    table("packages", ("package", "version", "for"), packages)
 
 
 def _version(name: str) -> str | None:
