@@ -153,7 +153,7 @@ def _report(error: PixelwiseError, *, as_json: bool) -> int:
 
 def _hints(error: PixelwiseError, problems: Sequence[DataError]) -> list[str]:
     """The error's own, else one for each kind of problem."""
-    if error.hint or not problems:
-        return [error.hint] if error.hint else []
+    if error.hint:
+        return [error.hint]
     by_code = {p.code: p.hint for p in reversed(problems) if p.hint}
     return [f"{code}: {by_code[code]}" for code in sorted(by_code)][:SHOWN_HINTS]

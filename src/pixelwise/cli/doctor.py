@@ -20,22 +20,15 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Show the environment, the devices, and what each missing extra would add."""
-    import torch
+    from pixelwise.machine.environment import cpu_capability, devices, environment
 
-    from pixelwise.machine.environment import environment
-
-    devices = [{"name": "cpu", "about": f"{torch.get_num_threads()} threads"}]
-    for i in range(torch.cuda.device_count()):
-        gpu = torch.cuda.get_device_properties(i)
-        about = f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
-        devices.append({"name": f"cuda:{i}", "about": about})
     extras = [{"name": k, "version": _version(k), "enables": v} for k, v in PACKAGES.items()]
-    facts = {**environment(), "cpu_capability": torch.backends.cpu.get_cpu_capability()}
+    facts, kinds = {**environment(), "cpu_capability": cpu_capability()}, devices()
     if json:
-        emit_json({"environment": facts, "devices": devices, "extras": extras})
+        emit_json({"environment": facts, "devices": kinds, "extras": extras})
         return
     table("environment", ("what", "value"), list(facts.items()))
-    table("devices", ("device", "what"), [tuple(d.values()) for d in devices])
+    table("devices", ("device", "what"), [tuple(d.values()) for d in kinds])
     packages = [(e["name"], e["version"] or "missing", e["enables"]) for e in extras]
     table("packages", ("package", "version", "for"), packages)
 

@@ -69,8 +69,7 @@ def gallery(run: Run) -> Markup | None:
                 shown = Shown(**row, image=sample.image, truth=sample.labels, guess=guess)
                 yield shown, mistakes(shown, dataset.classes), panels(shown, dataset.palette)
             except KeyError:
-                note = f"{row['name']} is not in split {run.split} of the data any more"
-                run.notes.append(note)
+                run.notes.append(f"{row['name']} is not in split {run.split} of the data any more")
             except PixelwiseError as error:
                 run.notes.append(f"{row['name']} is not shown: {error}")
 

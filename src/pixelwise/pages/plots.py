@@ -56,10 +56,6 @@ def plot(
         if line.kind != "raw"
         for a, b in list(zip(line.x, line.y, strict=True))[:: max(1, len(line.x) // _DOTS)]
     ]
-    curves = [
-        (line.kind, " ".join(f"{x(a)},{y(b)}" for a, b in zip(*thin(line.x, line.y), strict=True)))
-        for line in lines
-    ]
     return render(
         "plot.svg",
         title=title,
@@ -72,7 +68,7 @@ def plot(
         x_label=x_label,
         rows=[(y(value), y_text(value)) for value in ticks(*y_range)],
         columns=[(x(value), _plain(value)) for value in ticks(*x_range)],
-        curves=curves,
+        curves=[(line.kind, " ".join(f"{x(a)},{y(b)}" for a, b in thin(line))) for line in lines],
         dots=dots,
         mark=mark and (x(mark[0]), y(mark[1]), mark[2]),
     )
@@ -119,19 +115,17 @@ def smooth(values: Sequence[float], window: float) -> list[float]:
     return out
 
 
-def thin(
-    x: Sequence[float], y: Sequence[float], most: int = _POINTS
-) -> tuple[list[float], list[float]]:
+def thin(line: Line, most: int = _POINTS) -> list[tuple[float, float]]:
     """At most ``most`` points that keep the lowest and highest of each stretch."""
-    if len(x) <= most:
-        return list(x), list(y)
+    points = list(zip(line.x, line.y, strict=True))
+    if len(points) <= most:
+        return points
     bins = most // 2
     kept: set[int] = set()
     for i in range(bins):
-        stretch = range(i * len(x) // bins, (i + 1) * len(x) // bins)
-        kept |= {min(stretch, key=y.__getitem__), max(stretch, key=y.__getitem__)}
-    order = sorted(kept)
-    return [x[i] for i in order], [y[i] for i in order]
+        stretch = range(i * len(points) // bins, (i + 1) * len(points) // bins)
+        kept |= {min(stretch, key=line.y.__getitem__), max(stretch, key=line.y.__getitem__)}
+    return [points[i] for i in sorted(kept)]
 
 
 def duration(longest: float) -> tuple[float, str]:

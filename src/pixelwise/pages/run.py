@@ -60,7 +60,11 @@ def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
     notes: list[str] = []
     lack = "recipe.yaml is missing: what was trained is not known"
     recipe = _fields(folder / folders.RECIPE, yaml.safe_load, lack, notes)
-    events = _journal(folder / folders.JOURNAL, notes)
+    try:
+        events = folders.read_journal(folder / folders.JOURNAL)
+    except OSError:
+        events = []
+        notes.append("journal.jsonl is missing: there are no learning curves")
     lack = "not evaluated yet: evaluation/scores.json is missing"
     scores = _fields(folder / folders.SCORES, json.loads, lack, notes)
     if not (recipe or events or scores):
@@ -83,14 +87,6 @@ def _fields(path: Path, parse: Callable[[str], Any], lack: str, notes: list[str]
         notes.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _journal(path: Path, notes: list[str]) -> list[Event]:
-    try:
-        return folders.read_journal(path)
-    except OSError:
-        notes.append("journal.jsonl is missing: there are no learning curves")
-        return []
 
 
 def _dataset(recipe: dict[str, Any], notes: list[str]) -> DataSet | None:

@@ -109,12 +109,11 @@ def test_thinning_keeps_the_peaks() -> None:
     x = list(range(10_000))
     y = [0.0] * 10_000
     y[1234], y[7777] = 9.0, -9.0
-    a, b = thin(x, y)
-    assert len(a) <= 480
-    assert a == sorted(a)
-    assert (1234, 9.0) in zip(a, b, strict=True)
-    assert (7777, -9.0) in zip(a, b, strict=True)
-    assert thin([1, 2], [3, 4]) == ([1, 2], [3, 4])
+    points = thin(Line("n", x, y, "main"))
+    assert len(points) <= 480
+    assert points == sorted(points)
+    assert {(1234, 9.0), (7777, -9.0)} <= set(points)
+    assert thin(Line("n", [1, 2], [3, 4], "main")) == [(1, 3), (2, 4)]
 
 
 def test_times_are_told_in_the_unit_that_suits() -> None:
