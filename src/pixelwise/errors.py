@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import ClassVar
 
 CODES: dict[str, str] = {
     "U001": "a name is not known",
@@ -79,7 +78,7 @@ class PixelwiseError(Exception):
         hint: what to do, pasteable where possible.
     """
 
-    exit_code: ClassVar[int] = 7
+    exit_code: int = 7
 
     def __init__(self, code: str, message: str, hint: str = "") -> None:
         assert code in CODES, f"unregistered error code {code}"
@@ -139,12 +138,7 @@ class Stopped(PixelwiseError):
 
     def __init__(self, signal_number: int, message: str, hint: str = "") -> None:
         super().__init__("S001", message, hint)
-        self.signal_number = signal_number
-
-    @property
-    def exit_status(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM."""
-        return 128 + self.signal_number
+        self.exit_code = 128 + signal_number  # as shells count: 130 for SIGINT, 143 for SIGTERM
 
 
 def raise_all(
@@ -154,12 +148,8 @@ def raise_all(
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise DataError(
-            "D035",
-            f"{summary or place}: {len(problems)} problems",
-            hint,
-            problems=sorted(problems, key=str),
-        )
+        message = f"{summary or place}: {len(problems)} problems"
+        raise DataError("D035", message, hint, sorted(problems, key=str))
 
 
 def hxw(shape: Sequence[int]) -> str:

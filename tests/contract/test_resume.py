@@ -116,7 +116,7 @@ def test_three_steps_and_three_more_are_six(data, tmp_path, monkeypatch, changes
         stop_after(patch, 3)
         with pytest.raises(Stopped) as stopped:
             loop.train(plan, tmp_path / "parts")
-    assert stopped.value.exit_status == 143
+    assert stopped.value.exit_code == 143
     assert "--resume" in stopped.value.hint
     assert shlex.split(stopped.value.hint)[-2] == str(tmp_path / "parts")
     loop.train(plan, tmp_path / "parts", resume=True)
@@ -346,7 +346,7 @@ def test_a_signal_while_the_data_is_read_ends_at_once(data, tmp_path, monkeypatc
     monkeypatch.setattr(DataSet, "read", one)
     with pytest.raises(Stopped, match="stopped while the data was read") as caught:
         loop.train(recipe(data), tmp_path / "run")
-    assert caught.value.exit_status == 143
+    assert caught.value.exit_code == 143
     assert len(read) < 6  # of eight
     assert not (tmp_path / "run").exists()
 

@@ -150,7 +150,7 @@ def test_every_setting_is_documented_with_the_sentence_of_the_source() -> None:
 # -- evaluation -----------------------------------------------------------------------------------
 def test_every_protocol_is_documented_with_meaning_and_source() -> None:
     found = table(DOCS / "evaluation.md", "protocol").rows
-    told = [(f"`{p.name}`", p.meaning, p.source) for p in PROTOCOLS.values()]
+    told = [(f"`{name}`", p.meaning, p.source) for name, p in PROTOCOLS.items()]
     assert list(found) == told
 
 

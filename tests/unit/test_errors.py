@@ -72,7 +72,7 @@ def test_classes_are_what_python_code_expects_to_catch() -> None:
     assert issubclass(errors.ResourceError, RuntimeError)
     assert issubclass(errors.NumericalError, ArithmeticError)
     assert {kind.exit_code for kind in CLASSES.values()} == set(range(2, 8))
-    assert [Stopped(n, "").exit_status for n in (2, 15)] == [130, 143]
+    assert [Stopped(n, "").exit_code for n in (2, 15)] == [130, 143]
 
 
 def test_an_unregistered_code_is_our_own_mistake() -> None:

@@ -17,18 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pixelwise import __version__
-from pixelwise.cli import (
-    data,
-    demo,
-    doctor,
-    evaluate,
-    nets,
-    predict,
-    report,
-    score,
-    train,
-    weights,
-)
+from pixelwise.cli import data, demo, doctor, evaluate, nets, predict, report, score, train, weights
 from pixelwise.cli.console import emit_json, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
 from pixelwise.machine.files import write_error
@@ -45,16 +34,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("score")(score.score)
-app.command("report")(report.report)
-app.command("nets")(nets.nets)
+app.command()(demo.demo)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(score.score)
+app.command()(report.report)
+app.command()(nets.nets)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
-app.command("doctor")(doctor.doctor)
+app.command()(doctor.doctor)
 
 
 @app.callback(invoke_without_command=True)
@@ -147,7 +136,6 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
 
 
 def _report(error: PixelwiseError, *, as_json: bool) -> int:
-    code = error.exit_status if isinstance(error, Stopped) else error.exit_code
     problems = error.problems if isinstance(error, DataError) else ()
     if as_json:
         listed = [p.as_dict() for p in problems or (error,)]
@@ -160,12 +148,12 @@ def _report(error: PixelwiseError, *, as_json: bool) -> int:
         say(f"  ... and {len(problems) - SHOWN_PROBLEMS} more (--json lists all)")
     for hint in _hints(error, problems):
         say(f"hint: {hint}")
-    return code
+    return error.exit_code
 
 
 def _hints(error: PixelwiseError, problems: Sequence[DataError]) -> list[str]:
     """The error's own, else one for each kind of problem."""
-    if error.hint or not problems:
-        return [error.hint] if error.hint else []
+    if error.hint:
+        return [error.hint]
     by_code = {p.code: p.hint for p in reversed(problems) if p.hint}
     return [f"{code}: {by_code[code]}" for code in sorted(by_code)][:SHOWN_HINTS]

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pixelwise.errors import visible
 from pixelwise.machine.files import plain
 
 
@@ -30,12 +31,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Texts are shown as they are: brackets are no markup, control characters are escaped.
     """
-    sheet = Table(title=escape(printable(title)) or None, title_justify="left", header_style="bold")
+    sheet = Table(title=escape(_shown(title)) or None, title_justify="left", header_style="bold")
     for i, column in enumerate(columns):
         numeric = all(_is_number(row[i]) for row in rows)
         sheet.add_column(escape(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        sheet.add_row(*(escape(printable(_cell(value))) for value in row))
+        sheet.add_row(*(escape(_shown(_cell(value))) for value in row))
     stdout().print(sheet)
 
 
@@ -48,13 +49,7 @@ def stdout() -> Console:
 def say(text: str) -> None:
     """Talk to the user, on stderr."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(printable(text), markup=False, emoji=False)
-
-
-def printable(text: str) -> str:
-    """File names may hold anything: control characters and half surrogates are escaped."""
-    whole = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in whole)
+    console.print(_shown(text), markup=False, emoji=False)
 
 
 @contextmanager
@@ -64,13 +59,8 @@ def progress(description: str, total: int) -> Iterator[Any]:
     from rich.progress import TimeRemainingColumn as Remaining
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[text]}"),
-        Remaining(),
-    )
+    words, text = TextColumn("{task.description}"), TextColumn("{task.fields[text]}")
+    columns = (words, BarColumn(), MofNCompleteColumn(), text, Remaining())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total, text="")
 
@@ -78,6 +68,10 @@ def progress(description: str, total: int) -> Iterator[Any]:
             bar.update(task, advance=steps, text=text)
 
         yield advance
+
+
+def _shown(text: str) -> str:
+    return visible(text, keep="\n")
 
 
 def _is_number(value: object) -> bool:

@@ -8,13 +8,15 @@ from pixelwise.cli.console import say, table
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
-    from pixelwise.metrics.bootstrap import Interval
 
 
 def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> None:
-    """Print the four numbers, the classes and the chosen protocols as tables."""
+    """Print the numbers, classes and chosen protocols as tables, and what they leave out."""
+    from pixelwise.metrics.protocols import PROTOCOLS
+
+    spreads = {k: f"{i.low:.4f} to {i.high:.4f}" for k, i in evaluation.intervals.items()}
     rows = [
-        (title(key), value, _spread(evaluation.intervals.get(key)))
+        (title(key), value, spreads.get(key, ""))
         for key, value in evaluation.scores.as_dict().items()
     ]
     columns = ("score", "value", "95 % interval over images")
@@ -25,29 +27,22 @@ def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> Non
     ]
     table("classes", ("class", "IU", "accuracy", "truth px", "guess px", "note"), classes)
     if protocols != ("paper",):  # whose answer is the mean IU above
-        chosen = [row for row in evaluation.protocol_rows if row.name in protocols]
-        rules = [(row.name, row.value, row.reason or row.meaning) for row in chosen]
+        rules = [
+            (row.name, row.value, row.reason or PROTOCOLS[row.name].meaning)
+            for row in evaluation.protocol_rows
+            if row.name in protocols
+        ]
         table("protocols", ("protocol", "value", "rule"), rules)
-    _warn(
-        [row.name for row in evaluation.per_class if not row.reason],
-        [row.name for row in evaluation.per_class if row.reason],
-    )
-
-
-def _warn(present: list[str], absent: list[str]) -> None:
-    """Say what the scores leave out, and when they say little."""
+    absent = [row.name for row in evaluation.per_class if row.reason]
     if absent:
         word = "class" if len(absent) == 1 else "classes"
         say(f"mean IU leaves out {len(absent)} {word} without truth: {', '.join(absent)}")
+    present = [row.name for row in evaluation.per_class if not row.reason]
     if len(present) == 1 and absent:
         say(
             f"warning: `{present[0]}` is the only class in the truth, so these scores say little; "
             "255 is void: a mask of 0 and 255 must be mapped to 0 and 1 first"
         )
-
-
-def _spread(interval: Interval | None) -> str:
-    return f"{interval.low:.4f} to {interval.high:.4f}" if interval else ""
 
 
 def title(key: str) -> str:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from pixelwise.errors import DataError, UsageError
 from pixelwise.metrics.bootstrap import Interval, bootstrap
 from pixelwise.metrics.confusion import Counts, confusion
-from pixelwise.metrics.protocols import ProtocolRow, iu_per_image, protocol_rows, tallies
-from pixelwise.metrics.scores import ClassRow, Scores, per_class, scores
+from pixelwise.metrics.protocols import ProtocolRow, protocol_rows
+from pixelwise.metrics.scores import ClassRow, Scores, mean_iu, per_class, scores, tallies
 
 _DRAWS = 1000  # bootstrap draws; the ends of the interval then move by about a tenth of its width
 _LEVEL = 0.95
@@ -98,8 +98,8 @@ class Evaluation:
     @cached_property
     def per_image(self) -> tuple[ImageRow, ...]:
         """Each image's own mean IU and pixel accuracy, in order."""
-        tally = tallies(self.image_counts)
-        sums = zip(iu_per_image(tally), tally.hits.sum(1), tally.truth.sum(1), strict=True)
+        tally = tallies(self.image_counts, per_image=True)
+        sums = zip(mean_iu(tally), tally.hits.sum(1), tally.truth.sum(1), strict=True)
         return tuple(
             ImageRow(name, float(iu), float(hits / truth)) if truth else ImageRow(name, None, None)
             for name, (iu, hits, truth) in zip(self.names, sums, strict=True)

@@ -35,6 +35,25 @@ def environment() -> dict[str, str | int]:
     }
 
 
+def cpu_capability() -> str:
+    """The vector instructions that torch uses here, such as AVX2."""
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def devices() -> list[dict[str, str]]:
+    """Name and description of every device that torch sees."""
+    import torch
+
+    rows = [{"name": "cpu", "about": f"{torch.get_num_threads()} threads"}]
+    for i in range(torch.cuda.device_count()):
+        gpu = torch.cuda.get_device_properties(i)
+        about = f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB"
+        rows.append({"name": f"cuda:{i}", "about": about})
+    return rows
+
+
 def resolve_device(name: str) -> torch.device:
     """The device that is meant; ``auto`` is CUDA where there is one.
 

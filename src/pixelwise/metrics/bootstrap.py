@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import UsageError, unknown_name
-from pixelwise.metrics.protocols import Tallies, tallies
+from pixelwise.metrics.scores import Floats, Tallies, mean_iu, share, tallies
 
-Floats = npt.NDArray[np.float64]
+Statistic = Callable[[Tallies], Floats]
+"""(D, K) tallies of D redrawn sets to (D,) scores, NaN without a pixel."""
 
 _BLOCK = 2**22  # weights drawn at once: 32 MB however many images there are
 
@@ -53,7 +53,7 @@ def bootstrap(
     if draws < 1 or not 0 < level < 1:
         message = f"{draws} draws at level {level} make no interval (expected 1 or more, 0 to 1)"
         raise UsageError("U002", message)
-    tally = tallies(per_image)
+    tally = tallies(per_image, per_image=True)
     values = _redrawn(tally, _STATISTICS[statistic], draws, np.random.default_rng(seed))
     values = values[np.isfinite(values)]  # a draw of images that are void all over has no score
     if not values.size:
@@ -62,41 +62,22 @@ def bootstrap(
     return Interval(float(low), float(high), level)
 
 
-def _redrawn(
-    tally: Tallies,
-    statistic: Callable[[Floats, Floats, Floats], Floats],
-    draws: int,
-    rng: np.random.Generator,
-) -> Floats:
+def _redrawn(tally: Tallies, statistic: Statistic, draws: int, rng: np.random.Generator) -> Floats:
     """The statistic of each draw; a draw is a weight per image, so it is one matrix product."""
-    n, k = tally.hits.shape
+    n = len(tally.hits)
     if not n:
         return np.empty(0)
-    sums = np.concatenate([tally.hits, tally.truth, tally.guess], axis=1).astype(np.float64)
+    sums = np.concatenate(tally, axis=1).astype(np.float64)
+    step = max(1, _BLOCK // n)
     values = []
-    for start in range(0, draws, max(1, _BLOCK // n)):
-        block = min(max(1, _BLOCK // n), draws - start)
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=block).astype(np.float64)
-        hits, truth, guess = np.split(weights @ sums, [k, 2 * k], axis=1)
-        values.append(statistic(hits, truth, guess))
+    for start in range(0, draws, step):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=min(step, draws - start))
+        redrawn = np.split(weights.astype(np.float64) @ sums, 3, axis=1)
+        values.append(statistic(Tallies(*redrawn)))
     return np.concatenate(values)
 
 
-def _mean_iu(hits: Floats, truth: Floats, guess: Floats) -> Floats:
-    """(D, K) sums to (D,) scores by the paper's rule."""
-    seen = truth > 0
-    iu = np.divide(hits, truth + guess - hits, out=np.zeros_like(hits), where=seen)
-    return _share(iu.sum(1), seen.sum(1))
-
-
-def _pixel_accuracy(hits: Floats, truth: Floats, guess: Floats) -> Floats:  # noqa: ARG001
-    return _share(hits.sum(1), truth.sum(1))
-
-
-def _share(part: Floats, whole: npt.NDArray[Any]) -> Floats:
-    """``part / whole``; NaN for 0/0."""
-    share: Floats = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-    return share
-
-
-_STATISTICS = {"mean_iu": _mean_iu, "pixel_accuracy": _pixel_accuracy}
+_STATISTICS: dict[str, Statistic] = {
+    "mean_iu": mean_iu,
+    "pixel_accuracy": lambda tally: share(tally.hits.sum(1), tally.truth.sum(1)),
+}

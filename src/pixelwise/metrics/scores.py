@@ -5,12 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import UsageError
-from pixelwise.metrics.confusion import Counts
+
+Numbers = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
+
+
+class Tallies(NamedTuple):
+    """What every score needs of confusion counts, each (K,) or (N, K): all else cancels."""
+
+    hits: Numbers
+    """Pixels of a class named rightly."""
+    truth: Numbers
+    """Pixels of a class in the truth."""
+    guess: Numbers
+    """Pixels given to a class, where the truth is not void."""
+
+    def added(self, axis: int | None = 0) -> Tallies:
+        """Over the images (axis 0), over the classes of each image (1), or over both (None)."""
+        return Tallies(*(part.sum(axis) for part in self))
 
 
 @dataclass(frozen=True)
@@ -28,7 +46,7 @@ class Scores:
 
     def as_dict(self) -> dict[str, float | None]:
         """The four as plain data; None where there was no pixel to count."""
-        return {name: _number(value) for name, value in vars(self).items()}
+        return {k: value if math.isfinite(value) else None for k, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -57,17 +75,21 @@ def scores(counts: npt.ArrayLike) -> Scores:
     >>> scores([[1, 0], [1, 1]])  # doctest: +ELLIPSIS
     Scores(pixel_accuracy=0.666..., mean_accuracy=0.75, mean_iu=0.5, frequency_weighted_iu=0.5)
     """
-    table = square(counts)
-    hits, truth, guess = table.diagonal().astype(float), table.sum(1), table.sum(0)
-    total, seen = truth.sum(), truth > 0
+    return scores_of(tallies(counts))
+
+
+def scores_of(tally: Tallies) -> Scores:
+    """The four numbers of (K,) tallies."""
+    seen = tally.truth > 0
+    hits, truth, ius = tally.hits[seen], tally.truth[seen], iu(tally)[seen]
+    total = truth.sum()
     if not total:
         return Scores(math.nan, math.nan, math.nan, math.nan)
-    iu = hits[seen] / (truth + guess - hits)[seen]
     return Scores(
         pixel_accuracy=float(hits.sum() / total),
-        mean_accuracy=float((hits[seen] / truth[seen]).mean()),
-        mean_iu=float(iu.mean()),
-        frequency_weighted_iu=float((truth[seen] * iu).sum() / total),
+        mean_accuracy=float((hits / truth).mean()),
+        mean_iu=float(ius.mean()),
+        frequency_weighted_iu=float((truth * ius).sum() / total),
     )
 
 
@@ -78,25 +100,52 @@ def per_class(counts: npt.ArrayLike, names: Sequence[str]) -> tuple[ClassRow, ..
         counts: (K, K) whole numbers; rows are truth, columns are guesses.
         names: K class names.
     """
-    table = square(counts)
-    if len(names) != len(table):
-        raise UsageError("U002", f"{len(names)} class names for {len(table)} classes were given")
-    triples = zip(table.diagonal(), table.sum(1), table.sum(0), strict=True)
-    return tuple(
-        _row(name, int(h), int(t), int(g)) for name, (h, t, g) in zip(names, triples, strict=True)
-    )
+    tally = tallies(counts)
+    if len(names) != len(tally.truth):
+        message = f"{len(names)} class names for {len(tally.truth)} classes were given"
+        raise UsageError("U002", message)
+    return tuple(_row(name, *map(int, sums)) for name, *sums in zip(names, *tally, strict=True))
 
 
-def square(counts: npt.ArrayLike) -> Counts:
-    """``counts`` as a (K, K) int64 array, or ``UsageError``."""
+def tallies(counts: npt.ArrayLike, *, per_image: bool = False) -> Tallies:
+    """Hits, truth and guess as int64.
+
+    Args:
+        counts: (K, K) whole numbers, rows are truth; (N, K, K) if ``per_image``.
+
+    Raises:
+        UsageError: the counts are of another shape or type (U002).
+    """
     table = np.asarray(counts)
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or table.dtype.kind not in "iu":
-        raise UsageError(
-            "U002",
-            f"a confusion count is a square of whole numbers, not {table.dtype} {table.shape}",
-            "make it with `pixelwise.confusion(truth, guess, num_classes)`",
-        )
-    return table.astype(np.int64, copy=False)
+    if per_image:
+        what, hint = "counts per image are (N, K, K)", "for one count of a whole set: counts[None]"
+    else:
+        what = "a confusion count is a square of"
+        hint = "make it with `pixelwise.confusion(truth, guess, num_classes)`"
+    square = table.ndim == 2 + per_image and table.shape[-1] == table.shape[-2]
+    if not square or table.dtype.kind not in "iu":
+        message = f"{what} whole numbers, not {table.dtype} {table.shape}"
+        raise UsageError("U002", message, hint)
+    hits = np.diagonal(table, axis1=-2, axis2=-1).astype(np.int64)
+    return Tallies(hits, table.sum(-1, dtype=np.int64), table.sum(-2, dtype=np.int64))
+
+
+def share(part: npt.ArrayLike, whole: npt.ArrayLike, nothing: float = math.nan) -> Floats:
+    """``part / whole``; ``nothing`` stands for 0/0."""
+    whole = np.asarray(whole)
+    quotient: Floats = np.divide(part, whole, out=np.full(whole.shape, nothing), where=whole > 0)
+    return quotient
+
+
+def iu(tally: Tallies, nothing: float = math.nan) -> Floats:
+    """Intersection over union; ``nothing`` for a class that is neither there nor predicted."""
+    return share(tally.hits, tally.truth + tally.guess - tally.hits, nothing)
+
+
+def mean_iu(tally: Tallies) -> Floats:
+    """(N,) mean IU of each row of (N, K) over the classes in its own truth; NaN if all is void."""
+    seen = tally.truth > 0
+    return share(np.where(seen, iu(tally, 0.0), 0.0).sum(1), seen.sum(1))
 
 
 def _row(name: str, hits: int, truth: int, guess: int) -> ClassRow:
@@ -104,7 +153,3 @@ def _row(name: str, hits: int, truth: int, guess: int) -> ClassRow:
         return ClassRow(name, truth, guess, hits / truth, hits / (truth + guess - hits), "")
     guesses = f"predicted on {guess} px" if guess else "never predicted"
     return ClassRow(name, truth, guess, None, None, f"not in this truth; {guesses}")
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

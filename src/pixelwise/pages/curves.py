@@ -10,7 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from pixelwise.pages.markup import percent, render
-from pixelwise.pages.plots import Axes, Line, duration, plot, smooth, ticks
+from pixelwise.pages.plots import Line, duration, plot, smooth, ticks
 from pixelwise.pages.run import Event
 
 Events = Sequence[Event]
@@ -88,8 +88,8 @@ def _loss(steps: Events, checks: Events, where: Where, unit: str) -> Figure:
     # A few wild losses must not press the curve flat: 2 % of them may lie above the axis.
     usual = sorted(raw.y)[int(0.98 * (len(raw.y) - 1))]
     high = _above(max([*even, usual, *held.y[-1:]]))
-    axes = Axes(unit, lambda v: f"{v:.3g}", (min(0.0, *raw.y), high))
-    return Figure("Loss", f"{even[-1]:.3g} at the end", plot("Loss", lines, axes), keys)
+    drawing = plot("Loss", lines, unit, "{:.3g}".format, (min(0.0, *raw.y), high))
+    return Figure("Loss", f"{even[-1]:.3g} at the end", drawing, keys)
 
 
 def _validation(checks: Events, where: Where, unit: str) -> Figure:
@@ -99,13 +99,17 @@ def _validation(checks: Events, where: Where, unit: str) -> Figure:
     best = best_validation(checks)
     assert best is not None
     top = _above(max(max(line.y) for line in lines), 1.0)
-    # Grid lines at every half percent need a decimal, others are read more easily without.
-    axes = Axes(unit, lambda v: percent(v, 0 if v == round(v, 2) else 1), (0.0, top))
     score = percent(best["mean_iu"])
     mark = (where(best), float(best["mean_iu"]), f"best {score}")
+
+    def written(value: float) -> str:
+        """Grid lines at every half percent need a decimal, others are read more easily without."""
+        return percent(value, 0 if value == round(value, 2) else 1)
+
+    drawing = plot("Validation", lines, unit, written, (0.0, top), mark)
     outcome = f"best mean IU {score} at step {best.get('step')}"
     keys = [(line.kind, line.name) for line in reversed(lines)]
-    return Figure("Validation", outcome, plot("Validation", lines, axes, mark), keys)
+    return Figure("Validation", outcome, drawing, keys)
 
 
 def _rate(steps: Events, where: Where, unit: str) -> Figure | None:
@@ -113,8 +117,7 @@ def _rate(steps: Events, where: Where, unit: str) -> Figure | None:
     if not line.y:
         return None
     high = max(line.y)
-    axes = Axes(unit, lambda v: f"{v:.3g}", (0.0, _above(high) or 1.0))
-    drawing = plot("Learning rate", [line], axes)
+    drawing = plot("Learning rate", [line], unit, "{:.3g}".format, (0.0, _above(high) or 1.0))
     return Figure("Learning rate", f"highest logged {high:.3g}", drawing, [])
 
 

@@ -69,8 +69,7 @@ def gallery(run: Run) -> Markup | None:
                 shown = Shown(**row, image=sample.image, truth=sample.labels, guess=guess)
                 yield shown, mistakes(shown, dataset.classes), panels(shown, dataset.palette)
             except KeyError:
-                note = f"{row['name']} is not in split {run.split} of the data any more"
-                run.notes.append(note)
+                run.notes.append(f"{row['name']} is not in split {run.split} of the data any more")
             except PixelwiseError as error:
                 run.notes.append(f"{row['name']} is not shown: {error}")
 
@@ -130,7 +129,9 @@ def mistakes(shown: Shown, names: Sequence[str]) -> str:
 def panels(shown: Shown, palette: Colours) -> Panels:
     """Thumbnails of image, truth, guess and errors."""
     image = three_bands(shown.image)
-    size = _thumbnail_size(image.shape[0], image.shape[1])
+    height, width = image.shape[:2]
+    scale = min(1.0, WIDEST / max(height, width))  # small images stay as they are
+    size = max(1, round(height * scale)), max(1, round(width * scale))
     truth = images.resize(shown.truth, size, method="nearest")
     guess = images.resize(shown.guess, size, method="nearest")
     small = images.resize(image, size, method="bilinear")
@@ -141,12 +142,6 @@ def panels(shown: Shown, palette: Colours) -> Panels:
         ("guess", _data_url(paint(guess, palette), "PNG")),
         ("errors", _data_url(errors(small, truth, guess), "JPEG")),
     ]
-
-
-def _thumbnail_size(height: int, width: int) -> tuple[int, int]:
-    """(h, w) of at most ``WIDEST`` pixels on the longer side; small images stay as they are."""
-    scale = min(1.0, WIDEST / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def _data_url(image: Rgb, kind: Literal["PNG", "JPEG"]) -> str:

@@ -13,6 +13,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from pixelwise import __version__
+from pixelwise.errors import visible
 
 _SPACES = "\n\t\u202f"  # they may stand; the last one is between thousands
 
@@ -32,7 +33,7 @@ def _environment() -> Environment:
         loader=FunctionLoader(_source),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=lambda value: legible(value) if type(value) is str else value,
+        finalize=lambda value: visible(value, _SPACES) if type(value) is str else value,
     )
     filters = (clock, count, percent, percent_css, setting, short)
     environment.filters.update({f.__name__: f for f in filters})
@@ -45,14 +46,6 @@ def _source(name: str) -> str:
     """A template without the line breaks and indents beside its tags, which only people need."""
     text = files("pixelwise.pages").joinpath("templates", name).read_text(encoding="utf-8")
     return re.sub(r"\n\s*(?=[<{])|(?<=[>}])\n\s*", "", text)
-
-
-def legible(text: str) -> str:
-    """Control characters and lone surrogates made visible: names of files may hold anything."""
-    if text.isprintable():  # pictures as data URLs are long
-        return text
-    plain = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() or c in _SPACES else repr(c)[1:-1] for c in plain)
 
 
 def percent(value: float | None, digits: int = 1) -> str:

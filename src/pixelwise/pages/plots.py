@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
@@ -27,42 +28,34 @@ class Line:
     kind: str
 
 
-@dataclass(frozen=True)
-class Axes:
-    """How coordinates are written and where the value axis ends."""
-
-    x_label: str
-    y_text: Callable[[float], str]
-    y_range: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        """The place of a value; one outside is drawn at the end."""
-        share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
-        return round(self.start + share * (self.end - self.start), 2)
-
-
 def plot(
-    title: str, lines: Sequence[Line], axes: Axes, mark: tuple[float, float, str] | None = None
+    title: str,
+    lines: Sequence[Line],
+    x_label: str,
+    y_text: Callable[[float], str],
+    y_range: tuple[float, float],
+    mark: tuple[float, float, str] | None = None,
 ) -> Markup:
     """Curves over a grid; values above the axis' end are drawn at its end.
 
     Args:
         title: read out in place of the picture.
         lines: the last one is drawn on top.
-        axes: of all lines.
+        x_label: the unit of the horizontal axis, which begins at 0.
+        y_text: how a value is written.
+        y_range: where the value axis begins and ends.
         mark: x, y and the word beside a point.
     """
     longest = max((max(line.x, default=0) for line in lines), default=0)
-    x = _Scale(0, longest or 1, LEFT, WIDTH - RIGHT)
-    y = _Scale(*axes.y_range, HEIGHT - BOTTOM, TOP)
+    x_range = (0.0, longest or 1.0)
+    x = partial(_place, x_range, LEFT, WIDTH - RIGHT)
+    y = partial(_place, y_range, HEIGHT - BOTTOM, TOP)
+    dots = [
+        (x(a), y(b), f"{line.name} {y_text(b)} at {_plain(a)} {x_label}")
+        for line in lines
+        if line.kind != "raw"
+        for a, b in list(zip(line.x, line.y, strict=True))[:: max(1, len(line.x) // _DOTS)]
+    ]
     return render(
         "plot.svg",
         title=title,
@@ -72,11 +65,11 @@ def plot(
         right=WIDTH - RIGHT,
         top=TOP,
         bottom=HEIGHT - BOTTOM,
-        x_label=axes.x_label,
-        rows=[(y(value), axes.y_text(value)) for value in ticks(y.low, y.high)],
-        columns=[(x(value), _plain(value)) for value in ticks(x.low, x.high)],
-        curves=[(line.kind, _points(line, x, y)) for line in lines],
-        dots=[dot for line in lines if line.kind != "raw" for dot in _dots(line, x, y, axes)],
+        x_label=x_label,
+        rows=[(y(value), y_text(value)) for value in ticks(*y_range)],
+        columns=[(x(value), _plain(value)) for value in ticks(*x_range)],
+        curves=[(line.kind, " ".join(f"{x(a)},{y(b)}" for a, b in thin(line))) for line in lines],
+        dots=dots,
         mark=mark and (x(mark[0]), y(mark[1]), mark[2]),
     )
 
@@ -122,19 +115,17 @@ def smooth(values: Sequence[float], window: float) -> list[float]:
     return out
 
 
-def thin(
-    x: Sequence[float], y: Sequence[float], most: int = _POINTS
-) -> tuple[list[float], list[float]]:
+def thin(line: Line, most: int = _POINTS) -> list[tuple[float, float]]:
     """At most ``most`` points that keep the lowest and highest of each stretch."""
-    if len(x) <= most:
-        return list(x), list(y)
+    points = list(zip(line.x, line.y, strict=True))
+    if len(points) <= most:
+        return points
     bins = most // 2
     kept: set[int] = set()
     for i in range(bins):
-        stretch = range(i * len(x) // bins, (i + 1) * len(x) // bins)
-        kept |= {min(stretch, key=y.__getitem__), max(stretch, key=y.__getitem__)}
-    order = sorted(kept)
-    return [x[i] for i in order], [y[i] for i in order]
+        stretch = range(i * len(points) // bins, (i + 1) * len(points) // bins)
+        kept |= {min(stretch, key=line.y.__getitem__), max(stretch, key=line.y.__getitem__)}
+    return [points[i] for i in sorted(kept)]
 
 
 def duration(longest: float) -> tuple[float, str]:
@@ -148,17 +139,10 @@ def duration(longest: float) -> tuple[float, str]:
     return (60.0, "minutes") if longest < 3 * 3600 else (3600.0, "hours")
 
 
-def _points(line: Line, x: _Scale, y: _Scale) -> str:
-    return " ".join(f"{x(a)},{y(b)}" for a, b in zip(*thin(line.x, line.y), strict=True))
-
-
-def _dots(line: Line, x: _Scale, y: _Scale, axes: Axes) -> list[tuple[float, float, str]]:
-    """Some of a line's points and what each tells."""
-    points = list(zip(line.x, line.y, strict=True))[:: max(1, len(line.x) // _DOTS)]
-    return [
-        (x(a), y(b), f"{line.name} {axes.y_text(b)} at {_plain(a)} {axes.x_label}")
-        for a, b in points
-    ]
+def _place(limits: tuple[float, float], start: float, end: float, value: float) -> float:
+    """From ``start`` to ``end`` between the limits; a value outside is drawn at the end."""
+    low, high = limits
+    return round(start + (min(max(value, low), high) - low) / (high - low) * (end - start), 2)
 
 
 def _plain(value: float) -> str:

@@ -21,13 +21,8 @@ from pixelwise.pages.plots import sparkline
 from pixelwise.pages.run import Run, read_run
 
 STRANGE = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    UndefinedError,
+    *(ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+    UndefinedError,  # a fact that a template asks for is not there
 )
 """What comes of files in a run folder that someone else has written or changed."""
 
@@ -60,7 +55,7 @@ def page(run: Run) -> str:
     sections = [(link, part(name, make)) for link, name, make in PARTS]
     return render(
         "report.html",
-        title=run.title,
+        title=run.folder.resolve().name or "run",
         facts=part("the head", _facts) or "",
         links=[link for link, markup in sections if link and markup],
         warnings=[e for e in run.events if e.get("event") == "warning" and e.get("text")],

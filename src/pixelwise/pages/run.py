@@ -34,11 +34,6 @@ class Run:
     """What the page lacks, and why; those who make its parts add to it."""
 
     @property
-    def title(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name or "run"
-
-    @property
     def classes(self) -> list[str]:
         """The names that were scored, else the data set's."""
         names = self.scores.get("classes")
@@ -58,23 +53,18 @@ class Run:
 
 
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
-    """Everything a page about a run is made of, apart from the pictures.
-
-    Args:
-        folder: the run folder.
-        dataset: what it was trained on, if it is open; else the recipe's data is opened.
-
-    Raises:
-        ModelError: the folder does not exist (M001).
-        UsageError: it holds neither recipe, journal nor scores (U002).
-    """
+    """Everything that ``build`` makes a page of, apart from the pictures; raises as it says."""
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise ModelError("M001", f"{folder} {what}", "give a run folder")
     notes: list[str] = []
     lack = "recipe.yaml is missing: what was trained is not known"
     recipe = _fields(folder / folders.RECIPE, yaml.safe_load, lack, notes)
-    events = _journal(folder / folders.JOURNAL, notes)
+    try:
+        events = folders.read_journal(folder / folders.JOURNAL)
+    except OSError:
+        events = []
+        notes.append("journal.jsonl is missing: there are no learning curves")
     lack = "not evaluated yet: evaluation/scores.json is missing"
     scores = _fields(folder / folders.SCORES, json.loads, lack, notes)
     if not (recipe or events or scores):
@@ -97,14 +87,6 @@ def _fields(path: Path, parse: Callable[[str], Any], lack: str, notes: list[str]
         notes.append(f"{path.name} cannot be read: {str(error).splitlines()[0]}")
         return {}
     return values if isinstance(values, dict) else {}
-
-
-def _journal(path: Path, notes: list[str]) -> list[Event]:
-    try:
-        return folders.read_journal(path)
-    except OSError:
-        notes.append("journal.jsonl is missing: there are no learning curves")
-        return []
 
 
 def _dataset(recipe: dict[str, Any], notes: list[str]) -> DataSet | None:

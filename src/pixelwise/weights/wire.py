@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.errors import ModelError
+from pixelwise.errors import ModelError, visible
 
 Buffer = bytes | mmap.mmap
 
@@ -133,7 +133,7 @@ class WireReader:
         if field.end - field.start > MAX_TEXT:
             raise self.fail(field.at, f"a name of more than {MAX_TEXT} bytes")
         text = bytes(self.data[field.start : field.end]).decode("utf-8", "backslashreplace")
-        return text if text.isprintable() else text.encode("unicode_escape").decode()
+        return visible(text)
 
     def integers(self, field: Field) -> Iterator[int]:
         """Signed integers, packed or single, one by one: the caller knows how many may be."""

@@ -8,6 +8,9 @@ up to 6 pixels.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+
+from pixelwise.metrics.protocols import protocol_rows
 
 CLASSES, IMAGES, HEIGHT, WIDTH = 21, 100, 72, 96
 
@@ -39,3 +42,8 @@ def pair(i: int) -> tuple[np.ndarray, np.ndarray]:
 def all_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
     """The 100 pairs."""
     return [pair(i) for i in range(IMAGES)]
+
+
+def protocol_scores(per_image: npt.ArrayLike) -> dict[str, float | None]:
+    """Every rule's score, by name."""
+    return {row.name: row.value for row in protocol_rows(per_image)}

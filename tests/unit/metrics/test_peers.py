@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from masks import CLASSES, all_pairs
+from masks import CLASSES, all_pairs, protocol_scores
 
 from pixelwise.metrics.confusion import confusion
-from pixelwise.metrics.protocols import protocol_scores
 from smp import smp_module
 
 PAIRS = all_pairs()

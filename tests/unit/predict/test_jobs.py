@@ -203,7 +203,7 @@ def test_a_signal_stops_after_the_picture_and_the_rest_follows(
 
     with pytest.raises(Stopped, match="stopped after 1 of 3 pictures") as caught:
         predict(model, photos, tmp_path / "out", watch=interrupt)
-    assert caught.value.exit_status == 128 + number
+    assert caught.value.exit_code == 128 + number
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, done.skipped) == (2, 1)
 
