@@ -164,9 +164,9 @@ def make_scenes(
 ) -> None:
     """Rooms and streets with colour, depth, semantic and geometric labels, known exactly."""
     from pixelwise.cli.arguments import parse_size
-    from pixelwise.data import scenes
+    from pixelwise.data.scenes import write
 
-    scenes.make_scenes(out, count=count, size=parse_size(size), seed=seed)
+    write.make_scenes(out, count=count, size=parse_size(size), seed=seed)
     if json:
         emit_json({"folder": str(out), "scenes": count, "seed": seed})
     say(f"made {count} scenes in {out}")

@@ -14,7 +14,7 @@ import torch
 from pixelwise import labels
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.scenes import FEWEST, make_scenes
+from pixelwise.data.scenes.write import FEWEST, make_scenes
 from pixelwise.engine.build import build
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import UsageError, hxw

@@ -18,7 +18,7 @@ from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Item
-from pixelwise.data.scenes import make_scenes
+from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import UsageError
 from pixelwise.pictures.images import read_labels
 from problems import told

@@ -7,7 +7,9 @@ import pytest
 
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.data.scenes import SCENE_CLASSES, SCENE_PALETTE, make_scenes, scene
+from pixelwise.data.scenes.compose import scene
+from pixelwise.data.scenes.worlds import SCENE_CLASSES, SCENE_PALETTE
+from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import UsageError
 
 FLOOR, WALL, CEILING, ROAD, GRASS = (

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.scenes import textures as paint
-from pixelwise.data.scenes.solids import Box, Floats, Hits
-from pixelwise.data.scenes.worlds import HORIZONTAL, SKY, VERTICAL, Thing, World, things_of
+from pixelwise.data.scenes import worlds
+from pixelwise.data.scenes.solids import Floats, Point
+
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,8 @@ class Camera:
 
     def rotation(self) -> Floats:
         """(3, 3): world directions to camera directions; no turn about the vertical."""
-        cp, sp, cr, sr = (
-            np.cos(self.pitch),
-            np.sin(self.pitch),
-            np.cos(self.roll),
-            np.sin(self.roll),
-        )
+        cp, sp = np.cos(self.pitch), np.sin(self.pitch)
+        cr, sr = np.cos(self.roll), np.sin(self.roll)
         pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
         roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
         turned: Floats = roll @ pitch
@@ -43,10 +43,8 @@ class Camera:
     def rays(self, size: tuple[int, int]) -> Floats:
         """(H*W, 3) world directions whose part along the camera's axis is 1."""
         v, u = np.mgrid[: size[0], : size[1]].reshape(2, -1)
-        seen = np.stack(
-            [(u - self.cx) / self.fx, (v - self.cy) / self.fy, np.ones(u.shape)], axis=1
-        )
-        turned: Floats = seen @ self.rotation()
+        x, y = (u - self.cx) / self.fx, (v - self.cy) / self.fy
+        turned: Floats = np.stack([x, y, np.ones(u.shape)], axis=1) @ self.rotation()
         return turned
 
 
@@ -54,17 +52,17 @@ class Camera:
 class Scene:
     """A picture and all that is true of it."""
 
-    world: World
-    image: NDArray[np.uint8]
+    world: Literal["room", "street"]
+    image: Bytes
     """(H, W, 3)."""
     depth: NDArray[np.uint16]
     """(H, W) millimetres along the camera's axis; 0 where a sensor would have missed it."""
-    semantic: NDArray[np.uint8]
+    semantic: Bytes
     """(H, W) ids of ``SCENE_CLASSES``."""
-    geometric: NDArray[np.uint8]
-    """(H, W) ids of ``GEOMETRIC_CLASSES``."""
+    geometric: Bytes
+    """(H, W) ids of ``GEOMETRIC_COLOURS``."""
     camera: Camera
-    gravity: tuple[float, float, float]
+    gravity: Point
     """Unit vector in camera coordinates (x right, y down, z forward)."""
 
 
@@ -77,20 +75,28 @@ def scene(seed: int, index: int, size: tuple[int, int] = (96, 128)) -> Scene:
         size: (height, width); other sizes show the same view.
     """
     rng = np.random.default_rng([seed, index])
-    world: World = "room" if index % 2 == 0 else "street"
-    camera = _camera(rng, world, size)
-    things = things_of(world, rng, camera.height)
-    rays = camera.rays(size)
     noise = np.random.default_rng([seed, index, 1])  # of its own: sizes differ, scenes must not
-    image, depth, semantic, geometric = _look(rng, noise, things, rays, world, size)
-    g = camera.rotation() @ np.array([0.0, 1.0, 0.0])
-    gravity = (float(g[0]), float(g[1]), float(g[2]))
-    return Scene(world, image, depth, semantic, geometric, camera, gravity)
+    room = index % 2 == 0
+    camera = _camera(rng, room, size)
+    things = (worlds.room if room else worlds.street)(rng, camera.height)
+    rays = camera.rays(size)
+    colours = _sky(rng, rays)
+    depth, normal, semantic = _nearest(things, rays, colours)
+    lit = np.isfinite(depth)
+    colours[lit] *= _light(rng, normal[lit], room)[:, None]
+    if not room:
+        haze = 1 - np.exp(-np.where(lit, depth, 0) / rng.uniform(60, 250))
+        colours += haze[:, None] * (0.75 - colours)
+    image = _film(rng, noise, colours, size)
+    sensed = _sensed(noise, depth, normal, rays, size)
+    geometric = _geometry(semantic, normal).reshape(size)
+    x, y, z = (camera.rotation() @ np.array([0.0, 1.0, 0.0])).tolist()
+    world: Literal["room", "street"] = "room" if room else "street"
+    return Scene(world, image, sensed, semantic.reshape(size), geometric, camera, (x, y, z))
 
 
-def _camera(rng: np.random.Generator, world: World, size: tuple[int, int]) -> Camera:
+def _camera(rng: np.random.Generator, room: bool, size: tuple[int, int]) -> Camera:
     height, width = size
-    room = world == "room"
     zoom = rng.uniform(0.6, 0.85) if room else rng.uniform(0.75, 1.1)
     focal = zoom * max(width, 4 * height / 3)
     return Camera(
@@ -104,43 +110,25 @@ def _camera(rng: np.random.Generator, world: World, size: tuple[int, int]) -> Ca
     )
 
 
-def _look(
-    rng: np.random.Generator,
-    noise: np.random.Generator,
-    things: list[Thing],
-    rays: Floats,
-    world: World,
-    size: tuple[int, int],
-) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]:
-    """Nearest hits, shaded; what a depth sensor would have seen of them; their classes."""
-    count = len(rays)
-    depth, normal = np.full(count, np.inf), np.zeros((count, 3))
-    colours, semantic = _sky(rng, rays), np.full(count, 6, np.uint8)
-    geometric = np.full(count, SKY, np.uint8)
+def _nearest(
+    things: Sequence[worlds.Thing], rays: Floats, colours: Floats
+) -> tuple[Floats, Floats, Bytes]:
+    """Depth, normal and class of what each ray meets first; its colours replace those given."""
+    depth, normal = np.full(len(rays), np.inf), np.zeros(rays.shape)
+    semantic = np.full(len(rays), worlds.SKY, np.uint8)
     for thing in things:
-        hits = thing.solid.hit(rays)
+        hits = thing.solid(rays)
         won = hits.depth < depth
-        if not won.any():
-            continue
-        depth[won], normal[won] = hits.depth[won], hits.normal[won]
-        colours[won] = np.broadcast_to(thing.texture(hits.u[won], hits.v[won]), (won.sum(), 3))
-        semantic[won] = thing.label
-        geometric[won] = _geometry(thing, hits)[won]
-    lit = np.isfinite(depth)
-    colours[lit] *= _light(rng, normal[lit], world)[:, None]
-    if world == "street":
-        haze = 1 - np.exp(-np.where(lit, depth, 0) / rng.uniform(60, 250))
-        colours += haze[:, None] * (0.75 - colours)
-    image = _film(rng, noise, colours, size)
-    sensed = _sensed(noise, depth, normal, rays, size)
-    return image, sensed, semantic.reshape(size), geometric.reshape(size)
+        depth[won], normal[won], semantic[won] = hits.depth[won], hits.normal[won], thing.label
+        colours[won] = thing.texture(hits.u[won], hits.v[won])
+    return depth, normal, semantic
 
 
-def _geometry(thing: Thing, hits: Hits) -> NDArray[np.uint8]:
-    level = np.abs(hits.normal[:, 1]) > 0.9 if isinstance(thing.solid, Box) else np.False_
-    return np.where(level | thing.level, HORIZONTAL, VERTICAL).astype(np.uint8) * np.ones(
-        len(hits.depth), np.uint8
-    )
+def _geometry(semantic: Bytes, normal: Floats) -> Bytes:
+    """(N,) ids of ``GEOMETRIC_COLOURS``; a box's level faces are horizontal, as a table is."""
+    level = (np.abs(normal[:, 1]) > 0.9) & ~np.isin(semantic, worlds.ROUND)
+    level |= np.isin(semantic, worlds.LEVEL)
+    return np.select([semantic == worlds.SKY, level], [0, 1], 2).astype(np.uint8)
 
 
 def _sky(rng: np.random.Generator, rays: Floats) -> Floats:
@@ -155,25 +143,25 @@ def _sky(rng: np.random.Generator, rays: Floats) -> Floats:
     return paint.mixed(share, np.zeros(3), np.ones(3)) + (1 - share[:, None]) * colours
 
 
-def _light(rng: np.random.Generator, normal: Floats, world: World) -> Floats:
+def _light(rng: np.random.Generator, normal: Floats, room: bool) -> Floats:
     """Ambient and one direction."""
     sun = np.array([rng.uniform(-1, 1), -rng.uniform(0.5, 1.2), rng.uniform(-1, 0.2)])
     sun /= np.linalg.norm(sun)
     ambient = rng.uniform(0.45, 0.65)
-    strength = rng.uniform(0.75, 1.1) if world == "street" else rng.uniform(0.6, 1.05)
+    strength = rng.uniform(0.6, 1.05) if room else rng.uniform(0.75, 1.1)
     lit: Floats = strength * (ambient + (1 - ambient) * np.clip(normal @ sun, 0, 1) * 1.6)
     return lit
 
 
 def _film(
     rng: np.random.Generator, noise: np.random.Generator, colours: Floats, size: tuple[int, int]
-) -> NDArray[np.uint8]:
+) -> Bytes:
     """White balance, vignette, noise, 8 bits."""
     balance = 1 + rng.normal(0, 0.04, 3)
     y, x = np.mgrid[-1 : 1 : size[0] * 1j, -1 : 1 : size[1] * 1j].reshape(2, -1)
     vignette = 1 - 0.12 * (x * x + y * y)
     grainy = colours * balance * vignette[:, None] + noise.normal(0, 0.02, colours.shape)
-    image: NDArray[np.uint8] = (np.clip(grainy, 0, 1) * 255).round().astype(np.uint8)
+    image: Bytes = (np.clip(grainy, 0, 1) * 255).round().astype(np.uint8)
     return image.reshape(*size, 3)
 
 
@@ -186,12 +174,9 @@ def _sensed(
     missing = (metres > 65) | (slant < 0.06) | (noise.random(len(depth)) < 0.01)
     flat = metres.reshape(size)
     edge = np.zeros(size, bool)
-    for axis in (0, 1):
-        step = np.abs(np.diff(flat, axis=axis)) > 0.08 * np.minimum(
-            *(np.delete(flat, i, axis=axis) for i in (0, -1))
-        )
-        where = (slice(1, None), slice(None)) if axis == 0 else (slice(None), slice(1, None))
-        edge[where] |= step
+    for values, marks in ((flat, edge), (flat.T, edge.T)):
+        before, after = values[:-1], values[1:]
+        marks[1:] |= np.abs(after - before) > 0.08 * np.minimum(before, after)
     missing |= edge.ravel() & (noise.random(len(depth)) < 0.7)
     millimetres = np.where(missing, 0, (metres * 1000).round())
     return millimetres.astype(np.uint16).reshape(size)

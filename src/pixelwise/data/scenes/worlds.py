@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from pixelwise.data.scenes import textures as paint
-from pixelwise.data.scenes.solids import Ball, Box, Floats, Plane, Post, Solid, Texture
+from pixelwise.data.scenes.solids import Floats, Point, Solid, ball, box, plane, post
 
 SCENE_COLOURS = {
     "floor": (176, 137, 104),
@@ -26,29 +25,28 @@ SCENE_COLOURS = {
 }
 """Class to colour, in the order of the labels."""
 SCENE_CLASSES, SCENE_PALETTE = tuple(SCENE_COLOURS), tuple(SCENE_COLOURS.values())
-GEOMETRIC_CLASSES = ("sky", "horizontal", "vertical")
-SKY, HORIZONTAL, VERTICAL = 0, 1, 2
-
-World = Literal["room", "street"]
+FLOOR, WALL, CEILING, DOOR, FURNITURE, BALL, SKY, ROAD, GRASS, BUILDING, TREE, CAR = range(12)
+GEOMETRIC_COLOURS = {
+    "sky": (143, 197, 245),
+    "horizontal": (120, 180, 90),
+    "vertical": (200, 90, 80),
+}
+LEVEL = (FLOOR, CEILING, ROAD, GRASS)
+"""Classes that are horizontal whatever the normal says: the road is a flat box."""
+ROUND = (BALL, TREE)
+"""Classes that are vertical whatever the normal says."""
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A solid with its class and its surface; a box's level faces count as horizontal."""
+    """A solid with its class and its surface."""
 
     solid: Solid
     label: int
-    texture: Texture
-    level: bool = False
-    """Horizontal whatever the normal says (floor, road), else by the normal for boxes."""
+    texture: paint.Texture
 
 
-def things_of(world: World, rng: np.random.Generator, height: float) -> list[Thing]:
-    """What a camera ``height`` metres above the ground may see."""
-    return _room(rng, height) if world == "room" else _street(rng, height)
-
-
-def _room(rng: np.random.Generator, h: float) -> list[Thing]:
+def room(rng: np.random.Generator, h: float) -> list[Thing]:
     """Four walls, a floor and a ceiling turned a little, a door, furniture, balls."""
     wide, deep, high = rng.uniform(3.6, 6), rng.uniform(4.2, 7), rng.uniform(2.4, 3.0)
     turn = rng.uniform(-0.5, 0.5)
@@ -64,13 +62,13 @@ def _room(rng: np.random.Generator, h: float) -> list[Thing]:
     )
     above = paint.plain(np.full(3, rng.uniform(0.8, 0.97)), seed, 0.02)
     things = [
-        Thing(Plane(h), 0, floor, level=True),
-        Thing(Plane(h - high), 2, above, level=True),
-        Thing(Box(centre, (wide, 40.0, deep), turn, inside=True), 1, _surface(rng)),
+        Thing(plane(h), FLOOR, floor),
+        Thing(plane(h - high), CEILING, above),
+        Thing(box(centre, (wide, 40.0, deep), turn, inside=True), WALL, _surface(rng)),
     ]
     frame = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])  # the room's axes to the world's
 
-    def place(x: float, y: float, z: float) -> tuple[float, float, float]:
+    def place(x: float, y: float, z: float) -> Point:
         p = frame @ np.array([x * wide / 2, 0, z * deep / 2]) + [centre[0], 0, centre[2]]
         return float(p[0]), y, float(p[2])
 
@@ -82,21 +80,21 @@ def _room(rng: np.random.Generator, h: float) -> list[Thing]:
             side = 0.985 if wall == 1 else -0.985
             at, thin = place(side, h - tall / 2, rng.uniform(0.2, 0.7)), (0.06, tall, 1.0)
         board = paint.planks(_tone(rng, 0.2, 0.6), _tone(rng, 0.2, 0.6), 0.25, seed + 3)
-        things.append(Thing(Box(at, thin, turn), 3, board))
+        things.append(Thing(box(at, thin, turn), DOOR, board))
     for _ in range(int(rng.integers(2, 5))):
         w, t, d = rng.uniform(0.5, 1.4), rng.uniform(0.4, 1.4), rng.uniform(0.4, 0.9)
         at = place(rng.uniform(-0.75, 0.75), h - t / 2, rng.uniform(0.0, 0.85))
-        box = Box(at, (w, t, d), turn + rng.choice([0, 0, rng.uniform(-0.6, 0.6)]))
-        things.append(Thing(box, 4, _surface(rng)))
+        block = box(at, (w, t, d), turn + rng.choice([0, 0, rng.uniform(-0.6, 0.6)]))
+        things.append(Thing(block, FURNITURE, _surface(rng)))
     for _ in range(int(rng.integers(1, 4))):
         r = rng.uniform(0.18, 0.42)
         x, y, z = place(rng.uniform(-0.7, 0.7), h - r, rng.uniform(-0.1, 0.6))
         two = paint.stripes(_tone(rng, 0.4, 0.9), _tone(rng, 0.4, 0.9), r * rng.uniform(0.6, 1.6))
-        things.append(Thing(Ball((x, y, z), r), 5, two))
+        things.append(Thing(ball((x, y, z), r), BALL, two))
     return things
 
 
-def _street(rng: np.random.Generator, h: float) -> list[Thing]:
+def street(rng: np.random.Generator, h: float) -> list[Thing]:
     """A road through grass, houses along it, trees, cars."""
     seed = int(rng.integers(1 << 30))
     turn, wide = rng.uniform(-0.35, 0.35), rng.uniform(4.5, 8)
@@ -106,15 +104,14 @@ def _street(rng: np.random.Generator, h: float) -> list[Thing]:
     grey = np.full(3, rng.uniform(0.25, 0.55)) + rng.normal(0, 0.02, 3)
     c, s = np.cos(turn), np.sin(turn)
 
-    def place(x: float, y: float, z: float) -> tuple[float, float, float]:
+    def place(x: float, y: float, z: float) -> Point:
         return c * x - s * z, y, s * x + c * z
 
-    road = Box(
-        place(shift, h + 0.5, 200), (wide, 1.04, 480), turn
-    )  # two centimetres above the grass
+    # Two centimetres above the grass, so that rays meet the road first.
+    road = box(place(shift, h + 0.5, 200), (wide, 1.04, 480), turn)
     things = [
-        Thing(Plane(h), 8, grass, level=True),
-        Thing(road, 7, _asphalt(grey, wide, seed), level=True),
+        Thing(plane(h), GRASS, grass),
+        Thing(road, ROAD, paint.asphalt(grey, wide, seed)),
     ]
     for side in (-1.0, 1.0):
         z = rng.uniform(6, 12)
@@ -123,11 +120,10 @@ def _street(rng: np.random.Generator, h: float) -> list[Thing]:
             if rng.random() < 0.7:
                 x = shift + side * (wide / 2 + rng.uniform(2.5, 6) + w / 2)
                 glass = np.array([0.25, 0.32, 0.42]) * rng.uniform(0.6, 1.5)
-                front = paint.facade(
-                    _surface(rng), glass, rng.uniform(2.4, 3.2), rng.uniform(1.8, 3)
-                )
-                house = Box(place(x, h - tall / 2, z + long / 2), (w, tall, long), turn)
-                things.append(Thing(house, 9, front))
+                wall, storey = _surface(rng), rng.uniform(2.4, 3.2)
+                front = paint.facade(wall, glass, storey, rng.uniform(1.8, 3))
+                house = box(place(x, h - tall / 2, z + long / 2), (w, tall, long), turn)
+                things.append(Thing(house, BUILDING, front))
             z += long + rng.uniform(1, 6)
     for _ in range(int(rng.integers(2, 6))):
         side, z = float(rng.choice([-1, 1])), rng.uniform(6, 26)
@@ -137,40 +133,21 @@ def _street(rng: np.random.Generator, h: float) -> list[Thing]:
         bark = paint.plain(np.array([0.35, 0.25, 0.18]) * rng.uniform(0.7, 1.3), seed, 0.3)
         leaves = paint.meadow(np.clip(leaf * 0.5, 0, 1), np.clip(leaf * 1.3, 0, 1), seed + 5)
         stretch = rng.uniform(0.9, 1.5)
-        things.append(Thing(Post(x, z, 0.09 * crown + 0.08, y - stem - 0.5, y), 10, bark))
-        top = Ball((x, y - stem - crown * stretch * 0.8, z), crown, stretch)
-        things.append(Thing(top, 10, leaves))
+        things.append(Thing(post(x, z, 0.09 * crown + 0.08, y - stem - 0.5, y), TREE, bark))
+        top = ball((x, y - stem - crown * stretch * 0.8, z), crown, stretch)
+        things.append(Thing(top, TREE, leaves))
     for _ in range(int(rng.integers(1, 4))):
-        x, _, z = place(
-            shift + float(rng.choice([-1, 1])) * wide * rng.uniform(0.2, 0.36),
-            0,
-            rng.uniform(5.5, 20),
-        )
+        lane = shift + float(rng.choice([-1, 1])) * wide * rng.uniform(0.2, 0.36)
+        x, _, z = place(lane, 0, rng.uniform(5.5, 20))
         coat = paint.plain(_tone(rng, 0.2, 0.85), seed + 9, 0.03)
         dark = paint.plain(np.array([0.12, 0.14, 0.18]), seed + 10)
-        things.append(Thing(Box((x, h - 0.62, z), (1.75, 0.75, 4.1), turn), 11, _wheels(coat)))
-        things.append(Thing(Box((x, h - 1.2, z + 0.2), (1.5, 0.55, 2.1), turn), 11, dark))
-        things.append(Thing(Box((x, h - 1.5, z + 0.2), (1.5, 0.08, 2.1), turn), 11, coat))
-        things.append(Thing(Box((x, h - 0.16, z), (1.6, 0.3, 3.6), turn), 11, dark))
+        things += [
+            Thing(box((x, h - 0.62, z), (1.75, 0.75, 4.1), turn), CAR, paint.wheels(coat)),
+            Thing(box((x, h - 1.2, z + 0.2), (1.5, 0.55, 2.1), turn), CAR, dark),  # windows
+            Thing(box((x, h - 1.5, z + 0.2), (1.5, 0.08, 2.1), turn), CAR, coat),  # roof
+            Thing(box((x, h - 0.16, z), (1.6, 0.3, 3.6), turn), CAR, dark),
+        ]
     return things
-
-
-def _asphalt(grey: Floats, wide: float, seed: int) -> Texture:
-    def texture(u: Floats, v: Floats) -> Floats:
-        rough = 0.85 + 0.3 * paint.grain(u, v, 0.2, seed)
-        dash = (np.abs(u) < 0.09) & (v / 4 % 1 < 0.5)
-        kerb = np.abs(np.abs(u) - wide / 2 + 0.25) < 0.07
-        return np.where((dash | kerb)[:, None], 0.85, grey * rough[:, None])
-
-    return texture
-
-
-def _wheels(coat: Texture) -> Texture:
-    def texture(u: Floats, v: Floats) -> Floats:
-        wheel = (np.hypot(np.abs(u) - 1.3, v - 0.75) < 0.33) & (np.abs(u) > 0.9)
-        return np.where(wheel[:, None], 0.08, coat(u, v))
-
-    return texture
 
 
 # -- surfaces --------------------------------------------------------------------------------
@@ -181,7 +158,7 @@ def _tone(rng: np.random.Generator, low: float = 0.25, high: float = 0.9) -> Flo
     return np.clip(value + swing, 0.03, 1)
 
 
-def _surface(rng: np.random.Generator) -> Texture:
+def _surface(rng: np.random.Generator) -> paint.Texture:
     """A random upright surface."""
     first, second = _tone(rng), _tone(rng)
     seed = int(rng.integers(1 << 30))
@@ -189,9 +166,8 @@ def _surface(rng: np.random.Generator) -> Texture:
         case 0:
             return paint.stripes(first, 0.8 * first + 0.2 * second, rng.uniform(0.15, 0.5))
         case 1:
-            return paint.bricks(
-                first, np.full(3, rng.uniform(0.5, 0.8)), rng.uniform(0.07, 0.12), seed
-            )
+            mortar = np.full(3, rng.uniform(0.5, 0.8))
+            return paint.bricks(first, mortar, rng.uniform(0.07, 0.12), seed)
         case 2:
             return paint.planks(first, 0.7 * first + 0.3 * second, rng.uniform(0.15, 0.4), seed)
         case _:

@@ -12,12 +12,11 @@ from pixelwise.data.formats.canonical import HEADS, INPUTS, Description, write_d
 from pixelwise.data.listing import write_splits
 from pixelwise.data.sample import IMAGE, LABELS
 from pixelwise.data.scenes.compose import scene
-from pixelwise.data.scenes.worlds import GEOMETRIC_CLASSES, SCENE_CLASSES, SCENE_PALETTE
+from pixelwise.data.scenes.worlds import GEOMETRIC_COLOURS, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.errors import UsageError, hxw
 from pixelwise.machine.files import refuse_taken, whole_folder, write_json
-from pixelwise.pictures.images import write_image, write_labels, write_raw
+from pixelwise.pictures.images import write_image, write_labels
 
-GEOMETRIC_PALETTE = np.array([(143, 197, 245), (120, 180, 90), (200, 90, 80)], np.uint8)
 # Of every twenty scenes (ten rooms, ten streets): 14 to train, 2 to validate, 4 to test.
 PATTERN = ("train",) * 14 + ("val",) * 2 + ("test",) * 4
 FEWEST = len(PATTERN)
@@ -33,9 +32,6 @@ def make_scenes(
         count: at least 20, so that each split has rooms and streets.
         size: (height, width) in pixels.
         seed: other seeds give other scenes.
-
-    Returns:
-        ``out``.
 
     Raises:
         UsageError: U003 the folder is not empty; U002 too few scenes, no pixels, a seed below 0.
@@ -55,27 +51,24 @@ def make_scenes(
 
 
 def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
-    palette = np.array(SCENE_PALETTE, np.uint8)
+    # Depth and geometry are offered, not used by default: colour alone is what most train on.
+    geometric = numbered([*GEOMETRIC_COLOURS], [*GEOMETRIC_COLOURS.values()])
+    maps = {LABELS: numbered(SCENE_CLASSES, SCENE_PALETTE), "geometry": geometric}
+    inputs, heads = {**INPUTS, "depth": "depth"}, {**HEADS, "geometry": "geometric"}
+    description = Description(maps, inputs, heads, use=(IMAGE, LABELS))
+    palettes = {name: np.array(class_map.palette, np.uint8) for name, class_map in maps.items()}
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     cameras = {}
     for index in range(count):
         made = scene(seed, index, size)
         name = f"{made.world}_{index:04d}"
         write_image(out / "images" / f"{name}.png", made.image)
-        write_labels(out / "labels" / f"{name}.png", made.semantic, palette)
-        write_labels(out / "geometric" / f"{name}.png", made.geometric, GEOMETRIC_PALETTE)
-        write_raw(out / "depth" / f"{name}.png", made.depth)
+        write_image(out / "depth" / f"{name}.png", made.depth)
+        write_labels(out / "labels" / f"{name}.png", made.semantic, palettes[LABELS])
+        write_labels(out / "geometric" / f"{name}.png", made.geometric, palettes["geometry"])
         cameras[name] = {**asdict(made.camera), "gravity": list(made.gravity)}
         splits[PATTERN[index % len(PATTERN)]].append(name)
-    facts = {"unit_metres": 0.001, "geometric_classes": GEOMETRIC_CLASSES, "cameras": cameras}
+    facts = {"unit_metres": 0.001, "geometric_classes": [*GEOMETRIC_COLOURS], "cameras": cameras}
     write_json(out / "cameras.json", facts)
     write_splits(out / "splits", splits)
-    write_description(out, _description(), f"pixelwise scenes, seed {seed}")
-
-
-def _description() -> Description:
-    """Depth and geometry are offered, not used by default: colour alone is what most train on."""
-    geometric = numbered(GEOMETRIC_CLASSES, [(r, g, b) for r, g, b in GEOMETRIC_PALETTE.tolist()])
-    maps = {LABELS: numbered(SCENE_CLASSES, SCENE_PALETTE), "geometry": geometric}
-    inputs, heads = {**INPUTS, "depth": "depth"}, {**HEADS, "geometry": "geometric"}
-    return Description(maps, inputs, heads, use=(IMAGE, LABELS))
+    write_description(out, description, f"pixelwise scenes, seed {seed}")
