@@ -13,59 +13,27 @@ VOID = 255
 """Not labelled: left out of losses and scores, never predicted."""
 
 VOC_CLASSES = (
-    "background",
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-)
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair",
+    "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
 """PASCAL VOC, fact sheet 3.2."""
 
-CAMVID_CLASSES = (
-    "sky",
-    "building",
-    "pole",
-    "road",
-    "pavement",
-    "tree",
-    "sign",
-    "fence",
-    "car",
-    "pedestrian",
-    "bicyclist",
-)
-"""CamVid as SegNet's authors grouped it; their label 11 is void."""
-
-CAMVID_PALETTE = (
-    (128, 128, 128),
-    (128, 0, 0),
-    (192, 192, 128),
-    (128, 64, 128),
-    (60, 40, 222),
-    (128, 128, 0),
-    (192, 128, 128),
-    (64, 64, 128),
-    (64, 0, 128),
-    (64, 64, 0),
-    (0, 128, 192),
-)
-"""SegNet's colours, in the order of ``CAMVID_CLASSES``."""
+CAMVID_COLOURS = {
+    "sky": (128, 128, 128),
+    "building": (128, 0, 0),
+    "pole": (192, 192, 128),
+    "road": (128, 64, 128),
+    "pavement": (60, 40, 222),
+    "tree": (128, 128, 0),
+    "sign": (192, 128, 128),
+    "fence": (64, 64, 128),
+    "car": (64, 0, 128),
+    "pedestrian": (64, 64, 0),
+    "bicyclist": (0, 128, 192),
+}
+"""CamVid as SegNet's authors grouped and coloured it; their label 11 is void."""
+CAMVID_CLASSES, CAMVID_PALETTE = tuple(CAMVID_COLOURS), tuple(CAMVID_COLOURS.values())
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 Image = NDArray[np.uint8]
@@ -97,10 +65,9 @@ def distinct_palette(length: int) -> Image:
     Returns:
         (length, 3) uint8, the same for every call.
     """
-    tones = ((0.62, 0.90), (0.80, 0.65), (0.42, 0.98))
-    colours = [
-        colorsys.hsv_to_rgb((0.58 + i * 0.61803398875) % 1.0, *tones[i % 3]) for i in range(length)
-    ]
+    tones = ((0.62, 0.90), (0.80, 0.65), (0.42, 0.98))  # saturation, value
+    hues = [(0.58 + i * 0.61803398875) % 1.0 for i in range(length)]  # the golden ratio, less 1
+    colours = [colorsys.hsv_to_rgb(hue, *tones[i % 3]) for i, hue in enumerate(hues)]
     return (np.array(colours).reshape(length, 3) * 255).round().astype(np.uint8)
 
 
@@ -111,18 +78,13 @@ def colours_for(
 
     21 classes are taken for VOC's.
     """
-    if len(given) >= count:
-        return tuple((int(r), int(g), int(b)) for r, g, b in given[:count])
-    made = voc_palette(count) if count == 21 else distinct_palette(count)
-    return tuple((int(r), int(g), int(b)) for r, g, b in made)
+    made = voc_palette if count == len(VOC_CLASSES) else distinct_palette
+    palette = given[:count] if len(given) >= count else made(count).tolist()
+    return tuple((int(r), int(g), int(b)) for r, g, b in palette)
 
 
 def full_palette(palette: Image) -> Image:
-    """A palette of 256 entries: the classes' colours, black, and void's pale yellow at the end.
-
-    Args:
-        palette: (K, 3) uint8, K at most 256.
-    """
+    """256 entries: the colours of K <= 256 classes, black, and void's pale yellow at the end."""
     full = np.zeros((256, 3), np.uint8)
     full[VOID] = (224, 224, 192)
     full[: len(palette)] = palette
@@ -130,15 +92,7 @@ def full_palette(palette: Image) -> Image:
 
 
 def colour(labels: Labels, palette: Image) -> Image:
-    """Label ids as colours.
-
-    Args:
-        labels: (H, W) uint8 or uint16.
-        palette: (K, 3) uint8; void and ids beyond it take ``full_palette``'s colours.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
+    """Label ids (H, W) as colours (H, W, 3); void and ids beyond K as in ``full_palette``."""
     table = full_palette(palette) if len(palette) <= 256 else palette
     return table[np.minimum(labels, len(table) - 1)]
 
@@ -147,13 +101,10 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
     """A picture under its labels' colours; void shows the picture alone.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (H, W, 3) uint8, as is what comes out.
         labels: (H, W) uint8, or uint16, where 255 is a class like others.
         palette: (K, 3) uint8.
         opacity: of the colours, in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8.
     """
     void = labels == VOID if labels.dtype == np.uint8 else np.zeros(labels.shape, bool)
     share = np.where(void[..., None], 0.0, opacity).astype(np.float32)
@@ -165,10 +116,7 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
 def three_bands(image: NDArray[Any]) -> Image:
     """What can be seen of a picture (H, W, B): its first three bands, or the first one as grey.
 
-    Other numbers than uint8 are spread from the lowest to the highest that are seen.
-
-    Returns:
-        (H, W, 3) uint8.
+    (H, W, 3) uint8; other numbers are spread from the lowest to the highest that are seen.
     """
     seen = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
     if seen.dtype != np.uint8:
@@ -178,14 +126,7 @@ def three_bands(image: NDArray[Any]) -> Image:
 
 
 def heat_colours(level: NDArray[np.float32]) -> Image:
-    """Blue, cyan, yellow, red for 0 to 1 (the look of the paper's figure 2).
-
-    Args:
-        level: (H, W) in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8.
-    """
+    """Blue, cyan, yellow, red for (H, W) of 0 to 1 (the look of the paper's figure 2)."""
     x = np.clip(level, 0, 1)[..., None] * 4
     centres = np.array([3.0, 2.0, 1.0], np.float32)  # where red, green and blue are fullest
     ramps: Image = (255 * np.clip(1.5 - np.abs(x - centres), 0, 1)).round().astype(np.uint8)
@@ -193,17 +134,13 @@ def heat_colours(level: NDArray[np.float32]) -> Image:
 
 
 def heat_map(image: NDArray[Any], share: NDArray[np.float32]) -> Image:
-    """A probability map over its picture: blue is none, red is the map's highest value.
-
-    Below one in a thousand nothing is drawn red.
+    """A probability map over its picture, (H, W, 3): blue is none, red its highest value.
 
     Args:
         image: (H, W, B); the mean of ``three_bands`` is seen, in grey.
         share: (H, W) in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8.
     """
+    # Below one in a thousand nothing is drawn red: it would make much of noise.
     level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
     grey = three_bands(image).mean(axis=2, keepdims=True)
     mixed: Image = (0.45 * grey + 0.55 * heat_colours(level)).round().clip(0, 255).astype(np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import shlex
@@ -115,6 +116,16 @@ def test_python_blocks_compile_and_use_public_names(document: Path) -> None:
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 assert node.value.id != "pw" or node.attr in pixelwise.__all__, node.attr
+
+
+@each_document
+def test_what_python_blocks_import_is_there(document: Path) -> None:
+    for code in blocks(document, "python"):
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pixelwise"):
+                module = importlib.import_module(node.module)
+                missing = [name.name for name in node.names if not hasattr(module, name.name)]
+                assert not missing, f"{document.name}: {node.module} has no {missing}"
 
 
 @each_document

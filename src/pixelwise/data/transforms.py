@@ -18,12 +18,10 @@ from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UsageError
 from pixelwise.labels import VOID
-from pixelwise.pictures.images import cast, resize, resize_bands
+from pixelwise.pictures.images import cast, resize
 from pixelwise.settings import Number, Share, Whole, in_one_word, limits, refuse, settings
 
 Array = NDArray[np.uint8]
-
-
 Factor = Annotated[Number, limits(gt=0, le=16)]
 
 
@@ -69,8 +67,8 @@ def apply(
 
     Args:
         sample: picture (H, W, B) and labels (H, W) uint8.
-        augment: what to do.
-        rng: the sample's own generator.
+        augment: the random changes.
+        rng: of this sample alone.
         crop: height and width of what is cut out; smaller pictures are padded to it.
         zoom: factor on the size of every sample, beside the random one.
         rare_classes: ids for ``augment.rare``.
@@ -82,8 +80,9 @@ def apply(
     Raises:
         UsageError: U002 other colours for a picture that is not RGB of 8 bits.
     """
-    image, labels = sample.image, sample.labels
-    pixel = cast(np.full(image.shape[2], 128.0) if fill is None else fill, image.dtype)
+    labels = sample.labels
+    fill = np.full(sample.image.shape[2], 128.0) if fill is None else fill
+    pixel = cast(fill, sample.image.dtype)
     low, high = (math.log(end * zoom) for end in augment.scale)
     factor = math.exp(rng.uniform(low, high))
     height, width = (max(1, round(n * factor)) for n in labels.shape)
@@ -92,9 +91,9 @@ def apply(
     top = _start(height, size[0], rng, None if anchor is None else anchor[0] * factor)
     left = _start(width, size[1], rng, None if anchor is None else anchor[1] * factor)
     if augment.jitter:
-        top += int(rng.integers(-augment.jitter, augment.jitter + 1))
-        left += int(rng.integers(-augment.jitter, augment.jitter + 1))
-    image, labels = _window(image, labels, factor, (top, left, *size), pixel)
+        down, right = rng.integers(-augment.jitter, augment.jitter + 1, 2).tolist()
+        top, left = top + down, left + right
+    image, labels = _window(sample, factor, (top, left, *size), pixel)
     if augment.mirror and rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
     image = _colours(image, augment, rng)
@@ -104,13 +103,8 @@ def apply(
 def paste(onto: Sample, source: Sample, classes: Sequence[int]) -> Sample:
     """A copy of ``onto`` over which lies what is of these classes in ``source``.
 
-    Things of another picture in another place, as in copy-paste augmentation (Ghiasi et al. 2021),
+    Things of another picture of the same size, as in copy-paste augmentation (Ghiasi et al. 2021),
     but by class: label maps of semantic segmentation do not tell one thing from the next.
-
-    Args:
-        onto: picture (H, W, B) and labels (H, W).
-        source: another sample of the same size.
-        classes: ids; void is none.
     """
     chosen = np.isin(np.arange(VOID + 1), classes)[source.labels]
     image = np.where(chosen[..., None], source.image, onto.image)
@@ -139,41 +133,35 @@ def _start(have: int, want: int, rng: np.random.Generator, anchor: float | None)
 
 
 def _window(
-    image: NDArray[Any],
-    labels: Array,
-    factor: float,
-    window: tuple[int, int, int, int],
-    pixel: NDArray[Any],
+    sample: Sample, factor: float, window: tuple[int, int, int, int], pixel: NDArray[Any]
 ) -> tuple[NDArray[Any], Array]:
     """A window (top, left, height, width) of the scaled sample; only that part is ever scaled."""
+    image, labels = sample.image, sample.labels
     top, left, height, width = window
     full = tuple(max(1, round(n * factor)) for n in labels.shape)
     y0, x0 = max(0, top), max(0, left)
     y1, x1 = min(full[0], top + height), min(full[1], left + width)
+    out = np.empty((height, width, image.shape[2]), image.dtype)
+    known = np.empty((height, width), np.uint8)
+    if (y1 - y0, x1 - x0) != (height, width):
+        out[:], known[:] = pixel, VOID
     if y1 <= y0 or x1 <= x0:  # jitter may push a small picture out of the window
-        return (
-            np.broadcast_to(pixel, (height, width, len(pixel))).copy(),
-            np.full((height, width), VOID, np.uint8),
-        )
+        return out, known
     part_image, part_labels = image[y0:y1, x0:x1], labels[y0:y1, x0:x1]
     if full != labels.shape:
         sy, sx = labels.shape[0] / full[0], labels.shape[1] / full[1]
         box, size = (x0 * sx, y0 * sy, x1 * sx, y1 * sy), (y1 - y0, x1 - x0)
-        part_image = resize_bands(image, size, box)
+        part_image = resize(image, size, box=box)
         part_labels = resize(labels, size, method="nearest", box=box)
-    if (y1 - y0, x1 - x0) == (height, width):
-        return part_image, part_labels
-    out = np.empty((height, width, image.shape[2]), image.dtype)
-    out[:] = pixel
-    known = np.full((height, width), VOID, np.uint8)
     place = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
     out[place], known[place] = part_image, part_labels
     return out, known
 
 
 def _colours(image: NDArray[Any], augment: Augmentation, rng: np.random.Generator) -> NDArray[Any]:
-    """Brightness, contrast and saturation in one pass; hue as a rotation about the grey axis."""
+    """Brightness, contrast, saturation and hue as one matrix and an offset."""
     a = augment
+    # Drawn in any case, so that switching one change on leaves the others as they were.
     draws = rng.uniform(-1, 1, 4)
     if not (a.brightness or a.contrast or a.saturation or a.hue):
         return image
@@ -205,10 +193,8 @@ def _hue(turns: float) -> NDArray[np.float64]:
     """Rotation about the grey axis (Rodrigues)."""
     angle, n = 2 * math.pi * turns, 1 / math.sqrt(3)
     cross = n * np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
-    turned: NDArray[np.float64] = (
-        np.eye(3) * math.cos(angle) + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
-    )
-    return turned
+    along = np.eye(3) * math.cos(angle)
+    return along + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
 
 
 def collate(samples: Sequence[Sample], preprocess: Preprocess) -> tuple[NDArray[np.float32], Array]:
@@ -217,8 +203,7 @@ def collate(samples: Sequence[Sample], preprocess: Preprocess) -> tuple[NDArray[
     Returns:
         (N, C, H, W) float32 and (N, H, W) uint8.
     """
-    height = max(s.labels.shape[0] for s in samples)
-    width = max(s.labels.shape[1] for s in samples)
+    height, width = (max(s.labels.shape[axis] for s in samples) for axis in (0, 1))
     images = np.zeros((len(samples), samples[0].image.shape[2], height, width), np.float32)
     labels = np.full((len(samples), height, width), VOID, np.uint8)
     for i, sample in enumerate(samples):

@@ -1,4 +1,4 @@
-"""A picture file before it is decoded: an allowed decoder, a known size, faults that are told.
+"""Picture files by an allowed decoder, of a size that was checked, every fault with its reason.
 
 Formats are an allow-list, and the number of pixels is checked from the header, before anything is
 decoded: what a file claims costs nothing. A file's bytes are read once, by ``file_bytes``.
@@ -33,10 +33,8 @@ _quiet = threading.Lock()  # what is done to Python's warnings is done to those 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says about itself before it is decoded."""
+    """What a file says about itself before it is decoded; Pillow forgets part of it then."""
 
-    mode: str
-    """Pillow's."""
     orientation: int
     """EXIF, 1 to 8; 5 to 8 exchange width and height."""
     lossy: str
@@ -74,26 +72,25 @@ def header_of(image: Image.Image, data: bytes = b"") -> ImageHeader:
     elif form != {1} and tags.prefix == b"MM" and image.info.get("compression") != "raw":
         loss = "signed or float numbers, big-endian and compressed, whose bytes Pillow exchanges"
     return ImageHeader(
-        mode,
-        _orientation(image),
-        _lossy(data, image, image.format or ""),
-        raw,
-        bits,
-        tags.get(PHOTOMETRIC) == 0,
-        2 in form,
-        four,
-        high_byte if deep else "",
-        loss,
+        orientation=_orientation(image),
+        lossy=_lossy(image, data),
+        raw=raw,
+        bits=bits,
+        white_is_zero=tags.get(PHOTOMETRIC) == 0,
+        signed=2 in form,
+        four_bands=four,
+        high_byte=high_byte if deep else "",
+        loss=loss,
     )
 
 
-def _lossy(data: bytes, image: Image.Image, kind: str) -> str:
-    """Pillow tells no longer once a file is decoded."""
-    if kind == "TIFF" and image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp"):
-        return f"TIFF with {image.info['compression']} inside"
-    if kind == "WEBP" and _has_chunk(data, b"VP8 "):
+def _lossy(image: Image.Image, data: bytes) -> str:
+    inside = image.info.get("compression")
+    if image.format == "TIFF" and inside in ("jpeg", "tiff_jpeg", "webp"):
+        return f"TIFF with {inside} inside"
+    if image.format == "WEBP" and _has_chunk(data, b"VP8 "):
         return "lossy WebP"
-    return "JPEG" if kind in ("JPEG", "MPO") else ""
+    return "JPEG" if image.format in ("JPEG", "MPO") else ""
 
 
 def _has_chunk(data: bytes, wanted: bytes) -> bool:
@@ -130,12 +127,8 @@ def file_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def opened(data: bytes, path: Path) -> Iterator[Image.Image]:
-    """A file as Pillow opens it, nothing decoded yet; what goes wrong with it inside is told.
-
-    Args:
-        data: of ``file_bytes``.
-        path: for messages.
+def opened(data: bytes, path: Path) -> Iterator[tuple[Image.Image, ImageHeader]]:
+    """A file as Pillow decodes it, and its header; errors inside the block are the file's too.
 
     Raises:
         DataError: D015 a format or kind of TIFF that is not read, D020 unreadable, D022 too many
@@ -148,23 +141,25 @@ def opened(data: bytes, path: Path) -> Iterator[Image.Image]:
                 size = f"{hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP"
                 raise _too_large(path, f"{size}, the limit is {MAX_PIXELS / 1e6:.0f} MP")
             if (count := _pictures(image)) > 1:
-                raise DataError(
-                    "D025",
-                    f"{path}: holds {count} pictures, expected one",
-                    "save the one that is meant as a file of its own",
-                )
-            yield image
+                message = f"{path}: holds {count} pictures, expected one"
+                raise DataError("D025", message, "save the one that is meant as a file of its own")
+            header = header_of(image, data)
+            image.load()
+            yield image, header
     except DataError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, far above ours
-        limit = f"the limit of {MAX_PIXELS / 1e6:.0f} MP"
-        raise _too_large(path, f"far more pixels than {limit}") from error
+        limit = f"far more pixels than the limit of {MAX_PIXELS / 1e6:.0f} MP"
+        raise _too_large(path, limit) from error
     except UnidentifiedImageError as error:
         raise _unidentified(data, path) from error
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        message = f"{path}: cannot be read ({reason})"
-        raise DataError("D020", message, f"known formats: {', '.join(FORMATS)}") from error
+        raise _unreadable(path, str(error) or type(error).__name__) from error
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    formats = f"known formats: {', '.join(FORMATS)}"
+    return DataError("D020", f"{path}: cannot be read ({reason})", formats)
 
 
 def _too_large(path: Path, what: str) -> DataError:
@@ -187,8 +182,7 @@ def _unidentified(data: bytes, path: Path) -> DataError:
     if kind and kind not in FORMATS:
         message = f"{path}: a file in {kind}, which is not read"
         return DataError("D015", message, "convert it, e.g. to PNG")
-    message = f"{path}: cannot be read (not a picture, or of a format that is not read)"
-    return DataError("D020", message, f"known formats: {', '.join(FORMATS)}")
+    return _unreadable(path, "not a picture, or of a format that is not read")
 
 
 def _tiff_numbers(data: bytes) -> str:
@@ -218,19 +212,19 @@ def _pictures(image: Any) -> int:
     count: int = image.n_frames
     if image.format != "TIFF":
         return count
-    kinds = []
+    previews = 0
     for page in range(count):
         image.seek(page)
-        kinds.append(image.tag_v2.get(NEW_SUBFILE_TYPE, 0))
+        previews += bool(image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 0b101)
     image.seek(0)
-    return sum(not kind & 0b101 for kind in kinds)
+    return count - previews
 
 
 def _stored_as(image: Image.Image) -> str:
-    for tile in getattr(image, "tile", ()):
-        first = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
-        return first if isinstance(first, str) else ""
-    return ""
+    """Pillow's raw mode, from what it will tell the decoder."""
+    tiles = getattr(image, "tile", ()) or [(None,) * 4]
+    first = tiles[0][3] if isinstance(tiles[0][3], str) else (tiles[0][3] or ("",))[0]
+    return first if isinstance(first, str) else ""
 
 
 def _orientation(image: Image.Image) -> int:

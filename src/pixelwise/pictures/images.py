@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from pixelwise.errors import DataError
 from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import atomic_write
-from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
+from pixelwise.pictures.imagefile import ImageHeader, file_bytes, opened
 from pixelwise.pictures.reading import wide_grey
 
 STRETCHED = {"L;2": 85, "L;2R": 85, "L;4": 17, "L;4R": 17}
@@ -49,19 +49,22 @@ def read_labels(path: Path) -> Labels:
     if values.shape[2] in (2, 4) and np.ptp(values[..., -1]):
         raise DataError(
             "D016",
-            f"{path}: a label map ({header.mode}) whose last band varies: does alpha (or that "
+            f"{path}: a label map ({image.mode}) whose last band varies: does alpha (or that "
             "band) say what is labelled, or the others?",
             f'where it is alpha: PIL.Image.open("{path.name}").getchannel("A").save("{path.stem}-'
             'labels.png")',
         )
-    if values.shape[2] <= 2 or _is_grey(values):
+    # Equal channels: indices that were saved as RGB.
+    if values.shape[2] <= 2 or (values[..., :1] == values[..., :3]).all():
         return values[..., 0].copy()
-    colours = _commonest(values)
+    every = max(1, values[..., 0].size // 100_000)  # so that large maps are counted as fast
+    rgb = map(tuple, values[..., :3].reshape(-1, 3)[::every].tolist())
+    colours = ["{},{},{}".format(*colour) for colour, _ in Counter(rgb).most_common(5)]
     listed = ", ".join(f"({colour})" for colour in colours)
     named = ", ".join(f'"{colour}": "name{i}"' for i, colour in enumerate(colours))
     raise DataError(
         "D016",
-        f"{path}: a label map in colours ({header.mode}), expected one class index per pixel; "
+        f"{path}: a label map in colours ({image.mode}), expected one class index per pixel; "
         f"its commonest colours are {listed}",
         f'describe all colours in classes.json: {{"colours": {{{named}}}}}',
     )
@@ -69,9 +72,7 @@ def read_labels(path: Path) -> Labels:
 
 def _drawn(path: Path, hint: str) -> tuple[Image.Image, ImageHeader]:
     """A label map as Pillow decodes it, if it holds the values that were drawn."""
-    data = file_bytes(path)
-    with opened(data, path) as image:
-        header = header_of(image, data)
+    with opened(file_bytes(path), path) as (image, header):
         if header.lossy:
             raise DataError(
                 "D017",
@@ -79,40 +80,30 @@ def _drawn(path: Path, hint: str) -> tuple[Image.Image, ImageHeader]:
                 "expected PNG, BMP, TIFF, GIF or lossless WebP",
                 "export the labels again, as PNG",
             )
-        image.load()
-    reason = header.loss or header.high_byte
-    if header.white_is_zero:  # tools differ: some write and read the numbers as they stand
-        reason = "stored as WhiteIsZero, which tools read in two ways (0 as 0, or as the highest)"
-    if header.four_bands:
-        reason = "a TIFF of 4 bands, expected one number per pixel"
-    if reason:
-        raise DataError("D015", f"{path}: {reason}", hint)
-    return image, header
+        reason = header.loss or header.high_byte
+        if header.white_is_zero:  # tools differ: some write and read the numbers as they stand
+            reason = (
+                "stored as WhiteIsZero, which tools read in two ways (0 as 0, or as the highest)"
+            )
+        if header.four_bands:
+            reason = "a TIFF of 4 bands, expected one number per pixel"
+        if reason:
+            raise DataError("D015", f"{path}: {reason}", hint)
+        return image, header
 
 
 def _numbers(image: Image.Image, header: ImageHeader, path: Path) -> NDArray[Any]:
     """The numbers in a file, untouched: (H, W) or (H, W, C), uint8 or uint16."""
-    if header.raw in STRETCHED:
-        return np.asarray(image) // STRETCHED[header.raw]
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8)
-    values = wide_grey(image, header, path, "stored") if image.mode[0] == "I" else np.array(image)
-    whole = image.mode in ("L", "P", "RGB", "RGBA", "LA") or image.mode[0] == "I"
-    if not whole or (values < 0).any():
+    wide = image.mode.startswith("I")
+    values = wide_grey(image, header, path, "stored") if wide else np.array(image)
+    if not (wide or image.mode in ("L", "P", "RGB", "RGBA", "LA")) or (values < 0).any():
         message = f"{path}: mode {image.mode} holds no whole numbers of 0 to 65535"
         raise DataError("D015", message, GREY_HINT)
-    return values.view(np.uint16) if values.dtype == np.int16 else values
-
-
-def _is_grey(values: NDArray[Any]) -> bool:
-    """Equal channels: indices that were saved as RGB."""
-    return bool((values[..., :1] == values[..., :3]).all())
-
-
-def _commonest(values: NDArray[Any], count: int = 5) -> list[str]:
-    flat = values[..., :3].reshape(-1, 3)[:: max(1, values.shape[0] * values.shape[1] // 100_000)]
-    counted = Counter(map(tuple, flat.tolist())).most_common(count)
-    return ["{},{},{}".format(*colour) for colour, _ in counted]
+    if wide:
+        return values.astype(np.uint16)
+    return values // STRETCHED[header.raw] if header.raw in STRETCHED else values
 
 
 def read_colours(path: Path) -> Array:
@@ -143,12 +134,11 @@ def write_labels(
         path: ends in .png.
         labels: (H, W) uint8, or uint16 when there are more than 255 classes.
         palette: (K, 3) uint8.
-        text: kept in the file as PNG text (which model made it, for instance).
+        text: is kept in the file as PNG text (which model made it, for instance).
     """
-    info = PngInfo()
+    image, info = label_image(labels, palette), PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
-    image = label_image(labels, palette)
     return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=info))
 
 
@@ -161,18 +151,11 @@ def text_in(path: Path) -> dict[str, str]:
         return {}
 
 
-def write_raw(path: Path, values: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
-    """(H, W) numbers as a grey PNG of 8 or 16 bits."""
-    image = Image.fromarray(values)
-    return atomic_write(path, lambda f: image.save(f, "PNG"))
-
-
-def write_image(path: Path, rgb: Array) -> Path:
-    """(H, W, 3) uint8 as PNG or JPEG, by the suffix."""
-    image = Image.fromarray(rgb)
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return atomic_write(path, lambda f: image.save(f, "JPEG", quality=92, subsampling=0))
-    return atomic_write(path, lambda f: image.save(f, "PNG"))
+def write_image(path: Path, pixels: Array | NDArray[np.uint16]) -> Path:
+    """(H, W, 3) uint8 as PNG or JPEG, by the suffix; (H, W) of 8 or 16 bits as a grey PNG."""
+    kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+    image = Image.fromarray(pixels)  # PNG knows neither of the options
+    return atomic_write(path, lambda f: image.save(f, kind, quality=92, subsampling=0))
 
 
 def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
@@ -206,28 +189,19 @@ def resize(
     """An image of another size; bilinear is antialiased when it shrinks.
 
     Args:
-        image: (H, W) uint8, uint16 or float32, or (H, W, 3) uint8.
+        image: (H, W) or (H, W, B), of any dtype that ``pictures.reading`` gives.
         size: (height, width).
         method: bilinear for pictures, nearest for labels.
         box: (left, top, right, bottom) in pixels of ``image``: the part that is to fill the size.
     """
+    if image.ndim == 3 and not (image.shape[2] == 3 and image.dtype == np.uint8):
+        bands = np.moveaxis(image, 2, 0)
+        return np.stack([resize(band, size, method=method, box=box) for band in bands], axis=2)
     kind = Image.Resampling.BILINEAR if method == "bilinear" else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), kind, box=box))
-
-
-def resize_bands(
-    image: NDArray[Any],
-    size: tuple[int, int],
-    box: tuple[float, float, float, float] | None = None,
-) -> NDArray[Any]:
-    """Bilinear ``resize`` of a picture (H, W, B) of any number of bands and dtype."""
-    if image.dtype == np.uint8:
-        if image.shape[2] == 3:
-            return resize(image, size, box=box)
-        return np.stack([resize(band, size, box=box) for band in np.moveaxis(image, 2, 0)], axis=2)
     # Pillow resizes further dtypes as float32, which holds 16 bits exactly.
-    bands = (band.astype(np.float32) for band in np.moveaxis(image, 2, 0))
-    return cast(np.stack([resize(band, size, box=box) for band in bands], axis=2), image.dtype)
+    exact = image if image.dtype == np.uint8 else image.astype(np.float32)
+    resized = np.asarray(Image.fromarray(exact).resize((size[1], size[0]), kind, box=box))
+    return resized if resized.dtype == image.dtype else cast(resized, image.dtype)
 
 
 def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -239,12 +213,7 @@ def cast(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def draw_legend(image: Array, names: Sequence[str], palette: Array) -> Array:
-    """The picture with a panel of colour swatches and class names at its right.
-
-    Args:
-        image: (H, W, 3) uint8.
-        names: of the classes to show.
-        palette: (len(names), 3) uint8.
+    """The picture with swatches of ``palette`` (len(names), 3) and names in a panel at its right.
 
     Returns:
         (H', W', 3) uint8, at least as high as the picture.
@@ -253,14 +222,13 @@ def draw_legend(image: Array, names: Sequence[str], palette: Array) -> Array:
     size = int(np.clip(height / 24, 11, 32))
     font = ImageFont.load_default(size)
     line = round(size * 1.5)
-    swatch = size
     text_width = max((font.getlength(name) for name in names), default=0)
-    panel = round(text_width + swatch + 3 * size / 2) if names else 0
+    panel = round(text_width + 5 * size / 2) if names else 0
     full = Image.new("RGB", (width + panel, max(height, line * len(names) + size)), "white")
     full.paste(Image.fromarray(image))
     draw = ImageDraw.Draw(full)
     for i, (name, rgb) in enumerate(zip(names, palette.tolist(), strict=True)):
         x, y = width + size // 2, size // 2 + i * line
-        draw.rectangle((x, y, x + swatch, y + swatch), tuple(rgb), outline=(90, 90, 90))
-        draw.text((x + swatch + size // 2, y + swatch / 2), name, "black", font, anchor="lm")
+        draw.rectangle((x, y, x + size, y + size), tuple(rgb), outline=(90, 90, 90))
+        draw.text((x + size + size // 2, y + size / 2), name, "black", font, anchor="lm")
     return np.asarray(full)

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ from pixelwise.errors import DataError
 from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
 
 Values = Literal["8-bit", "stored"]
-VALUES: tuple[Values, ...] = get_args(Values)
 STORED = ("uint8", "uint16", "int16", "float32")
 """What ``stored`` may give: each is exact in the float32 of a net."""
 UNNAMED = Path("the picture")
@@ -60,24 +59,17 @@ class Picture:
     @property
     def shown(self) -> NDArray[Any]:
         """(H, W, bands), turned as EXIF says."""
-        return _turned(self.stored, self.header.orientation)
+        turn = _TURNS.get(self.header.orientation)
+        return np.ascontiguousarray(turn(self.stored)) if turn else self.stored
 
 
 def decode(data: bytes, path: Path, *, values: Values = "8-bit") -> Picture:
-    """A file's picture and header; the file is not opened again.
-
-    Args:
-        data: of ``file_bytes``.
-        path: for messages.
-        values: see the table above.
+    """Picture and header of a file of which ``data`` are the bytes; ``path`` is for messages.
 
     Raises:
-        DataError: D015 mode or format not supported, D020 unreadable, D022 too many pixels, D025
-            several pictures.
+        DataError: D015 mode or format not supported, and those of ``opened``.
     """
-    with opened(data, path) as image:
-        header = header_of(image, data)  # before the load, after which Pillow forgets
-        image.load()
+    with opened(data, path) as (image, header):
         return Picture(_bands(image, header, path, values), header)
 
 
@@ -96,25 +88,20 @@ def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[An
     Raises:
         DataError: D010 no such file, D018 an array of another shape, and those of ``decode``.
     """
-    if isinstance(source, Path | str):
+    if isinstance(source, bytes):
+        image = decode(source, UNNAMED, values=values).shown
+    elif isinstance(source, Path | str):
         path = Path(source)
         image = decode(file_bytes(path), path, values=values).shown
-    elif isinstance(source, bytes):
-        image = decode(source, UNNAMED, values=values).shown
     elif isinstance(source, Image.Image):
         header = header_of(source)
-        image = _turned(_bands(source, header, UNNAMED, values), header.orientation)
+        image = Picture(_bands(source, header, UNNAMED, values), header).shown
     else:
         image = _of_array(np.asarray(source), bands, values)
     if 0 in image.shape:
         message = f"the picture has shape {image.shape}, expected (H, W) or (H, W, C), not empty"
         raise DataError("D018", message)
     return repeated(image) if bands == 3 and values == "8-bit" else image
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """A file as RGB, (H, W, 3) uint8; a file of four bands has them all."""
-    return read(path)
 
 
 def repeated(image: NDArray[Any]) -> NDArray[Any]:
@@ -125,11 +112,6 @@ def repeated(image: NDArray[Any]) -> NDArray[Any]:
 def stack(images: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Pictures (H, W, bands) of one size as one, of the smallest dtype that holds all exactly."""
     return images[0] if len(images) == 1 else np.concatenate(images, axis=2)
-
-
-def _turned(image: NDArray[Any], orientation: int) -> NDArray[Any]:
-    turn = _TURNS.get(orientation)
-    return np.ascontiguousarray(turn(image)) if turn else image
 
 
 def _bands(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:

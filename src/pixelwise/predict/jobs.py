@@ -19,8 +19,8 @@ from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unk
 from pixelwise.folders import MAKER, MANIFEST, is_predictions
 from pixelwise.machine.files import atomic_write, remove_leftovers, write_json
 from pixelwise.machine.signals import caught
+from pixelwise.pictures import reading
 from pixelwise.pictures.imagefile import file_bytes
-from pixelwise.pictures.reading import UNNAMED, read_image
 from pixelwise.predict import prediction_records, saving
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction, find_class
@@ -247,7 +247,7 @@ def _predict(model: Model, job: Job, data: bytes, kinds: Sequence[str]) -> Predi
     try:
         return model.predict(data, probabilities=saving.needs_probabilities(kinds))
     except PixelwiseError as error:  # of bytes it does not know whose they are
-        error.args = (f"{job.source}: {str(error).removeprefix(f'{UNNAMED}: ')}",)
+        error.args = (f"{job.source}: {str(error).removeprefix(f'{reading.UNNAMED}: ')}",)
         raise
 
 
@@ -265,7 +265,7 @@ def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, An
 def _is_picture(path: Path) -> bool:
     """Whole and readable: what was changed by hand is, what was damaged is not."""
     try:
-        read_image(path)
+        reading.read(path)
     except PixelwiseError:
         return False
     return True

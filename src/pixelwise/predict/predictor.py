@@ -18,7 +18,7 @@ from pixelwise.engine.runner import Runner
 from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.machine.memory import failed_allocations
 from pixelwise.nets.net import Net
-from pixelwise.pictures.images import resize_bands
+from pixelwise.pictures.images import resize
 from pixelwise.predict.border import Border, border, mirrored
 from pixelwise.predict.grid import EVERY_PIXEL, Grid
 from pixelwise.predict.memory import HINT, check_picture
@@ -139,7 +139,7 @@ class Predictor:
         self, image: NDArray[Any], size: tuple[int, int], rows: Border, columns: Border
     ) -> dict[str, tuple[Showing, ...]]:
         """By head the scores of the picture at one size, and of its mirror image if asked for."""
-        shown = image if size == image.shape[:2] else resize_bands(image, size)
+        shown = image if size == image.shape[:2] else resize(image, size)
         sides = [shown, shown[:, ::-1]] if self.view.mirror else [shown]
         maps = [
             self.runner.maps(torch.from_numpy(self.preprocess(mirrored(side, rows, columns)))[None])

@@ -35,7 +35,7 @@ def test_what_is_no_picture(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(DataError, match=told) as caught:
-        reading.read_image(path)
+        reading.read(path)
     assert caught.value.code == "D020"
     assert str(path) in str(caught.value)
 
@@ -51,7 +51,7 @@ def test_cut_files_are_refused_at_every_length(tmp_path: Path, kind: str) -> Non
     for share in (0.1, 0.5, 0.9):
         path.write_bytes(whole[: int(share * len(whole))])
         with pytest.raises(DataError):
-            reading.read_image(path)
+            reading.read(path)
 
 
 def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", Image.new("1", (9000, 9000)))
     assert path.stat().st_size < 20_000
     with pytest.raises(DataError, match=r"9000x9000 \(HxW\) = 81 MP, the limit is 64 MP") as caught:
-        reading.read_image(path)
+        reading.read(path)
     assert caught.value.code == "D022"
-    assert reading.read_image(save(path, Image.new("1", (90, 90)))).shape == (90, 90, 3)
+    assert reading.read(save(path, Image.new("1", (90, 90)))).shape == (90, 90, 3)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "png", "webp"])
@@ -72,7 +72,7 @@ def test_files_of_several_pictures_are_refused(tmp_path: Path, suffix: str) -> N
     path = save(
         tmp_path / f"a.{suffix}", Image.fromarray(RGB), save_all=True, append_images=more, **options
     )
-    for read in (reading.read_image, images.read_labels):
+    for read in (reading.read, images.read_labels):
         with pytest.raises(DataError, match="holds 3 pictures, expected one") as caught:
             read(path)
         assert caught.value.code == "D025"
@@ -87,12 +87,12 @@ def test_previews_are_no_further_pictures(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(path, save_all=True, append_images=[preview])
     with Image.open(path) as image:
         assert image.n_frames == 2
-    assert np.array_equal(reading.read_image(path), RGB)
+    assert np.array_equal(reading.read(path), RGB)
     path = tmp_path / "a.jpg"
     Image.fromarray(RGB).save(path, "MPO", save_all=True, append_images=[preview])
     with Image.open(path) as image:
         assert (image.format, image.n_frames) == ("MPO", 2)
-    assert reading.read_image(path).shape == RGB.shape
+    assert reading.read(path).shape == RGB.shape
     with pytest.raises(DataError, match="a label map in JPEG") as caught:
         images.read_labels(path)
     assert caught.value.code == "D017"
@@ -106,7 +106,7 @@ def test_sizes_that_nothing_could_hold_are_refused_with_the_file(tmp_path: Path)
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.png: .*limit.* 64 MP") as caught:
-        reading.read_image(path)
+        reading.read(path)
     assert caught.value.code == "D022"
 
 
@@ -114,5 +114,5 @@ def test_threads_that_open_pictures_leave_each_others_warnings_alone(tmp_path: P
     path = save(tmp_path / "a.png", Image.fromarray(RGB))
     before = list(warnings.filters)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(reading.read_image, [path] * 400))
+        list(pool.map(reading.read, [path] * 400))
     assert warnings.filters == before

@@ -27,17 +27,17 @@ def test_palettes_are_colours_in_pictures_and_indices_in_labels(tmp_path: Path) 
     image.putpalette(voc_palette().tobytes())
     path = save(tmp_path / "a.png", image)
     assert images.read_labels(path).tolist() == [[0, 1, 15, 255]]
-    assert reading.read_image(path)[0, 1].tolist() == [128, 0, 0]
+    assert reading.read(path)[0, 1].tolist() == [128, 0, 0]
     path = save(tmp_path / "b.png", image, transparency=0)
     assert images.read_labels(path).tolist() == [[0, 1, 15, 255]]
 
 
 def test_bits_and_one_pixel(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", Image.fromarray(np.array([[True, False]])))
-    assert reading.read_image(path)[0, :, 0].tolist() == [255, 0]
+    assert reading.read(path)[0, :, 0].tolist() == [255, 0]
     assert images.read_labels(path).tolist() == [[1, 0]]
     path = save(tmp_path / "b.png", Image.new("RGB", (1, 1), (1, 2, 3)))
-    assert reading.read_image(path).tolist() == [[[1, 2, 3]]]
+    assert reading.read(path).tolist() == [[[1, 2, 3]]]
 
 
 def test_label_maps_in_colours_or_jpeg_are_refused(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_resize_of_a_part() -> None:
     part = images.resize(image, (2, 3), method="nearest", box=(8, 4, 20, 12))
     assert np.array_equal(part, RAMP[1:3, 2:5])
     five = np.repeat(image[..., None], 5, 2)
-    assert images.resize_bands(five, (6, 8)).shape == (6, 8, 5)
+    assert images.resize(five, (6, 8)).shape == (6, 8, 5)
 
 
 def png_by_hand(
@@ -159,7 +159,7 @@ def test_grey_label_maps_of_few_bits_keep_their_numbers(tmp_path: Path) -> None:
     two = png_by_hand(tmp_path / "2.png", 2, 0, (1, 4), [bytes([0b00011011])])
     assert images.read_labels(four).tolist() == [[0, 1, 2, 15]]
     assert images.read_labels(two).tolist() == [[0, 1, 2, 3]]
-    assert reading.read_image(four)[0, :, 0].tolist() == [0, 17, 34, 255]
+    assert reading.read(four)[0, :, 0].tolist() == [0, 17, 34, 255]
     for bits in (1, 2, 4):
         indices = np.arange(2**bits, dtype=np.uint8)[None]
         image = Image.fromarray(indices, "L")
@@ -264,14 +264,14 @@ def test_bands_of_any_dtype_are_resized_as_bytes_are(kind: type) -> None:
     small = rng.integers(0, 100, (6, 8, 5))
     wide = (small * 300 - (0 if kind == np.uint16 else 10000)).astype(kind)
     blocks = np.repeat(np.repeat(wide, 2, 0), 2, 1)
-    found = images.resize_bands(blocks, (6, 8))
+    found = images.resize(blocks, (6, 8))
     by_hand = np.stack(
         [images.resize(b.astype(np.float32), (6, 8)) for b in np.moveaxis(blocks, 2, 0)], axis=2
     )
     assert found.dtype == kind
     assert np.array_equal(found, by_hand if kind == np.float32 else by_hand.round())
     flat = np.full((6, 8, 2), wide[0, 0, 0], kind)
-    assert np.array_equal(images.resize_bands(flat, (9, 5)), np.full((9, 5, 2), wide[0, 0, 0]))
+    assert np.array_equal(images.resize(flat, (9, 5)), np.full((9, 5, 2), wide[0, 0, 0]))
 
 
 def test_numbers_are_rounded_and_held_within_their_dtype() -> None:
