@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import DataError
 from pixelwise.pictures.reading import Values
-from pixelwise.settings import Exact, Number, as_dict, limits, read, refuse, settings
+from pixelwise.settings import Exact, Number, limits, refuse, settings
 
 FORM = "expected order (rgb, bgr or numbers of bands), scale, and mean and std for each band"
 
 
 @settings("preprocess.", code="M002", hint=FORM)
 class Preprocess:
-    """(pixel * scale - mean) / std, band by band, in the order the net expects."""
+    """(pixel * scale - mean) / std, band by band, in the order the net expects.
+
+    ``settings.as_dict`` makes it plain data for a checkpoint's header, ``settings.read`` makes it
+    from that (M002 if fields are missing or strange).
+    """
 
     order: Literal["rgb", "bgr"] | tuple[Exact, ...]
     """The picture's bands as they come, in reverse (Caffe's colours), or by their numbers."""
@@ -49,6 +53,7 @@ class Preprocess:
         if self.values == "8-bit" and image.dtype != np.uint8:
             message = f"the picture is of {image.dtype}, the net takes uint8, 0 to 255"
             raise DataError("D015", message, "use a model trained on stored values")
+        # One multiplication and one subtraction for each pixel: two passes over memory.
         planes = image.transpose(2, 0, 1)[self._bands()]
         factor = (self.scale / np.asarray(self.std)).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
@@ -69,19 +74,6 @@ class Preprocess:
             return list(self.order)
         return slice(None, None, -1 if self.order == "bgr" else 1)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for a checkpoint's header."""
-        return as_dict(self)
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> Preprocess:
-        """What ``as_dict`` gave.
-
-        Raises:
-            ModelError: M002 fields are missing or strange.
-        """
-        return read(Preprocess, values)
-
 
 # VOC's mean in BGR, for all Caffe nets (fact sheet 3.1); 0..255, no deviation.
 CAFFE = Preprocess("bgr", 1.0, (104.00699, 116.66877, 122.67892), (1.0, 1.0, 1.0))
@@ -92,13 +84,7 @@ PUBLISHED = {"caffe": CAFFE, "imagenet": IMAGENET}
 
 
 def standard(mean: Sequence[float], std: Sequence[float], values: Values = "8-bit") -> Preprocess:
-    """Zero mean and unit deviation for data of its own kind.
-
-    Args:
-        mean: (B,) of the pixels, in the picture's order.
-        std: (B,) likewise.
-        values: which numbers of the files these are.
-    """
+    """Zero mean and unit deviation for pixels of this mean and deviation, each (B,)."""
     # A flat band of 8 bits deviates by less than one level; what float numbers mean is not known.
     least = 1.0 if values == "8-bit" else 0.0
     deviations = tuple(max(float(s), least) or 1.0 for s in std)

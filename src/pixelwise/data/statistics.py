@@ -43,19 +43,15 @@ class Statistics:
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         total = max(1, int(self.pixels.sum()))
+        rows = zip(self.classes, self.pixels.tolist(), self.images_with.tolist(), strict=True)
         return {
             "images": self.images,
             "void_pixels": self.void,
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
             "classes": [
-                {
-                    "name": name,
-                    "pixels": int(p),
-                    "share": int(p) / total,
-                    "images": int(n),
-                }
-                for name, p, n in zip(self.classes, self.pixels, self.images_with, strict=True)
+                {"name": name, "pixels": pixels, "share": pixels / total, "images": images}
+                for name, pixels, images in rows
             ],
         }
 
@@ -94,11 +90,7 @@ def count(sample: Sample) -> Counts:
 
 
 def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
-    """A problem where the pictures of a data set do not all have the same bands and dtype.
-
-    Args:
-        kinds: picture to ``Counts.kind``.
-    """
+    """A problem where pictures do not all have the same ``Counts.kind``."""
     by_kind = {kind: path for path, kind in kinds.items()}
     if len(by_kind) > 1:
         files = " and ".join(f"{path} has {kind}" for kind, path in list(by_kind.items())[:2])
@@ -115,32 +107,26 @@ def summarise(classes: Sequence[str], counted: Sequence[Counts]) -> Statistics:
     mean = np.sum([c.sums for c in counted], axis=0) / total
     square = np.sum([c.squares for c in counted], axis=0) / total
     return Statistics(
-        tuple(classes),
-        len(counted),
-        known.sum(0),
-        present.sum(0),
-        (known.sum(1)[:, None] * present).sum(0),
-        int(labels[:, VOID].sum()),
-        mean,
-        np.sqrt(np.maximum(square - mean**2, 0)),
-        counted[0].dtype,
+        classes=tuple(classes),
+        images=len(counted),
+        pixels=known.sum(0),
+        images_with=present.sum(0),
+        pixels_where_present=(known.sum(1)[:, None] * present).sum(0),
+        void=int(labels[:, VOID].sum()),
+        mean=mean,
+        std=np.sqrt(np.maximum(square - mean**2, 0)),  # rounding may leave a flat band below 0
+        dtype=counted[0].dtype,
     )
 
 
 def statistics(
     dataset: DataSet, split: str, *, watch: Callable[[], object] = lambda: None
 ) -> Statistics:
-    """Read a whole split and count.
-
-    Args:
-        dataset: of ``open_dataset``.
-        split: name.
-        watch: called after each item.
+    """Read a whole split and count; ``watch`` is called after each item.
 
     Raises:
         DataError: the samples that cannot be read or do not fit, all of them.
     """
-
     counted, problems = each(dataset.items(split), lambda item: count(dataset.read(item)), watch)
     kinds = {files[0]: counts.kind for files, counts in counted.items()}
     raise_all(dataset.root, [*problems, *refuse_mixed(kinds)])

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
+from pixelwise import settings
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.preprocess import Preprocess
@@ -224,7 +225,7 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
             "pip install --upgrade pixelwise, if a newer version wrote it",
         ) from error
     try:
-        preprocess = Preprocess.from_dict(dict(header.preprocess))
+        preprocess = settings.read(Preprocess, dict(header.preprocess))
     except ModelError as error:
         raise ModelError(error.code, f"{path}: {error}", error.hint) from error
     bands, classes = sum(net.inputs.values()), net.channels[next(iter(net.outputs.values()))]

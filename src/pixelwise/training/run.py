@@ -116,7 +116,7 @@ class Run:
             options=dict(self.start.options),
             classes=dataset.classes,
             palette=dataset.palette,
-            preprocess=self.start.preprocess.as_dict(),
+            preprocess=as_dict(self.start.preprocess),
             inference=self.recipe.view.as_dict(),
             data=self._data_facts(),
         )

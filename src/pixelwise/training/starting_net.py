@@ -17,6 +17,7 @@ from pixelwise.errors import UsageError
 from pixelwise.nets import catalog
 from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
+from pixelwise.settings import read
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
@@ -86,7 +87,7 @@ def starting_net(
         torch.manual_seed(recipe.seed)
         net = build(recipe.net, **options)
     if begun is not None:
-        preprocess = Preprocess.from_dict(begun.preprocess)
+        preprocess = read(Preprocess, begun.preprocess)
         return StartingNet(net, options, preprocess, trained_on=begun.trained_on)
     fresh = _fresh_preprocess(recipe.net, counted)
     if not recipe.weights:
@@ -96,7 +97,7 @@ def starting_net(
     return StartingNet(
         net,
         options,
-        Preprocess.from_dict(stored) if stored else fresh,
+        read(Preprocess, stored) if stored else fresh,
         {"file": recipe.weights, **transplant.as_dict()},
         without_values(transplant, net.net),
         foreign.header.trained_on if foreign.header else frozenset(),

@@ -43,7 +43,7 @@ class Header:
     classes: tuple[str, ...] = ()
     palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     preprocess: Mapping[str, Any] = field(default_factory=dict)
-    """``Preprocess.as_dict()``."""
+    """A ``Preprocess`` as plain data."""
     inference: Mapping[str, Any] = field(default_factory=dict)
     """How pictures are shown to the net: ``View.as_dict()``."""
     scores: Mapping[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from pixelwise.errors import ModelError, UsageError, first_few, unknown_name
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
-from pixelwise.settings import decoded
+from pixelwise.settings import as_dict, decoded
 from pixelwise.weights import surgery
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
@@ -219,4 +219,4 @@ def preprocess_of(
         return dict(foreign.header.preprocess)
     published = PUBLISHED.get(catalog.entry(net).preprocess) if net else None
     known = choices.get(stated) or foreign.preprocess or published
-    return known.as_dict() if known else {}
+    return as_dict(known) if known else {}

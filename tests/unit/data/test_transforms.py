@@ -9,6 +9,7 @@ from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess, standard
 from pixelwise.data.sample import Sample
 from pixelwise.data.transforms import Augmentation, apply, collate, paste
 from pixelwise.errors import DataError, ModelError, UsageError
+from pixelwise.settings import as_dict, read
 
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6)
 SAMPLE = Sample("a", np.repeat(LABELS[..., None] * 8, 3, 2), LABELS)
@@ -187,7 +188,7 @@ def test_preprocessing_by_hand() -> None:
     )
     assert CAFFE.mean_pixel().round().tolist() == [123, 117, 104]
     assert IMAGENET.mean_pixel().round().tolist() == [124, 116, 104]
-    assert Preprocess.from_dict(CAFFE.as_dict()) == CAFFE
+    assert read(Preprocess, as_dict(CAFFE)) == CAFFE
     assert standard([10, 20], [0, 5])(np.array([[[10, 30]]], np.uint8))[:, 0, 0].tolist() == [0, 2]
 
 
@@ -224,7 +225,7 @@ def test_preprocessing_by_hand() -> None:
 )
 def test_senseless_preprocessing_in_a_file_is_refused(broken, said: str) -> None:
     with pytest.raises(ModelError) as caught:
-        Preprocess.from_dict(broken)
+        read(Preprocess, broken)
     assert caught.value.code == "M002"
     assert str(caught.value).startswith(said)
 
@@ -281,13 +282,13 @@ def test_bands_in_any_order_by_hand() -> None:
     pixel = np.array([[[50, 60, 70, 3000]]], np.uint16)
     assert four(pixel)[:, 0, 0].tolist() == [69, 58, 47, 200]
     assert four.mean_pixel().tolist() == [3, 2, 1, 1000]
-    assert Preprocess.from_dict(four.as_dict()) == four
-    assert Preprocess.from_dict(json.loads(json.dumps(four.as_dict()))) == four
+    assert read(Preprocess, as_dict(four)) == four
+    assert read(Preprocess, json.loads(json.dumps(as_dict(four)))) == four
 
 
 def test_headers_of_before_say_nothing_of_values_and_mean_8_bits() -> None:
     old = {"order": "bgr", "scale": 1.0, "mean": [1.0, 2.0, 3.0], "std": [1.0, 1.0, 1.0]}
-    assert Preprocess.from_dict(old) == Preprocess("bgr", 1.0, (1, 2, 3), (1, 1, 1), "8-bit")
+    assert read(Preprocess, old) == Preprocess("bgr", 1.0, (1, 2, 3), (1, 1, 1), "8-bit")
 
 
 def test_pictures_that_a_net_was_not_trained_on_are_refused() -> None:

@@ -21,6 +21,7 @@ from pixelwise.pictures import reading
 from pixelwise.predict.model import Model, load
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
+from pixelwise.settings import as_dict
 from pixelwise.weights.checkpoint import save_checkpoint
 from small_model import CLASSES, HEADER, photo, pixels, save_classifier, save_model
 
@@ -49,7 +50,7 @@ def test_five_lines(path: Path, tmp_path: Path) -> None:
     palette = np.array(HEADER.palette, np.uint8)
     assert np.array_equal(np.asarray(result.mask), result.labels)
     assert np.array_equal(np.asarray(result.mask.convert("RGB")), palette[result.labels])
-    assert np.array_equal(result.image, reading.read_image(source))
+    assert np.array_equal(result.image, reading.read(source))
 
 
 def test_the_label_is_the_largest_score_of_the_plain_net(model: Model) -> None:
@@ -240,12 +241,12 @@ def test_classes_without_colours_get_some(tmp_path: Path) -> None:
         ({"inference": {"zooms": [10**400]}}, "M040", "describes no net"),
         ({"preprocess": {}}, "M002", r"a\.safetensors: preprocess\.order is missing"),
         (
-            {"preprocess": {**CAFFE.as_dict(), "scale": 10**400}},
+            {"preprocess": {**as_dict(CAFFE), "scale": 10**400}},
             "M002",
             r"preprocess\.scale is 10+\.\.\.,",
         ),
         (
-            {"preprocess": {**CAFFE.as_dict(), "scale": float("nan")}},
+            {"preprocess": {**as_dict(CAFFE), "scale": float("nan")}},
             "M002",
             "scale is nan, expected",
         ),

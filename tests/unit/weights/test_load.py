@@ -23,6 +23,7 @@ from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.build import build
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.nets import catalog
+from pixelwise.settings import read
 from pixelwise.weights.checkpoint import load_checkpoint
 from pixelwise.weights.importing import import_weights, preprocess_of, start_from
 from pixelwise.weights.load import read_weights
@@ -301,7 +302,7 @@ def test_import_says_how_a_picture_reaches_the_first_layer(
     arguments = ["import", str(path), "-o", str(out), "--net", "vgg16", "--json", *option]
     ran = CliRunner().invoke(app, arguments)
     assert ran.exit_code == 0, ran.exception
-    shown = Preprocess.from_dict(load_checkpoint(out)[0].preprocess)
+    shown = read(Preprocess, load_checkpoint(out)[0].preprocess)
     red_to_blue = shown(np.array([[[10, 20, 30]]], np.uint8))[:, 0, 0]
     assert [red_to_blue[0], red_to_blue[2]] == pytest.approx(pixel, abs=1e-4)
     assert json.loads(ran.stdout)["options"] == {"classes": 5}
