@@ -13,7 +13,7 @@ import yaml
 
 from pixelwise.errors import UsageError
 from pixelwise.machine.files import atomic_write
-from pixelwise.settings import as_dict, read
+from pixelwise.settings import as_dict, known_names, read
 from pixelwise.training.recipe import HINT, Recipe
 
 
@@ -90,7 +90,10 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         if not equals:
             told = f"--set {setting}: expected key=value"
             raise UsageError("U002", told, "e.g. --set optim.lr=1e-4")
-        *parts, last = key.strip().split(".")
+        key = key.strip()
+        # Names in a mapping may have dots: optim.rates.score_fr.bias is `score_fr.bias` of it.
+        mapping = next((n for n in known_names(Recipe) if key.startswith(f"{n}.")), "")
+        *parts, last = [*mapping.split("."), key[len(mapping) + 1 :]] if mapping else key.split(".")
         place = values
         for part in parts:  # where it stands in no settings, ``read`` says so
             if not isinstance(place.get(part), dict):

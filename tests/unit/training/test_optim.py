@@ -1,56 +1,99 @@
 """Groups, schedules, the guard on rate and reduction, and Caffe's update by hand."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
 from pixelwise.engine.build import build
 from pixelwise.errors import UsageError
 from pixelwise.training.optim import (
-    check_rate,
+    effective_rate,
+    factor,
     groups,
-    layer_rate,
     learning_rate,
     optimizer,
-    refuse_absurd_rate,
     set_rate,
 )
 from pixelwise.training.recipe import Loss, Optim, Recipe, Schedule
+from pixelwise.training.recipe_text import read_recipe, with_settings
 
 P = 187_500  # pixels of a 500x375 picture
 
 
+def rules(net: nn.Module, recipe: Recipe) -> dict[str, tuple[float, float]]:
+    """Parameter to its factor on the rate, and its decay."""
+    return {name: rule for rule, names in groups(net, recipe).items() for name in names}
+
+
 def test_biases_learn_twice_as_fast_and_do_not_decay() -> None:
     net = build("fcn32s-vgg16", classes=3, width=1 / 32)
-    plan = groups(net, Recipe(optim=Optim(weight_decay=5e-4)))
-    told = {name: (g.rate, g.decay) for g in plan for name in g.names}
-    assert told["conv1_1.weight"] == (1, 5e-4)
-    assert told["conv1_1.bias"] == (2, 0)
-    assert told["score_fr.bias"] == (2, 0)
-    assert set(told) == {name for name, _ in net.named_parameters()}
+    rule = rules(net, Recipe(optim=Optim(weight_decay=5e-4)))
+    assert rule["conv1_1.weight"] == (1, 5e-4)
+    assert rule["conv1_1.bias"] == (2, 0)
+    assert rule["score_fr.bias"] == (2, 0)
+    assert set(rule) == {name for name, _ in net.named_parameters()}
 
 
 def test_batch_norm_does_not_decay() -> None:
-    plan = groups(build("fcn8s-tiny", classes=3), Recipe(optim=Optim(weight_decay=1e-3)))
-    told = {name: (g.rate, g.decay) for g in plan for name in g.names}
-    assert told["bn1_1.weight"] == (1, 0)
-    assert told["bn1_1.bias"] == (2, 0)
+    rule = rules(build("fcn8s-tiny", classes=3), Recipe(optim=Optim(weight_decay=1e-3)))
+    assert rule["bn1_1.weight"] == (1, 0)
+    assert rule["bn1_1.bias"] == (2, 0)
+
+
+ALEXNET = """
+net: fcn32s-alexnet
+optim:
+  name: sgd
+  bias_rate: 1
+  bias_decay: 1
+  rates: {score_fr.bias: 2}
+  decays: {score_fr.bias: 0}
+"""
+
+
+def test_the_rule_of_the_released_alexnet_can_be_written(tmp_path: Path) -> None:
+    """Trunk 1/1 for weights and biases, score_fr 1/1 and 2/0 (fact sheet 1.3, trap 17)."""
+    (tmp_path / "alexnet.yaml").write_text(ALEXNET)
+    recipe = read_recipe(tmp_path / "alexnet.yaml")
+    trunk = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+    released = {f"{layer}.{array}": (1, 1) for layer in trunk for array in ("weight", "bias")}
+    released |= {"score_fr.weight": (1, 1), "score_fr.bias": (2, 0)}
+    net = build("fcn32s-alexnet", classes=3, width=1 / 32)
+    wanted = {name: (rate, 5e-4 * decay) for name, (rate, decay) in released.items()}
+    assert rules(net, recipe) == wanted
+    made = {p: (g["lr"], g["weight_decay"]) for g in optimizer(net, recipe).param_groups
+            for p in g["params"]}
+    for name, (rate, decay) in wanted.items():
+        assert made[net.get_parameter(name)] == (pytest.approx(3e-4 * rate), decay)
+
+
+def test_a_parameters_own_factor_goes_before_its_kinds_and_its_layers() -> None:
+    settings = ["optim.rates.score_fr.bias=3", "optim.rates.score_fr=5", "optim.decays.fc6.bias=0.5"]
+    recipe = with_settings(Recipe(), [*settings, "optim.decays.fc7=2", "optim.bias_decay=0.1"])
+    rule = rules(build("fcn32s-vgg16", classes=3, width=1 / 32), recipe)
+    assert (rule["score_fr.weight"], rule["score_fr.bias"]) == ((5, 5e-4), (3, 5e-5))
+    assert (rule["fc6.weight"], rule["fc6.bias"]) == ((1, 5e-4), (2, 2.5e-4))
+    assert (rule["fc7.weight"], rule["fc7.bias"]) == ((1, 1e-3), (2, 1e-4))
 
 
 def test_the_longest_match_decides_a_layers_rate() -> None:
     rates = {"conv*": 0.1, "conv5*": 0.5, "conv5_3": 0.7, "*": 3.0}
     names = ("conv1_1", "conv5_1", "conv5_3", "fc6")
-    assert [layer_rate(n, rates) for n in names] == [0.1, 0.5, 0.7, 3.0]
+    assert [factor(f"{n}.weight", rates, 1.0) for n in names] == [0.1, 0.5, 0.7, 3.0]
 
 
 def test_a_layers_own_name_goes_before_patterns_of_it() -> None:
-    assert layer_rate("conv1", {"conv1*": 0.1, "conv1": 0.2}) == 0.2
-    assert layer_rate("conv10", {"conv1*": 0.1, "conv1": 0.2}) == 0.1
+    assert factor("conv1.weight", {"conv1*": 0.1, "conv1": 0.2}, 1.0) == 0.2
+    assert factor("conv10.weight", {"conv1*": 0.1, "conv1": 0.2}, 1.0) == 0.1
 
 
-@pytest.mark.parametrize("pattern", ["score", "score_fr.weight", "fc7", "relu1"])
-def test_rates_for_layers_that_are_not_there_are_refused(pattern: str) -> None:
-    with pytest.raises(UsageError, match=f"no layer with parameters in fcn8s-tiny .*`{pattern}`"):
-        groups(build("fcn8s-tiny", classes=2), Recipe(optim=Optim(rates={pattern: 2.0})))
+@pytest.mark.parametrize("pattern", ["score", "score_fr.scale", "fc7", "relu1"])
+@pytest.mark.parametrize("setting", ["rates", "decays"])
+def test_factors_for_what_the_net_has_not_are_refused(setting: str, pattern: str) -> None:
+    with pytest.raises(UsageError, match=f"no layer or parameter of fcn8s-tiny .*`{pattern}`"):
+        groups(build("fcn8s-tiny", classes=2), Recipe(optim=Optim(**{setting: {pattern: 2.0}})))
 
 
 def test_last_layer_only_freezes_the_trunk() -> None:
@@ -123,22 +166,23 @@ PUBLISHED = [
 @pytest.mark.parametrize(("lr", "momentum", "reduction"), PUBLISHED)
 def test_published_regimes_are_accepted(lr, momentum, reduction) -> None:
     recipe = Recipe(optim=Optim("sgd", lr, momentum), loss=Loss(reduction))
-    assert refuse_absurd_rate(recipe, P).sane
+    assert effective_rate(recipe, P) > 0
 
 
 @pytest.mark.parametrize(
-    ("lr", "momentum", "reduction", "told"),
+    ("lr", "momentum", "reduction", "end"),
     [(1e-4, 0.99, "sum", "explode"), (1e-10, 0.99, "mean", "nothing would be learned")],
 )
-def test_absurd_pairs_are_refused(lr, momentum, reduction, told) -> None:
+def test_absurd_pairs_are_refused(lr, momentum, reduction, end) -> None:
     recipe = Recipe(optim=Optim("sgd", lr, momentum), loss=Loss(reduction))
-    with pytest.raises(UsageError, match=told):
-        refuse_absurd_rate(recipe, P)
-    assert not refuse_absurd_rate(recipe.replace(force=True), P).sane
+    with pytest.raises(UsageError, match=end):
+        effective_rate(recipe, P)
+    rate = lr / (1 - momentum) * (P if reduction == "sum" else 1)
+    assert effective_rate(recipe.replace(force=True), P) == pytest.approx(rate)
 
 
 def test_sum_with_a_small_rate_is_mean_with_a_large_one() -> None:
     """1e-10 on the sum over 187,500 px is 1.9e-5 on the mean (fact sheet 2.2)."""
-    heavy = check_rate(Recipe(optim=Optim("sgd", 1e-10, 0.99), loss=Loss("sum")), P)
-    light = check_rate(Recipe(optim=Optim("sgd", 1e-10 * P, 0.99), loss=Loss("mean")), P)
-    assert heavy.normalised == pytest.approx(light.normalised) == pytest.approx(1.9e-3, rel=0.02)
+    heavy = effective_rate(Recipe(optim=Optim("sgd", 1e-10, 0.99), loss=Loss("sum")), P)
+    light = effective_rate(Recipe(optim=Optim("sgd", 1e-10 * P, 0.99), loss=Loss("mean")), P)
+    assert heavy == pytest.approx(light) == pytest.approx(1.9e-3, rel=0.02)
