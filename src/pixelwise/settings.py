@@ -22,13 +22,18 @@ from pydantic import BeforeValidator as BeforeValidator
 from pydantic import GetPydanticSchema, Strict, StringConstraints, TypeAdapter
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from pixelwise.errors import DataError, ModelError, PixelwiseError, UsageError, unknown_name
+from pixelwise.errors import (
+    DataError,
+    ModelError,
+    PixelwiseError,
+    UsageError,
+    first_few,
+    unknown_name,
+)
 
 T = TypeVar("T")
 ERRORS: Mapping[str, type[PixelwiseError]] = {"U": UsageError, "D": DataError, "M": ModelError}
-"""By the first letter of a code."""
-SHOWN, CLAUSES = 80, 12
-"""Letters of a wrong value, and problems, that a reader still takes in."""
+SHOWN, CLAUSES = 80, 12  # letters of a wrong value, and problems, that a reader still takes in
 
 
 @dataclass_transform(frozen_default=True)
@@ -77,16 +82,9 @@ def settings(
 class Contradiction(ValueError):
     """Values that are right by themselves and not together; a clause in each argument."""
 
-    def __str__(self) -> str:
-        return "; ".join(self.args)
-
 
 def refuse(*clauses: str | bool) -> None:
-    """Raise what is said in a ``__post_init__``; what is empty is no problem.
-
-    Raises:
-        Contradiction: there is one.
-    """
+    """Raise what a ``__post_init__`` says as a ``Contradiction``; what is empty is no problem."""
     if any(clauses):
         raise Contradiction(*filter(None, clauses))
 
@@ -126,7 +124,7 @@ def decoded(content: bytes) -> str:
     """UTF-8 text, with or without the mark that Windows puts before it.
 
     Raises:
-        ValueError: it is none, in words that need no knowledge of Python.
+        ValueError: it is none.
     """
     try:
         return content.decode("utf-8-sig")
@@ -257,11 +255,10 @@ def _refusal(
     clauses = [str(miss) for miss in misses]
     clauses += [c for p in problems if p["loc"] not in unknown for c in _clauses(prefix, p)]
     clauses += _contradictions(kind, data, {str(p["loc"][0]) for p in problems if p["loc"]})
-    if len(clauses) > CLAUSES:
-        clauses[CLAUSES:] = [f"and {len(clauses) - CLAUSES} more"]
     code = "U001" if len(misses) == len(clauses) and own == "U002" else own
     start = f"{place}: " if place else ""
-    return ERRORS[code[0]](code, start + "; ".join(clauses), misses[0].hint if misses else hint)
+    text = start + first_few(clauses, CLAUSES, "; ")
+    return ERRORS[code[0]](code, text, misses[0].hint if misses else hint)
 
 
 def _clauses(prefix: str, problem: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -15,8 +16,9 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.listing import write_splits
 from pixelwise.errors import UsageError
 from pixelwise.predict.model import load
+from pixelwise.training import loop
 from pixelwise.training.loop import train
-from pixelwise.training.run import Run
+from pixelwise.training.run_data import read_data
 from pixelwise.weights.checkpoint import read_header
 from small_runs import recipe
 
@@ -90,8 +92,10 @@ def test_a_run_goes_on_with_the_split_that_it_drew(tmp_path: Path, monkeypatch, 
     def as_it_was(items):
         return dict(zip(("train", "val"), splits.by_seed(items), strict=True))
 
-    def unnoted(self) -> dict:
-        return {"path": self.recipe.data, "fingerprint": self.data.fingerprint}
+    def unnoted(*arguments, **options):
+        data = read_data(*arguments, **options)
+        facts = {k: v for k, v in data.facts.items() if k != "splits"}
+        return dataclasses.replace(data, facts=facts)
 
     def stop(_: object) -> None:
         raise KeyboardInterrupt
@@ -100,7 +104,7 @@ def test_a_run_goes_on_with_the_split_that_it_drew(tmp_path: Path, monkeypatch, 
     with monkeypatch.context() as patch:
         patch.setattr(splits, "drawn", as_it_was)
         if not noted:
-            patch.setattr(Run, "_data_facts", unnoted)
+            patch.setattr(loop, "read_data", unnoted)
         with pytest.raises(KeyboardInterrupt):
             train(plan, tmp_path / "run", watch=stop)
     assert len(open_dataset(data).items("val")) == 1

@@ -21,7 +21,8 @@ from make_data import folder_set
 from pixelwise.data.dataset import DataSet
 from pixelwise.errors import DataError, ModelError, Stopped, UsageError
 from pixelwise.folders import read_journal
-from pixelwise.training import final_report, loop
+from pixelwise.predict import model
+from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Optim, Recipe, Schedule
 from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.run import Run
@@ -352,7 +353,7 @@ def test_a_signal_while_the_data_is_read_ends_at_once(data, tmp_path, monkeypatc
 
 
 def test_a_signal_in_the_last_evaluation_is_heard(data, tmp_path, monkeypatch) -> None:
-    original = final_report.model.load
+    original = model.load
 
     def load(*arguments, **options):
         os.kill(os.getpid(), signal.SIGINT)
@@ -360,7 +361,7 @@ def test_a_signal_in_the_last_evaluation_is_heard(data, tmp_path, monkeypatch) -
 
     plan = recipe(data, iterations=1)
     with monkeypatch.context() as patch:
-        patch.setattr(final_report.model, "load", load)
+        patch.setattr(model, "load", load)
         with pytest.raises(Stopped, match="the weights are saved") as caught:
             loop.train(plan, tmp_path / "run")
     assert caught.value.hint.endswith("--resume")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ def demo(
     with progress_bar() as watch, freed_memory_kept():
         result = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
     if json:
-        emit_json(result.as_dict())
+        emit_json(asdict(result))
         return
     rows = [(title(key), result.untrained[key], result.trained[key]) for key in result.trained]
     table("scores on scenes never seen", ("score", "untrained net", "after training"), rows)

@@ -14,8 +14,8 @@ from pixelwise.errors import UsageError
 from pixelwise.folders import RECIPE, REPORT, STATE
 
 if TYPE_CHECKING:
+    from pixelwise.training.journal import Watch
     from pixelwise.training.recipe import Recipe
-    from pixelwise.training.watch import Watch
 
 
 def train(
@@ -70,9 +70,9 @@ def train(
     if first and json:
         from pixelwise.weights.checkpoint import read_header
 
-        told = read_header(best)
-        facts = {"weights": str(best), "report": str(out / REPORT), "step": told.step}
-        emit_json({**facts, "scores": dict(told.scores)})
+        header = read_header(best)
+        facts = {"weights": str(best), "report": str(out / REPORT), "step": header.step}
+        emit_json({**facts, "scores": dict(header.scores)})
 
 
 def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
@@ -81,8 +81,8 @@ def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
     for setting in settings:
         key = setting.partition("=")[0].strip()
         if key in given:
-            told = f"--{key} and --set {setting} both give {key}"
-            raise UsageError("U002", told, "give it once")
+            message = f"--{key} and --set {setting} both give {key}"
+            raise UsageError("U002", message, "give it once")
     return [*given.values(), *settings]
 
 
@@ -91,18 +91,16 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
     from pixelwise.training.recipe import LENGTHS, Recipe
     from pixelwise.training.recipe_text import read_recipe, with_settings
 
-    known = out / RECIPE
     if source.endswith((".yaml", ".yml")):
         base = read_recipe(Path(source))
-    elif resume and known.exists():
-        base = read_recipe(known).replace(data=source)
+    elif resume and (out / RECIPE).exists():
+        base = read_recipe(out / RECIPE).replace(data=source)
     elif not source:
         raise UsageError("U002", "the name of the data folder is empty", "check its variable")
     else:
         base = Recipe(data=str(Path(source)))
-    keys = {s.partition("=")[0].strip() for s in settings}
-    if keys & set(LENGTHS):  # a new length replaces the old one
-        base = base.replace(epochs=0.0, iterations=0, minutes=0.0)
+    if any(s.partition("=")[0].strip() in LENGTHS for s in settings):
+        base = base.replace(**dict.fromkeys(LENGTHS, 0))  # a new length replaces the old one
     return with_settings(base, settings)
 
 
@@ -116,8 +114,7 @@ def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
         start = f"going on with {out}"
     elif resume:
         say(f"{out} holds no saved state: beginning anew")
-    factor = recipe.loss.jaccard
-    beside = f" + {factor:g} x soft Jaccard" if factor else ""
+    beside = f" + {recipe.loss.jaccard:g} x soft Jaccard" if recipe.loss.jaccard else ""
     say(
         f"{recipe.net} on {recipe.data} ({recipe.train_split}), {start}; {o.name} lr {o.lr:g}, "
         f"loss {recipe.loss.reduction}{beside}, batch {recipe.batch}x{recipe.accumulate}, "

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from pixelwise.errors import UsageError, unknown_name
 
 Scheme = Literal["none", "median", "enet", "sqrt"]
 
 
 def class_weights(
-    pixels: NDArray[np.int64], scheme: Scheme, *, in_images: NDArray[np.int64] | None = None
+    pixels: NDArray[np.int64], in_images: NDArray[np.int64], scheme: Scheme
 ) -> NDArray[np.float32]:
     """A factor for each class; 0 for classes that never occur.
 
     Args:
         pixels: (K,) pixels of each class over the training split.
+        in_images: (K,) pixels of all images in which the class occurs.
         scheme: ``none``: 1; ``median``: median frequency / frequency (Eigen and Fergus 2015: a
             class's frequency counts only images that contain it); ``enet``: 1 / ln(1.02 + share)
             (Paszke et al. 2016, section 5.2); ``sqrt``: 1 / sqrt(share), mildest of the three.
-        in_images: (K,) pixels of all images in which the class occurs; needed for ``median``.
 
     Returns:
         (K,) weights scaled so that the average pixel weighs 1: the loss keeps its size.
-
-    Raises:
-        UsageError: U001 no such scheme, U002 ``median`` without ``in_images``.
     """
-    if scheme not in get_args(Scheme):
-        raise unknown_name("class weighting", scheme, get_args(Scheme))
     present = pixels > 0
     share = pixels / max(1, pixels.sum())
-    weights: NDArray[np.float64] = present.astype(np.float64)
+    weights = present.astype(np.float64)
     match scheme:
         case "median":
-            if in_images is None:
-                raise UsageError("U002", "median class weights need `in_images`")
-            frequency = np.divide(pixels, in_images, out=np.ones_like(share), where=present)
-            weights[present] = np.median(frequency[present]) / frequency[present]
+            frequency = pixels[present] / in_images[present]
+            weights[present] = np.median(frequency) / frequency
         case "enet":
             weights[present] = 1 / np.log(1.02 + share[present])
         case "sqrt":

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from types import TracebackType
 
 import numpy as np
 import torch
@@ -77,12 +76,7 @@ class Feed:
     def __enter__(self) -> Feed:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -96,9 +90,8 @@ class Feed:
             stride = n * self.world
             for start in range(first, first + 4 * stride, stride):  # this one and three ahead
                 if start not in self._ahead:
-                    self._ahead[start] = [
-                        self._pool.submit(self._sample, start + i) for i in range(n)
-                    ]
+                    numbers = range(start, start + n)
+                    self._ahead[start] = [self._pool.submit(self._sample, i) for i in numbers]
             samples = [future.result() for future in self._ahead.pop(first)]
         images, labels = collate(samples, self.preprocess)
         return torch.from_numpy(images), torch.from_numpy(labels)

@@ -46,10 +46,7 @@ def run_lock(run: Path) -> Iterator[None]:
         run.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResourceError(
-            "R002", f"{run}: cannot be written ({reason})", "choose another -o folder"
-        ) from error
+        raise write_error(run, error) from error
     with file:
         if fcntl is not None:
             try:
@@ -75,38 +72,6 @@ def run_lock(run: Path) -> Iterator[None]:
                     run.rmdir()
 
 
-@contextmanager
-def resumable() -> Iterator[None]:
-    """A disk that is full ends a run, which then goes on from its last state."""
-    try:
-        yield
-    except ResourceError as error:
-        if error.code == "R001":
-            error.hint = "free some space; the same command with --resume goes on"
-        raise
-
-
-def _foreign_folder(run: Path) -> Path | None:
-    """A folder in ``run`` that no run has; loose files, such as a log of this one, may be there."""
-    if not run.is_dir() or (run / RECIPE).exists() or (run / JOURNAL).exists():
-        return None
-    inside = sorted(p for p in run.iterdir() if p.is_dir() and not p.name.startswith("."))
-    return next(iter(inside), None)
-
-
-def _refuse_others_files(run: Path) -> None:
-    """A recipe that someone wrote into the folder is no run's, nor is a journal without a start."""
-    if generations(run) or (run / WEIGHTS).exists():
-        return
-    journal = run / JOURNAL
-    if journal.is_file() and any(e.get("event") == "start" for e in read_journal(journal)):
-        return
-    for name in (RECIPE, JOURNAL, REPORT):
-        if (run / name).exists():
-            told = f"{run / name} exists and is not of a run"
-            raise UsageError("U003", told, "choose a new folder: -o runs/first")
-
-
 def claim(recipe: Recipe, run: Path, *, resume: bool) -> None:
     """Refuse to mix two runs in a folder; a resumed run must be the one that was begun.
 
@@ -118,21 +83,31 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> None:
         raise UsageError("U002", "the recipe names no data", "data: FOLDER, in the recipe")
     if run.resolve() == Path(recipe.data).resolve():
         raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
-    _refuse_others_files(run)
-    if resume and (run / RECIPE).exists():
+    begun = bool(generations(run)) or (run / WEIGHTS).exists()
+    if not begun and not _journal_begun(run):
+        _refuse_what_is_no_runs(run)
+    elif resume and (run / RECIPE).exists():
         _refuse_other_recipe(read_recipe(run / RECIPE), recipe, run)
-        return
-    if generations(run) or (run / WEIGHTS).exists():
+    elif begun:
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
-    foreign = _foreign_folder(run)
-    if foreign:
-        raise UsageError(
-            "U003",
-            f"{run} holds {foreign.name}/, which is not of a run",
-            "choose a new folder: -o runs/first",
-        )
+
+
+def _journal_begun(run: Path) -> bool:
+    journal = run / JOURNAL
+    return journal.is_file() and any(e.get("event") == "start" for e in read_journal(journal))
+
+
+def _refuse_what_is_no_runs(run: Path) -> None:
+    """Loose files, such as a log of this run, may be there; folders and names of ours may not."""
+    ours = [name for name in (RECIPE, JOURNAL, REPORT) if (run / name).exists()]
+    others = sorted(p.name for p in run.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if ours or others:
+        message = f"{run} holds {others[0]}/, which is not of a run" if others else ""
+        if ours:
+            message = f"{run / ours[0]} exists and is not of a run"
+        raise UsageError("U003", message, "choose a new folder: -o runs/first")
 
 
 def _refuse_other_recipe(begun: Recipe, recipe: Recipe, run: Path) -> None:
@@ -140,25 +115,27 @@ def _refuse_other_recipe(begun: Recipe, recipe: Recipe, run: Path) -> None:
     before, now = flat(begun), flat(recipe)
     changed = {
         name: f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
-        for name in {**before, **now}
+        for name in before | now
         if before.get(name) != now.get(name) and name not in FREE
     }
-    for name in sorted(changed.keys() & INEXACT):
+    for name in sorted(changed.keys() & INEXACT):  # said, not refused: one may have no choice
         log.warning(
             "%s was begun with another setting (%s): sums may be rounded otherwise, and the "
             "weights differ in their last bits from those of a run that was never stopped",
             run,
             changed.pop(name),
         )
-    if not changed:
-        return
-    place = shlex.quote(str(run))
-    command = f"pixelwise train {shlex.quote(str(run / RECIPE))} "
-    if changed.keys() <= set(LENGTHS):  # a run of another length can start from this one
-        lengths = [f" --{n} {now[n]}" for n in LENGTHS if getattr(recipe, n)]
-        command += f"-o NEW --weights {place}{''.join(lengths)}"
-    else:
-        command += f"-o {place} --resume"
-    raise UsageError(
-        "U004", f"{run} was begun with other settings: {', '.join(changed.values())}", command
-    )
+    if changed:
+        place, hint = shlex.quote(str(run)), resume_command(run)
+        if changed.keys() <= set(LENGTHS):  # a run of another length can start from this one
+            lengths = [f" --{n} {now[n]}" for n in LENGTHS if getattr(recipe, n)]
+            file = shlex.quote(str(run / RECIPE))
+            hint = f"pixelwise train {file} -o NEW --weights {place}{''.join(lengths)}"
+        message = f"{run} was begun with other settings: {', '.join(changed.values())}"
+        raise UsageError("U004", message, hint)
+
+
+def resume_command(run: Path) -> str:
+    """What goes on with a run."""
+    recipe, folder = (shlex.quote(str(p)) for p in (run / RECIPE, run))
+    return f"pixelwise train {recipe} -o {folder} --resume"

@@ -1,14 +1,39 @@
-"""The run's diary: one JSON object a line, appended as things happen."""
+"""What a run says as it goes: its journal, one JSON object a line, and reports to a watcher."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pixelwise.folders import JOURNAL, read_journal
 from pixelwise.machine.files import append_line, atomic_write, plain
+
+if TYPE_CHECKING:
+    from pixelwise.training.validate import Validation
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """Where a run is; given every few steps and after each evaluation."""
+
+    step: int
+    total: int | None
+    """Steps in all; None when the run is measured in minutes."""
+    done: float
+    """Share of the run that is done, in [0, 1]."""
+    loss: float
+    """Per counted pixel, the mean since the report before."""
+    images_per_second: float
+    seconds_left: float
+    validation: Validation | None = None
+    """Where an evaluation was just made."""
+
+
+Watch = Callable[[ProgressReport], None]
 
 
 class Journal:
@@ -17,20 +42,22 @@ class Journal:
     def __init__(self, run: Path | None) -> None:
         self.path = run / JOURNAL if run else None
 
-    def write(self, event: str, **facts: Any) -> dict[str, Any]:
-        """Add one event with the time of day; returns it.
+    def write(self, event: str, **facts: Any) -> None:
+        """Add one event with the time of day.
 
         Raises:
             ResourceError: R001 no space, R002 not writable.
         """
-        entry = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **plain(facts)}
         if self.path:
-            append_line(self.path, json.dumps(entry, ensure_ascii=False))
-        return entry
+            now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+            append_line(self.path, _line({"event": event, "time": now, **plain(facts)}))
 
     def rewind(self, step: int) -> None:
         """Forget what was written after ``step``: a resumed run will write it again."""
         if self.path and self.path.exists():
             kept = [e for e in read_journal(self.path) if e.get("step", 0) <= step]
-            lines = (json.dumps(e, ensure_ascii=False) + "\n" for e in kept)
-            atomic_write(self.path, "".join(lines))
+            atomic_write(self.path, "".join(_line(e) + "\n" for e in kept))
+
+
+def _line(event: dict[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=False)

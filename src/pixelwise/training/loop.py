@@ -8,22 +8,24 @@ as one that was never stopped.
 from __future__ import annotations
 
 import logging
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from pixelwise.errors import ResourceError, UsageError
 from pixelwise.machine import memory, signals
+from pixelwise.machine.environment import resolve_device
 from pixelwise.training import processes
-from pixelwise.training.folder import claim, resumable, run_lock
-from pixelwise.training.plain_torch import plain_torch
+from pixelwise.training.folder import claim, run_lock
+from pixelwise.training.journal import Watch
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import Run
 from pixelwise.training.run_data import read_data
 from pixelwise.training.starting_net import starting_net
 from pixelwise.training.state import begun_with
-from pixelwise.training.watch import Watch, unwatched
-
-AGAIN = "run the same command again"
 
 
 def train(
@@ -47,8 +49,6 @@ def train(
         ResourceError: R002, R007 the folder, R003 memory, R010 another process of the run is gone.
         Stopped: a signal came; the state was saved, or nothing was begun yet.
     """
-    import torch
-
     run, first = Path(run), processes.is_first()
     # The folder is locked and looked at before other processes are started: what it refuses would
     # leave them waiting.
@@ -67,20 +67,17 @@ def train(
 
             def stop_reading() -> None:
                 if fabric.world_size == 1:  # several decide together, once they step
-                    caught.refuse("stopped while the data was read", AGAIN)
+                    caught.refuse("stopped while the data was read", "run the same command again")
 
             begun = begun_with(run) if resume else None
             data = read_data(recipe, begun, watch=stop_reading)
             start = starting_net(recipe, data.dataset.classes, data.statistics, begun)
-            return Run(
-                recipe, run, fabric, data, start, caught, watch if first and watch else unwatched
-            ).go(resume=resume)
+            watched = watch if first else None
+            return Run(recipe, run, fabric, data, start, caught, watched).go(resume=resume)
 
 
 def _fabric(recipe: Recipe) -> Any:
     from lightning_fabric import Fabric
-
-    from pixelwise.machine.environment import resolve_device
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     device = resolve_device(recipe.device)
@@ -92,3 +89,37 @@ def _fabric(recipe: Recipe) -> Any:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """A disk that is full ends a run, which then goes on from its last state."""
+    try:
+        yield
+    except ResourceError as error:
+        if error.code == "R001":
+            error.hint = "free some space; the same command with --resume goes on"
+        raise
+
+
+@contextmanager
+def plain_torch(device: torch.device) -> Iterator[None]:
+    """Compute as in a fresh process, whatever the caller has switched on: float32, with gradients.
+
+    Autocast on the device cannot be left out: within a block of it, also one that switches it off
+    again, torch keeps the weights that it has cast until the outermost block ends, and every step
+    would see those of the first.
+    """
+    if torch.is_autocast_enabled(device.type):
+        raise UsageError(
+            "U002",
+            "training was begun within torch.autocast, expected outside: the recipe says how",
+            "precision: bf16, in the recipe",
+        )
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(before)

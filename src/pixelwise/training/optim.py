@@ -123,9 +123,7 @@ def optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     arguments: list[dict[str, Any]] = []
     for (rate, decay), names in groups(net, recipe).items():
         params = [parameters[name].requires_grad_() for name in names]
-        arguments.append(
-            {"params": params, "lr": o.lr * rate, "rate": rate, "weight_decay": decay}
-        )
+        arguments.append({"params": params, "lr": o.lr * rate, "rate": rate, "weight_decay": decay})
     if o.name == "sgd":
         return torch.optim.SGD(arguments, lr=o.lr, momentum=o.momentum)
     return torch.optim.AdamW(arguments, lr=o.lr, betas=(o.momentum, 0.999))

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import PixelwiseError, ResourceError
-
-T = TypeVar("T")
 
 
 def is_first() -> bool:
@@ -25,20 +23,12 @@ def is_first() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
 
 
-def largest(fabric: Any, values: Sequence[float]) -> list[float]:
-    """Each value's maximum over all processes."""
-    if fabric.world_size == 1:
-        return list(values)
-    own = torch.tensor(values, dtype=torch.float64, device=fabric.device)
-    return [float(v) for v in fabric.all_reduce(own, reduce_op="max").tolist()]
-
-
-def total(fabric: Any, values: Tensor) -> Tensor:
-    """The sum over all processes; of whole numbers exact."""
+def combined(fabric: Any, values: Tensor, how: Literal["sum", "max"]) -> Tensor:
+    """The sum or maximum over all processes, number by number; sums of whole numbers are exact."""
     if fabric.world_size == 1:
         return values
-    summed: Tensor = fabric.all_reduce(values.to(fabric.device), reduce_op="sum")
-    return summed
+    result: Tensor = fabric.all_reduce(values.to(fabric.device), reduce_op=how)
+    return result
 
 
 @contextmanager
@@ -56,11 +46,6 @@ def together(fabric: Any) -> Iterator[None]:
             f"{fabric.global_rank}",
             "what the other said tells why; --resume goes on from the last saved state",
         ) from error
-
-
-def mine(fabric: Any, items: Sequence[T]) -> Sequence[T]:
-    """This process's part of what is shared out: every world-size-th."""
-    return items[fabric.global_rank :: fabric.world_size]
 
 
 def same_buffers(fabric: Any, net: nn.Module) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from pixelwise.errors import ResourceError
 from pixelwise.training import processes
-from pixelwise.training.watch import ProgressReport, Watch, unwatched
+from pixelwise.training.journal import ProgressReport, Watch
 
 EVERY_SECONDS = 30.0  # between plain lines
 
@@ -28,7 +29,7 @@ def progress_bar() -> Iterator[Watch]:
     """
     if not processes.is_first():
         logging.getLogger("pixelwise").setLevel(logging.ERROR)
-        yield unwatched
+        yield lambda _: None
         return
     console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
     columns = (
@@ -50,8 +51,13 @@ def progress_bar() -> Iterator[Watch]:
             def watch(report: ProgressReport) -> None:
                 nonlocal printed
                 bar.update(task, completed=report.done, text=line(report))
-                if report.note:
-                    console.print(report.note, markup=False)
+                if report.validation:
+                    step, scores = report.validation.step, report.validation.scores
+                    console.print(
+                        f"step {step}: mean IU {100 * scores.mean_iu:.1f} %, "
+                        f"pixel accuracy {100 * scores.pixel_accuracy:.1f} %",
+                        markup=False,
+                    )
                 elif not console.is_terminal and time.monotonic() - printed > EVERY_SECONDS:
                     printed = time.monotonic()
                     console.print(line(report), markup=False)
@@ -84,12 +90,13 @@ def tensorboard_watch(run: Path, watch: Watch) -> Watch:
         raise ResourceError(
             "R008", "TensorBoard is not installed", 'pip install "pixelwise[tensorboard]"'
         ) from error
-    made: list[SummaryWriter] = []
+
+    @cache  # made with the first report, not before the run folder was found to be free
+    def opened() -> SummaryWriter:
+        return SummaryWriter(str(run / "tensorboard"))
 
     def both(report: ProgressReport) -> None:
-        if not made:  # not before the run folder was found to be free
-            made.append(SummaryWriter(str(run / "tensorboard")))
-        (writer,) = made
+        writer = opened()
         writer.add_scalar("loss", report.loss, report.step)
         writer.add_scalar("images_per_second", report.images_per_second, report.step)
         if report.validation is not None:

@@ -40,8 +40,8 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError("U002", f"{path}: no such recipe", "check the path") from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        told = f"{path} is not a readable recipe: {reason}"
-        raise UsageError("U002", told, "expected `name: value` lines (YAML)") from error
+        message = f"{path} is not a readable recipe: {reason}"
+        raise UsageError("U002", message, "expected `name: value` lines (YAML)") from error
     if not isinstance(values, dict):
         raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines", HINT)
     recipe = read(Recipe, values, place=path)
@@ -72,8 +72,8 @@ def _without_variables(recipe: Path, text: str) -> str:
     named = (name.strip("{}") for name in re.findall(r"\$(\w+|\{\w+\})", text))
     unset = next((name for name in named if name not in os.environ), None)
     if unset:
-        told = f"{recipe}: {text} names the variable {unset}, which is not set"
-        raise UsageError("U002", told, f"export {unset}=/where/it/is")
+        message = f"{recipe}: {text} names the variable {unset}, which is not set"
+        raise UsageError("U002", message, f"export {unset}=/where/it/is")
     return os.path.expandvars(text)
 
 
@@ -88,8 +88,9 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
-            told = f"--set {setting}: expected key=value"
-            raise UsageError("U002", told, "e.g. --set optim.lr=1e-4")
+            raise UsageError(
+                "U002", f"--set {setting}: expected key=value", "e.g. --set optim.lr=1e-4"
+            )
         key = key.strip()
         # Names in a mapping may have dots: optim.rates.score_fr.bias is `score_fr.bias` of it.
         mapping = next((n for n in known_names(Recipe) if key.startswith(f"{n}.")), "")

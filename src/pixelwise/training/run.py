@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
-import shlex
+import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pixelwise import folders
 from pixelwise.errors import NumericalError, Stopped, UsageError
 from pixelwise.machine import memory, signals
-from pixelwise.machine.files import remove_leftovers
+from pixelwise.machine.environment import environment
+from pixelwise.machine.files import remove_leftovers, write_json
+from pixelwise.pages import build
+from pixelwise.predict import model
 from pixelwise.predict.memory import TRAINING_HINT
 from pixelwise.settings import as_dict
 from pixelwise.training import optim, processes
 from pixelwise.training.feed import Feed
-from pixelwise.training.final_report import write_final_report
-from pixelwise.training.journal import Journal
+from pixelwise.training.folder import resume_command
+from pixelwise.training.journal import Journal, ProgressReport, Watch
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.run_data import RunData
@@ -28,7 +32,6 @@ from pixelwise.training.starting_net import StartingNet, refuse_impossible_step
 from pixelwise.training.state import Progress, generations, load_state, save_state
 from pixelwise.training.step import Stepper
 from pixelwise.training.validate import Validation, validate
-from pixelwise.training.watch import ProgressReport, Watch
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 
 SAVE_SECONDS = 120.0  # what a crash may cost, where the recipe does not say
@@ -55,19 +58,8 @@ class _Moment:
 class Run:
     """Built complete and ready to step; ``go`` carries it through.
 
-    Args:
-        recipe: what to do.
-        folder: the run folder; it is locked for this process.
-        fabric: a ``lightning_fabric.Fabric``, launched.
-        data: what is trained and evaluated on.
-        start: the net with its starting weights.
-        caught: signals that came.
-        watch: is told how the run goes.
-
-    Raises:
-        UsageError: U002 a rate that does not fit the reduction, nothing to train, batch norm over
-            a single value; U003 the run folder is one of the data's.
-        ResourceError: R003 a step would not fit into memory.
+    The run folder is locked for this process, and ``fabric`` is a ``lightning_fabric.Fabric`` that
+    was launched.
     """
 
     def __init__(
@@ -78,15 +70,15 @@ class Run:
         data: RunData,
         start: StartingNet,
         caught: signals.Caught,
-        watch: Watch,
+        watch: Watch | None,
     ) -> None:
         if folder.resolve() in data.dataset.folders:
             raise UsageError("U003", f"{folder} holds the data's own files", "choose another -o")
         self.recipe, self.folder, self.fabric = recipe, folder, fabric
         self.data, self.start, self.caught, self.watch = data, start, caught, watch
-        self.rate = optim.refuse_absurd_rate(recipe, data.pixels_per_step(recipe))
-        trained = optim.trained_layers(start.net, recipe)
-        refuse_impossible_step(recipe, start.net, trained, data.sizes, fabric.device)
+        self.pixels = data.pixels_per_step(recipe)
+        self.rate = optim.effective_rate(recipe, self.pixels)
+        refuse_impossible_step(recipe, start.net, data.sizes, fabric.device)
         weights = data.class_weights(recipe.loss.class_weights)
         self.stepper = Stepper(fabric, start.net, recipe, weights)
         self.feed = Feed(
@@ -105,28 +97,17 @@ class Run:
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
         self.seconds_before = 0.0
-        self._report = ProgressReport(0, self.total, 0.0, 0.0, 0.0, 0.0)
-
-    @property
-    def header(self) -> Header:
-        """For every checkpoint of the run, but for step and scores."""
-        dataset = self.data.dataset
-        return Header(
-            net=self.recipe.net,
-            options=dict(self.start.options),
-            classes=dataset.classes,
-            palette=dataset.palette,
-            preprocess=as_dict(self.start.preprocess),
-            inference=self.recipe.view.as_dict(),
-            data=self._data_facts(),
+        self.report = ProgressReport(0, self.total, 0.0, 0.0, 0.0, 0.0)
+        # For every checkpoint of the run, but for step and scores.
+        self.header = Header(
+            net=recipe.net,
+            options=dict(start.options),
+            classes=data.dataset.classes,
+            palette=data.dataset.palette,
+            preprocess=as_dict(start.preprocess),
+            inference=recipe.view.as_dict(),
+            data={**data.facts, "trained_on": sorted(data.contents | start.trained_on)},
         )
-
-    def _data_facts(self) -> dict[str, Any]:
-        """What tells later whether pictures are those of the run."""
-        facts = {"path": self.recipe.data, "fingerprint": self.data.fingerprint}
-        drawn = {"splits": self.data.drawn} if self.data.drawn else {}
-        trained_on = self.data.contents | self.start.trained_on
-        return facts | drawn | {"trained_on": sorted(trained_on)}
 
     # -- the whole ----------------------------------------------------------------------------
     def go(self, *, resume: bool) -> Path:
@@ -137,112 +118,113 @@ class Run:
             self._go_on()
         else:
             self._begin()
+        if self.first:  # also of a run that goes on: its data may have moved
+            write_recipe(self.folder / folders.RECIPE, self.recipe)
         with self.feed:
-            self.fit()
-        return self.finish()
+            self._fit()
+        return self._finish()
 
-    def fit(self) -> None:
+    def _fit(self) -> None:
         """Step after step until the length is reached, patience ends, or a signal comes."""
-        losses = list(self.progress.losses)
         rate_began, rate_images = time.monotonic(), 0
         now = self._moment()
         while not now.over:
             step = self.progress.step
             lr = optim.learning_rate(self.recipe.optim, self.recipe.schedule, step, now.share)
             optim.set_rate(self.stepper.optimizer, lr)
-            losses.append(self._step(step))
-            self.progress = replace(self.progress, step=step + 1, seconds=self.seconds())
+            losses = (*self.progress.losses, self._step(step))
+            self.progress = replace(
+                self.progress, step=step + 1, seconds=self._seconds(), losses=losses
+            )
             rate_images += self.images_per_step
             now = self._moment()
             if (step + 1) % LOG_EVERY == 0 or now.over:
                 rate = rate_images / max(time.monotonic() - rate_began, 1e-9)
-                self._log(losses, lr, rate)
-                losses.clear()
+                self._log(lr, rate)
+                self.progress = replace(self.progress, losses=())
                 rate_began, rate_images = time.monotonic(), 0
-            self.progress = replace(self.progress, losses=tuple(losses))
             if self._validation_due(now.share):
-                self.validate(last=now.over)
+                self._validate(last=now.over)
                 before, now = now, self._moment()  # it took time, and may have ended all patience
                 due = next_validation(before.share, now.share)
                 self.progress = replace(self.progress, next_validation=due)
                 rate_began, rate_images = time.monotonic(), 0
             if now.save:
-                self.save()
+                self._save()
             if now.signal:
                 self._stop(now.signal)
 
-    def finish(self) -> Path:
+    def _finish(self) -> Path:
         """Last evaluation and save, evaluation of the best weights, report."""
         if self.data.held_out and self.progress.validated != self.progress.step:
-            self.validate(last=True)
-        self.save()
-        self.write_weights("last")
-        self.journal.write("end", step=self.progress.step, seconds=self.seconds(), reason="done")
+            self._validate(last=True)
+        self._save()
+        self._write_weights("last")
+        self.journal.write("end", step=self.progress.step, seconds=self._seconds(), reason="done")
         path = folders.weights(self.folder, "best" if self.data.held_out else "last")
         if self.first:
-
-            def stop_evaluation() -> None:
-                self.caught.refuse(
-                    "stopped in the last evaluation; the weights are saved", self._command()
-                )
-
-            write_final_report(
-                self.folder,
-                path,
-                self.data,
-                self.recipe.val_split,
-                device=self.fabric.device.type,
-                watch=stop_evaluation,
-            )
-            self._refuse_collapse()
+            self._write_report(path)
+            if self.progress.collapse and self.progress.step >= COLLAPSED_AFTER:
+                hint = "the weights are kept in the run folder"
+                raise NumericalError("N002", self.progress.collapse, hint)
         return path
+
+    def _write_report(self, weights: Path) -> None:
+        """The kept weights evaluated, loaded as users load them, and the page about the run."""
+
+        def stop() -> None:
+            message = "stopped in the last evaluation; the weights are saved"
+            self.caught.refuse(message, resume_command(self.folder))
+
+        write_json(self.folder / folders.ENVIRONMENT, environment())
+        dataset, split = self.data.dataset, self.recipe.val_split
+        if split:
+            guesses = self.folder / folders.GUESSES
+            shutil.rmtree(guesses, ignore_errors=True)  # the run's own, of other weights
+            kept = model.load(weights, device=self.fabric.device.type)
+            evaluation = kept.evaluate(dataset, split, keep=guesses, watch=stop)
+            write_json(self.folder / folders.SCORES, evaluation.as_dict())
+        build(self.folder, dataset=dataset)
 
     # -- the parts ----------------------------------------------------------------------------
     def _begin(self) -> None:
         self.journal.rewind(-1)  # of a run that died before its first save
-        self.journal.write("start", step=0, **self._facts())
-        self._write_recipe()
+        per_pixel = self.rate / self.pixels
+        parameters = list(self.start.net.parameters())
+        self.journal.write(
+            "start",
+            step=0,
+            net=self.recipe.net,
+            recipe=as_dict(self.recipe),
+            classes=list(self.data.dataset.classes),
+            parameters=sum(p.numel() for p in parameters),
+            trained=sum(p.numel() for p in parameters if p.requires_grad),
+            device=str(self.fabric.device),
+            images=len(self.data.items),
+            validation_images=len(self.data.held_out),
+            rate_per_pixel=per_pixel,
+            rate_on_mean_loss=self.rate,
+            weights=dict(self.start.transplant),
+        )
         log.info(
             "rate per pixel %.2g, for the mean over a step's %s px %.2g (docs/training.md)",
-            self.rate.per_pixel,
-            f"{self.data.pixels_per_step(self.recipe):,}",
-            self.rate.normalised,
+            per_pixel,
+            f"{self.pixels:,}",
+            self.rate,
         )
-        for text in self.start.notes:
+        for text in self.start.transplant.get("notes", ()):
             log.info("%s", text)
-        for text in (*self.data.warnings(self.recipe), *self.start.warnings(self.recipe)):
+        for text in (*self.data.warnings(self.recipe), *self.start.warnings):
             self.journal.write("warning", step=0, text=text)
             log.warning("%s", text)
 
     def _go_on(self) -> None:
         self.progress = load_state(self.folder, self.stepper, self.header)
         self.seconds_before = self.progress.seconds
-        self._write_recipe()  # its data may have moved
         self.journal.rewind(self.progress.step)
         self.journal.write("resume", step=self.progress.step)
         if self._moment().over:
             log.warning("%s was finished: only its report is made anew", self.folder)
-
-    def _facts(self) -> dict[str, Any]:
-        """For the journal's first line."""
-        parameters = list(self.start.net.parameters())
-        return {
-            "net": self.recipe.net,
-            "recipe": as_dict(self.recipe),
-            "classes": list(self.data.dataset.classes),
-            "parameters": sum(p.numel() for p in parameters),
-            "trained": sum(p.numel() for p in parameters if p.requires_grad),
-            "device": str(self.fabric.device),
-            "images": len(self.data.items),
-            "validation_images": len(self.data.held_out),
-            "rate_per_pixel": self.rate.per_pixel,
-            "rate_on_mean_loss": self.rate.normalised,
-            "weights": dict(self.start.transplant),
-        }
-
-    def _write_recipe(self) -> None:
-        if self.first:
-            write_recipe(self.folder / folders.RECIPE, self.recipe)
 
     def _step(self, step: int) -> float:
         try:
@@ -253,78 +235,69 @@ class Run:
             self.journal.write("end", step=step, reason=str(error))
             raise
 
-    def validate(self, *, last: bool) -> None:
+    def _validate(self, *, last: bool) -> None:
         """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
         result = validate(self.stepper, self.data, self.start.preprocess, self.progress.step)
-        best = result.mean_iu > self.progress.best
+        best = result.scores.mean_iu > self.progress.best
         self.progress = replace(
             self.progress,
-            best=result.mean_iu if best else self.progress.best,
+            best=result.scores.mean_iu if best else self.progress.best,
             best_step=result.step if best else self.progress.best_step,
             stale=0 if best else self.progress.stale + 1,
             validated=result.step,
-            collapse=result.diagnosis if result.collapsed else "",
+            collapse=result.collapse,
         )
-        self.journal.write("validate", seconds=self.seconds(), best=best, **result.as_dict())
-        if result.diagnosis and (result.step >= COLLAPSED_AFTER or last):
-            self.journal.write("warning", step=result.step, text=result.diagnosis)
-            log.warning("%s", result.diagnosis)
+        self.journal.write("validate", seconds=self._seconds(), best=best, **result.as_dict())
+        if result.collapse and (result.step >= COLLAPSED_AFTER or last):
+            self.journal.write("warning", step=result.step, text=result.collapse)
+            log.warning("%s", result.collapse)
         if best:
-            self.write_weights("best", result)
-        self.watch(replace(self._report, step=result.step, validation=result))
+            self._write_weights("best", result)
+        if self.watch:
+            self.watch(replace(self.report, step=result.step, validation=result))
         memory.give_back()  # its maps had other sizes, and what they leave need not fit a step's
 
-    def write_weights(self, name: str, validation: Validation | None = None) -> None:
+    def _write_weights(self, name: str, validation: Validation | None = None) -> None:
         """``RUN/weights/<name>.safetensors``, with the scores that they have."""
-        if not self.first:
-            return
-        scores: dict[str, Any] = {}
-        if validation:
-            scores = {"split": self.recipe.val_split, **validation.scores.as_dict()}
+        split = {"split": self.recipe.val_split}
+        scores = split | validation.scores.as_dict() if validation else {}
         header = replace(self.header, step=self.progress.step, scores=scores)
-        save_checkpoint(folders.weights(self.folder, name), self.stepper.kept, header)
+        if self.first:
+            save_checkpoint(folders.weights(self.folder, name), self.stepper.kept, header)
 
-    def save(self) -> None:
+    def _save(self) -> None:
         """A state to resume from."""
         self.saved_at = time.monotonic()
-        self.progress = replace(self.progress, seconds=self.seconds())
+        self.progress = replace(self.progress, seconds=self._seconds())
         if self.first:
             save_state(self.folder, self.progress, self.stepper, self.header)
         self.journal.write("save", step=self.progress.step)
 
     def _stop(self, number: int) -> None:
-        self.save()
-        self.write_weights("last")
+        self._save()
+        self._write_weights("last")
         self.journal.write("end", step=self.progress.step, reason=f"signal {number}")
-        raise Stopped(
-            number, f"stopped at step {self.progress.step}; the state is saved", self._command()
-        )
-
-    def _command(self) -> str:
-        recipe, run = (shlex.quote(str(p)) for p in (self.folder / folders.RECIPE, self.folder))
-        return f"pixelwise train {recipe} -o {run} --resume"
-
-    def _refuse_collapse(self) -> None:
-        if self.progress.collapse and self.progress.step >= COLLAPSED_AFTER:
-            hint = "the weights are kept in the run folder"
-            raise NumericalError("N002", self.progress.collapse, hint)
+        message = f"stopped at step {self.progress.step}; the state is saved"
+        raise Stopped(number, message, resume_command(self.folder))
 
     # -- time ---------------------------------------------------------------------------------
-    def seconds(self) -> float:
+    def _seconds(self) -> float:
         """Training time so far, over all sittings."""
         return self.seconds_before + time.monotonic() - self.began
 
     def _moment(self) -> _Moment:
         """Where the run stands; clocks and signals differ between processes, so they agree."""
-        own = (self._share(), self.caught.signal, self._save_due())
-        share, number, save = processes.largest(self.fabric, own)
+        own = torch.tensor(
+            [self._share(), self.caught.signal, self._save_due()], dtype=torch.float64
+        )
+        share, number, save = processes.combined(self.fabric, own, "max").tolist()
         tired = bool(self.recipe.patience and self.progress.stale >= self.recipe.patience)
         return _Moment(share, int(number), bool(save), over=share >= 1 or tired)
 
     def _share(self) -> float:
         if self.total:
             return self.progress.step / self.total
-        return min(1.0, self.seconds() / (60 * self.recipe.minutes))
+        return min(1.0, self._seconds() / (60 * self.recipe.minutes))
 
     def _validation_due(self, share: float) -> bool:
         if not self.data.held_out:
@@ -338,8 +311,9 @@ class Run:
             return self.progress.step % self.recipe.save_every == 0
         return time.monotonic() - self.saved_at > SAVE_SECONDS
 
-    def _log(self, losses: Sequence[float], lr: float, rate: float) -> None:
-        loss, share = sum(losses) / len(losses), self._share()
+    def _log(self, lr: float, rate: float) -> None:
+        losses, share = self.progress.losses, self._share()
+        loss = sum(losses) / len(losses)
         epoch = self.progress.step * self.images_per_step / len(self.feed.items)
         self.journal.write(
             "step",
@@ -348,15 +322,16 @@ class Run:
             loss=loss,
             lr=lr,
             images_per_second=round(rate, 3),
-            seconds=round(self.seconds(), 2),
+            seconds=round(self._seconds(), 2),
         )
-        left = 60 * self.recipe.minutes - self.seconds()
+        left = 60 * self.recipe.minutes - self._seconds()
         if self.total:
             left = (self.total - self.progress.step) * self.images_per_step / rate
-        self._report = ProgressReport(
+        self.report = ProgressReport(
             self.progress.step, self.total, share, loss, rate, max(left, 0.0)
         )
-        self.watch(self._report)
+        if self.watch:
+            self.watch(self.report)
 
 
 def _iterations(recipe: Recipe, images: int, images_per_step: int) -> int | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,24 +41,18 @@ class RunData:
     """Of the training split alone: what is learned from the others is a leak."""
     sizes: tuple[tuple[int, int], ...]
     """(height, width) of the training pictures, each once."""
-    fingerprint: str
-    """Of the files of both splits, as they are when the run begins."""
+    facts: Mapping[str, Any]
+    """What tells later whether data is that of the run: ``path``, ``fingerprint`` of the files of
+    both splits, and ``splits``, the names in each, if they were drawn: they stay the run's own."""
     contents: frozenset[str]
     """``data.sample.content`` of each training picture."""
-
-    @property
-    def drawn(self) -> dict[str, list[str]]:
-        """The names in each split, if they were drawn: they stay the run's own."""
-        splits = self.dataset.splits if self.dataset.drawn else {}
-        return {split: [item.name for item in items] for split, items in splits.items()}
 
     def class_weights(self, scheme: Scheme) -> Tensor | None:
         """(K,) by a scheme of ``losses.weighting``, None for none."""
         if scheme == "none":
             return None
         counted = self.statistics
-        weights = class_weights(counted.pixels, scheme, in_images=counted.pixels_where_present)
-        return torch.from_numpy(weights)
+        return torch.from_numpy(class_weights(counted.pixels, counted.pixels_where_present, scheme))
 
     @property
     def rare(self) -> tuple[int, ...]:
@@ -80,9 +75,9 @@ class RunData:
         absent = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
         if absent:
             warnings.append(
-                f"no pixel of {absent} in split {recipe.train_split}: the net cannot learn "
-                "them, and they are scored 0 where the truth has them (add pictures, or drop them "
-                "from the class list)"
+                f"no pixel of {absent} in split {recipe.train_split}: the net cannot learn them, "
+                "and they are scored 0 where the truth has them (add pictures, or drop them from "
+                "the class list)"
             )
         if recipe.train_split == recipe.val_split:
             warnings.append(
@@ -91,9 +86,7 @@ class RunData:
             )
         largest = tuple(max(sides) for sides in zip(*self.sizes, strict=True))
         scale = recipe.zoom * recipe.augment.scale[1]
-        if recipe.crop and any(
-            side > scale * most for side, most in zip(recipe.crop, largest, strict=True)
-        ):
+        if recipe.crop and any(c > scale * n for c, n in zip(recipe.crop, largest, strict=True)):
             warnings.append(
                 f"crop {hxw(recipe.crop)} is larger than every picture (at most {hxw(largest)}, "
                 f"enlarged {scale:g} times): what is beyond is void"
@@ -110,7 +103,7 @@ def read_data(
 
     Args:
         recipe: names data and splits.
-        begun: of the state of a run that goes on, with the split that it drew.
+        begun: of the state of a run that goes on: it keeps the split that it drew.
         watch: called after each picture that was read.
 
     Raises:
@@ -118,7 +111,11 @@ def read_data(
     """
     dataset = open_dataset(Path(recipe.data), strict=False)
     if begun is not None and dataset.drawn:
-        dataset = replace(dataset, splits=_drawn_then(dataset.all_items(), begun))
+        items, before = dataset.all_items(), begun.data.get("splits")
+        if not isinstance(before, dict):  # how runs drew that did not note it
+            then = zip(("train", "val"), by_seed(items), strict=True)
+            before = {split: [i.name for i in members] for split, members in then if members}
+        dataset = replace(dataset, splits=kept(items, before))
     splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
     try:
         fingerprint = dataset.fingerprint(*splits)
@@ -130,6 +127,9 @@ def read_data(
     inspected = inspect(dataset, splits, read=read, watch=watch)
     raise_all(dataset.root, inspected.problems)
     items = dataset.items(recipe.train_split)
+    facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
+    if dataset.drawn:
+        facts["splits"] = {s: [item.name for item in row] for s, row in dataset.splits.items()}
     return RunData(
         dataset,
         read,
@@ -137,15 +137,6 @@ def read_data(
         held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
         statistics=inspected.statistics(recipe.train_split),
         sizes=tuple(inspected.sizes(recipe.train_split)),
-        fingerprint=fingerprint,
+        facts=facts,
         contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
     )
-
-
-def _drawn_then(items: Sequence[Item], begun: Header) -> Mapping[str, tuple[Item, ...]]:
-    """The splits as they were drawn when a run began."""
-    before = begun.data.get("splits")
-    if isinstance(before, dict):
-        return kept(items, before)
-    train, val = by_seed(items)  # how runs drew that did not note it
-    return {"train": train, "val": val} if val else {"train": train}

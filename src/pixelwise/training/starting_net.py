@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.statistics import Statistics
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
-from pixelwise.errors import UsageError
+from pixelwise.errors import UsageError, first_few
 from pixelwise.nets import catalog
+from pixelwise.nets.net import Net
 from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
 from pixelwise.settings import read
+from pixelwise.training.optim import groups
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
@@ -34,25 +37,10 @@ class StartingNet:
     preprocess: Preprocess
     transplant: Mapping[str, Any] = field(default_factory=dict)
     """What was taken from the file the run starts from; empty for random weights."""
-    gaps: tuple[str, ...] = ()
-    """Tensors of the trunk that the file should hold and does not: they start from random."""
+    warnings: tuple[str, ...] = ()
+    """Of layers left random although a weight file was given."""
     trained_on: frozenset[str] = frozenset()
     """Contents of the pictures that the starting weights had seen, as far as their file says."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """How the weights it starts from were fitted to the net, score layers above all."""
-        return tuple(self.transplant.get("notes", ()))
-
-    def warnings(self, recipe: Recipe) -> list[str]:
-        """Layers left random although a weight file was given."""
-        if not self.gaps:
-            return []
-        more = f", and {len(self.gaps) - 5} more" if len(self.gaps) > 5 else ""
-        return [
-            f"{len(self.gaps)} tensors are not in {recipe.weights} and start from random "
-            f"values: {', '.join(self.gaps[:5])}{more}"
-        ]
 
 
 def starting_net(
@@ -64,8 +52,8 @@ def starting_net(
         recipe: names net and weights.
         classes: of the data.
         counted: of the training split, for trunks without a preprocessing of their own.
-        begun: of the state of a run that goes on: its state holds the weights that are needed, and
-            what the run started from may be gone or another by now.
+        begun: of a run that goes on: its state holds the weights that are needed, and what it
+            started from may be gone or another by now.
 
     Raises:
         UsageError: an unknown net, or a classifier.
@@ -94,12 +82,17 @@ def starting_net(
         return StartingNet(net, options, fresh)
     foreign, transplant = start_from(recipe.weights, net, classes)
     stored = preprocess_of(foreign, recipe.net)
+    gaps = without_values(transplant, net.net)
+    warning = (
+        f"{len(gaps)} tensors are not in {recipe.weights} and start from random values: "
+        f"{first_few(gaps)}"
+    )
     return StartingNet(
         net,
         options,
         read(Preprocess, stored) if stored else fresh,
         {"file": recipe.weights, **transplant.as_dict()},
-        without_values(transplant, net.net),
+        (warning,) if gaps else (),
         foreign.header.trained_on if foreign.header else frozenset(),
     )
 
@@ -112,61 +105,42 @@ def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
     return published if (values, len(own.mean)) == ("8-bit", len(published.mean)) else own
 
 
-# -- what would fail in the middle of a run ----------------------------------------------------
 def refuse_impossible_step(
-    recipe: Recipe,
-    net: Network,
-    trained: Collection[str],
-    sizes: Sequence[tuple[int, int]],
-    device: torch.device,
+    recipe: Recipe, net: Network, sizes: Sequence[tuple[int, int]], device: torch.device
 ) -> None:
-    """Refuse, before the first step, one that cannot be computed.
-
-    Args:
-        recipe: of the run.
-        net: what is trained.
-        trained: its layers whose parameters are.
-        sizes: (height, width) of the training pictures.
-        device: where.
+    """Refuse, before the first step, one that cannot be computed on pictures of these sizes (H, W).
 
     Raises:
-        UsageError: U002 batch norm would see a single value.
+        UsageError: U002 nothing is trained, or batch norm would see a single value.
         ResourceError: R003 a step would not fit into memory.
     """
+    names = chain.from_iterable(groups(net, recipe).values())
+    trained = {name.rpartition(".")[0] for name in names}
     scale = recipe.zoom * recipe.augment.scale[0]
-    _refuse_single_values(recipe, net, trained, _smallest_side(recipe, sizes, scale))
+    # A map is a single value where both sides are one, so the longer side decides.
+    side = max(recipe.crop or (max(1, round(scale * min(max(size) for size in sizes))),))
+    if recipe.batch == 1 and not recipe.frozen_bn:
+        _refuse_single_values(net.net, trained, side)
     height, width = recipe.crop or (
-        round(scale * side) for side in min(sizes, key=lambda size: size[0] * size[1])
+        max(1, round(scale * n)) for n in min(sizes, key=lambda size: size[0] * size[1])
     )
     memory.check_step(
         net.net,
         trained,
-        (recipe.batch, max(1, height), max(1, width)),
+        (recipe.batch, height, width),
         number=2 if recipe.precision == "bf16" else 4,
         device=device,
     )
 
 
-def _smallest_side(recipe: Recipe, sizes: Sequence[tuple[int, int]], scale: float) -> int:
-    """The longer side of the smallest input that a batch of one may be."""
-    if recipe.crop:
-        return max(recipe.crop)
-    return max(1, round(scale * min(max(size) for size in sizes)))
-
-
-def _refuse_single_values(
-    recipe: Recipe, net: Network, trained: Collection[str], side: int
-) -> None:
+def _refuse_single_values(net: Net, trained: Collection[str], side: int) -> None:
     """One value has no deviation: batch norm cannot be trained on it."""
-    if recipe.batch > 1 or recipe.frozen_bn:
-        return
-    cells = net.net.sizes(side)
-    norms = (name for name, layer in net.net.layers.items() if layer.normalises_batch)
-    first = next((name for name in norms if name in trained and cells[name] == 1), None)
-    if first:
-        raise UsageError(
-            "U002",
-            f"batch norm {first} would see a single value (batch 1, maps of 1x1 from "
-            f"{side}x{side}), expected several",
-            "--set batch=2, a larger crop, or --set frozen_bn=true",
-        )
+    cells = net.sizes(side)
+    for name, layer in net.layers.items():
+        if layer.normalises_batch and name in trained and cells[name] == 1:
+            raise UsageError(
+                "U002",
+                f"batch norm {name} would see a single value (batch 1, maps of 1x1 from "
+                f"{side}x{side}), expected several",
+                "--set batch=2, a larger crop, or --set frozen_bn=true",
+            )

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from pixelwise.errors import ModelError, UsageError
+from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.folders import STATE
 from pixelwise.training.step import Stepper
 from pixelwise.weights.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
@@ -81,10 +81,7 @@ def begun_with(run: Path) -> Header | None:
 def load_state(run: Path, stepper: Stepper, header: Header) -> Progress:
     """Put the newest whole generation into net, optimizer and average.
 
-    Args:
-        run: the run folder.
-        stepper: to be filled.
-        header: of the run as it would begin now; its classes and data must be the state's.
+    ``header`` is of the run as it would begin now; its classes and data must be the state's.
 
     Raises:
         ModelError: M001 nothing to continue; M002 no generation is whole, naming each with why.
@@ -94,7 +91,14 @@ def load_state(run: Path, stepper: Stepper, header: Header) -> Progress:
     def restored(path: Path) -> Progress:
         stored, tensors = load_checkpoint(path)
         _refuse_other_data(stored, header, run)
-        return _restored(path, stored, tensors, stepper)
+        try:
+            progress = Progress(**stored.data["progress"])
+            _fill(stepper, tensors)
+        except (KeyError, TypeError, RuntimeError) as error:  # a whole file may hold something else
+            reason = (str(error).splitlines() or [""])[0][:200]
+            message = f"{path}: no state of this run ({reason})"
+            raise ModelError("M002", message, "start anew") from error
+        return progress
 
     return _newest(run, restored)
 
@@ -116,7 +120,7 @@ def _newest(run: Path, read: Callable[[Path], T]) -> T:
 def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
     what = ""
     if stored.classes != now.classes:
-        before, after = (", ".join(h.classes[:8]) for h in (stored, now))
+        before, after = (first_few(h.classes, 8) for h in (stored, now))
         what = f"its classes were {before}, and are {after}"
     elif stored.data.get("fingerprint") != now.data.get("fingerprint"):
         what = "pictures or label maps were added, removed or replaced"
@@ -128,31 +132,11 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
         )
 
 
-def _restored(
-    path: Path, stored: Header, tensors: Mapping[str, Tensor], stepper: Stepper
-) -> Progress:
-    """Fill the stepper; a whole file may still hold something else.
-
-    Raises:
-        ModelError: M002 it is no state of this run.
-    """
-    try:
-        progress = Progress(**stored.data["progress"])
-        _fill(stepper, tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [""])[0][:200]
-        raise ModelError(
-            "M002", f"{path}: no state of this run ({reason})", "start anew"
-        ) from error
-    return progress
-
-
 def _fill(stepper: Stepper, tensors: Mapping[str, Tensor]) -> None:
     stepper.net.load_state_dict(_part(tensors, "net."))
     if stepper.average:
-        stored = _part(tensors, "ema.")
         for name, tensor in stepper.average.tensors.items():
-            tensor.copy_(stored[name])
+            tensor.copy_(tensors[f"ema.{name}"])
     moments: dict[str, dict[str, Tensor]] = {}
     for name, value in _part(tensors, "optim.").items():
         of, _, key = name.rpartition(".")  # conv1.weight.exp_avg

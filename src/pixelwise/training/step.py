@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -42,11 +43,8 @@ class Average:
 class Stepper:
     """Carries out optimizer steps: net, optimizer, average, placed on their device.
 
-    Args:
-        fabric: a ``lightning_fabric.Fabric`` (device, precision, distribution).
-        net: the plain net; what trains is Fabric's wrapping of it.
-        recipe: of the run.
-        class_weights: (K,) or None.
+    ``fabric`` is a ``lightning_fabric.Fabric`` (device, precision, distribution), ``class_weights``
+    are (K,). ``net`` is the plain net; what trains is Fabric's wrapping of it.
     """
 
     def __init__(
@@ -74,59 +72,53 @@ class Stepper:
         Raises:
             NumericalError: N001, before any weight has changed.
         """
-        self.train_mode()
+        self._train_mode()
         self.optimizer.zero_grad(set_to_none=True)
-        mean = self.recipe.loss.reduction == "mean"
-        device = self.fabric.device
+        aim, device, world = self.recipe.loss, self.fabric.device, self.fabric.world_size
         moved = [(x.to(device), covered(self.net.net, y).to(device)) for x, y in batches]
         # One divisor for the whole step: accumulation and processes equal one large batch.
-        weights = [pixel_weight(y, self.class_weights) for _, y in moved]
-        weight = processes.total(self.fabric, torch.stack(weights).double().sum()).item()
+        weights = torch.stack([pixel_weight(y, self.class_weights) for _, y in moved])
+        weight = processes.combined(self.fabric, weights.double().sum(), "sum").item()
         weight = max(weight, 1e-12)
-        scale = self.fabric.world_size  # gradients are averaged over processes, the sum is wanted
+        divisor = weight if aim.reduction == "mean" else 1.0
         loss_sum = 0.0
         with seeded(self.recipe.seed, step, self.fabric.global_rank, device):
-            for i, (x, y) in enumerate(moved):
-                last = i == len(moved) - 1
-                hold = nullcontext() if last else self.fabric.no_backward_sync(self.wrapped)
-                with hold:
+            for i, (x, y) in enumerate(moved, start=1):
+                last = i == len(moved)
+                with nullcontext() if last else self.fabric.no_backward_sync(self.wrapped):
                     scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
-                    loss = self._loss(scores, y, weight if mean else 1.0, scale * len(moved))
-                    self.fabric.backward(scale * loss)
+                    loss = cross_entropy(scores, y, self.class_weights) / divisor
+                    if aim.jaccard:
+                        loss = loss + aim.jaccard / (world * len(moved)) * soft_jaccard(scores, y)
+                    # Gradients are averaged over processes; the sum is wanted.
+                    self.fabric.backward(world * loss)
                 loss_sum += loss.item()
         self._check(loss_sum, step)
         self.optimizer.step()
         if self.average:
             self.average.update(self.net, step)
-        of_all = processes.total(self.fabric, torch.tensor(loss_sum, dtype=torch.float64)).item()
-        return of_all if mean else of_all / weight
+        own = torch.tensor(loss_sum, dtype=torch.float64)
+        of_all = processes.combined(self.fabric, own, "sum").item()
+        return of_all if aim.reduction == "mean" else of_all / weight
 
-    def _loss(self, scores: Tensor, labels: Tensor, divisor: float, parts: int) -> Tensor:
-        """One micro-batch's share in the loss of a step that has so many of them."""
-        loss = cross_entropy(scores, labels, reduction="sum", class_weights=self.class_weights)
-        loss = loss / divisor
-        if factor := self.recipe.loss.jaccard:
-            loss = loss + factor / parts * soft_jaccard(scores, labels)
-        return loss
-
-    def train_mode(self) -> None:
+    def _train_mode(self) -> None:
         """Training behaviour, with batch norm left in evaluation where it is frozen."""
         self.wrapped.train()
-        if self.recipe.frozen_bn or self.recipe.freeze == "trunk":
-            frozen = self.norms
-        else:  # their scale and shift are frozen, so are the statistics they belong to
-            frozen = [m for m in self.norms if not any(p.requires_grad for p in m.parameters())]
-        for module in frozen:
-            module.eval()
+        all_frozen = self.recipe.frozen_bn or self.recipe.freeze == "trunk"
+        for norm in self.norms:
+            # Where scale and shift are frozen, so are the statistics that they belong to.
+            if all_frozen or not any(p.requires_grad for p in norm.parameters()):
+                norm.eval()
 
     def _check(self, loss: float, step: int) -> None:
+        """Refuse what is not finite, and cut the gradient to the largest norm allowed."""
         clip = self.recipe.optim.clip
         trained = [p for p in self.net.parameters() if p.grad is not None]
         gradients = [p.grad for p in trained if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients).item() if gradients else 0.0
-        if not (_finite(loss) and _finite(norm)):
+        if not (math.isfinite(loss) and math.isfinite(norm)):
             lr = self.optimizer.param_groups[0]["lr"]
-            what = "loss" if not _finite(loss) else "gradient"
+            what = "gradient" if math.isfinite(loss) else "loss"
             raise NumericalError(
                 "N001",
                 f"step {step + 1}: the {what} is not finite (loss {loss:g}, "
@@ -143,10 +135,6 @@ def covered(net: Net, labels: Tensor) -> Tensor:
     frame = net.frame(*labels.shape[-2:])
     rows = labels.narrow(-2, frame.offset, frame.height)
     return rows.narrow(-1, frame.offset, frame.width)
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ import torch
 from pixelwise import labels
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.preprocess import standard
 from pixelwise.data.scenes.write import FEWEST, make_scenes
 from pixelwise.engine.build import build
 from pixelwise.engine.runner import TorchRunner
@@ -23,9 +23,10 @@ from pixelwise.machine.files import atomic_write, maker, write_json
 from pixelwise.pictures import images
 from pixelwise.predict import model
 from pixelwise.predict.predictor import Predictor
+from pixelwise.training.journal import Watch
 from pixelwise.training.loop import train
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
-from pixelwise.training.watch import Watch
+from pixelwise.weights.checkpoint import Header
 
 SIZE = (96, 128)
 SHOWN = 6
@@ -45,10 +46,6 @@ class Demo:
     report: str
     picture: str
     run: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
 
 
 def recipe(data: Path, *, minutes: float, seed: int) -> Recipe:
@@ -82,13 +79,13 @@ def run(
         UsageError: U002 lengths that make no sense, U003 ``out`` holds something that is not a
             demo; an earlier demo is untouched then.
     """
-    if not minutes > 0:
-        raise UsageError("U002", f"--minutes is {minutes:g}, expected more than 0", "--minutes 2.5")
-    if images < FEWEST:
-        message = f"--images is {images}, expected at least {FEWEST}"
-        raise UsageError("U002", message, "--images 200")
-    if seed < 0:
-        raise UsageError("U002", f"--seed is {seed}, expected at least 0", "--seed 0")
+    for fits, message, hint in (
+        (minutes > 0, f"--minutes is {minutes:g}, expected more than 0", "--minutes 2.5"),
+        (images >= FEWEST, f"--images is {images}, expected at least {FEWEST}", "--images 200"),
+        (seed >= 0, f"--seed is {seed}, expected at least 0", "--seed 0"),
+    ):
+        if not fits:
+            raise UsageError("U002", message, hint)
     plan = recipe(out / SCENES, minutes=minutes, seed=seed)
     _clear(out)
     say(f"making {images} scenes of {hxw(SIZE)} in {out / SCENES}")
@@ -97,23 +94,26 @@ def run(
     say(f"training {plan.net} for {minutes:g} minutes from random weights")
     best = train(plan, out / RUN, watch=watch)
     trained = model.load(best)
-    evaluation = trained.evaluate(dataset, "test", keep=out / PREDICTIONS)
+    scores = trained.evaluate(dataset, "test", keep=out / PREDICTIONS).scores.as_dict()
     picture = _picture(trained, dataset, out / PICTURE)
     report = atomic_write(out / REPORT, (out / RUN / REPORT).read_bytes())
-    done = Demo(untrained, evaluation.scores.as_dict(), str(report), str(picture), str(out / RUN))
-    write_json(out / MARK, {"made_by": MAKER, **done.as_dict()})
+    done = Demo(untrained, scores, str(report), str(picture), str(out / RUN))
+    write_json(out / MARK, {"made_by": MAKER, **asdict(done)})
     return done
 
 
 def _clear(out: Path) -> None:
     """Remove an earlier demo, and nothing else."""
+    link = next((out / f for f in (SCENES, RUN, PREDICTIONS) if (out / f).is_symlink()), None)
+    refusal = ""
     if out.exists() and not out.is_dir():
-        raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
-    if out.exists() and any(out.iterdir()) and maker(out / MARK) != MAKER:
-        raise UsageError("U003", f"{out} is not empty and holds no demo", "choose another -o")
-    link = next((f for f in (SCENES, RUN, PREDICTIONS) if (out / f).is_symlink()), None)
-    if link:
-        raise UsageError("U003", f"{out / link} is a link, and no demo's", "choose another -o")
+        refusal = f"{out} is a file, expected a folder"
+    elif out.exists() and any(out.iterdir()) and maker(out / MARK) != MAKER:
+        refusal = f"{out} is not empty and holds no demo"
+    elif link:
+        refusal = f"{link} is a link, and no demo's"
+    if refusal:
+        raise UsageError("U003", refusal, "choose another -o")
     write_json(out / MARK, {"made_by": MAKER, "state": "begun"})
     for folder in (SCENES, RUN, PREDICTIONS):
         if (out / folder).exists():
@@ -129,9 +129,6 @@ def _untrained(dataset: DataSet, plan: Recipe) -> dict[str, float | None]:
         torch.manual_seed(plan.seed)
         net = build(plan.net, **options)
         torch.nn.init.normal_(net.get_parameter("score_fr.weight"))  # zero scores are all class 0
-    from pixelwise.data.preprocess import standard
-    from pixelwise.weights.checkpoint import Header
-
     header = Header(plan.net, options, dataset.classes, dataset.palette)
     predictor = Predictor(TorchRunner(net), standard((128.0,) * 3, (64.0,) * 3))
     untrained = model.Model(predictor, header, Path("untrained"))
@@ -147,11 +144,11 @@ def _picture(trained: model.Model, dataset: DataSet, path: Path) -> Path:
         sample = dataset.read(items[place])
         guess = trained.predictor.labels(sample.image)
         present |= set(np.unique(guess).tolist())
-        parts = [sample.image, labels.colour(guess, palette), labels.colour(sample.labels, palette)]
-        big = [images.resize(p, (2 * SIZE[0], 2 * SIZE[1]), method="nearest") for p in parts]
-        rows.append(
-            np.hstack([np.pad(p, ((4, 4), (4, 4), (0, 0)), constant_values=255) for p in big])
-        )
+        row = []
+        for part in (sample.image, *(labels.colour(m, palette) for m in (guess, sample.labels))):
+            big = images.resize(part, (2 * SIZE[0], 2 * SIZE[1]), method="nearest")
+            row.append(np.pad(big, ((4, 4), (4, 4), (0, 0)), constant_values=255))
+        rows.append(np.hstack(row))
     half = len(rows) // 2
     sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half : 2 * half])])
     shown = sorted(present)

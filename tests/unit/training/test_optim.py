@@ -63,15 +63,22 @@ def test_the_rule_of_the_released_alexnet_can_be_written(tmp_path: Path) -> None
     net = build("fcn32s-alexnet", classes=3, width=1 / 32)
     wanted = {name: (rate, 5e-4 * decay) for name, (rate, decay) in released.items()}
     assert rules(net, recipe) == wanted
-    made = {p: (g["lr"], g["weight_decay"]) for g in optimizer(net, recipe).param_groups
-            for p in g["params"]}
+    made = {
+        p: (g["lr"], g["weight_decay"])
+        for g in optimizer(net, recipe).param_groups
+        for p in g["params"]
+    }
     for name, (rate, decay) in wanted.items():
         assert made[net.get_parameter(name)] == (pytest.approx(3e-4 * rate), decay)
 
 
 def test_a_parameters_own_factor_goes_before_its_kinds_and_its_layers() -> None:
-    settings = ["optim.rates.score_fr.bias=3", "optim.rates.score_fr=5", "optim.decays.fc6.bias=0.5"]
-    recipe = with_settings(Recipe(), [*settings, "optim.decays.fc7=2", "optim.bias_decay=0.1"])
+    settings = [
+        "optim.rates.score_fr.bias=3",
+        "optim.rates.score_fr=5",
+        "optim.decays.fc6.bias=0.5",
+    ]
+    recipe = with_settings(Recipe(), [*settings, "optim.bias_decay=0.1", "optim.decays.fc7=2"])
     rule = rules(build("fcn32s-vgg16", classes=3, width=1 / 32), recipe)
     assert (rule["score_fr.weight"], rule["score_fr.bias"]) == ((5, 5e-4), (3, 5e-5))
     assert (rule["fc6.weight"], rule["fc6.bias"]) == ((1, 5e-4), (2, 2.5e-4))

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from pixelwise.training import progress_bar
-from pixelwise.training.watch import ProgressReport
+from pixelwise.training.journal import ProgressReport
 
 
 def report(step: int) -> ProgressReport:
