@@ -174,13 +174,17 @@ def limits(**ends: float) -> Any:
     return GetPydanticSchema(put)
 
 
-def _number(value: object) -> object:
+def _number(expected: str) -> BeforeValidator:
     """A whole number may be 1e4 as well; true is 1 to Python, and never meant so."""
-    if isinstance(value, bool):
-        return str(value)
-    with suppress(ValueError):
-        return float(value) if isinstance(value, str) and "e" in value.lower() else value
-    return value
+
+    def read_number(value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError(expected)
+        with suppress(ValueError):
+            return float(value) if isinstance(value, str) and "e" in value.lower() else value
+        return value
+
+    return BeforeValidator(read_number)
 
 
 def _text(value: object) -> object:
@@ -202,8 +206,8 @@ def _numbers(value: object) -> object:
     return [part.strip() for part in parts if part.strip()]
 
 
-Number = Annotated[float, BeforeValidator(_number)]
-Whole = Annotated[int, BeforeValidator(_number)]
+Number = Annotated[float, _number("a number")]
+Whole = Annotated[int, _number("a whole number")]
 Text = Annotated[str, BeforeValidator(_text)]
 in_one_word = BeforeValidator(_numbers)
 """In ``Annotated``: several numbers may also be one word, as 320x400 or 0.5,2."""
@@ -267,6 +271,10 @@ def _clauses(prefix: str, problem: Any) -> tuple[str, ...]:
     reason = facts.get("error")
     if isinstance(reason, Contradiction):
         return reason.args
+    if kind == "missing" and isinstance(problem["loc"][-1], int):  # a pair that is none
+        pair, count = prefix + _name(problem["loc"][:-1]), problem["loc"][-1] + 1
+        given = ",".join(map(str, problem["input"])) or "empty"
+        return (f"{pair} is {given}, expected {count} numbers, as 320x400 or 0.5,2",)
     if kind == "missing":
         return (f"{name} is missing",)
     words = str(facts.get("expected", "")).replace("'", "").replace(" or ", ", ")

@@ -19,7 +19,7 @@ from pixelwise.predict.model import load
 from pixelwise.training import loop
 from pixelwise.training.loop import train
 from pixelwise.training.run_data import read_data
-from pixelwise.weights.checkpoint import read_header
+from pixelwise.weights.checkpoint import load_checkpoint, read_header, save_checkpoint
 from small_runs import recipe
 
 SHORT = {"iterations": 4, "validate_every": 4, "width": 0.25}
@@ -42,7 +42,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, place / "run"
 
 
-def judged(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def judged(model: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> list[str] | None:
     assert run(["evaluate", str(model), str(data), "--json"]) == 0
     return json.loads(capsys.readouterr().out)["trained_on"]
 
@@ -67,6 +67,16 @@ def test_evaluate_tells_of_pictures_that_were_trained_on_under_any_name(
     assert judged(begun[1], data, capsys) == ["other"]
     assert "1 of the 3 pictures in split val were trained on (other)" in caplog.text
     assert load(begun[1]).evaluate(data).trained_on == ("other",)
+
+
+def test_weights_from_before_the_note_say_that_nobody_knows(
+    begun: tuple[Path, Path], tmp_path: Path, capsys, caplog
+) -> None:
+    header, tensors = load_checkpoint(begun[1] / "weights" / "best.safetensors")
+    older = {k: v for k, v in header.data.items() if k != "trained_on"}
+    save_checkpoint(tmp_path / "old.safetensors", tensors, dataclasses.replace(header, data=older))
+    assert judged(tmp_path / "old.safetensors", begun[0], capsys) is None
+    assert "some of those judged may have been trained on" in caplog.text
 
 
 def test_a_model_made_from_another_remembers_what_that_was_trained_on(

@@ -151,6 +151,7 @@ class DataSet:
             bands.append(as_labelled(picture, path, size) if size else picture.shown)
             size, other = size or bands[0].shape[:2], other or str(item.image)
             _refuse_size(path, bands[-1].shape, other, size)
+            other = str(item.image)  # further inputs are measured by the first
         image = stack(bands)
         return repeated(image) if values == "8-bit" else image
 
@@ -201,7 +202,7 @@ class DataSet:
 def _refuse_size(path: Path, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> None:
     if size[:2] != expected[:2]:
         sizes = f"{path} is {hxw(size)}, {other} is {hxw(expected)} (HxW); expected the same size"
-        hint = "export the labels at the picture's size; they are never resized silently"
+        hint = "export both at one size; labels and inputs are never resized silently"
         raise DataError("D013", sizes, hint)
 
 

@@ -56,7 +56,7 @@ class Evaluation:
     """(N, K, K) int32 (int64 for images of more than 2**31 pixels); rows truth, columns guess."""
     seconds_per_image: float | None = None
     """Mean time of prediction, when a model made the guesses."""
-    trained_on: tuple[str, ...] = ()
+    trained_on: tuple[str, ...] | None = ()
     """Images among them that the model was trained on, as far as it says."""
 
     @cached_property
@@ -112,7 +112,7 @@ class Evaluation:
             **self.scores.as_dict(),
             "images": len(self.names),
             "seconds_per_image": self.seconds_per_image,
-            "trained_on": list(self.trained_on),
+            "trained_on": None if self.trained_on is None else list(self.trained_on),
             "classes": list(self.classes),
             "per_class": [asdict(row) for row in self.per_class],
             "protocols": self.protocols,

@@ -31,7 +31,7 @@ def evaluate_split(
     dataset: DataSet,
     split: str,
     *,
-    trained_on: Collection[str] = (),
+    trained_on: Collection[str] | None = (),
     keep: Path | None = None,
     watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
@@ -42,7 +42,8 @@ def evaluate_split(
         classes: the names of the ids it gives; must be the data set's, in its order.
         dataset: the pictures and label maps.
         split: which of them.
-        trained_on: ``content`` of pictures that it has seen; those among the judged are told.
+        trained_on: ``content`` of pictures that it has seen, None if unknown; those among the
+            judged are told.
         keep: folder for the guessed label maps, ``<name>.png``; earlier ones are replaced.
         watch: called after each picture.
 
@@ -77,7 +78,14 @@ def evaluate_split(
     if seen:
         share = f"{len(seen)} of the {len(items)} pictures in split {split}"
         log.warning("%s were trained on (%s): these scores say too much", share, first_few(seen))
-    return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=tuple(seen))
+    if trained_on is None and dataset.drawn:
+        log.warning(
+            "the split %s was drawn, and these weights were trained before models noted their "
+            "pictures: some of those judged may have been trained on",
+            split,
+        )
+    noted = None if trained_on is None else tuple(seen)
+    return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=noted)
 
 
 def _refuse_taken(keep: Path, places: Iterable[Path], dataset: DataSet) -> None:

@@ -176,6 +176,9 @@ def _of_array(array: NDArray[Any], bands: int, values: Values) -> NDArray[Any]:
     if array.ndim not in (2, 3):
         message = f"the picture has shape {array.shape}, expected (H, W) or (H, W, C)"
         raise DataError("D018", message)
+    if strange := int(np.count_nonzero(~np.isfinite(array))):
+        message = f"the picture holds {strange:,} numbers that are not finite, expected none"
+        raise DataError("D015", message, "fill the gaps, e.g. np.nan_to_num(a)")
     planes = array if array.ndim == 3 else array[..., None]
     given = planes.shape[2]
     if given == 4 and bands == 3 and planes.dtype == np.uint8:

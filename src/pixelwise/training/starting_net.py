@@ -76,7 +76,7 @@ def starting_net(
         net = build(recipe.net, **options)
     if begun is not None:
         preprocess = read(Preprocess, begun.preprocess)
-        return StartingNet(net, options, preprocess, trained_on=begun.trained_on)
+        return StartingNet(net, options, preprocess, trained_on=begun.trained_on or frozenset())
     fresh = _fresh_preprocess(recipe.net, counted)
     if not recipe.weights:
         return StartingNet(net, options, fresh)
@@ -93,7 +93,7 @@ def starting_net(
         read(Preprocess, stored) if stored else fresh,
         {"file": recipe.weights, **transplant.as_dict()},
         (warning,) if gaps else (),
-        foreign.header.trained_on if foreign.header else frozenset(),
+        (foreign.header and foreign.header.trained_on) or frozenset(),
     )
 
 

@@ -56,10 +56,15 @@ class Header:
     """Over header and tensors; filled in by ``save_checkpoint``."""
 
     @property
-    def trained_on(self) -> frozenset[str]:
-        """``data.sample.content`` of each picture that the weights were trained on, if known."""
+    def trained_on(self) -> frozenset[str] | None:
+        """``data.sample.content`` of each picture that the weights were trained on.
+
+        None where nobody knows: early versions trained without a note of it.
+        """
         contents = self.data.get("trained_on")
-        return frozenset(map(str, contents)) if isinstance(contents, list) else frozenset()
+        if isinstance(contents, list):
+            return frozenset(map(str, contents))
+        return None if self.step else frozenset()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

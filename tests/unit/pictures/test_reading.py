@@ -318,7 +318,7 @@ def test_inputs_of_an_item_are_stacked_and_must_be_of_one_size(tmp_path: Path) -
     assert np.array_equal(sample.image[..., :3], np.asarray(Image.open(photo)))
     assert np.array_equal(sample.image[..., 3], depth)
     Image.fromarray(depth[1:]).save(tmp_path / "depth.png")
-    with pytest.raises(DataError, match=r"depth\.png is 39x48.*labels/p0\.png is 40x48") as caught:
+    with pytest.raises(DataError, match=r"depth\.png is 39x48.*images/p0\.png is 40x48") as caught:
         dataset.read(item)
     assert caught.value.code == "D013"
 
@@ -334,3 +334,11 @@ def test_a_sample_opens_each_file_once(tmp_path: Path, monkeypatch: pytest.Monke
     )
     dataset.read(dataset.all_items()[0])
     assert sorted(opened) == ["images", "labels"]
+
+
+def test_numbers_that_are_not_finite_are_the_pictures_fault() -> None:
+    image = np.ones((4, 5), np.float32)
+    image[1, 2:4] = np.nan, np.inf
+    with pytest.raises(DataError, match="holds 2 numbers that are not finite") as caught:
+        reading.read(image, bands=1, values="stored")
+    assert caught.value.code == "D015"
