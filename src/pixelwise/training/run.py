@@ -117,7 +117,7 @@ class Run:
             classes=dataset.classes,
             palette=dataset.palette,
             preprocess=as_dict(self.start.preprocess),
-            inference=self.recipe.view.as_dict(),
+            inference=as_dict(self.recipe.view),
             data=self._data_facts(),
         )
 
