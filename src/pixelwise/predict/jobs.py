@@ -24,7 +24,7 @@ from pixelwise.predict import prediction_records, saving
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction, find_class
 from pixelwise.predict.prediction_records import Record
-from pixelwise.predict.sources import APART, Job, find
+from pixelwise.predict.sources import APART, Job, find, folded
 from pixelwise.settings import as_dict
 
 
@@ -86,11 +86,10 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
     """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
-    folders = {f"{job.name}{saving.ENDS[saving.HEAT]}".casefold(): job for job in jobs}
+    folders = {folded(f"{job.name}{saving.ENDS[saving.HEAT]}"): job for job in jobs}
     for job in jobs:
         for parent in Path(job.name).parents:
-            other = folders.get(parent.as_posix().casefold())
-            if other:
+            if other := folders.get(folded(parent.as_posix())):
                 where = f"among the outputs of {job.source}"
                 message = f"the heat maps of {other.source} would lie {where}"
                 raise DataError("D030", message, APART)

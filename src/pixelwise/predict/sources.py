@@ -149,17 +149,21 @@ def _short(part: str) -> str:
     return f"{kept}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
+def folded(name: str) -> str:
+    """The same for names that some file system does not tell apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Two pictures, one name: also where the file system does not tell letters apart."""
+    """Two pictures, one name."""
     taken: dict[str, Job] = {}
     problems = []
     for job in jobs:
-        key = unicodedata.normalize("NFC", job.name).casefold()
-        if key in taken:
-            both = f"{taken[key].source} and {job.source}"
+        first = taken.setdefault(folded(job.name), job)
+        if first is not job:
+            both = f"{first.source} and {job.source}"
             message = f"{both} would both be written as {job.name}.png"
             problems.append(DataError("D030", message, APART))
-        taken.setdefault(key, job)
     if len(problems) == 1:
         raise problems[0]
     if problems:
