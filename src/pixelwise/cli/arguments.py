@@ -1,4 +1,4 @@
-"""What commands are given, read: models, sizes, numbers."""
+"""What commands are given, read: models and sizes."""
 
 from __future__ import annotations
 
@@ -19,33 +19,14 @@ def load_model(
     from pixelwise.machine.environment import use_threads
     from pixelwise.predict import model as models
 
-    zooms = parse_numbers("--zoom", zoom)
     use_threads(threads)
     loaded = models.load(path, device=device, precision=precision)
-    return loaded.shown(zoom=zooms, mirror=mirror or None)
+    return loaded.shown(zoom=zoom or None, mirror=mirror or None)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``HxW`` to two numbers.
-
-    Raises:
-        UsageError: another form, or a length of zero.
-    """
+    """``HxW`` to two numbers; U002 another form, or a length of zero."""
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text.strip().lower())
     if match is None:
         raise UsageError("U002", f"size is `{text}`, expected height x width", "--size 375x500")
     return int(match[1]), int(match[2])
-
-
-def parse_numbers(option: str, text: str) -> tuple[float, ...]:
-    """``1.25,1.75`` to numbers; nothing to none.
-
-    Raises:
-        UsageError: something that is no number.
-    """
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise UsageError(
-            "U002", f"{option} is `{text}`, expected numbers with commas", f"{option} 1.25,1.75"
-        ) from error

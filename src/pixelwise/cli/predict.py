@@ -51,7 +51,7 @@ def predict(
     with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
         done = jobs.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     if json:
-        emit_json(done.as_dict())
+        emit_json(vars(done))
     for failure in done.failures[:SHOWN]:
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:

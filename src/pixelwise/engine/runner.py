@@ -74,26 +74,21 @@ class ScoreMap:
         """(N, last - first, H, W) float32: the whole map of some classes."""
         return replace(self, cells=self.cells[:, first:last]).whole()
 
-    def strips(self) -> Iterator[tuple[int, int]]:
-        """First row and number of rows of the strips of about ``STRIP`` scores."""
+    def labels(self) -> Tensor:
+        """(N, H, W), int32 of more than 255 classes, else uint8: the best, the first of equals.
+
+        As ``whole().argmax(1)``, in strips of rows: no map of N x K x H x W is made.
+        """
         n, classes, height, width = self.shape
+        dtype = torch.uint8 if classes <= 255 else torch.int32
+        labels = torch.empty((n, height, width), dtype=dtype, device=self.cells.device)
         step = len(self.upsampling.shares) if self.upsampling else 1
         # Whole strides: a strip that begins inside one computes it from its start.
         count = max(1, STRIP // (n * classes * width * step)) * step
         for first in range(0, height, count):
-            yield first, min(count, height - first)
-
-    def labels(self) -> Tensor:
-        """(N, H, W), int32 of more than 255 classes, else uint8: the best, the first of equals.
-
-        As ``whole().argmax(1)``, strip by strip: no map of N x K x H x W is made.
-        """
-        n, classes, *size = self.shape
-        dtype = torch.uint8 if classes <= 255 else torch.int32
-        labels = torch.empty((n, *size), dtype=dtype, device=self.cells.device)
-        for first, count in self.strips():
+            rows = self.rows(first, min(count, height - first))
             # The same class as argmax, first of equals, in a quarter of its time (torch 2.13, CPU).
-            labels[:, first : first + count] = self.rows(first, count).max(1).indices
+            labels[:, first : first + count] = rows.max(1).indices
         return labels
 
 

@@ -73,13 +73,9 @@ def resolve_device(name: str) -> torch.device:
 
 
 def use_threads(count: int) -> None:
-    """Let torch use so many CPU threads from now on; 0 leaves its choice.
-
-    Raises:
-        UsageError: U002 less than 0 or more than ``MOST_THREADS``.
-    """
+    """Let torch use so many CPU threads from now on; 0 leaves its choice, U002 is out of range."""
     if not 0 <= count <= MOST_THREADS:
-        bound = "at least 0" if count < 0 else f"at most {MOST_THREADS}"
+        bound = "at least 0" if count < 0 else f"at most {MOST_THREADS}"  # as of a recipe's
         raise UsageError("U002", f"--threads is {count}, expected {bound}", "--threads 0")
     if count:
         import torch

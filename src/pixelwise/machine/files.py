@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from pixelwise.errors import ResourceError, UsageError
+from pixelwise.errors import PixelwiseError, ResourceError, UsageError
 
 Writer = Callable[[BinaryIO], object]
 PREFIX = ".pixelwise-"
@@ -28,48 +28,40 @@ PREFIX = ".pixelwise-"
 
 
 def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
-    """Put ``content`` at ``path``; readers see the old file or the new one.
+    """Put ``content`` at ``path``, which is returned; readers see the old file or the new one.
 
-    Args:
-        path: target; missing parent folders are made.
-        content: bytes, text (UTF-8; half surrogates of odd file names become ``\\udcxx``), or a
-            function that writes to the open binary file.
-
-    Returns:
-        ``path``.
+    Missing parent folders are made. Content is bytes, text (UTF-8; half surrogates of odd file
+    names become ``\\udcxx``), or a function that writes to the open binary file.
 
     Raises:
         ResourceError: no space (R001) or no permission (R002); what stood at ``path`` stands still.
     """
     path = Path(path)
-    temporary: Path | None = None
-    try:
+    if isinstance(content, str):
+        content = content.encode("utf-8", "backslashreplace")
+    with _write_errors(path):
         if path.exists() and not path.is_file():  # a rename would put a file in a device's place
-            raise _not_a_file(path)
+            kind = "a folder" if path.is_dir() else "no regular file"
+            what = f"{path}: cannot be written (it is {kind})"
+            raise ResourceError("R002", what, "choose another place")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, f = _temporary(path.parent)
-        with f:
-            if isinstance(content, str):
-                f.write(content.encode("utf-8", "backslashreplace"))
-            elif isinstance(content, bytes):
-                f.write(content)
-            else:
-                content(f)
-            f.flush()
-            os.fsync(f.fileno())
-            if os.name == "nt":  # an open file cannot be renamed there
-                f.close()
-            temporary.replace(path)
-        _sync_folder(path.parent)
-    except BaseException as error:
-        if temporary is not None:
+        try:
+            with f:
+                if isinstance(content, bytes):
+                    f.write(content)
+                else:
+                    content(f)
+                f.flush()
+                os.fsync(f.fileno())
+                if os.name == "nt":  # an open file cannot be renamed there
+                    f.close()
+                temporary.replace(path)
+        except BaseException:
             with suppress(OSError):  # the first error is the one to tell
                 temporary.unlink(missing_ok=True)
-        # Encoders wrap the system's error in their own; the number is in what they wrapped.
-        cause = error if isinstance(error, OSError) else error.__context__
-        if isinstance(cause, OSError) and isinstance(error, Exception):
-            raise write_error(path, cause) from error
-        raise
+            raise
+        _sync_folder(path.parent)
     return path
 
 
@@ -77,12 +69,8 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder's content: all of it appears when the block ends well, and none of it else.
 
-    Args:
-        path: the folder; it may be there, and must be empty (see ``refuse_taken``). One that is
-            there gets its content entry by entry, a new one all at once.
-
-    Yields:
-        A hidden folder to be filled: inside, or beside one that is not there yet.
+    What is yielded is a hidden folder to be filled. A new folder gets its content all at once; one
+    that is there, and empty (see ``refuse_taken``), entry by entry.
 
     Raises:
         ResourceError: no space (R001) or no permission (R002).
@@ -91,24 +79,21 @@ def whole_folder(path: Path) -> Iterator[Path]:
     place = path.parent if new else path
     part = place / f"{PREFIX}{secrets.token_hex(8)}.part"
     try:
-        for left in place.glob(f"{PREFIX}*.part"):
-            if not _in_use(left):
-                shutil.rmtree(left, ignore_errors=True)
-        part.mkdir(parents=True)
-        with _held(part):
-            yield part
-            if new:
-                part.rename(path)
-                _sync_folder(place)
-                return
-            for made in sorted(part.iterdir()):
-                made.rename(path / made.name)
-        part.rmdir()
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise write_error(path, error) from error
-        raise
+        with _write_errors(path):
+            for left in place.glob(f"{PREFIX}*.part"):
+                if not _in_use(left):
+                    shutil.rmtree(left, ignore_errors=True)
+            part.mkdir(parents=True)
+            with _held(part):
+                yield part
+                if new:
+                    part.rename(path)
+                else:
+                    for made in sorted(part.iterdir()):
+                        made.rename(path / made.name)
+            _sync_folder(place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)  # empty or gone, unless something failed
 
 
 def refuse_taken(path: Path) -> None:
@@ -135,10 +120,8 @@ def in_turn(folder: Path) -> Iterator[None]:
     Raises:
         ResourceError: no space (R001) or no permission (R002).
     """
-    try:
+    with _write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
     with _held(folder, wait=True):
         yield
 
@@ -178,12 +161,10 @@ def append_line(path: Path, text: str) -> None:
     Raises:
         ResourceError: no space (R001) or no permission (R002).
     """
-    try:
+    with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as f:
             f.write(text + "\n")
-    except OSError as error:
-        raise write_error(path, error) from error
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -258,11 +239,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _not_a_file(path: Path) -> ResourceError:
-    kind = "a folder" if path.is_dir() else "no regular file"
-    return ResourceError(
-        "R002", f"{path}: cannot be written (it is {kind})", "choose another place"
-    )
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    """What the system says within the block is told as ``write_error`` of ``path``."""
+    try:
+        yield
+    except PixelwiseError:
+        raise
+    except Exception as error:
+        # Encoders wrap the system's error in their own; the number is in what they wrapped.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if isinstance(cause, OSError):
+            raise write_error(path, cause) from error
+        raise
 
 
 def write_error(path: Path, cause: OSError) -> ResourceError:
@@ -273,6 +262,5 @@ def write_error(path: Path, cause: OSError) -> ResourceError:
     reason = cause.strerror or str(cause)
     if isinstance(cause, FileExistsError | NotADirectoryError):
         reason = "a file stands where a folder is needed"
-    return ResourceError(
-        "R002", f"{path}: cannot be written ({reason})", "make it writable, or choose another place"
-    )
+    hint = "make it writable, or choose another place"
+    return ResourceError("R002", f"{path}: cannot be written ({reason})", hint)

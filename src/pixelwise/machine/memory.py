@@ -36,13 +36,9 @@ _CHOSEN_BY_USER = (
 
 # -- what can be taken ------------------------------------------------------------------------
 def require(needed: int, device: torch.device, what: str, hint: str) -> None:
-    """Refuse work that does not fit, before anything of it is allocated.
+    """Refuse work of so many bytes that does not fit, before anything of it is allocated.
 
-    Args:
-        needed: bytes.
-        device: where.
-        what: the work and its bytes, as the message begins.
-        hint: what to do.
+    ``what`` names the work and its bytes, as the message begins.
 
     Raises:
         ResourceError: R003 with what is available.
@@ -77,15 +73,13 @@ def failed_allocations(hint: str) -> Iterator[None]:
         short = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
         if not short and "allocate memory" not in text:
             raise
-        first = text.splitlines()[0][:200] if text else "an allocation failed"
-        raise ResourceError("R003", f"not enough memory: {first}", hint) from error
+        first, *_ = text.splitlines() or ["an allocation failed"]
+        raise ResourceError("R003", f"not enough memory: {first[:200]}", hint) from error
 
 
 def _of_machine() -> int | None:
-    for line in _lines("/proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
+    lines = [line for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
+    return int(lines[0].split()[1]) * 1024 if lines else None  # given in kB
 
 
 def _of_group(folder: str = "/sys/fs/cgroup") -> int | None:

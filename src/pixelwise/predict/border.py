@@ -46,20 +46,18 @@ def border(net: Net, length: int) -> Border:
     margins = {h: int(net.sights[net.outputs[h]].map.shift) for h in heads}
     margin = max(margins.values(), default=0)
     corners = dict.fromkeys(net.outputs, 0) | {h: margin - m for h, m in margins.items()}
-    problem: UsageError | None = None
     # Sizes do not grow steadily where pooling rounds down, so lengths are tried one by one.
     for after in range(FARTHEST + 1):
         total = margin + length + after
         try:
             frames = [net.frame(total, total, head) for head in heads]
-        except UsageError as error:
-            if not margin:  # in its own frame: the picture itself is too small for the net
+        except UsageError:  # without a margin the picture itself is too small for the net
+            if not margin or after == FARTHEST:
                 raise
-            problem = error
         else:
             if all(f.offset + f.height >= margin + length for f in frames):
                 return Border(margin, after, corners)
-    raise problem or UsageError("U002", f"no border makes the output cover {length} px")
+    raise UsageError("U002", f"no border makes the output cover {length} px")
 
 
 def mirrored(image: NDArray[Any], rows: Border, columns: Border) -> NDArray[Any]:

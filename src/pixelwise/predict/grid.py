@@ -1,12 +1,12 @@
-"""Where the cells of a coarse map lie on the picture, and the map drawn at the picture's size.
+"""A coarse map drawn at its picture's size.
 
-Stretching a map to the picture's size would move it: the first cell of GoogLeNet looks at pixel
-126, not at the corner. The positions come from the net's geometry.
+Stretching it would move it: the first cell of GoogLeNet looks at pixel 126, not at the corner. The
+grid says where the cells lie; it comes from the net's geometry.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,57 +14,37 @@ from numpy.typing import NDArray
 
 from pixelwise.geometry import CoordMap
 
-
-@dataclass(frozen=True)
-class Grid:
-    """Cell ``i`` is centred on pixel ``step * i + first``, on both axes."""
-
-    step: float = 1.0
-    first: float = 0.0
-
-    @staticmethod
-    def of(cells: CoordMap, zoom: float = 1.0) -> Grid:
-        """The grid of a net's output on a picture that it saw enlarged by ``zoom``."""
-        step, first = float(cells.scale), float(cells.shift)
-        return Grid(step / zoom, (first + 0.5) / zoom - 0.5)
-
-    def nearest(self, cells: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-        """Every pixel takes the value of the nearest cell.
-
-        Args:
-            cells: (h, w).
-            size: (H, W) of the picture.
-
-        Returns:
-            (H, W), of the same type.
-        """
-        rows, columns = (
-            np.rint(self._at(n, count)).astype(np.intp)
-            for n, count in zip(size, cells.shape, strict=True)
-        )
-        return cells[rows[:, None], columns]
-
-    def smooth(self, cells: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-        """Bilinear between the centres of cells; beyond the outer ones their value goes on.
-
-        Args:
-            cells: (h, w).
-            size: (H, W) of the picture.
-
-        Returns:
-            (H, W) float32.
-        """
-        tall = _between(cells, self._at(size[0], cells.shape[0]))
-        return _between(tall.T, self._at(size[1], cells.shape[1])).T
-
-    def _at(self, pixels: int, cells: int) -> NDArray[np.float64]:
-        """The cell coordinate of each pixel of an axis, held inside the map."""
-        where = (np.arange(pixels) - self.first) / self.step
-        return where.clip(0, cells - 1)
+EVERY_PIXEL = CoordMap()
+"""The grid of a segmentation net."""
 
 
-EVERY_PIXEL = Grid()
-"""Of a segmentation net."""
+def enlarged(zoom: float) -> CoordMap:
+    """Where pixels of an enlarged picture lie on the picture: edges fit, not centres."""
+    factor = 1 / Fraction(zoom)
+    return CoordMap(factor, (factor - 1) / 2)
+
+
+def nearest(cells: NDArray[Any], grid: CoordMap, size: tuple[int, int]) -> NDArray[Any]:
+    """(H, W) of ``size``: every pixel takes the value of the nearest cell of (h, w)."""
+    rows, columns = (
+        np.rint(_cell_at(grid, n, count)).astype(np.intp)
+        for n, count in zip(size, cells.shape, strict=True)
+    )
+    return cells[rows[:, None], columns]
+
+
+def smooth(
+    cells: NDArray[np.float32], grid: CoordMap, size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """(H, W) of ``size``: bilinear between centres of cells, constant beyond the outer ones."""
+    tall = _between(cells, _cell_at(grid, size[0], cells.shape[0]))
+    return _between(tall.T, _cell_at(grid, size[1], cells.shape[1])).T
+
+
+def _cell_at(grid: CoordMap, pixels: int, cells: int) -> NDArray[np.float64]:
+    """The cell coordinate of each pixel of an axis, held inside the map."""
+    where = (np.arange(pixels) - float(grid.shift)) / float(grid.scale)
+    return where.clip(0, cells - 1)
 
 
 def _between(values: NDArray[np.float32], at: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import DataError, PixelwiseError, Stopped, UsageError, unknown_name
+from pixelwise.errors import DataError, PixelwiseError, UsageError, unknown_name
 from pixelwise.folders import MAKER, MANIFEST, is_predictions
 from pixelwise.machine.files import atomic_write, remove_leftovers, write_json
 from pixelwise.machine.signals import caught
@@ -25,7 +24,8 @@ from pixelwise.predict import prediction_records, saving
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction, find_class
 from pixelwise.predict.prediction_records import Record
-from pixelwise.predict.sources import Job, find
+from pixelwise.predict.sources import APART, Job, find, folded
+from pixelwise.settings import as_dict
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,15 @@ class Done:
     failures: list[dict[str, str]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for ``--json``."""
-        return vars(self)
-
 
 def plan(
     sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1", split: str = ""
 ) -> Plan:
-    """Find the pictures; two that would write one file are refused before anything is made.
-
-    With ``split`` the sources are data sets, and the pictures those of one split of them.
+    """Find the pictures and name what will be made of them; see ``sources.find``.
 
     Raises:
-        UsageError: unknown outputs, a bad shard, the output folder among the inputs.
-        DataError: a source that is not there, no picture at all, colliding names.
+        UsageError: unknown outputs, a bad shard, and as ``find``.
+        DataError: as ``find``.
     """
     kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
     for kind in kinds:
@@ -74,7 +68,7 @@ def plan(
             raise unknown_name("output", kind, tuple(saving.ENDS))
     if not kinds:
         raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
-    part, parts = _shard(shard)
+    part, parts = _shard(shard)  # before pictures are looked for, which may take long
     jobs, left_out = find(sources, out, split=split)
     if saving.HEAT in kinds:
         _refuse_heat_collisions(jobs)
@@ -84,25 +78,21 @@ def plan(
 
 def _shard(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= part <= parts:
-        message = f"--shard is {text}, expected I/N with 1 <= I <= N"
-        raise UsageError("U002", message, "--shard 1/4")
-    return part, parts
+    if match and 1 <= int(match[1]) <= int(match[2]):
+        return int(match[1]), int(match[2])
+    message = f"--shard is {text}, expected I/N with 1 <= I <= N"
+    raise UsageError("U002", message, "--shard 1/4")
 
 
 def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
     """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
-    folders = {f"{job.name}{saving.ENDS[saving.HEAT]}".casefold(): job for job in jobs}
+    folders = {folded(f"{job.name}{saving.ENDS[saving.HEAT]}"): job for job in jobs}
     for job in jobs:
         for parent in Path(job.name).parents:
-            other = folders.get(parent.as_posix().casefold())
-            if other:
-                raise DataError(
-                    "D030",
-                    f"the heat maps of {other.source} would lie among the outputs of {job.source}",
-                    "predict them into different folders",
-                )
+            if other := folders.get(folded(parent.as_posix())):
+                where = f"among the outputs of {job.source}"
+                message = f"the heat maps of {other.source} would lie {where}"
+                raise DataError("D030", message, APART)
 
 
 def carry_out(
@@ -113,14 +103,10 @@ def carry_out(
     force: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> Done:
-    """Predict what is not there yet.
+    """Predict what is not there yet; ``watch`` is called after each picture.
 
-    Args:
-        plan: of ``plan``.
-        model: to predict with.
-        heat: classes whose heat maps are drawn; without them the ``TOP`` largest of each picture.
-        force: make everything anew, also over another model's outputs.
-        watch: called after each picture.
+    Heat maps are drawn of the classes in ``heat``, or else of the ``TOP`` largest of each picture.
+    With ``force`` everything is made anew, also over another model's outputs.
 
     Raises:
         UsageError: U003 the folder holds another model's outputs, or files that are not ours; U001
@@ -128,34 +114,28 @@ def carry_out(
         ResourceError: the disk is full or not writable.
         Stopped: a signal came; finished outputs are kept.
     """
-    model.predictor.only_head()  # one label map a picture is written
+    _ = model.predictor.net.output  # one label map a picture is written: several are refused
     shown = [find_class(name, model.classes) for name in heat]
-    work = _Work(plan, model, saving.parts(plan.kinds, shown), force)
+    view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
+    identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
+    work = _Work(plan, model, saving.parts(plan.kinds, shown), identity, force)
     _claim(work)
     done = Done()
-    with caught() as seen:
+    with caught() as stop:
         for job in plan.jobs:
             _one(work, job, done)
             watch()
-            if seen.signal:
+            if stop.signal:
                 break
-    _list_failures(plan, done)
-    if seen.signal:
-        count = done.made + done.skipped + len(done.kept) + len(done.failures)
-        raise Stopped(
-            seen.signal,
-            f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept",
-            "run the same command again to go on",
-        )
-    return done
-
-
-def _list_failures(plan: Plan, done: Done) -> None:
     path = plan.out / plan.failures
     if done.failures:
         atomic_write(path, "".join(json.dumps(f) + "\n" for f in done.failures))
     else:
         path.unlink(missing_ok=True)
+    count = done.made + done.skipped + len(done.kept) + len(done.failures)
+    message = f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept"
+    stop.refuse(message, "run the same command again to go on")
+    return done
 
 
 @dataclass(frozen=True)
@@ -164,47 +144,40 @@ class _Work:
     model: Model
     wanted: tuple[str, ...]
     """``saving.parts`` that are asked for."""
+    identity: Mapping[str, Any]
+    """What outputs depend on beside the picture."""
     force: bool
-
-    @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What outputs depend on beside the picture."""
-        predictor = self.model.predictor
-        view, precision = predictor.view.as_dict(), predictor.runner.precision
-        return {"sha256": self.model.header.sha256, "precision": precision, "view": view}
 
 
 def _claim(work: _Work) -> None:
     """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
-    plan, model, out = work.plan, work.model, work.plan.out
-    if is_predictions(out) and not work.force:
-        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-        differing = {k: v for k, v in work.identity.items() if known.get(k) != v}
-        how = ", ".join(f"{k} was {known.get(k)}, is {v}" for k, v in differing.items())
-        if "sha256" in differing:
-            how = f"by another model, {known.get('model')}"
-        if differing:
-            raise UsageError(
-                "U003",
-                f"the outputs in {out} were made otherwise ({how})",
-                "choose another -o, or --force to make them anew",
-            )
-    elif not work.force:
-        outputs = (saving.path(out, job.name, kind) for job in plan.jobs for kind in plan.kinds)
-        foreign = next((path for path in outputs if path.exists()), None)
-        if foreign:
-            raise UsageError(
-                "U003",
-                f"{foreign} exists and was not made by pixelwise",
-                "choose another -o, or --force to replace it",
-            )
+    model, out = work.model, work.plan.out
+    problem = "" if work.force else _belongs_to_others(work)
+    if problem:
+        raise UsageError("U003", problem, "choose another -o, or --force to make everything anew")
     facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
     write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts})
-    names = {job.name for job in plan.jobs}
-    written = {(out / name).parent for name in names}
-    written |= {saving.path(out, name, saving.HEAT) for name in names}
-    for folder in {out} | written | {prediction_records.place(out, name).parent for name in names}:
+    written = {out}
+    for name in (job.name for job in work.plan.jobs):
+        written |= {(out / name).parent, prediction_records.place(out, name).parent}
+        written.add(saving.path(out, name, saving.HEAT))
+    for folder in written:
         remove_leftovers(folder)
+
+
+def _belongs_to_others(work: _Work) -> str:
+    """Why outputs may not be written into the folder, if so."""
+    plan, out = work.plan, work.plan.out
+    if not is_predictions(out):
+        outputs = (saving.path(out, job.name, kind) for job in plan.jobs for kind in plan.kinds)
+        foreign = next((path for path in outputs if path.exists()), None)
+        return f"{foreign} exists and was not made by pixelwise" if foreign else ""
+    before = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    differing = {k: v for k, v in work.identity.items() if before.get(k) != v}
+    how = ", ".join(f"{k} was {before.get(k)}, is {v}" for k, v in differing.items())
+    if "sha256" in differing:
+        how = f"by another model, {before.get('model')}"
+    return f"the outputs in {out} were made otherwise ({how})" if differing else ""
 
 
 def _one(work: _Work, job: Job, done: Done) -> None:
@@ -221,18 +194,22 @@ def _one(work: _Work, job: Job, done: Done) -> None:
             done.results.append(_result(work, job, same, made=False))
             return
         at_stake = same.files(kinds) if same.kinds else known.files()
-        mine = None if work.force else prediction_records.altered(out, at_stake)
-        if mine and same.kinds and _is_picture(mine):
-            done.kept.append({"path": str(job.source), "kept": str(mine)})
+        altered = None if work.force else prediction_records.altered(out, at_stake)
+        if altered and same.kinds and _is_picture(altered):
+            done.kept.append({"path": str(job.source), "kept": str(altered)})
             return
-        if mine:
-            raise _altered(job, mine)
+        if altered:  # and of another picture or model now, or damaged: someone must decide
+            raise UsageError(
+                "U003",
+                f"{altered} was changed since it was made from {job.source}",
+                "move it away and run again, or --force to make everything anew",
+            )
         prediction = _predict(work.model, job, data, kinds)
+        # Only now: a picture that cannot be labelled leaves its earlier outputs and record.
         prediction_records.begin(out, job.name, kinds)
         written = {k: saving.write(k, out, job.name, prediction, header) for k in kinds}
-        made = prediction_records.summed(out, written)
-        record = Record(made_from, made, prediction.areas())
-        now = prediction_records.record(out, job.name, record)
+        areas = prediction.areas()
+        now = prediction_records.record(out, job.name, made_from, written, areas)
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
         if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
@@ -269,12 +246,3 @@ def _is_picture(path: Path) -> bool:
     except PixelwiseError:
         return False
     return True
-
-
-def _altered(job: Job, path: Path) -> UsageError:
-    """Outputs that were changed, and belong to another picture or model now, or are damaged."""
-    return UsageError(
-        "U003",
-        f"{path} was changed since it was made from {job.source}",
-        "move it away and run again, or --force to make everything anew",
-    )

@@ -23,13 +23,9 @@ SCRATCH = 1.25
 def check_picture(
     net: Net, size: tuple[int, int], device: torch.device, *, scores: bool = False
 ) -> None:
-    """Refuse a picture that does not fit.
+    """Refuse a picture of ``size`` (H, W), as the net sees it, that does not fit.
 
-    Args:
-        net: what is carried out.
-        size: (H, W) of the picture as the net sees it.
-        device: where.
-        scores: all scores of every pixel will be held; labels are made without.
+    With ``scores`` all scores of every pixel will be held; labels are made without.
 
     Raises:
         ResourceError: R003 with the bytes needed and available.
@@ -49,14 +45,9 @@ def check_step(
     number: int,
     device: torch.device,
 ) -> None:
-    """Refuse a training step that cannot fit.
+    """Refuse a training step on a batch of ``shape`` (N, H, W) that cannot fit.
 
-    Args:
-        net: what is trained.
-        trained: layers whose parameters are.
-        shape: (N, H, W) of a batch.
-        number: bytes of one.
-        device: where.
+    ``trained`` are the layers whose parameters are; ``number`` is the bytes of a map's number.
 
     Raises:
         ResourceError: R003 with the bytes needed at the least, and available.

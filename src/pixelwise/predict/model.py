@@ -29,13 +29,9 @@ from pixelwise.pictures.reading import read
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
-from pixelwise.weights.checkpoint import (
-    DAMAGED,
-    Header,
-    load_checkpoint,
-    read_header,
-    save_checkpoint,
-)
+from pixelwise.settings import as_dict
+from pixelwise.weights import checkpoint
+from pixelwise.weights.checkpoint import DAMAGED, Header
 from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.surgery import score_layers
 
@@ -89,9 +85,9 @@ class Model:
         preprocess = self.predictor.preprocess
         image = read(picture, bands=self.predictor.bands, values=preprocess.values)
         by_head = self.predictor.by_head(image, scores=probabilities)
-        first, *more = (self._prediction(image, head, made) for head, made in by_head.items())
-        heads = dict(zip(by_head, (first, *more), strict=True)) if more else {}
-        return dataclasses.replace(first, heads=heads)
+        heads = {head: self._prediction(image, head, made) for head, made in by_head.items()}
+        first = next(iter(heads.values()))
+        return dataclasses.replace(first, heads=heads) if len(heads) > 1 else first
 
     def _prediction(self, image: NDArray[Any], head: str, made: Labelled) -> Prediction:
         net, kept = self.predictor.net, None
@@ -117,7 +113,7 @@ class Model:
 
         Args:
             data: a data set, or a folder of one; with the model's classes, in its order.
-            split: which pictures of it.
+            split: train, val, or another that it has.
             keep: folder for the guessed label maps, ``<name>.png``.
             watch: called after each picture.
 
@@ -126,32 +122,26 @@ class Model:
             DataError: an unreadable picture, an unknown or empty split.
             UsageError: U003 ``keep`` holds files of the data set, or others that are no guesses.
         """
-        dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
-        label, place = self.predictor.labels, Path(keep) if keep else None
         return evaluate_split(
-            label,
+            self.predictor.labels,
             self.classes,
-            dataset,
+            data if isinstance(data, DataSet) else open_dataset(Path(data)),
             split,
             trained_on=self.header.trained_on,
-            keep=place,
+            keep=Path(keep) if keep else None,
             watch=watch,
         )
 
     def shown(
-        self, *, zoom: float | Sequence[float] | None = None, mirror: bool | None = None
+        self, *, zoom: float | str | Sequence[float] | None = None, mirror: bool | None = None
     ) -> Model:
-        """The same model that is shown pictures in another way; what is not given stays.
-
-        Args:
-            zoom: pictures are enlarged by this before the net; the scores of several are averaged.
-            mirror: scores are the mean over a picture and its mirror image.
+        """The same model that is shown pictures as ``View`` says; what is not given stays.
 
         Raises:
             UsageError: U002 a factor out of range, or several for a net that gives a coarse map.
         """
         old = self.predictor
-        zooms = (zoom,) if isinstance(zoom, int | float) else tuple(zoom or old.view.zooms)
+        zooms: Any = old.view.zooms if zoom is None else zoom
         view = View(zooms, old.view.mirror if mirror is None else mirror)
         predictor = Predictor(old.runner, old.preprocess, view=view)
         return dataclasses.replace(self, predictor=predictor)
@@ -160,8 +150,8 @@ class Model:
         """Write the model as one checkpoint file."""
         runner = self.predictor.runner
         assert isinstance(runner, TorchRunner), "another engine is made from a checkpoint"
-        header = dataclasses.replace(self.header, inference=self.predictor.view.as_dict())
-        return save_checkpoint(path, runner.network.state_dict(), header)
+        header = dataclasses.replace(self.header, inference=as_dict(self.predictor.view))
+        return checkpoint.save_checkpoint(path, runner.network.state_dict(), header)
 
 
 def load(
@@ -195,7 +185,7 @@ def load(
             f"{path} is a {kind} file, which names neither net nor classes, expected a checkpoint",
             f"pixelwise weights import {path} --net NAME -o OUT.safetensors",
         )
-    header = read_header(path)
+    header = checkpoint.read_header(path)
     if not header.net:
         raise ModelError(
             "M040",
@@ -203,9 +193,9 @@ def load(
             "pixelwise weights import FILE --net NAME -o OUT.safetensors",
         )
     net, preprocess, own_view = _described(header, path)
-    with torch.device("meta"):  # compared before memory is taken
+    with torch.device("meta"):  # shapes are compared before memory is taken
         shape_only = Network(net)
-    header, tensors = load_checkpoint(path, net=shape_only)
+    header, tensors = checkpoint.load_checkpoint(path, net=shape_only)
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
@@ -229,12 +219,11 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
     except ModelError as error:
         raise ModelError(error.code, f"{path}: {error}", error.hint) from error
     bands, classes = sum(net.inputs.values()), net.channels[next(iter(net.outputs.values()))]
-    if len(preprocess.mean) != bands:
-        raise ModelError(
-            "M002", f"{path}: {len(preprocess.mean)} channel means for {bands} channels", DAMAGED
-        )
-    if len(header.classes) != classes:
-        raise ModelError(
-            "M002", f"{path}: {len(header.classes)} class names for {classes} classes", DAMAGED
-        )
+    for values, what, of, number in (
+        (preprocess.mean, "channel means", "channels", bands),
+        (header.classes, "class names", "classes", classes),
+    ):
+        if len(values) != number:
+            message = f"{path}: {len(values)} {what} for {number} {of}"
+            raise ModelError("M002", message, DAMAGED)
     return net, preprocess, view

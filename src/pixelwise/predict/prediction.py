@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise import labels
-from pixelwise.errors import UsageError, hxw, unknown_name
+from pixelwise.errors import UsageError, first_few, hxw, unknown_name
+from pixelwise.geometry import CoordMap
 from pixelwise.pictures import images
-from pixelwise.predict.grid import EVERY_PIXEL, Grid
+from pixelwise.predict.grid import EVERY_PIXEL, smooth
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,14 +41,13 @@ class Prediction:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     probabilities: NDArray[np.float32] | None = None
-    grid: Grid = EVERY_PIXEL
+    grid: CoordMap = EVERY_PIXEL
     heads: Mapping[str, Prediction] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
-        largest = ", ".join(f"{name} {100 * share:.0f} %" for name, share in areas[:6])
-        more = f", and {len(areas) - 6} more" if len(areas) > 6 else ""
-        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {largest}{more}>"
+        largest = first_few([f"{name} {100 * share:.0f} %" for name, share in areas], 6)
+        return f"<Prediction of {hxw(self.labels.shape)} (HxW): {largest}>"
 
     @property
     def overlay(self) -> Image:
@@ -73,25 +73,21 @@ class Prediction:
         """The probability of a class at every pixel, (H, W) float32.
 
         Args:
-            name: of the class, a part of it that no other has, or its number.
+            name: of the class, as in ``find_class``, or its number.
 
         Raises:
             UsageError: U001 no such class, or several; U002 the probabilities were not kept, or a
                 number that is no class's.
         """
         if self.probabilities is None:
-            raise UsageError(
-                "U002",
-                "the prediction holds no probabilities",
-                "model.predict(picture, probabilities=True)",
-            )
+            hint = "model.predict(picture, probabilities=True)"
+            raise UsageError("U002", "the prediction holds no probabilities", hint)
         index = find_class(name, self.classes) if isinstance(name, str) else operator.index(name)
         if not 0 <= index < len(self.classes):
             last = len(self.classes) - 1
             raise UsageError("U002", f"class {index} was asked for, expected 0 to {last}")
-        cells = self.probabilities[index]
-        height, width = self.labels.shape
-        return cells if cells.shape == (height, width) else self.grid.smooth(cells, (height, width))
+        cells, size = self.probabilities[index], self.labels.shape
+        return cells if cells.shape == size else smooth(cells, self.grid, (size[0], size[1]))
 
     def areas(self) -> dict[str, float]:
         """Share of the picture by class, for the classes that occur."""
@@ -113,9 +109,8 @@ def find_class(name: str, classes: Sequence[str]) -> int:
     """
     wanted = name.strip().casefold()
     folded = [c.casefold() for c in classes]
-    exact = [i for i, c in enumerate(classes) if c == name]
-    rules = (
-        exact,
+    rules = (  # the first that fits decides: "cat" is a class beside "catfish"
+        [i for i, c in enumerate(classes) if c == name],
         [i for i, c in enumerate(folded) if c == wanted],
         [i for i, c in enumerate(folded) if wanted in (part.strip() for part in c.split(","))],
         [int(wanted)] if wanted.isdecimal() and int(wanted) < len(classes) else [],
@@ -126,10 +121,6 @@ def find_class(name: str, classes: Sequence[str]) -> int:
         return fitting[0]
     if not fitting:
         raise unknown_name("class", name, classes)
-    listed = ", ".join(f"{i} `{classes[i]}`" for i in fitting[:10])
-    more = f" and {len(fitting) - 10} more" if len(fitting) > 10 else ""
-    raise UsageError(
-        "U001",
-        f"`{name}` fits {len(fitting)} classes: {listed}{more}",
-        f"give a whole name, or the number: {fitting[0]}",
-    )
+    listed = first_few([f"{i} `{classes[i]}`" for i in fitting], 10)
+    message = f"`{name}` fits {len(fitting)} classes: {listed}"
+    raise UsageError("U001", message, f"give a whole name, or the number: {fitting[0]}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,16 @@ FOLDER = ".pixelwise"
 class Record:
     """What is known of a picture's outputs."""
 
-    made_from: Mapping[str, Any] = field(default_factory=dict)
+    made_from: Mapping[str, Any]
     """Source and model."""
-    kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    kinds: Mapping[str, Mapping[str, str]]
     """Kind of output to its files, by their paths in the folder, and their checksums."""
     areas: Mapping[str, float] | None = None
     """Class to its share of the picture; None in records of older versions."""
 
     def of(self, made_from: Mapping[str, Any]) -> Record:
         """This record, or an empty one if it is of another source or model."""
-        return self if self.made_from == dict(made_from) else Record()
+        return self if self.made_from == made_from else NOTHING
 
     def files(self, kinds: Sequence[str] | None = None) -> dict[str, str]:
         """The files of some kinds (of all), with their checksums."""
@@ -42,26 +42,24 @@ class Record:
         return {path: total for kind in chosen for path, total in self.kinds[kind].items()}
 
 
+NOTHING = Record({}, {})
+
+
 def read(out: Path, name: str) -> Record:
-    """The record of a picture; an empty one if there is none, or it is damaged."""
+    """The record of a picture; ``NOTHING`` if there is none, or it is damaged."""
     try:
         fields = json.loads(place(out, name).read_text(encoding="utf-8"))
         kinds = {kind: dict(files) for kind, files in fields["kinds"].items()}
         areas = fields.get("areas")
-        areas = None if areas is None else {str(c): float(a) for c, a in areas.items()}
+        areas = None if areas is None else {name: float(area) for name, area in areas.items()}
         return Record(dict(fields["made_from"]), kinds, areas)
+    # By hand: names of files may be no UTF-8, which the reader of settings refuses.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return Record()
+        return NOTHING
 
 
 def missing(out: Path, known: Record, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The kinds of output that are not there or not whole.
-
-    Args:
-        out: folder of the outputs.
-        known: the record, ``of`` the source and model that are meant.
-        wanted: kinds of output.
-    """
+    """The wanted kinds of output that are not there or not whole."""
 
     def whole(kind: str) -> bool:
         files = known.kinds.get(kind, {})
@@ -86,46 +84,37 @@ def begin(out: Path, name: str, kinds: Sequence[str]) -> None:
         known = read(out, name)
         mine = {kind: dict.fromkeys(known.kinds[kind], "") for kind in kinds if kind in known.kinds}
         if mine:
-            _write(out, name, replace(known, kinds={**known.kinds, **mine}))
+            write_json(place(out, name), vars(replace(known, kinds={**known.kinds, **mine})))
 
 
-def record(out: Path, name: str, made: Record) -> Record:
-    """Note what was made, and remove files of earlier records that are no longer true.
+def record(
+    out: Path,
+    name: str,
+    made_from: Mapping[str, Any],
+    files: Mapping[str, Sequence[Path]],
+    areas: Mapping[str, float],
+) -> Record:
+    """Note files by kind that were made now; remove those of earlier records that are not true.
 
-    Args:
-        out: folder of the outputs.
-        name: of the picture's outputs.
-        made: what was made now; other kinds of the same source and model stay in the record.
-
-    Returns:
-        What is known now.
+    Other kinds of the same source and model stay in the record, which is returned as it is now.
     """
+    made = {
+        kind: {path.relative_to(out).as_posix(): sha256(path) for path in paths}
+        for kind, paths in files.items()
+    }
     with in_turn(place(out, name).parent):
         before = read(out, name)
-        now = replace(made, kinds={**before.of(made.made_from).kinds, **made.kinds})
-        _write(out, name, now)
+        now = Record(made_from, {**before.of(made_from).kinds, **made}, areas)
+        write_json(place(out, name), vars(now))
         for stale in before.files().keys() - now.files().keys():
             if _sum(out, stale):
                 (out / stale).unlink(missing_ok=True)
     return now
 
 
-def summed(out: Path, made: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, str]]:
-    """Files by kind as a record has them."""
-    return {
-        kind: {path.relative_to(out).as_posix(): sha256(path) for path in files}
-        for kind, files in made.items()
-    }
-
-
 def place(out: Path, name: str) -> Path:
     """Where the record of a picture is."""
     return out / FOLDER / f"{name}.json"
-
-
-def _write(out: Path, name: str, known: Record) -> None:
-    fields = {"made_from": dict(known.made_from), "areas": known.areas, "kinds": dict(known.kinds)}
-    write_json(place(out, name), fields)
 
 
 def _sum(out: Path, file: str) -> str:

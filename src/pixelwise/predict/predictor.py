@@ -16,11 +16,12 @@ from torch import Tensor
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.runner import Runner
 from pixelwise.errors import DataError, UsageError, hxw
+from pixelwise.geometry import CoordMap
 from pixelwise.machine.memory import failed_allocations
 from pixelwise.nets.net import Net
 from pixelwise.pictures.images import resize
 from pixelwise.predict.border import Border, border, mirrored
-from pixelwise.predict.grid import EVERY_PIXEL, Grid
+from pixelwise.predict.grid import EVERY_PIXEL, enlarged, nearest
 from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.showings import Showing, Showings
 from pixelwise.predict.view import View
@@ -37,12 +38,7 @@ class Labelled:
 
 
 class Predictor:
-    """A net with its preprocessing, ready for pictures.
-
-    Args:
-        runner: carries the net out.
-        preprocess: what the net was trained with.
-        view: how pictures are shown to it.
+    """A net with the preprocessing that it was trained with, ready for pictures.
 
     Raises:
         UsageError: U002 a view that a coarse map cannot have.
@@ -51,7 +47,7 @@ class Predictor:
     def __init__(self, runner: Runner, preprocess: Preprocess, *, view: View | None = None) -> None:
         self.runner, self.preprocess, self.view = runner, preprocess, view or View()
         several = len(self.view.zooms) > 1 or self.view.mirror
-        if several and any(self.grid(head) != EVERY_PIXEL for head in self.net.outputs):
+        if several and any(self._coarse(head) for head in self.net.outputs):
             what = "mirror" if len(self.view.zooms) == 1 else f"zooms {self.view.zooms}"
             raise UsageError(
                 "U002",
@@ -70,31 +66,26 @@ class Predictor:
         """Bands of the pictures that the net takes, those of all its inputs together."""
         return sum(self.net.inputs.values())
 
-    def only_head(self) -> str:
-        """The name of the net's only head.
-
-        Raises:
-            UsageError: U002 it has several; ``by_head`` gives them all.
-        """
-        layer = self.net.output
-        return next(head for head, of in self.net.outputs.items() if of == layer)
-
-    def grid(self, head: str) -> Grid:
+    def grid(self, head: str) -> CoordMap:
         """Where the cells of a head's scores lie on the picture."""
-        seen = self.net.sights[self.net.outputs[head]].map
-        return EVERY_PIXEL if seen.scale == 1 else Grid.of(seen, self.view.zooms[0])
+        cells = self.net.sights[self.net.outputs[head]].map
+        return EVERY_PIXEL if cells.scale == 1 else enlarged(self.view.zooms[0]).then(cells)
+
+    def _coarse(self, head: str) -> bool:
+        return self.grid(head) != EVERY_PIXEL
 
     def labels(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """The best class of every pixel by the net's only head; see ``by_head``."""
-        head = self.only_head()  # several are refused before the work
-        return self.by_head(image)[head].labels
+        _ = self.net.output  # several heads are refused before the work
+        (only,) = self.by_head(image).values()
+        return only.labels
 
     def scores(self, image: NDArray[Any]) -> Tensor:
         """The scores of the net's only head, (K, H, W) or coarse; see ``by_head``."""
-        head = self.only_head()
-        scores = self.by_head(image, scores=True)[head].scores
-        assert scores is not None
-        return scores
+        _ = self.net.output
+        (only,) = self.by_head(image, scores=True).values()
+        assert only.scores is not None
+        return only.scores
 
     def by_head(self, image: NDArray[Any], *, scores: bool = False) -> dict[str, Labelled]:
         """What every head of the net makes of a picture.
@@ -111,11 +102,9 @@ class Predictor:
         size = (image.shape[0], image.shape[1])
         plan = self._plan(size, scores=scores)
         with failed_allocations(HINT):
-            groups = [self._shown(image, *step) for step in plan]
-            return {
-                head: self._labelled(head, Showings(tuple(g[head] for g in groups), size), scores)
-                for head in self.net.outputs
-            }
+            shown = [self._shown(image, *step) for step in plan]
+            heads = {head: tuple(s[head] for s in shown) for head in self.net.outputs}
+            return {h: self._labelled(h, each, size, scores=scores) for h, each in heads.items()}
 
     def _plan(
         self, size: tuple[int, int], *, scores: bool
@@ -137,30 +126,29 @@ class Predictor:
 
     def _shown(
         self, image: NDArray[Any], size: tuple[int, int], rows: Border, columns: Border
-    ) -> dict[str, tuple[Showing, ...]]:
+    ) -> dict[str, Showing]:
         """By head the scores of the picture at one size, and of its mirror image if asked for."""
-        shown = image if size == image.shape[:2] else resize(image, size)
-        sides = [shown, shown[:, ::-1]] if self.view.mirror else [shown]
-        maps = [
-            self.runner.maps(torch.from_numpy(self.preprocess(mirrored(side, rows, columns)))[None])
-            for side in sides
-        ]
+        resized = image if size == image.shape[:2] else resize(image, size)
+        # The border comes last: of the mirror image it is another where it is wider behind.
+        sides = [resized, resized[:, ::-1]] if self.view.mirror else [resized]
+        inputs = [self.preprocess(mirrored(side, rows, columns)) for side in sides]
+        maps = [self.runner.maps(torch.from_numpy(x)[None]) for x in inputs]
         return {
-            head: tuple(
-                Showing(
-                    scores[head],
-                    rows.corners[head],
-                    columns.corners[head],
-                    size if self.grid(head) == EVERY_PIXEL else None,
-                    mirrored=bool(side),
-                )
-                for side, scores in enumerate(maps)
+            head: Showing(
+                tuple(scores[head] for scores in maps),
+                rows.corners[head],
+                columns.corners[head],
+                maps[0][head].shape[2:] if self._coarse(head) else size,
             )
             for head in self.net.outputs
         }
 
-    def _labelled(self, head: str, showings: Showings, scores: bool) -> Labelled:
+    def _labelled(
+        self, head: str, each: tuple[Showing, ...], size: tuple[int, int], *, scores: bool
+    ) -> Labelled:
+        showings = Showings(each, each[0].size if self._coarse(head) else size)
         whole = showings.scores() if scores else None
         best = showings.labels() if whole is None else whole.max(0).indices
+        # 255 is a class like others where there are more: label maps are then 16 bits wide.
         values = best.cpu().numpy().astype(np.uint8 if showings.classes <= 255 else np.uint16)
-        return Labelled(self.grid(head).nearest(values, showings.size), whole)
+        return Labelled(nearest(values, self.grid(head), size), whole)

@@ -29,9 +29,7 @@ _FIRST = f"first {TOP}"
 def parts(kinds: Sequence[str], heat: Sequence[int]) -> tuple[str, ...]:
     """The kinds as records have them: each class's heat map is one.
 
-    Args:
-        kinds: keys of ``ENDS``.
-        heat: classes whose heat maps are drawn; none: the ``TOP`` largest of each picture.
+    Without classes in ``heat`` the maps of the ``TOP`` largest of each picture are one together.
     """
     maps = [f"{HEAT} {i}" for i in heat] or [f"{HEAT} {_FIRST}"]
     return tuple([k for k in kinds if k != HEAT] + (maps if HEAT in kinds else []))
@@ -43,28 +41,12 @@ def needs_probabilities(wanted: Sequence[str]) -> bool:
 
 
 def path(out: Path, name: str, kind: str) -> Path:
-    """The file (of heat maps the folder) of a picture's output.
-
-    Args:
-        out: folder of all outputs.
-        name: of the picture's outputs.
-        kind: a key of ``ENDS``.
-    """
+    """The file (of heat maps the folder) of a picture's output."""
     return out / f"{name}{ENDS[kind]}"
 
 
 def write(part: str, out: Path, name: str, prediction: Prediction, header: Header) -> list[Path]:
-    """Write one of ``parts``.
-
-    Args:
-        part: which.
-        out: folder of all outputs.
-        name: of the picture's outputs.
-        prediction: what to write; with probabilities where they are needed.
-        header: of the model; label maps name it.
-
-    Returns:
-        The files.
+    """Write one of ``parts``, whose files are returned; label maps name the model by its header.
 
     Raises:
         ResourceError: the disk is full or not writable.
@@ -80,25 +62,23 @@ def write(part: str, out: Path, name: str, prediction: Prediction, header: Heade
             return [images.write_image(target, prediction.overlay_array())]
         case "scores":
             assert prediction.probabilities is not None
+            # Half the file; labels were taken of float32, so ties of the rounded ones do no harm.
             scores = prediction.probabilities.astype(np.float16)
             return [atomic_write(target, lambda f: np.savez_compressed(f, probabilities=scores))]
         case _:
-            chosen = _largest(prediction) if which == _FIRST else (int(which),)
+            chosen = _largest(prediction) if which == _FIRST else [int(which)]
             return [_write_heat(target, prediction, i) for i in chosen]
+
+
+def _largest(prediction: Prediction) -> list[int]:
+    assert prediction.probabilities is not None
+    order: list[int] = prediction.probabilities.mean(axis=(1, 2)).argsort()[::-1].tolist()
+    return order[:TOP]
 
 
 def _write_heat(folder: Path, prediction: Prediction, index: int) -> Path:
     """The class number in front keeps apart what letters do not."""
-    name = prediction.classes[index]
+    letters = (c if c.isalnum() or c in "-_" else "_" for c in prediction.classes[index])
+    name = "".join(letters)[:40] or "class"
     drawn = labels.heat_map(prediction.image, prediction.heat(index))
-    return images.write_image(folder / f"{index}-{_file_name(name)}.png", drawn)
-
-
-def _largest(prediction: Prediction) -> tuple[int, ...]:
-    assert prediction.probabilities is not None
-    order = prediction.probabilities.mean(axis=(1, 2)).argsort()[::-1]
-    return tuple(int(i) for i in order[:TOP])
-
-
-def _file_name(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:40] or "class"
+    return images.write_image(folder / f"{index}-{name}.png", drawn)

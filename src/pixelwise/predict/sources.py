@@ -20,8 +20,7 @@ from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 
 PHOTOS = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """Suffixes that no label map has, whatever its name ends in."""
-DESCRIPTION, PICTURES = canonical.NAME, "images"
-OF_SCENES = {"depth", "geometric"}
+APART = "predict them into different folders"
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
 
@@ -34,11 +33,11 @@ class Job:
 
 
 def find(sources: Sequence[str], out: Path, *, split: str = "") -> tuple[list[Job], list[str]]:
-    """The pictures of all sources, each once, and which folders were left out, with the reason.
+    """The pictures of all sources, each once, and what was left out, with the reason.
 
-    Left out are earlier predictions, label maps and the like that lie beside a folder of their
-    pictures, and links to nothing. With ``split`` the sources are data sets, and the pictures are
-    those of this split of them, with labels or without.
+    Left out are earlier predictions, label maps and the like that lie beside their pictures,
+    formats that are not read, and links to nothing. With ``split`` the sources are data sets, and
+    the pictures are those of this split of them, with labels or without.
 
     Raises:
         UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
@@ -76,21 +75,19 @@ def _of_split(source: str, split: str) -> list[Job]:
     if len(dataset.inputs) > 1:
         what = f"{source} makes a picture of {', '.join(dataset.inputs)}, expected one file"
         raise UsageError("U002", what, "predict arrays of all bands, in Python")
-    items = dataset.items(split, labelled=False)
-    return [Job(item.image, _short(item.name)) for item in items]
+    return [Job(i.image, _short(i.name)) for i in dataset.items(split, labelled=False)]
 
 
 def _expand(source: str, left_out: list[str]) -> list[Job]:
-    if not source:
+    if not source:  # Path("") would be the current folder
         message = "the name of a picture or folder is empty"
         raise UsageError("U002", message, "check the variable that it came from")
     path = Path(source)
     if path.is_dir():
         inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, left_out)]
         if not inside:
-            known = f"known: {' '.join(sorted(SUFFIXES))}"
-            reasons = f"; {'; '.join(left_out[:3])}" if left_out else ""
-            raise DataError("D010", f"{path} holds no picture to read{reasons}", known)
+            message = "; ".join([f"{path} holds no picture to read", *left_out[:3]])
+            raise DataError("D010", message, f"known: {' '.join(sorted(SUFFIXES))}")
         return inside
     if path.is_file():
         return [Job(path, _name(Path(path.name)))]
@@ -109,14 +106,14 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         here = Path(place)
         if is_predictions(here):
             left_out.append(f"{here} holds earlier predictions")
-            folders.clear()
+            folders.clear()  # nor below it
             continue
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         beside = label_folders(folders)
-        if DESCRIPTION in files:  # made scenes of before have more than it names
-            further = canonical.further_folders(here) | (
-                OF_SCENES if PICTURES in folders else set()
-            )
+        if canonical.NAME in files:
+            further = canonical.further_folders(here)
+            if "images" in folders:  # made scenes of before have more than the description names
+                further |= {"depth", "geometric"}
             beside |= further.intersection(folders)
         left_out += [f"{here / name} holds label maps or the like" for name in sorted(beside)]
         folders[:] = [f for f in folders if f not in beside]
@@ -125,16 +122,18 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         left_out += [f"{path} is a link to nothing" for path in dangling]
         pictures = [path for path in shown if is_picture(path)]
         unread = {path: kind for path in shown if (kind := unread_kind(path))}
-        if unread:
-            kinds = ", ".join(sorted(set(unread.values())))
-            more = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
-            left_out.append(f"{next(iter(unread))}{more}: not read ({kinds}), convert to PNG")
+        kinds = ", ".join(sorted(set(unread.values())))
+        _leave_out(left_out, list(unread), f"not read ({kinds}), convert to PNG")
         stems = marked({path.stem for path in pictures})
         masks = [p for p in pictures if p.stem in stems and p.suffix.lower() not in PHOTOS]
-        if masks:
-            more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
-            left_out.append(f"{masks[0]}{more}: label maps beside their pictures")
+        _leave_out(left_out, masks, "label maps beside their pictures")
         yield from sorted(set(pictures).difference(masks))
+
+
+def _leave_out(left_out: list[str], paths: Sequence[Path], reason: str) -> None:
+    if paths:
+        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+        left_out.append(f"{paths[0]}{more}: {reason}")
 
 
 def _name(relative: Path) -> str:
@@ -150,27 +149,23 @@ def _short(part: str) -> str:
     return f"{kept}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
+def folded(name: str) -> str:
+    """The same for names that some file system does not tell apart."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Two pictures, one name: also where the file system does not tell letters apart."""
+    """Two pictures, one name."""
     taken: dict[str, Job] = {}
     problems = []
     for job in jobs:
-        key = unicodedata.normalize("NFC", job.name).casefold()
-        if key in taken:
-            problems.append(
-                DataError(
-                    "D030",
-                    f"{taken[key].source} and {job.source} would both be written as {job.name}.png",
-                    "predict them into different folders",
-                )
-            )
-        taken.setdefault(key, job)
+        first = taken.setdefault(folded(job.name), job)
+        if first is not job:
+            both = f"{first.source} and {job.source}"
+            message = f"{both} would both be written as {job.name}.png"
+            problems.append(DataError("D030", message, APART))
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        raise DataError(
-            "D030",
-            f"{len(problems)} pairs of pictures would be written under one name",
-            "predict them into different folders",
-            problems,
-        )
+        message = f"{len(problems)} pairs of pictures would be written under one name"
+        raise DataError("D030", message, APART, problems)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from pixelwise.settings import Number, as_dict, in_one_word, limits, refuse, settings
+from pixelwise.settings import Number, in_one_word, limits, refuse, settings
 
 Zoom = Annotated[Number, limits(gt=0, le=8)]
 """Factor on a picture's size; at 8 a photo of 500x375 has 12 million pixels."""
@@ -28,7 +28,3 @@ class View:
     def sizes(self, shape: Sequence[int]) -> list[tuple[int, int]]:
         """(height, width) of each showing of a picture of ``shape``."""
         return [(max(1, round(shape[0] * z)), max(1, round(shape[1] * z))) for z in self.zooms]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for a checkpoint's header."""
-        return as_dict(self)

@@ -105,7 +105,7 @@ class Run:
             classes=data.dataset.classes,
             palette=data.dataset.palette,
             preprocess=as_dict(start.preprocess),
-            inference=recipe.view.as_dict(),
+            inference=as_dict(recipe.view),
             data={**data.facts, "trained_on": sorted(data.contents | start.trained_on)},
         )
 

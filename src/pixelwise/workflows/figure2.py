@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pixelwise import labels
 from pixelwise.errors import ModelError
+from pixelwise.predict.grid import smooth
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import find_class
 
@@ -45,14 +46,10 @@ class Figure2:
 def figure2(
     model: Model, image: NDArray[np.uint8], name: str, *, window: int = 224, stride: int = 32
 ) -> Figure2:
-    """Draw a class's heat map by one pass and by windows, and compare them.
+    """Draw a class's heat map by a classifier's one pass and by windows, and compare them.
 
-    Args:
-        model: a classifier.
-        image: (H, W, 3) uint8, already as large as the net is to see it.
-        name: of the class, as in ``find_class``.
-        window: pixels along a side of what the classifier was trained on.
-        stride: of the net.
+    The picture (H, W, 3) uint8 is as large as the net is to see it, the class named as in
+    ``find_class``; ``window`` is the side of what the classifier was trained on.
 
     Raises:
         ModelError: M040 the model is no classifier.
@@ -72,14 +69,11 @@ def figure2(
     one, many = (p[:, :rows, :columns] for p in (prediction.probabilities, windows))
     off = np.abs(one[index] - many[index])
     size = (image.shape[0], image.shape[1])
-    panels = [
-        image,
-        *(labels.heat_map(image, prediction.grid.smooth(p[index], size)) for p in (one, many)),
-    ]
+    maps = [smooth(p[index], prediction.grid, size) for p in (one, many)]
+    panels = [image, *(labels.heat_map(image, heat) for heat in maps)]
+    white = ((0, 0), (0, BAND), (0, 0))
     return Figure2(
-        sheet=np.hstack(
-            [np.pad(p, ((0, 0), (0, BAND), (0, 0)), constant_values=255) for p in panels]
-        ),
+        sheet=np.hstack([np.pad(panel, white, constant_values=255) for panel in panels]),
         name=model.classes[index],
         cells=(one.shape[1], one.shape[2]),
         highest=(float(one[index].max()), float(many[index].max())),
@@ -93,12 +87,8 @@ def _on_windows(
     model: Model, image: NDArray[np.uint8], window: int, stride: int
 ) -> NDArray[np.float32]:
     """(K, rows, columns): the classifier on every window."""
-    parts = sliding_window_view(image, (window, window), axis=(0, 1))[::stride, ::stride]
-    scores = [
-        [
-            model.predictor.scores(part.transpose(1, 2, 0)).mean(dim=(1, 2)).cpu().numpy()
-            for part in row
-        ]
-        for row in parts
-    ]
+    windows = sliding_window_view(image, (window, window), axis=(0, 1))[::stride, ::stride]
+    rows = windows.transpose(0, 1, 3, 4, 2)
+    maps = [[model.predictor.scores(part) for part in row] for row in rows]
+    scores = [[part.mean(dim=(1, 2)).cpu().numpy() for part in row] for row in maps]
     return np.array(scores, np.float32).transpose(2, 0, 1)

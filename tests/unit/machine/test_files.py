@@ -63,6 +63,18 @@ def test_errors_of_the_system_have_codes_also_when_wrapped(
     assert names(tmp_path) == set()
 
 
+def test_an_error_of_ours_in_a_writer_keeps_its_code(tmp_path: Path) -> None:
+    def reads_another(f: BinaryIO) -> None:
+        try:
+            (tmp_path / "missing").read_bytes()
+        except OSError as error:
+            raise DataError("D010", "missing cannot be read") from error
+
+    with pytest.raises(DataError, match="missing cannot be read"):
+        atomic_write(tmp_path / "a", reads_another)
+    assert names(tmp_path) == set()
+
+
 def test_a_parent_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for target in ("file/a", "file/deeper/a"):

@@ -14,7 +14,7 @@ from PIL import Image
 from pixelwise.errors import DataError, ResourceError, Stopped, UsageError
 from pixelwise.machine import memory
 from pixelwise.predict import model as models
-from pixelwise.predict.jobs import carry_out, plan
+from pixelwise.predict.jobs import Done, carry_out, plan
 from predictions import contents, predict
 from small_model import CLASSES, photo, save_classifier, save_model
 
@@ -109,6 +109,13 @@ def test_shards_share_a_folder_and_give_the_same_bytes(
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
     assert one.pop("failures.jsonl") == two.pop("failures-1-of-3.jsonl")
     assert one == two
+
+
+def test_a_shard_without_pictures_makes_nothing(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    fourth = plan([str(photos)], tmp_path / "out", save="labels", shard="4/4")
+    assert vars(carry_out(fourth, model)) == vars(Done())
 
 
 def test_outputs_are_of_the_bytes_that_were_hashed_whatever_happens_to_the_file(
@@ -234,6 +241,10 @@ def test_heat_maps_among_other_outputs_are_refused(tmp_path: Path) -> None:
     plan([str(tmp_path / "in")], tmp_path / "out", save="labels")
     with pytest.raises(DataError, match=r"the heat maps of .*a.png would lie among"):
         plan([str(tmp_path / "in")], tmp_path / "out", save="heatmaps")
+    for name in ("u\u0308.png", "\u00fc_heat/b.png"):  # one letter to some file systems
+        photo(tmp_path / "other" / name)
+    with pytest.raises(DataError, match="would lie among"):
+        plan([str(tmp_path / "other")], tmp_path / "out", save="heatmaps")
 
 
 def test_a_classifier_gives_coarse_labels_and_heat_maps_of_named_classes(tmp_path: Path) -> None:

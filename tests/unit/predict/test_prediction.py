@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from pixelwise.errors import UsageError
-from pixelwise.predict.grid import Grid
+from pixelwise.geometry import CoordMap
 from pixelwise.predict.prediction import Prediction, find_class
 
 NAMES = (
@@ -58,7 +59,9 @@ def made(probabilities: np.ndarray | None = None) -> Prediction:
     labels = np.array([[0, 0, 1, 1]] * 4, np.uint8)
     image = np.full((4, 4, 3), 100, np.uint8)
     palette = ((200, 0, 0), (0, 200, 0))
-    return Prediction(image, labels, ("a", "b"), palette, probabilities, Grid(2.0, 0.5))
+    return Prediction(
+        image, labels, ("a", "b"), palette, probabilities, CoordMap(Fraction(2), Fraction(1, 2))
+    )
 
 
 def test_heat_of_a_coarse_map_is_placed_by_the_grid() -> None:

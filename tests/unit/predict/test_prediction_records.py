@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -132,6 +133,13 @@ def test_records_without_areas_are_read(model: models.Model, photos: Path, tmp_p
     again = predict(model, photos, out)
     assert again.skipped == 3
     assert [result["areas"] is None for result in again.results] == [False, True, False]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no UTF-8")
+def test_a_picture_whose_name_is_no_text_is_remembered(model: models.Model, tmp_path: Path) -> None:
+    source = photo(tmp_path / "in/a.png").rename(tmp_path / "in/t\udcfcr.png")
+    assert predict(model, source, tmp_path / "out").made == 1
+    assert predict(model, source, tmp_path / "out").skipped == 1
 
 
 def test_other_kinds_can_be_added_to_a_label_map_that_was_corrected(
