@@ -75,17 +75,22 @@ def evaluate_split(
             watch()
 
     evaluation = evaluate(pairs(), dataset.classes)
-    if seen:
-        share = f"{len(seen)} of the {len(items)} pictures in split {split}"
-        log.warning("%s were trained on (%s): these scores say too much", share, first_few(seen))
-    if trained_on is None and dataset.drawn:
+    noted = None if trained_on is None else tuple(seen)
+    _warn_of_leaks(noted, dataset, split)
+    return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=noted)
+
+
+def _warn_of_leaks(noted: tuple[str, ...] | None, dataset: DataSet, split: str) -> None:
+    """Say which of the pictures judged were trained on, or that nobody knows."""
+    if noted:
+        share = f"{len(noted)} of the {len(dataset.items(split))} pictures in split {split}"
+        log.warning("%s were trained on (%s): these scores say too much", share, first_few(noted))
+    elif noted is None and dataset.drawn:
         log.warning(
             "the split %s was drawn, and these weights were trained before models noted their "
             "pictures: some of those judged may have been trained on",
             split,
         )
-    noted = None if trained_on is None else tuple(seen)
-    return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=noted)
 
 
 def _refuse_taken(keep: Path, places: Iterable[Path], dataset: DataSet) -> None:
