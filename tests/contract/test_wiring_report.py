@@ -119,7 +119,9 @@ def test_what_was_taken_for_what_is_told_in_words(page: Element, counts: np.ndar
         assert {number(s) for s in said} == {pixels}
 
 
-def test_cells_of_the_matrix_stand_in_their_rows_and_columns(page: Element) -> None:
+def test_cells_of_the_matrix_stand_in_their_rows_and_columns(
+    page: Element, counts: np.ndarray
+) -> None:
     (matrix,) = (s for s in page.all("svg") if s.text.startswith("Confusion matrix"))
     labels = [e for e in matrix.all("text") if any(t.text in NAMES for t in e.all("title"))]
     columns = {e.all("title")[0].text: e for e in labels if "rotate" in str(e.attributes)}
@@ -132,6 +134,10 @@ def test_cells_of_the_matrix_stand_in_their_rows_and_columns(page: Element) -> N
         (cell,) = (
             g for g in matrix.all("g") if any(t.text.startswith(words) for t in g.all("title"))
         )
+        (title,) = (e.text for e in cell.all("title"))
+        assert percent(counts[true, guess] / counts[true].sum()) in title
+        (pixels,) = re.findall(r"\(([\d\s,]+) px", title)
+        assert number(pixels) == counts[true, guess]
         (square,) = cell.all("rect")
         x = square.number("x") + square.number("width") / 2
         y = square.number("y") + square.number("height") / 2
