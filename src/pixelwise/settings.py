@@ -82,6 +82,9 @@ def settings(
 class Contradiction(ValueError):
     """Values that are right by themselves and not together; a clause in each argument."""
 
+    def __str__(self) -> str:
+        return "; ".join(self.args)
+
 
 def refuse(*clauses: str | bool) -> None:
     """Raise what a ``__post_init__`` says as a ``Contradiction``; what is empty is no problem."""
