@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from pixelwise.cli.console import emit_json, table
 from pixelwise.cli.options import Json
 
 PACKAGES = {
     "numpy": "arrays",
     "pillow": "pictures",
+    "safetensors": "weights",
+    "pydantic": "recipes, headers and class files",
+    "Jinja2": "the report",
     "lightning-fabric": "devices and distribution in training",
     "numba": "fast confusion counts",
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
@@ -34,6 +35,8 @@ def doctor(
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # 30 modules; --help needs none
+
     try:
         return version(name)
     except PackageNotFoundError:
