@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+
+import pytest
 
 from pixelwise.cli.app import run as command
 from pixelwise.folders import read_journal
 from pixelwise.training.recipe import Augmentation, Optim, Recipe
+from pixelwise.training.run import Run
 
 
 def recipe(data: Path, **changes) -> Recipe:
@@ -30,3 +34,16 @@ def train(data: Path, run: Path, settings: str, *options: str) -> int:
     """The command's exit status; settings are ``key=value`` words."""
     words = [word for setting in settings.split() for word in ("--set", setting)]
     return command(["train", str(data), "-o", str(run), "--device", "cpu", *words, *options])
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """As if a signal came during a step."""
+    original = Run._step
+
+    def step(run, number):
+        loss = original(run, number)
+        if number + 1 == steps:
+            run.caught.signal = signal.SIGTERM
+        return loss
+
+    monkeypatch.setattr(Run, "_step", step)

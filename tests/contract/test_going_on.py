@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -12,21 +11,7 @@ from pixelwise.errors import Stopped
 from pixelwise.folders import read_journal
 from pixelwise.training import loop
 from pixelwise.training.recipe_text import read_recipe
-from pixelwise.training.run import Run
-from small_runs import recipe
-
-
-def _stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """As if a signal came during a step."""
-    original = Run._step
-
-    def step(run, number):
-        loss = original(run, number)
-        if number + 1 == steps:
-            run.caught.signal = signal.SIGTERM
-        return loss
-
-    monkeypatch.setattr(Run, "_step", step)
+from small_runs import recipe, stop_after
 
 
 def test_the_losses_in_the_journal_are_those_of_a_run_that_was_never_stopped(
@@ -36,7 +21,7 @@ def test_the_losses_in_the_journal_are_those_of_a_run_that_was_never_stopped(
     plan = recipe(data, iterations=20, validate_every=20, save_every=1, threads=1)
     loop.train(plan, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        _stop_after(patch, 7)
+        stop_after(patch, 7)
         with pytest.raises(Stopped):
             loop.train(plan, tmp_path / "parts")
     loop.train(plan, tmp_path / "parts", resume=True)
@@ -53,7 +38,7 @@ def test_what_a_resumed_run_may_change(data, tmp_path, monkeypatch, caplog) -> N
     """Hands and threads; of threads it is said that the last bits may differ."""
     plan = recipe(data, iterations=6, save_every=1, threads=1)
     with monkeypatch.context() as patch:
-        _stop_after(patch, 3)
+        stop_after(patch, 3)
         with pytest.raises(Stopped):
             loop.train(plan, tmp_path / "run")
     other = plan.replace(threads=2, workers=1, cache=1.0)

@@ -28,6 +28,7 @@ from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.run import Run
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint, save_checkpoint
+from small_runs import stop_after
 
 EVERYTHING = Augmentation(
     mirror=True,
@@ -92,19 +93,6 @@ def assert_same(a: Path, b: Path) -> None:
     assert any(k.startswith("ema.") for k in one)
     different = [k for k in one if not torch.equal(one[k], two[k])]
     assert different == []
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """As if a signal came during a step."""
-    original = Run._step
-
-    def step(run, number):
-        loss = original(run, number)
-        if number + 1 == steps:
-            run.caught.signal = signal.SIGTERM
-        return loss
-
-    monkeypatch.setattr(Run, "_step", step)
 
 
 @pytest.mark.parametrize(
