@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
-from pixelwise.errors import DataError, hxw, raise_all, unknown_name
+from pixelwise.errors import DataError, UsageError, hxw, raise_all, unknown_name
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.pictures.reading import Picture, Values, decode, repeated, stack
 
@@ -114,6 +115,20 @@ class DataSet:
         gaps = [(i.image, n) for i in items for n in used if n not in i.inputs]
         raise_all(self.root, [no_partner(p, f"picture for input `{n}`") for p, n in gaps])
         return replace(self, inputs=used, heads=tuple(heads) or self.heads)
+
+    def refuse_several_heads(self) -> None:
+        """For what looks at one head: of several, none is taken silently.
+
+        Raises:
+            UsageError: U002 several are in use.
+        """
+        if len(self.heads) > 1:
+            raise UsageError(
+                "U002",
+                f"{self.root} has the heads {', '.join(self.heads)} in use, expected one",
+                f'"use": {json.dumps([*self.inputs, self.heads[0]])} in its dataset.json, or '
+                "dataset.using(heads=[...]) in Python",
+            )
 
     def read(self, item: Item) -> Sample:
         """Picture and labels of an item, checked against each other and the class lists.

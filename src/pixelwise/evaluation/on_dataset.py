@@ -52,6 +52,7 @@ def evaluate_split(
         DataError: an unreadable picture, an unknown or empty split.
         UsageError: U003 ``keep`` holds files of the data set, or files that are not such guesses.
     """
+    dataset.refuse_several_heads()
     _check_classes(classes, dataset)
     items = dataset.items(split)
     places = {item.name: keep / f"{item.name}.png" for item in items} if keep else {}

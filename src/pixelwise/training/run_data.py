@@ -108,8 +108,10 @@ def read_data(
 
     Raises:
         DataError: all problems of the data at once, named with their files.
+        UsageError: U002 several heads are in use.
     """
     dataset = open_dataset(Path(recipe.data), strict=False)
+    dataset.refuse_several_heads()
     if begun is not None and dataset.drawn:
         items, before = dataset.all_items(), begun.data.get("splits")
         if not isinstance(before, dict):  # how runs drew that did not note it

@@ -20,8 +20,11 @@ from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Item
 from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import UsageError
+from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.pictures.images import read_labels
 from problems import told
+
+Out = pytest.CaptureFixture[str]
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,17 @@ def test_one_head_and_one_input_of_several_can_be_chosen(tmp_path: Path) -> None
         dataset.using(heads=["shape"])
     with pytest.raises(UsageError, match=r"no input of .* is called `hha`"):
         dataset.using(inputs=["colour", "hha"])
+
+
+def test_of_several_heads_none_is_trained_or_judged_silently(tmp_path: Path, capsys: Out) -> None:
+    root = two_of_each(tmp_path / "d")
+    assert run(["train", str(root), "-o", str(tmp_path / "run"), "--iterations", "1"]) == 2
+    said = capsys.readouterr().err
+    assert "has the heads things, shapes in use, expected one" in said
+    assert '"use": ["colour", "depth", "things"]' in said
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UsageError, match="has the heads things, shapes in use"):
+        evaluate_split(lambda image: image[..., 0] * 0, ("a", "b", "c"), open_dataset(root), "val")
 
 
 def test_files_of_inputs_and_heads_must_be_there_and_of_one_size(tmp_path: Path) -> None:
