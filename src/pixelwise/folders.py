@@ -34,6 +34,11 @@ def weights(run: Path, which: str) -> Path:
     return run / WEIGHTS / f"{which}.safetensors"
 
 
+def is_run(folder: Path) -> bool:
+    """Whether training wrote ``folder``, as far as it has come."""
+    return (folder / RECIPE).is_file() or (folder / WEIGHTS).is_dir()
+
+
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """All whole events; a line cut short by a crash, or that is no event, is left out."""
     events = []

@@ -17,7 +17,19 @@ import typer
 from typer.exceptions import TyperException
 
 from pixelwise import __version__
-from pixelwise.cli import data, demo, doctor, evaluate, nets, predict, report, score, train, weights
+from pixelwise.cli import (
+    compare,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    nets,
+    predict,
+    report,
+    score,
+    train,
+    weights,
+)
 from pixelwise.cli.console import emit_json, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
 from pixelwise.machine.files import write_error
@@ -39,6 +51,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(score.score)
+app.command()(compare.compare)
 app.command()(report.report)
 app.command()(nets.nets)
 app.add_typer(data.app, name="data")

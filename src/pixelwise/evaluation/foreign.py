@@ -12,17 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.classes import ClassMap
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import described_classes, label_folder, layout_classes
 from pixelwise.data.listing import by_stem, known_name, pictures, read_list
 from pixelwise.errors import DataError, UsageError, hxw, raise_all
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.folders import OVERLAY, is_predictions
-from pixelwise.labels import VOID
+from pixelwise.labels import VOID, voc_palette
 from pixelwise.metrics.confusion import strange_values
 from pixelwise.pictures.images import read_labels
 
 Labels = npt.NDArray[Any]
 ADD = "add it, or score a part: --list FILE"
+_ADD_GUESS = "add it, or compare on a split of which all are there: --split NAME"
 MOST = 1024
 """Classes that the largest value may stand for; more take a table of their square."""
 NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
@@ -64,7 +66,7 @@ class _Reading:
     """How the files of both folders become class numbers."""
 
     classes: tuple[str, ...]
-    truth: Callable[[Path], Labels]
+    truth: Callable[[Match], Labels]
     guess: Callable[[Path], Labels] = read_labels
 
 
@@ -102,7 +104,7 @@ def score_folders(
     if class_map is None:
         void = {VOID, *ignore}
         names = _class_names(matches, truth, classes, void)
-        reading = _Reading(names, lambda path: _without(read_labels(path), void))
+        reading = _Reading(names, lambda pair: _without(read_labels(pair.truth), void))
     else:
         reading = _as_described(class_map, truth, classes, ignore)
     problems: list[DataError] = []
@@ -113,6 +115,68 @@ def score_folders(
     summary = f"{guesses} cannot be scored against {truth}"
     raise_all(guesses, problems, summary=summary, hint=NOTHING)
     return evaluation
+
+
+def score_guesses(
+    guesses: Path,
+    dataset: DataSet,
+    split: str,
+    *,
+    advance: Callable[[], object] = lambda: None,
+) -> Evaluation:
+    """The evaluation of foreign label maps on a split of a data set, as a model's would be.
+
+    Guesses are named after the pictures and hold class numbers, or the colours of the data set's
+    classes; further files in their folder do not count.
+
+    Args:
+        guesses: folder of guessed label maps.
+        dataset: the truth.
+        split: which pictures.
+        advance: called after each file pair that was read.
+
+    Raises:
+        DataError: all that is wrong with the files (D035 with ``problems``), or with the split.
+    """
+    problems: list[DataError] = []
+    guessed, items = _maps(guesses, problems), {i.name: i for i in dataset.items(split)}
+    gaps = [n for n in items if n not in guessed]
+    problems += [DataError("D031", f"{n}: no guess in {guesses}", _ADD_GUESS) for n in gaps]
+    summary = f"{guesses} cannot be compared on split {split} of {dataset.root}"
+    raise_all(guesses, problems, summary=summary, hint=NOTHING)
+    head = dataset.heads[0]
+    matches = [Match(n, guessed[n], i.labels[head].files[0]) for n, i in items.items()]
+
+    def truth(pair: Match) -> Labels:
+        return items[pair.name].labels[head].read(dataset.class_map)
+
+    reading = _Reading(dataset.classes, truth, guess_reader(dataset))
+    try:
+        evaluation = evaluate(_read_pairs(matches, reading, problems, advance), reading.classes)
+    except UsageError:  # no pair was left to count
+        assert problems
+    raise_all(guesses, problems, summary=summary, hint=NOTHING)
+    return replace(evaluation, trained_on=None)
+
+
+def guess_files(folder: Path) -> dict[str, Path]:
+    """The label maps in a folder, by the names of their pictures.
+
+    Raises:
+        DataError: D010 no such folder; two files of one name (D035 with ``problems``).
+    """
+    problems: list[DataError] = []
+    files = _maps(folder, problems)
+    raise_all(folder, problems)
+    return files
+
+
+def guess_reader(dataset: DataSet) -> Callable[[Path], Labels]:
+    """Reads a guessed label map: class numbers, or the colours of the data set's classes."""
+    red, green, blue = voc_palette()[VOID].tolist()  # what borders are painted with in VOC
+    colours = {colour: i for i, colour in enumerate(dataset.palette)}
+    in_colour = replace(dataset.class_map, colours={(red, green, blue): VOID, **colours})
+    return partial(_by_number_or_colour, in_colour)
 
 
 def _as_described(
@@ -127,9 +191,10 @@ def _as_described(
         what = f"value {ignore[0]} is to be ignored, but {truth} is described by colours"
         raise UsageError("U002", what, "list the colour in classes.json, under `ignore`")
     if class_map.colours:
-        return _Reading(names, class_map.read, partial(_by_number_or_colour, class_map))
+        in_colour = partial(_by_number_or_colour, class_map)
+        return _Reading(names, lambda pair: class_map.read(pair.truth), in_colour)
     mapped = replace(class_map, values={**class_map.values, **dict.fromkeys(ignore, VOID)})
-    return _Reading(names, mapped.read)
+    return _Reading(names, lambda pair: mapped.read(pair.truth))
 
 
 def _by_number_or_colour(class_map: ClassMap, path: Path) -> Labels:
@@ -177,7 +242,7 @@ def _read_pairs(
     """Pairs that can be counted; what cannot is added to ``problems`` and the rest still read."""
     for pair in matches:
         try:
-            guess, truth = reading.guess(pair.guess), reading.truth(pair.truth)
+            guess, truth = reading.guess(pair.guess), reading.truth(pair)
             _check(pair, guess, truth, len(reading.classes))
         except DataError as error:
             problems.append(error)

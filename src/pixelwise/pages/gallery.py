@@ -31,6 +31,8 @@ EACH = 4  # images at either end: about 1 MB of page
 HATCH_GREYS = (235, 120)  # of void; no palette has stripes
 STRIPE = 3  # pixels
 HATCH = np.repeat(np.array(HATCH_GREYS, np.uint8)[:, None], 3, axis=1)
+SWATCH = {"greys": [f"rgb({g} {g} {g})" for g in HATCH_GREYS], "width": STRIPE}
+"""The hatch as a legend shows it."""
 _WRONG = np.array((235, 38, 70))
 
 
@@ -77,8 +79,7 @@ def gallery(run: Run) -> Markup | None:
     ends = [("Worst images", list(rows(worst))), ("Best images", list(rows(best)))]
     if not any(shown for _, shown in ends):
         return None
-    hatch = {"greys": [f"rgb({g} {g} {g})" for g in HATCH_GREYS], "width": STRIPE}
-    return render("gallery.html", ends=ends, names=run.classes, colours=run.colours, hatch=hatch)
+    return render("gallery.html", ends=ends, names=run.classes, colours=run.colours, hatch=SWATCH)
 
 
 def chosen(
@@ -129,21 +130,26 @@ def mistakes(shown: Shown, names: Sequence[str]) -> str:
 def panels(shown: Shown, palette: Colours) -> Panels:
     """Thumbnails of image, truth, guess and errors."""
     image = three_bands(shown.image)
-    height, width = image.shape[:2]
-    scale = min(1.0, WIDEST / max(height, width))  # small images stay as they are
-    size = max(1, round(height * scale)), max(1, round(width * scale))
+    size = thumbnail(image.shape[:2])
     truth = images.resize(shown.truth, size, method="nearest")
     guess = images.resize(shown.guess, size, method="nearest")
     small = images.resize(image, size, method="bilinear")
     # JPEG would blur the borders of classes, PNG makes photos several times larger.
     return [
-        ("image", _data_url(small, "JPEG")),
-        ("truth", _data_url(paint(truth, palette), "PNG")),
-        ("guess", _data_url(paint(guess, palette), "PNG")),
-        ("errors", _data_url(errors(small, truth, guess), "JPEG")),
+        ("image", data_url(small, "JPEG")),
+        ("truth", data_url(paint(truth, palette), "PNG")),
+        ("guess", data_url(paint(guess, palette), "PNG")),
+        ("errors", data_url(errors(small, truth, guess), "JPEG")),
     ]
 
 
-def _data_url(image: Rgb, kind: Literal["PNG", "JPEG"]) -> str:
+def thumbnail(size: tuple[int, ...]) -> tuple[int, int]:
+    """The (height, width) at which an image of this size is shown; small ones stay as they are."""
+    scale = min(1.0, WIDEST / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def data_url(image: Rgb, kind: Literal["PNG", "JPEG"]) -> str:
+    """A picture as the source of an ``img``: pages load nothing."""
     data = base64.b64encode(images.encode(image, kind)).decode()
     return f"data:image/{kind.lower()};base64,{data}"

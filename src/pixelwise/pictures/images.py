@@ -232,3 +232,23 @@ def draw_legend(image: Array, names: Sequence[str], palette: Array) -> Array:
         draw.rectangle((x, y, x + size, y + size), tuple(rgb), outline=(90, 90, 90))
         draw.text((x + size + size // 2, y + size / 2), name, "black", font, anchor="lm")
     return np.asarray(full)
+
+
+def side_by_side(pictures: Sequence[Array], words: Sequence[str]) -> Array:
+    """Pictures (H, W, 3) of one size in a row on white, each under its word.
+
+    Returns:
+        (H + a line, a row of W, 3) uint8.
+    """
+    height, width = pictures[0].shape[:2]
+    size = int(np.clip(height / 24, 11, 32))
+    font, line, gap = ImageFont.load_default(size), round(size * 1.8), 8
+    row = Image.new("RGB", (len(pictures) * (width + gap) - gap, line + height), "white")
+    draw = ImageDraw.Draw(row)
+    for i, (picture, word) in enumerate(zip(pictures, words, strict=True)):
+        left = i * (width + gap)
+        row.paste(Image.fromarray(picture), (left, line))
+        while word and font.getlength(word) > width:  # a long name must not run into the next
+            word = word[:-2] + "\u2026" if len(word) > 2 else ""
+        draw.text((left, line / 2), word, "black", font, anchor="lm")
+    return np.asarray(row)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import UsageError
-from pixelwise.metrics.bootstrap import Interval, bootstrap
+from pixelwise.metrics.bootstrap import Interval, bootstrap, paired
 from pixelwise.metrics.scores import scores
 
 
@@ -102,3 +102,53 @@ def test_233_images_of_11_classes_take_well_under_a_second() -> None:
     start = time.perf_counter()
     bootstrap(counts)
     assert time.perf_counter() - start < 0.8  # 0.04 s on one quiet core
+
+
+def test_a_paired_difference_by_hand() -> None:
+    # Image a: both right; image b: the first has 8 of 10 right, the second 2 of 10. A set that
+    # draws {a,a} (1/4) shows no difference, {b,b} (1/4) 0.6, {a,b} (1/2) 0.3.
+    a = [[10, 0], [0, 0]]
+    first, second = [a, [[8, 2], [0, 0]]], [a, [[2, 8], [0, 0]]]
+    apart = paired(first, second, statistic="pixel_accuracy", level=0.4)
+    assert apart.value == pytest.approx(0.3)
+    assert (apart.low, apart.high) == (pytest.approx(0.3), pytest.approx(0.3))
+    wide = paired(first, second, statistic="pixel_accuracy")
+    assert (wide.low, wide.high) == (0.0, pytest.approx(0.6))
+    # Better on 3/4 of the sets, and a tie on the rest counts as a half: 7/8.
+    assert wide.first_better == pytest.approx(7 / 8, abs=0.03)
+
+
+def test_a_paired_difference_is_of_the_same_sets() -> None:
+    rng = np.random.default_rng(5)
+    first = rng.integers(0, 50, (12, 3, 3))
+    second = first.copy()
+    second[:, 0, 0], second[:, 0, 1] = first[:, 0, 1], first[:, 0, 0]  # the same truth
+    draws = np.random.default_rng(9).multinomial(12, np.full(12, 1 / 12), size=40)
+    values = [
+        scores((w[:, None, None] * first).sum(0)).mean_iu
+        - scores((w[:, None, None] * second).sum(0)).mean_iu
+        for w in draws
+    ]
+    low, high = np.quantile(values, [0.1, 0.9])
+    apart = paired(first, second, draws=40, seed=9, level=0.8)
+    assert (apart.low, apart.high) == (pytest.approx(low), pytest.approx(high))
+    assert apart.first_better == pytest.approx(np.mean(np.array(values) > 0))
+
+
+def test_a_pair_is_narrower_than_the_scores_of_it_suggest() -> None:
+    rng = np.random.default_rng(2)
+    first = coins(rng, 60)
+    second = first.copy()
+    second[:, 0, 0] -= np.minimum(second[:, 0, 0], 2)  # a little worse on every image
+    second[:, 0, 1] = 100 - second[:, 0, 0]
+    alone = bootstrap(first, statistic="pixel_accuracy")
+    apart = paired(first, second, statistic="pixel_accuracy")
+    assert apart.low > 0
+    assert apart.high - apart.low < (alone.high - alone.low) / 10
+
+
+def test_a_pair_on_other_images_is_refused() -> None:
+    with pytest.raises(UsageError, match="counted against different truths"):
+        paired([[[1, 1], [0, 2]]], [[[1, 0], [1, 2]]])
+    with pytest.raises(UsageError, match="counted against different truths"):
+        paired(np.ones((2, 2, 2), int), np.ones((3, 2, 2), int))

@@ -1,0 +1,134 @@
+"""Score several systems on the same pictures, and show where they part."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from pixelwise.data.dataset import DataSet
+from pixelwise.errors import DataError, UsageError
+from pixelwise.evaluation.comparison import Comparison, named
+from pixelwise.evaluation.evaluate import Evaluation
+from pixelwise.evaluation.foreign import guess_files, guess_reader, score_guesses
+from pixelwise.folders import is_run
+from pixelwise.machine.files import atomic_write, write_json
+from pixelwise.pages import comparison as pages
+from pixelwise.pictures import images
+from pixelwise.predict.model import Model
+
+PAGE, SCORES, GUESSES, PANELS = "compare.html", "scores.json", "guesses", "panels"
+"""What the output folder holds."""
+Load = Callable[[Path], Model]
+
+
+@dataclass(frozen=True)
+class System:
+    """A model, or a folder of the label maps that some system made."""
+
+    name: str
+    path: Path
+    is_model: bool
+
+
+def systems(words: Sequence[str]) -> tuple[System, ...]:
+    """Systems from ``PATH`` or ``NAME=PATH``; without a name the file's or folder's is taken.
+
+    A file or a run folder is a model, every other folder holds label maps.
+
+    Raises:
+        DataError: D010 nothing there.
+        UsageError: U002 one name for two.
+    """
+    pairs = []
+    for word in words:
+        name, _, rest = word.partition("=")
+        # A path may hold the sign itself.
+        path, name = (Path(word), "") if Path(word).exists() or not rest else (Path(rest), name)
+        if not path.exists():
+            what = f"{path}: no such file or folder (expected a model, or a folder of label maps)"
+            raise DataError("D010", what, "check the path")
+        pairs.append((name or path.resolve().stem, path))
+    given = [word.partition("=")[0] for word in words if "=" in word]
+    twice = [name for name in given if [n for n, _ in pairs].count(name) > 1]
+    if twice:
+        raise UsageError("U002", f"two systems are called {twice[0]}", "NAME=PATH names each")
+    names = named([name for name, _ in pairs])
+    return tuple(
+        System(name, path, path.is_file() or is_run(path))
+        for name, (_, path) in zip(names, pairs, strict=True)
+    )
+
+
+def compare(
+    chosen: Sequence[System],
+    dataset: DataSet,
+    split: str,
+    out: Path,
+    *,
+    load: Load,
+    advance: Callable[[], object] = lambda: None,
+) -> Comparison:
+    """Score every system on a split; write the scores, the page and the panels into ``out``.
+
+    Args:
+        chosen: at least one; a model's label maps are kept in ``out``.
+        dataset: the pictures and the truth.
+        split: of which pictures.
+        out: a folder; what an earlier comparison wrote there is replaced.
+        load: a model from its path.
+        advance: called after each picture of each system.
+
+    Raises:
+        DataError: all guesses that are missing or cannot be read.
+        ModelError: a model whose classes are not the data set's.
+    """
+    folders = {s.name: out / GUESSES / _file_name(s.name) for s in chosen}
+    # Foreign label maps first: what is missing among them is known before a net has run.
+    scored: dict[str, Evaluation] = {}
+    for system in sorted(chosen, key=lambda s: s.is_model):
+        if system.is_model:
+            model, keep = load(system.path), folders[system.name]
+            scored[system.name] = model.evaluate(dataset, split, keep=keep, watch=advance)
+        else:
+            scored[system.name] = score_guesses(system.path, dataset, split, advance=advance)
+    names = tuple(s.name for s in chosen)
+    comparison = Comparison(names, tuple(scored[name] for name in names))
+    _write(comparison, dataset, split, out, _reader(chosen, folders, dataset))
+    return comparison
+
+
+def _reader(
+    chosen: Sequence[System], folders: dict[str, Path], dataset: DataSet
+) -> Callable[[str, str], NDArray[Any]]:
+    """Reads the label map of (system, picture), wherever it lies."""
+    read = guess_reader(dataset)
+    files = {s.name: guess_files(folders[s.name] if s.is_model else s.path) for s in chosen}
+    return lambda system, picture: read(files[system][picture])
+
+
+def _write(
+    comparison: Comparison,
+    dataset: DataSet,
+    split: str,
+    out: Path,
+    guess: Callable[[str, str], NDArray[Any]],
+) -> None:
+    shown = pages.strips(comparison, dataset, split, guess)
+    for title, strips in shown.items():
+        for rank, strip in enumerate(strips, start=1):
+            kind = title.partition(" ")[0].lower()
+            place = out / PANELS / f"{kind}_{rank}_{_file_name(strip.image.name)}.png"
+            images.write_image(place, images.side_by_side(strip.pictures, strip.words))
+    facts = {"data": str(dataset.root), "split": split, **comparison.as_dict()}
+    write_json(out / SCORES, facts)
+    atomic_write(out / PAGE, pages.page(comparison, shown, dataset, split))
+
+
+def _file_name(name: str) -> str:
+    """A system's or picture's name as a file's: without what leads elsewhere."""
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "system"
