@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from make_data import canonical_set, picture
 from page_tree import page_tree
-from PIL import Image
-from small_model import save_model
-
 from pixelwise.cli.app import run
 from pixelwise.errors import DataError, UsageError
 from pixelwise.predict.model import load
 from pixelwise.workflows.compare import systems
+from small_model import save_model
 
 CLASSES = {"wall": (128, 0, 0), "tür, door": (0, 128, 0), "floor": (0, 0, 128)}
 
@@ -72,7 +72,7 @@ def test_panels_and_page_show_each_guess_beside_the_truth(data: Path, tmp_path: 
     tree = page_tree((out / "compare.html").read_text(encoding="utf-8"))
     words = [span.text for span in tree.all("span")]
     assert sum(word.startswith("near ") for word in words) == 5  # each picture once
-    assert len([i for i in tree.all("img")]) == 5 * 4
+    assert len(list(tree.all("img"))) == 5 * 4
     panel = Image.open(next((out / "panels").glob("worst_1_*.png")))
     assert panel.width == 4 * 48 + 3 * 8
     name = next((out / "panels").glob("worst_1_*.png")).stem.removeprefix("worst_1_")
