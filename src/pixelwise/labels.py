@@ -116,9 +116,12 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
 def three_bands(image: NDArray[Any]) -> Image:
     """What can be seen of a picture (H, W, B): its first three bands, or the first one as grey.
 
-    (H, W, 3) uint8; other numbers are spread from the lowest to the highest that are seen.
+    (H, W, 3) uint8; other numbers are spread from the lowest to the highest that are seen, except
+    colours of 8 bits that lie beside wider bands, such as depth.
     """
     seen = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+    if image.shape[2] > 3 and seen.min() >= 0 and seen.max() <= 255 < image.max():
+        return seen.astype(np.uint8)
     if seen.dtype != np.uint8:
         low, high = float(seen.min()), float(seen.max())
         seen = ((seen - np.float32(low)) * (255 / max(high - low, 1e-6))).round().astype(np.uint8)

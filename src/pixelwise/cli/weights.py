@@ -29,7 +29,7 @@ def import_file(
     classes: Annotated[int | None, typer.Option(min=1, help="classes, if not the file's")] = None,
     class_names: Annotated[Path | None, typer.Option(help="text file, one name per line")] = None,
     preprocess: Annotated[
-        str, typer.Option(help="what it was trained with: caffe, imagenet or plain")
+        str, typer.Option(help="what it was trained with, e.g. caffe, imagenet or plain")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="replace the output")] = False,
     json: Json = False,

@@ -19,6 +19,10 @@ FORM = "expected order (rgb, bgr or numbers of bands), scale, and mean and std f
 class Preprocess:
     """(pixel * scale - mean) / std, band by band, in the order the net expects.
 
+    Of the bands of ``log`` the pixel's natural logarithm takes its place: depth, whose logarithm
+    the paper's colour-depth net sees. It has none where it is missing (0, or below): there the net
+    is shown the mean, as it is beyond the border of a picture that training pads.
+
     ``settings.as_dict`` makes it plain data for a checkpoint's header, ``settings.read`` makes it
     from that (M002 if fields are missing or strange).
     """
@@ -31,6 +35,8 @@ class Preprocess:
     std: tuple[Annotated[Number, limits(gt=0)], ...]
     values: Values = "8-bit"
     """Which numbers the net was trained on, see ``pictures.reading``."""
+    log: tuple[Annotated[Exact, limits(ge=0)], ...] = ()
+    """Which bands' natural logarithm is taken, by number in the net's order."""
 
     def __post_init__(self) -> None:
         m, s = len(self.mean), len(self.std)
@@ -39,6 +45,7 @@ class Preprocess:
             m != s and f"preprocess.mean is for {m} bands, preprocess.std for {s}",
             not ordered and f"preprocess.order is {self.order}, expected each of {m} bands once",
             not self.scale and "preprocess.scale is 0, which leaves nothing of a picture",
+            *(f"preprocess.log names band {b} of {m}" for b in self.log if b >= m),
         )
 
     def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
@@ -60,12 +67,21 @@ class Preprocess:
         out = np.empty((image.shape[2], *image.shape[:2]), np.float32)
         np.multiply(planes, factor[:, None, None], out=out)
         out -= offset[:, None, None]
+        for band in self.log:
+            self._logarithm(planes[band], out[band], band)
         return out
+
+    def _logarithm(self, plane: NDArray[Any], out: NDArray[np.float32], band: int) -> None:
+        known = plane > 0
+        out[...] = 0
+        out[known] = (np.log(plane[known]) * self.scale - self.mean[band]) / self.std[band]
 
     def mean_pixel(self) -> NDArray[np.float64]:
         """The (B,) numbers, in the picture's order, that come out as zero."""
         pixel = np.empty(len(self.mean))
-        pixel[self._bands()] = np.asarray(self.mean) / self.scale
+        own = np.asarray(self.mean) / self.scale
+        own[list(self.log)] = np.exp(own[list(self.log)])
+        pixel[self._bands()] = own
         return pixel
 
     def _bands(self) -> slice | list[int]:
@@ -79,7 +95,25 @@ class Preprocess:
 CAFFE = Preprocess("bgr", 1.0, (104.00699, 116.66877, 122.67892), (1.0, 1.0, 1.0))
 # torchvision's ImageNet weights.
 IMAGENET = Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-PUBLISHED = {"caffe": CAFFE, "imagenet": IMAGENET}
+# The means of the released layers (nyud_layers.py, siftflow_layers.py; fact sheet 3.1).
+NYUD_COLOR = Preprocess("bgr", 1.0, (116.190, 97.203, 92.318), (1.0,) * 3)
+# Disparity, height, angle: the files' own order, which Caffe's turn of colours leaves alone.
+NYUD_HHA = Preprocess("rgb", 1.0, (132.431, 94.076, 118.477), (1.0,) * 3)
+# Of millimetres: 7.844 is the logarithm of 2.55 m. Depth of 16 bits makes all bands such.
+NYUD_COLOR_D = Preprocess(
+    (2, 1, 0, 3), 1.0, (*NYUD_COLOR.mean, 7.844), (1.0,) * 4, values="stored", log=(3,)
+)
+NYUD_COLOR_HHA = Preprocess((2, 1, 0, 3, 4, 5), 1.0, (*NYUD_COLOR.mean, *NYUD_HHA.mean), (1.0,) * 6)
+SIFTFLOW = Preprocess("bgr", 1.0, (114.578, 115.294, 108.353), (1.0,) * 3)
+PUBLISHED = {
+    "caffe": CAFFE,
+    "imagenet": IMAGENET,
+    "nyud-color": NYUD_COLOR,
+    "nyud-color-d": NYUD_COLOR_D,
+    "nyud-hha": NYUD_HHA,
+    "nyud-color-hha": NYUD_COLOR_HHA,
+    "siftflow": SIFTFLOW,
+}
 """By the name that ``nets.catalog`` gives a trunk's weights."""
 
 

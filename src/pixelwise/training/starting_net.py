@@ -102,7 +102,8 @@ def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
     values: Values = "8-bit" if counted.dtype == "uint8" else "stored"
     own = preprocessing.standard(counted.mean.tolist(), counted.std.tolist(), values)
     published = preprocessing.PUBLISHED.get(catalog.entry(net).preprocess, own)
-    return published if (values, len(own.mean)) == ("8-bit", len(published.mean)) else own
+    fits = (published.values, len(published.mean)) == (values, len(own.mean))
+    return published if fits else own
 
 
 def refuse_impossible_step(

@@ -17,11 +17,13 @@ from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
+from pixelwise.data.preprocess import PUBLISHED
 from pixelwise.data.sample import Item
 from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import UsageError
 from pixelwise.evaluation.on_dataset import evaluate_split
-from pixelwise.pictures.images import read_labels
+from pixelwise.labels import three_bands
+from pixelwise.pictures.images import read_labels, resize
 from problems import told
 
 Out = pytest.CaptureFixture[str]
@@ -101,6 +103,18 @@ def test_inputs_are_stacked_as_bands_and_heads_come_by_name(tmp_path: Path) -> N
     assert list(sample.heads) == ["things", "shapes"]
     assert np.array_equal(sample.heads["shapes"], labels > 0)
     assert item.image.parent.name == "images"
+
+
+def test_colours_beside_depth_are_those_of_8_bits_to_the_net_and_to_the_eye(tmp_path: Path) -> None:
+    dataset = open_dataset(two_of_each(tmp_path / "d"))
+    image = dataset.read(dataset.all_items()[2]).image
+    assert image.dtype == np.uint16
+    colour = picture(2)[0]
+    shown = PUBLISHED["nyud-color-d"](image)
+    assert np.array_equal(shown[:3], PUBLISHED["nyud-color"](colour))
+    assert np.array_equal(three_bands(image), colour)
+    apart = resize(image, (20, 24))[..., :3].astype(int) - resize(colour, (20, 24))
+    assert abs(apart).max() <= 1  # Pillow rounds bytes after each of its two passes
 
 
 def test_one_head_and_one_input_of_several_can_be_chosen(tmp_path: Path) -> None:

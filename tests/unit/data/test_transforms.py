@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess, standard
+from pixelwise.data.preprocess import CAFFE, IMAGENET, PUBLISHED, Preprocess, standard
 from pixelwise.data.sample import Sample
 from pixelwise.data.transforms import Augmentation, apply, collate, paste
 from pixelwise.errors import DataError, ModelError, UsageError
@@ -289,6 +289,41 @@ def test_bands_in_any_order_by_hand() -> None:
 def test_headers_of_before_say_nothing_of_values_and_mean_8_bits() -> None:
     old = {"order": "bgr", "scale": 1.0, "mean": [1.0, 2.0, 3.0], "std": [1.0, 1.0, 1.0]}
     assert read(Preprocess, old) == Preprocess("bgr", 1.0, (1, 2, 3), (1, 1, 1), "8-bit")
+
+
+def test_the_means_of_the_released_nyud_and_siftflow_layers_by_hand() -> None:
+    pixel = np.array([[[200, 100, 50, 60, 70, 80]]], np.uint8)
+    colour = [50 - 116.190, 100 - 97.203, 200 - 92.318]
+    hha = [60 - 132.431, 70 - 94.076, 80 - 118.477]
+
+    def shown(name: str, image: np.ndarray) -> list[float]:
+        return PUBLISHED[name](image)[:, 0, 0].tolist()
+
+    assert shown("nyud-color", pixel[..., :3]) == pytest.approx(colour, abs=1e-4)
+    assert shown("nyud-hha", pixel[..., 3:]) == pytest.approx(hha, abs=1e-4)  # not turned
+    assert shown("nyud-color-hha", pixel) == pytest.approx([*colour, *hha], abs=1e-4)
+    assert shown("siftflow", pixel[..., :3]) == pytest.approx(
+        [50 - 114.578, 100 - 115.294, 200 - 108.353], abs=1e-4
+    )
+    # ln 1000 = 6.907755, ln 65535 = 11.090340; what is missing (0) is shown as the mean.
+    deep = np.array([[[200, 100, 50, z] for z in (1000, 65535, 0)]], np.uint16)
+    made = PUBLISHED["nyud-color-d"](deep)[:, 0]
+    assert made[:3, 0].tolist() == pytest.approx(colour, abs=1e-4)
+    assert made[3].tolist() == pytest.approx([6.907755 - 7.844, 11.090340 - 7.844, 0], abs=1e-5)
+
+
+def test_the_mean_of_a_logarithm_is_a_depth_of_two_and_a_half_metres() -> None:
+    pixel = PUBLISHED["nyud-color-d"].mean_pixel()
+    assert pixel[:3].tolist() == [92.318, 97.203, 116.190]
+    assert pixel[3] == pytest.approx(2550.4, abs=0.1)
+    assert not PUBLISHED["nyud-color-d"](pixel[None, None].astype(np.float32)).round(4).any()
+
+
+def test_a_logarithm_is_kept_in_a_header_and_names_bands_that_are_there() -> None:
+    depth = PUBLISHED["nyud-color-d"]
+    assert read(Preprocess, json.loads(json.dumps(as_dict(depth)))) == depth
+    with pytest.raises(ModelError, match=r"preprocess.log names band 4 of 4"):
+        read(Preprocess, {**as_dict(depth), "log": [4]})
 
 
 def test_pictures_that_a_net_was_not_trained_on_are_refused() -> None:
