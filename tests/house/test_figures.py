@@ -14,6 +14,7 @@ from tests.house.source import ROOT, commands
 
 from pixelwise.metrics.protocols import PROTOCOLS
 from pixelwise.nets.catalog import NETS, spec
+from pixelwise.nets.released import RELEASED
 from pixelwise.settings import schema
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import read_recipe
@@ -30,6 +31,21 @@ def test_table_of_nets_is_true(readme: str) -> None:
         net = spec(name.strip("`"))
         assert int(parameters.replace(",", "")) == net.parameters(), name
         assert float(field) == net.receptive_field, name
+
+
+def test_table_of_the_released_nets_is_true() -> None:
+    found = table(DOCS / "nets.md", "net")
+    names = found.column(0)
+    assert [name.strip("`") for name in names] == list(RELEASED)
+    for name, outputs, inputs, file in found.rows:
+        net, known = spec(name.strip("`")), NETS[name.strip("`")]
+        counts = {head: net.channels[layer] for head, layer in net.outputs.items()}
+        for told, parts in ((outputs, counts), (inputs, net.inputs)):
+            alone = ", ".join(str(n) for n in parts.values())
+            assert told == (
+                alone if len(parts) == 1 else ", ".join(f"{k} {n}" for k, n in parts.items())
+            )
+        assert (file.strip("`") if "." in file else "") == known.weights, name
 
 
 def derived(found: Table) -> dict[str, tuple[Fraction, Fraction]]:

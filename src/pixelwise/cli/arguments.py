@@ -1,4 +1,4 @@
-"""What commands are given, read: models and sizes."""
+"""What commands are given, read: models, sizes, and parts of nets."""
 
 from __future__ import annotations
 
@@ -30,3 +30,14 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise UsageError("U002", f"size is `{text}`, expected height x width", "--size 375x500")
     return int(match[1]), int(match[2])
+
+
+def parse_parts(text: str, option: str) -> dict[str, int]:
+    """``sem=33,geo=3`` to name and number; U002 another form, or a name that is given twice."""
+    parts = [re.fullmatch(r"([\w-]+)=(\d{1,6})", part.strip()) for part in text.split(",")]
+    read = {match[1]: int(match[2]) for match in parts if match}
+    if len(read) < len(parts):
+        example = f"{option} {'sem=33,geo=3' if option == '--heads' else 'color=3,hha=3'}"
+        problem = f"{option} is `{text}`, expected each name once, with its number"
+        raise UsageError("U002", problem, example)
+    return read

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixelwise.cli.arguments import parse_size
+from pixelwise.cli.arguments import parse_parts, parse_size
 from pixelwise.cli.console import emit_json, stdout, table
 from pixelwise.cli.options import Json
 
@@ -34,8 +34,17 @@ def nets(
     ] = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="of the picture")] = "500x500",
     classes: Annotated[int | None, typer.Option(help="classes (21; classifiers 1000)")] = None,
-    channels: Annotated[int, typer.Option(help="channels of the picture")] = 3,
+    channels: Annotated[int | None, typer.Option(help="channels of the picture (3)")] = None,
     width: Annotated[float, typer.Option(help="factor on the trunk's channels")] = 1.0,
+    heads: Annotated[
+        str, typer.Option(metavar="NAME=K,...", help="an output each, with its classes")
+    ] = "",
+    inputs: Annotated[
+        str, typer.Option(metavar="NAME=B,...", help="of the picture, with their bands")
+    ] = "",
+    fusion: Annotated[
+        str, typer.Option(help="of several inputs: early, sum (paper), average (release)")
+    ] = "",
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
@@ -43,7 +52,14 @@ def nets(
     from pixelwise.nets.table import as_dict
     from pixelwise.nets.table import table as explain
 
-    given = {"classes": classes, "channels": channels, "width": width}
+    given = {
+        "classes": classes,
+        "channels": channels,
+        "width": width,
+        "heads": parse_parts(heads, "--heads") if heads else None,
+        "inputs": parse_parts(inputs, "--inputs") if inputs else None,
+        "fusion": fusion or None,
+    }
     options = {option: value for option, value in given.items() if value is not None}
     if name is None:
         _list(options, as_json=json)
@@ -52,7 +68,9 @@ def nets(
     net = spec(name, **options)
     rows = explain(net, height, across)
     if json:
-        emit_json(as_dict(net, rows))
+        known = entry(name)
+        published = {"preprocess": known.preprocess, "published_weights": known.weights}
+        emit_json(as_dict(net, rows) | published)
         return
     _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
     for line in _summary(net, rows):
@@ -60,16 +78,26 @@ def nets(
 
 
 def _list(options: dict[str, Any], *, as_json: bool) -> None:
+    from pixelwise.errors import UsageError
     from pixelwise.nets.catalog import NETS, spec
 
-    written = {name: spec(name, **options) for name in NETS}
+    if parts := [f"--{name}" for name in ("heads", "inputs", "fusion") if name in options]:
+        raise UsageError("U002", f"{parts[0]} is of one net", "pixelwise nets fcn8s-vgg16 ...")
+    # A net with heads or inputs of its own is listed with these, whatever the others are given.
+    fixed = {"classes": "heads", "channels": "inputs"}
+    written = {}
+    for name, known in NETS.items():
+        fit = {o: v for o, v in options.items() if fixed.get(o) not in known.options}
+        written[name] = spec(name, **fit)
     rows = [
         (name, NETS[name].about, net.parameters(), int(net.stride), net.receptive_field)
         for name, net in written.items()
     ]
     if as_json:
         keys = ("name", "about", "parameters", "stride", "receptive_field")
-        emit_json([dict(zip(keys, row, strict=True)) for row in rows])
+        weights = {name: known.weights for name, known in NETS.items()}
+        listed = [dict(zip(keys, row, strict=True)) for row in rows]
+        emit_json([{**row, "published_weights": weights[str(row["name"])]} for row in listed])
         return
     fields = _right([_field(row[-1]) for row in rows])
     cells = [(*row[:-1], field) for row, field in zip(rows, fields, strict=True)]
@@ -103,9 +131,12 @@ def _summary(net: Net, rows: Sequence[Row]) -> list[str]:
     ]
     parameters, in_caffe = net.parameters(), net.parameters(upsampling=True)
     also = f" ({in_caffe:,} with upsampling kernels as Caffe stores them)"
-    lines = [
-        "ReLU and dropout layers are left out above; --json lists them.",
-        "",
+    lines = ["ReLU and dropout layers are left out above; --json lists them.", ""]
+    if len(net.inputs) > 1:
+        lines.append(
+            f"inputs         {', '.join(f'{n} {bands}' for n, bands in net.inputs.items())}"
+        )
+    lines += [
         f"output         {'; '.join(outputs)}",
         f"parameters     {parameters:,}{also if in_caffe != parameters else ''}",
         f"field          {seen}, max stride {float(net.stride):g}",
@@ -123,6 +154,8 @@ def _summary(net: Net, rows: Sequence[Row]) -> list[str]:
 def _window(row: Row) -> str:
     if row.offset is not None:
         return f"offset {row.offset}"
+    if row.coefficients:
+        return " + ".join(f"{c:g}" for c in row.coefficients)
     if row.kernel is None:
         return ""
     marks = (("s", row.stride, 1), ("p", row.pad, 0), ("d", row.dilation, 1), ("g", row.groups, 1))

@@ -168,10 +168,12 @@ def crop(x: Tensor, like: Tensor, *, offset: int) -> Tensor:
     return x.narrow(-2, offset, h).narrow(-1, offset, w)
 
 
-def add(*maps: Tensor) -> Tensor:
+def add(*maps: Tensor, coefficients: tuple[float, ...] = ()) -> Tensor:
     """Maps of one shape to their sum; a map of one cell is not spread over the others."""
     if any(x.shape != maps[0].shape for x in maps):
         raise RuntimeError(f"cannot add maps of shapes {[tuple(x.shape) for x in maps]}")
+    if coefficients:
+        maps = tuple(c * x for c, x in zip(coefficients, maps, strict=True))
     return reduce(torch.add, maps)
 
 
@@ -207,7 +209,7 @@ MODULES: dict[type[Layer], Callable[[Any, int], nn.Module]] = {
     pooling.AvgPool: lambda layer, _: nn.AvgPool2d(layer.kernel, layer.stride, ceil_mode=True),
     pooling.GlobalAvgPool: lambda *_: nn.AdaptiveAvgPool2d(1),
     joining.Crop: lambda layer, _: Function(partial(crop, offset=layer.offset)),
-    joining.Sum: lambda *_: Function(add),
+    joining.Sum: lambda layer, _: Function(partial(add, coefficients=layer.coefficients)),
     joining.Concat: lambda *_: Function(concatenate),
 }
 """Kind of record to (record, channels of its first input) -> module."""

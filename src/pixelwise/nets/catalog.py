@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, get_args
 
 from pixelwise.errors import UsageError, unknown_name
+from pixelwise.nets.fusion import Fusion
 from pixelwise.nets.heads.fcn import fcn
 from pixelwise.nets.layers import Softmax
 from pixelwise.nets.net import Net
+from pixelwise.nets.released import RELEASED
 from pixelwise.nets.trunks.alexnet import alexnet
 from pixelwise.nets.trunks.googlenet import googlenet
 from pixelwise.nets.trunks.mobilenet import mobilenetv2
@@ -21,6 +24,8 @@ from pixelwise.nets.trunks.vgg16 import vgg16
 
 WIDEST = 8
 """Factor on a trunk's channels: a mistyped one is refused before it takes all memory."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+"""Of a head or an input: torch's names of modules have no dots."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,17 @@ class Entry:
     """A net of the catalogue."""
 
     make: Callable[..., Net]
-    """(classes, channels, width, ...) -> Net, all by keyword."""
+    """Options -> Net, all by keyword: heads, inputs, width, ...; of classifiers classes, channels.
+    """
     about: str
     """One line for the listing."""
     preprocess: str
-    """Name of the preprocessing that its published weights expect: caffe, imagenet or plain."""
+    """Name in ``data.preprocess.PUBLISHED`` of what its published weights expect; or plain."""
     task: str = "segmentation"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options of ``spec`` that are its own unless others are given: classes or heads, inputs."""
+    weights: str = ""
+    """Name of the file in which its weights were published, where they were."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ def classifier(
 
 
 def _catalogue() -> dict[str, Entry]:
-    """fcn{32,16,8,4}s on every trunk, in every geometry that the trunk has; then classifiers."""
+    """fcn{32,16,8,4}s on every trunk and geometry of it; classifiers; what the paper released."""
     entries = {}
     for name, family in FAMILIES.items():
         for geometry in family.geometries:
@@ -90,6 +100,11 @@ def _catalogue() -> dict[str, Entry]:
             make = partial(classifier, family.trunk, family.classifier)
             about = f"convolutionalised classifier: {family.about.partition(',')[0]}"
             entries[name] = Entry(make, about, family.preprocess, "classification")
+    for name, net in RELEASED.items():
+        make = partial(fcn, net.trunk, net.stride, at_once=net.at_once)
+        entries[name] = Entry(
+            make, net.about, net.preprocess, options=net.options, weights=net.weights
+        )
     return entries
 
 
@@ -106,15 +121,18 @@ def entry(name: str) -> Entry:
 def spec(name: str, **options: Any) -> Net:
     """The net ``name`` as data.
 
-    The options are ``classes``, ``channels``, ``width``, and of segmentation nets ``learned``.
+    The options are ``classes``, ``channels`` and ``width``, and of segmentation nets ``learned``,
+    ``heads`` (name to classes: an output each, its layers named with ``_<head>`` behind),
+    ``inputs`` (name to bands, in the order of the picture's bands) and ``fusion`` of several
+    inputs: early, sum or average. A released net has options of its own; those given replace them.
 
     Raises:
-        UsageError: unknown name, unknown option, or a value out of range.
+        UsageError: unknown name, unknown option, a value out of range, or two that contradict.
     """
     named = entry(name)
     known = ["classes", "channels", "width"]
     if named.task == "segmentation":
-        known.append("learned")
+        known += ["learned", "heads", "inputs", "fusion"]
     for option, value in options.items():
         if option not in known:
             problem, hint = f"{name} has no option {option}", f"options: {', '.join(known)}"
@@ -124,10 +142,49 @@ def spec(name: str, **options: Any) -> Net:
         elif option == "width" and not 0 < value <= WIDEST:
             problem = f"width is {value}, expected a factor in (0, {WIDEST}]"
             hint = "1 is the net as published"
+        elif option in ("heads", "inputs") and not _are_counts(value):
+            problem = f"{option} is {value!r}, expected each name with a whole number of at least 1"
+            hint = "heads: {'sem': 33, 'geo': 3}" if option == "heads" else "inputs: {'color': 3}"
+        elif option == "fusion" and value not in get_args(Fusion):
+            problem = f"fusion is {value!r}, expected one of {', '.join(get_args(Fusion))}"
+            hint = "sum is the paper's late fusion, average the release's"
         else:
             continue
         raise UsageError("U002", problem, hint)
+    if named.task == "segmentation":
+        options = _parts(name, dict(named.options), options)
     return named.make(**options)
+
+
+def _parts(name: str, own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A net's own options and those given as one, heads and inputs in place of their numbers."""
+    merged = {**own, **given}
+    for number, parts, alone in (("classes", "heads", ""), ("channels", "inputs", "data")):
+        count = given.get(number, None if parts in merged else own.get(number))
+        merged.pop(number, None)
+        if count is None:
+            continue
+        named = merged.setdefault(parts, {alone: count})
+        # One number says nothing of several heads; of several inputs it may say how many bands.
+        if sum(named.values()) != count or (parts == "heads" and len(named) > 1):
+            listed = ", ".join(f"{part} ({n})" for part, n in named.items())
+            problem = f"{name} with {number} {count}, which contradicts its {parts} {listed}"
+            raise UsageError("U002", problem, f"{parts}={dict(named)} alone, or other {parts}")
+    fusion, inputs = merged.get("fusion", "early"), merged.get("inputs", ())
+    if fusion != "early" and len(inputs) < 2:
+        problem = f"{name} with fusion {fusion} has one input, expected several"
+        raise UsageError("U002", problem, "inputs={'color': 3, 'hha': 3}, or no fusion")
+    return merged
+
+
+def _are_counts(value: object) -> bool:
+    """At least one name that a layer's name can end in, each with a whole number."""
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(k, str) and _NAME.fullmatch(k) for k in value)
+        and all(map(_is_count, value.values()))
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -54,7 +54,21 @@ class _Join(Layer):
 
 @dataclass(frozen=True)
 class Sum(_Join):
-    """Elementwise sum."""
+    """Elementwise sum, of each map times its coefficient where there are any.
+
+    Caffe's Eltwise with coeff; nyud-fcn32s-color-hha has 0.5 and 0.5: the mean of two streams.
+    """
+
+    coefficients: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse coefficients for other maps."""
+        if self.coefficients and len(self.coefficients) != len(self.inputs):
+            raise UsageError(
+                "U002",
+                f"{self.name}: {len(self.coefficients)} coefficients for {len(self.inputs)} maps",
+                "one for each, or none",
+            )
 
     def channels(self, given: tuple[int, ...]) -> int:
         if len(set(given)) != 1:

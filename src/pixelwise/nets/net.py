@@ -7,7 +7,7 @@ sights, parameters) is kept beside it, and a net whose maps do not align refuses
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -77,13 +77,31 @@ class Net:
         """Inside, names of layers end in ``stream``, and ``input`` is the input of that name.
 
         So a trunk can stand twice in a net, with the released names of late fusion
-        (``conv1_1color`` and ``conv1_1hha`` in nyud-fcn32s-color-hha), or two heads on one trunk.
+        (``conv1_1color`` and ``conv1_1hha`` in nyud-fcn32s-color-hha).
         """
         outer, self.stream = self.stream, stream
         try:
             yield
         finally:
             self.stream = outer
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a layer of one map another name, wherever it is named."""
+        if new in self.channels:
+            raise UsageError("U002", f"layer {new} is already in the net")
+
+        def names(known: Iterable[str]) -> tuple[str, ...]:
+            return tuple(new if name == old else name for name in known)
+
+        layers = [replace(layer, inputs=names(layer.inputs)) for layer in self.layers.values()]
+        self.layers = {
+            name: replace(layer, name=name)
+            for name, layer in zip(names(self.layers), layers, strict=True)
+        }
+        self.channels = dict(zip(names(self.channels), self.channels.values(), strict=True))
+        self.sights = dict(zip(names(self.sights), self.sights.values(), strict=True))
+        self.heads = dict(zip(self.heads, names(self.heads.values()), strict=True))
+        (self.top,) = names([self.top])
 
     def given_channels(self, layer: Layer) -> tuple[int, ...]:
         """Channels of a layer's inputs."""
@@ -170,9 +188,9 @@ class Net:
         offset = geometry.crop_offset(self.sights[src].map, self.sights[like].map)
         return self.add(Crop(name, (src, like), offset))
 
-    def sum(self, name: str, *sources: str) -> str:
-        """Elementwise sum."""
-        return self.add(Sum(name, sources))
+    def sum(self, name: str, *sources: str, coefficients: Sequence[float] = ()) -> str:
+        """Elementwise sum, each map times its coefficient where there are any."""
+        return self.add(Sum(name, sources, tuple(coefficients)))
 
     # -- what follows -------------------------------------------------------------------------
     @property
@@ -182,8 +200,13 @@ class Net:
 
     @property
     def input(self) -> str:
-        """Name of the first input; within a scope of an input's name, of that one."""
-        return self.stream if self.stream in self.layers else next(iter(self.layers))
+        """Name of the first input, or of the map that has all their bands (``data``).
+
+        Within a scope of an input's name it is that one.
+        """
+        if self.stream in self.layers:
+            return self.stream
+        return "data" if "data" in self.layers else next(iter(self.layers))
 
     @property
     def outputs(self) -> dict[str, str]:

@@ -27,6 +27,8 @@ class Row:
     groups: int | None
     offset: int | None
     """Where a crop begins, in cells of the map that it cuts."""
+    coefficients: tuple[float, ...] | None
+    """Of a sum: what its maps are multiplied by; empty where they are added as they are."""
     channels: int
     height: int
     width: int
@@ -39,7 +41,7 @@ class Row:
     macs: int
 
 
-_OF_SOME_KINDS = ("kernel", "stride", "pad", "dilation", "groups", "offset")
+_OF_SOME_KINDS = ("kernel", "stride", "pad", "dilation", "groups", "offset", "coefficients")
 
 
 def table(net: Net, height: int, width: int) -> tuple[Row, ...]:
@@ -65,11 +67,14 @@ def table(net: Net, height: int, width: int) -> tuple[Row, ...]:
 def as_dict(net: Net, rows: Sequence[Row]) -> dict[str, Any]:
     """What ``pixelwise nets NAME --json`` prints.
 
-    ``output_size`` is [height, width]; of a net with several heads, that by head.
+    ``output_size`` is [height, width]; of a net with several heads, that by head. ``inputs`` is
+    name to bands, ``heads`` name to classes; an only head without a name has its layer's.
     """
     sizes = {row.name: [row.height, row.width] for row in rows}
     by_head = {head: sizes[layer] for head, layer in net.outputs.items()}
     return {
+        "inputs": net.inputs,
+        "heads": {head: net.channels[layer] for head, layer in net.outputs.items()},
         "parameters": net.parameters(),
         "parameters_with_upsampling": net.parameters(upsampling=True),
         "receptive_field": net.receptive_field,

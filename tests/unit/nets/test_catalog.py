@@ -11,6 +11,7 @@ import pytest
 from pixelwise.engine.build import build
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS, entry, spec
+from pixelwise.nets.released import RELEASED
 
 TRUNKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", "tiny")
 
@@ -18,7 +19,7 @@ TRUNKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2"
 def test_every_stride_on_every_trunk() -> None:
     expected = {f"fcn{s}s-{t}" for s in (32, 16, 8, 4) for t in TRUNKS}
     expected |= {f"fcn{s}s-{t}-tight" for s in (32, 16, 8, 4) for t in TRUNKS[:3]}
-    expected |= {"fcn8s-vgg16-atonce", *TRUNKS[:-1]}
+    expected |= {"fcn8s-vgg16-atonce", *TRUNKS[:-1], *RELEASED}
     assert set(NETS) == expected
 
 
@@ -26,7 +27,9 @@ def test_every_entry_says_what_it_is_and_no_two_say_the_same() -> None:
     abouts = [e.about for e in NETS.values()]
     assert all(abouts)
     assert len(set(abouts)) == len(abouts)
-    assert {e.preprocess for e in NETS.values()} == {"caffe", "imagenet", "plain"}
+    nyud = {"nyud-color", "nyud-color-d", "nyud-hha", "nyud-color-hha"}
+    known = {"caffe", "imagenet", "plain", "siftflow"} | nyud
+    assert {e.preprocess for e in NETS.values()} == known
 
 
 def test_unknown_net_lists_similar_names() -> None:

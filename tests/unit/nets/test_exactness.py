@@ -13,10 +13,6 @@ from torch.nn import functional as F
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError
-from pixelwise.nets.heads.fcn import segment
-from pixelwise.nets.net import Net
-from pixelwise.nets.trunks.alexnet import alexnet
-from pixelwise.nets.trunks.vgg16 import vgg16
 
 Weights = Mapping[str, Tensor]
 
@@ -59,7 +55,8 @@ def score(x: Tensor, w: Weights, name: str) -> Tensor:
     return F.conv2d(x, w[f"{name}.weight"], w[f"{name}.bias"])
 
 
-def fcn8s_vgg_by_hand(image: Tensor, w: Weights, scales: tuple[float, float] = (1, 1)) -> Tensor:
+def vgg_by_hand(image: Tensor, w: Weights) -> tuple[Tensor, dict[int, Tensor]]:
+    """score_fr and the pools."""
     x, pools = image, {}
     for block, depth in enumerate((2, 2, 3, 3, 3), 1):
         for i in range(1, depth + 1):
@@ -67,8 +64,27 @@ def fcn8s_vgg_by_hand(image: Tensor, w: Weights, scales: tuple[float, float] = (
             x = conv_relu(x, w, f"conv{block}_{i}", pad=pad)
         x = pools[block] = F.max_pool2d(x, 2, 2, ceil_mode=True)
     x = conv_relu(x, w, "fc6", pad=0)
-    x = conv_relu(x, w, "fc7", pad=0)
-    upscore2 = deconv(score(x, w, "score_fr"), 4, 2)
+    return score(conv_relu(x, w, "fc7", pad=0), w, "score_fr"), pools
+
+
+def fcn32s_vgg_by_hand(image: Tensor, w: Weights) -> Tensor:
+    h, v = image.shape[-2:]
+    return deconv(vgg_by_hand(image, w)[0], 64, 32)[:, :, 19 : 19 + h, 19 : 19 + v]
+
+
+def fcn16s_vgg_by_hand(image: Tensor, w: Weights) -> Tensor:
+    score_fr, pools = vgg_by_hand(image, w)
+    upscore2 = deconv(score_fr, 4, 2)
+    h, v = upscore2.shape[-2:]
+    pool4 = score(pools[4], w, "score_pool4")[:, :, 5 : 5 + h, 5 : 5 + v]
+    upscore16 = deconv(upscore2 + pool4, 32, 16)
+    h, v = image.shape[-2:]
+    return upscore16[:, :, 27 : 27 + h, 27 : 27 + v]
+
+
+def fcn8s_vgg_by_hand(image: Tensor, w: Weights, scales: tuple[float, float] = (1, 1)) -> Tensor:
+    score_fr, pools = vgg_by_hand(image, w)
+    upscore2 = deconv(score_fr, 4, 2)
     h, v = upscore2.shape[-2:]
     pool4 = score(scales[0] * pools[4], w, "score_pool4")[:, :, 5 : 5 + h, 5 : 5 + v]
     upscore_pool4 = deconv(upscore2 + pool4, 4, 2)
@@ -134,20 +150,16 @@ def stream(network: Network, suffix: str) -> Weights:
     return {names[k]: v for k, v in network.state_dict().items()}
 
 
+@pytest.mark.parametrize("fusion", ["sum", "average"])
 @pytest.mark.parametrize("size", [(1, 1), (37, 53)])
-def test_late_fusion_equals_two_trunks_written_by_hand(size: tuple[int, int]) -> None:
-    """The streams' scores are added (paper, section 5; names as in nyud-fcn32s-color-hha)."""
-    net = Net()
-    net.data(3, "color")
-    net.data(4, "hha")  # another width than the release's 3, so that no band can go astray
-    scores = []
-    for name in ("color", "hha"):
-        with net.scope(name):
-            scores.append(net.score("score_fr", alexnet(net, 1 / 16).top, 5))
-    net.top = net.sum("score_fused", *scores)
-    net.crop("score", net.upsample("upscore", net.top, 32, like="color"), like="color")
-    assert (net.inputs, net.receptive_field) == ({"color": 3, "hha": 4}, 355)
-    network = shaken(Network(net))
+def test_late_fusion_equals_two_trunks_written_by_hand(size: tuple[int, int], fusion: str) -> None:
+    """The streams' scores are added (paper, section 5), or their mean is taken (the release)."""
+    # another width than the release's 3, so that no band can go astray
+    inputs = {"color": 3, "hha": 4}
+    options = {"width": 1 / 16, "classes": 5, "inputs": inputs, "fusion": fusion}
+    network = shaken(build("fcn32s-alexnet", **options))
+    net = network.net
+    assert (net.inputs, net.receptive_field) == (inputs, 355)
     assert {"conv1color.weight", "conv1hha.bias", "score_frhha.weight"} <= set(network.state_dict())
     color, hha = picture(*size), picture(*size, bands=4, seed=1)
     stacked = torch.cat([color, hha], dim=1)
@@ -156,26 +168,47 @@ def test_late_fusion_equals_two_trunks_written_by_hand(size: tuple[int, int]) ->
             alexnet_scores_by_hand(color, stream(network, "color")),
             alexnet_scores_by_hand(hha, stream(network, "hha")),
         ]
-        expected = upscored_by_hand(sides[0] + sides[1], color)
+        share = 0.5 if fusion == "average" else 1
+        expected = upscored_by_hand(share * sides[0] + share * sides[1], color)
         torch.testing.assert_close(network(stacked), expected, rtol=1e-12, atol=1e-12)
         for bands in (6, 8):  # never cut, never filled up
             with pytest.raises(RuntimeError, match="split"):
                 network(torch.zeros(1, bands, *size, dtype=torch.float64))
 
 
+def test_two_streams_with_a_skip_are_the_mean_of_two_whole_nets() -> None:
+    """nyud-fcn16s-color-hha: all after the scores is linear, so fusing late or later is one."""
+    network = shaken(build("nyud-fcn16s-color-hha", width=1 / 16, classes=5))
+    color, hha = picture(37, 53), picture(37, 53, seed=1)
+    with torch.no_grad():
+        alone = [
+            fcn16s_vgg_by_hand(image, stream(network, name))
+            for image, name in ((color, "color"), (hha, "hha"))
+        ]
+        found = network(torch.cat([color, hha], dim=1))
+        expected = 0.5 * alone[0] + 0.5 * alone[1]
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+        assert not torch.allclose(found, alone[0])
+
+
+def test_early_fusion_reads_all_bands_in_the_first_layer() -> None:
+    network = shaken(build("nyud-fcn32s-color-d", width=1 / 16, classes=5))
+    weights = stream(network, "_bgrd")
+    image = picture(37, 53, bands=4)
+    assert weights["conv1_1.weight"].shape == (4, 4, 3, 3)
+    with torch.no_grad():
+        expected = fcn32s_vgg_by_hand(image, weights)
+        torch.testing.assert_close(network(image), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_two_heads_equal_two_nets_written_by_hand_on_one_trunk() -> None:
-    """Names as in siftflow-fcn8s: the head stands twice, both on the same fc7, pool4 and pool3."""
-    net = Net()
-    net.data(3)
-    trunk = vgg16(net, 1 / 16)
-    for head, classes in (("sem", 5), ("geo", 3)):
-        with net.scope(f"_{head}"):
-            net.heads[head] = segment(net, trunk, 8, classes)
+    """siftflow-fcn8s: the head stands twice, both on the same fc7, pool4 and pool3."""
+    network = shaken(build("siftflow-fcn8s", width=1 / 16, heads={"sem": 5, "geo": 3}))
+    net = network.net
     assert net.outputs == {"sem": "score_sem", "geo": "score_geo"}
     assert (net.receptive_field, net.stride, net.depth) == (404, 32, 16)
     with pytest.raises(UsageError, match="several heads: sem, geo"):
         _ = net.output
-    network = shaken(Network(net))
     names = {k.partition(".")[0] for k in network.state_dict()}
     assert {"score_fr_sem", "score_pool4_geo", "score_pool3_sem", "conv1_1"} <= names
     image = picture(37, 53)

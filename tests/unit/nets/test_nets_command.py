@@ -26,6 +26,10 @@ def run(*words: str) -> str:
 def test_json_of_a_net_is_the_documented_one() -> None:
     found = json.loads(run("fcn8s-vgg16", "--size", "500x500", "--json"))
     assert set(found) == {
+        "inputs",
+        "heads",
+        "preprocess",
+        "published_weights",
         "parameters",
         "parameters_with_upsampling",
         "receptive_field",
@@ -57,10 +61,44 @@ def test_options_reach_the_net() -> None:
     )
 
 
+def test_several_inputs_and_heads_are_told_by_name() -> None:
+    found = json.loads(run("nyud-fcn32s-color-hha", "--size", "425x560", "--json"))
+    assert found["inputs"] == {"color": 3, "hha": 3}
+    assert (found["heads"], found["output_size"]) == ({"score": 40}, [425, 560])
+    assert found["preprocess"] == "nyud-color-hha"
+    assert found["published_weights"] == "nyud-fcn32s-color-hha-heavy.caffemodel"
+    fused = next(row for row in found["layers"] if row["name"] == "score_fused")
+    assert fused["coefficients"] == [0.5, 0.5]
+    words = ("--heads", "a=3, b=2", "--inputs", "color=3,depth=1", "--fusion", "sum", "--json")
+    found = json.loads(run("fcn8s-tiny", "--size", "64x96", *words))
+    assert (found["inputs"], found["heads"]) == ({"color": 3, "depth": 1}, {"a": 3, "b": 2})
+    assert found["output_size"] == {"a": [64, 96], "b": [64, 96]}
+    text = run("siftflow-fcn8s", "--size", "256x256")
+    assert "sem 33x256x256; geo 3x256x256" in text
+    text = run("nyud-fcn32s-color-hha")
+    assert "color 3, hha 3" in text
+    assert "0.5 + 0.5" in text
+
+
+@pytest.mark.parametrize("heads", ["sem", "sem=a", "sem=3,sem=3", "=3", "a=1,,b=2"])
+def test_parts_of_another_form_are_refused(heads: str) -> None:
+    with pytest.raises(UsageError, match="expected each name once, with its number"):
+        run("fcn8s-tiny", "--heads", heads)
+
+
+def test_the_listing_keeps_heads_and_inputs_that_are_a_nets_own() -> None:
+    listed = {row["name"]: row for row in json.loads(run("--classes", "5", "--json"))}
+    assert listed["siftflow-fcn32s"]["parameters"] == 134_408_036
+    assert listed["voc-fcn32s"]["parameters"] == listed["fcn32s-vgg16"]["parameters"] < 134_300_000
+    with pytest.raises(UsageError, match="--heads is of one net"):
+        run("--heads", "a=3")
+
+
 def test_listing_names_every_net() -> None:
     listed = json.loads(run("--json"))
     assert [row["name"] for row in listed] == list(NETS)
-    assert set(listed[0]) == {"name", "about", "parameters", "stride", "receptive_field"}
+    keys = {"name", "about", "parameters", "stride", "receptive_field", "published_weights"}
+    assert set(listed[0]) == keys
     text = run()
     assert all(name in text for name in NETS)
     assert "134,346,581" in text

@@ -63,6 +63,8 @@ def test_json_has_exactly_the_documented_keys() -> None:
     net = spec("fcn32s-alexnet")
     found = as_dict(net, table(net, 300, 200))
     assert list(found) == [
+        "inputs",
+        "heads",
         "parameters",
         "parameters_with_upsampling",
         "receptive_field",

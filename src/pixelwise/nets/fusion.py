@@ -1,0 +1,60 @@
+"""Several inputs in one net: bands of one first layer (early), or a whole trunk for each (late).
+
+The paper compares them on NYUDv2 (section 5, table 4): colour and depth early, colour and HHA late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pixelwise.nets.joining import Concat
+from pixelwise.nets.net import Net
+from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
+
+Fusion = Literal["early", "sum", "average"]
+"""Late fusion adds the streams' scores (the paper) or takes their mean (the release)."""
+
+STACK = "data"
+"""The bands of all inputs in one map, as nyud-fcn32s-color-d calls it."""
+# What the release calls them in the name of the layer that reads several: conv1_1_bgrd. Caffe's
+# nets take colours as BGR; an input of another name stands with its name.
+LETTERS = {"color": "bgr", "image": "bgr", "depth": "d"}
+
+
+def streams(
+    net: Net,
+    trunk_of: TrunkFunction,
+    inputs: Mapping[str, int],
+    fusion: Fusion,
+    width: float,
+    geometry: Geometry,
+) -> dict[str, Trunk]:
+    """Write the inputs (name to bands) and their trunks; what is added to names to each trunk.
+
+    Early: one trunk on all bands, nothing added, but that the layer which reads several inputs is
+    named after them, since weights for one of them do not fit it. Late: a trunk for each, every
+    layer named with the input's name behind (``conv1_1color``), as in nyud-fcn32s-color-hha.
+    """
+    for name, bands in inputs.items():
+        net.data(bands, name)
+    if fusion == "early":
+        if len(inputs) > 1:
+            net.add(Concat(STACK, tuple(inputs)))
+        trunk = trunk_of(net, width, geometry)
+        if len(inputs) > 1:
+            letters = "".join(LETTERS.get(name, name) for name in inputs)
+            for first in [n for n, layer in net.layers.items() if layer.inputs == (STACK,)]:
+                net.rename(first, f"{first}_{letters}")
+        return {"": trunk}
+    trunks = {}
+    for name in inputs:
+        with net.scope(name):
+            trunks[name] = trunk_of(net, width, geometry)
+    return trunks
+
+
+def coefficients(fusion: Fusion, count: int) -> tuple[float, ...]:
+    """What the scores of ``count`` streams are multiplied by before they are added."""
+    # A plain sum of two nets that were trained alone doubles the scores (fact sheet, trap 26).
+    return (1 / count,) * count if fusion == "average" else ()
