@@ -7,7 +7,6 @@ surroundings where a window sees zeros, and the two differ. Both are measured he
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -20,37 +19,11 @@ from torch.nn import functional as F
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.nets.catalog import spec as net_spec
-from pixelwise.nets.joining import Concat
-from pixelwise.nets.layers import Conv, Softmax
-from pixelwise.nets.net import Net
-from pixelwise.nets.pooling import MaxPool
+from pixelwise.nets.unpadded import unpadded
 from pixelwise.weights.load import read_weights
 from pixelwise.weights.surgery import carry_out, plan
 
 TABBY, CATS = 281, slice(281, 286)  # synset_1000.txt: tabby, tiger cat, Persian, Siamese, Egyptian
-
-
-def without_padding(padded: Net) -> Net:
-    """The same net with all pads zero, up to its scores; branches are cropped to the smallest."""
-    net = Net()
-    for layer in padded.layers.values():
-        if isinstance(layer, Conv | MaxPool):
-            net.add(dataclasses.replace(layer, pad=0))
-        elif isinstance(layer, Concat):
-            widest = max(layer.inputs, key=lambda name: net.sights[name].field)
-            maps = [
-                x if net.sights[x].map == net.sights[widest].map else cropped(net, x, widest)
-                for x in layer.inputs
-            ]
-            net.add(dataclasses.replace(layer, inputs=tuple(maps)))
-        elif not isinstance(layer, Softmax):
-            net.add(layer)
-    net.top = net.output
-    return net
-
-
-def cropped(net: Net, name: str, like: str) -> str:
-    return net.crop(f"{name}_cropped", name, like=like)
 
 
 def on_windows(net: Network, x: Tensor, window: int, stride: int) -> Tensor:
@@ -71,7 +44,7 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 def test_unpadded_narrow_net_on_a_picture_equals_itself_on_windows() -> None:
     torch.manual_seed(0)
-    net = Network(without_padding(net_spec("googlenet", classes=5, width=1 / 16))).eval().double()
+    net = Network(unpadded(net_spec("googlenet", classes=5, width=1 / 16))).eval().double()
     assert (net.net.receptive_field, net.net.stride) == (907, 32)
     for p in net.parameters():  # zero or tiny scores would hide a difference
         torch.nn.init.normal_(p, std=(2 / p[0].numel()) ** 0.5 if p.ndim > 1 else 0.1)
@@ -84,7 +57,7 @@ def test_unpadded_narrow_net_on_a_picture_equals_itself_on_windows() -> None:
 
 
 def test_a_window_smaller_than_the_receptive_field_gives_nothing() -> None:
-    sizes = without_padding(net_spec("googlenet", width=1 / 16)).sizes(907)
+    sizes = unpadded(net_spec("googlenet", width=1 / 16)).sizes(907)
     assert sizes["loss3/classifier"] == 1
     assert sizes["inception_5b/output"] == 7
 
@@ -112,7 +85,7 @@ def photo(weights: Path, height: int, width: int) -> Tensor:
 
 @pytest.mark.slow
 def test_unpadded_googlenet_on_the_cat_equals_itself_on_windows(weights: Path) -> None:
-    net = loaded(weights, Network(without_padding(net_spec("googlenet")))).double()
+    net = loaded(weights, Network(unpadded(net_spec("googlenet")))).double()
     x = photo(weights, 907, 907 + 32).double()
     with torch.inference_mode():
         heat, windows = net(x), on_windows(net, x, 907, 32)

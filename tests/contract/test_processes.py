@@ -71,8 +71,9 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
         (Loss("sum"), {"batch": 4}),
         # The Jaccard loss is of a micro-batch, so one process makes the same two of them.
         (Loss("mean", jaccard=3.0), {"batch": 2, "accumulate": 2}),
+        pytest.param(Loss(keep=0.5, sample="pixel"), {"batch": 4}, marks=pytest.mark.slow),
     ],
-    ids=["mean, weighted", "sum", "mean and Jaccard"],
+    ids=["mean, weighted", "sum", "mean and Jaccard", "sampled"],
 )
 def test_two_processes_make_one_large_batch(
     data: Path, tmp_path: Path, loss: Loss, alone: dict[str, int]

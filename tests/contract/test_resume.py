@@ -23,7 +23,7 @@ from pixelwise.errors import DataError, ModelError, Stopped, UsageError
 from pixelwise.folders import read_journal
 from pixelwise.predict import model
 from pixelwise.training import loop
-from pixelwise.training.recipe import Augmentation, Optim, Recipe, Schedule
+from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
 from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.run import Run
 from pixelwise.training.state import generations
@@ -76,6 +76,9 @@ def recipe(data: Path, **changes) -> Recipe:
     return Recipe(data=str(data), **(settings | changes))
 
 
+SAMPLED = {"loss": Loss(keep=0.5, sample="pixel")}
+
+
 def test_everything_random_is_switched_on() -> None:
     off = Augmentation(mirror=False)
     assert not [f.name for f in fields(off) if getattr(off, f.name) == getattr(EVERYTHING, f.name)]
@@ -96,7 +99,7 @@ def assert_same(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"accumulate": 2}, {"workers": 2}, {"optim": Optim("sgd", lr=1e-3)}]
+    "changes", [{}, {"accumulate": 2}, {"workers": 2}, {"optim": Optim("sgd", lr=1e-3)}, SAMPLED]
 )
 def test_three_steps_and_three_more_are_six(data, tmp_path, monkeypatch, changes) -> None:
     plan = recipe(data, **changes)

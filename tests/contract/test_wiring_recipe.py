@@ -75,6 +75,17 @@ def test_epochs_are_counted_in_pictures(
     assert events(tmp_path, "end")[0]["step"] == steps
 
 
+def test_a_sampled_loss_takes_as_many_more_pictures(data: Path, tmp_path: Path) -> None:
+    """Half of the terms of twice the pictures: epochs and the steps' count follow the pictures."""
+    settings = f"{NARROW} epochs=4 batch=2 loss.keep=0.5 loss.sample=pixel"
+    with witness() as seen:
+        assert train(data, tmp_path, settings) == 0
+    assert len(seen.rates) == 6
+    assert [len(x) for x in seen.batches] == [2] * 12
+    trained = numbers(seen.batches, seen.batches)
+    assert [sorted(trained[i : i + 6]) for i in range(0, 24, 6)] == [list(range(6))] * 4
+
+
 def test_evaluations_and_saves_come_as_often_as_asked(data: Path, tmp_path: Path) -> None:
     settings = f"{NARROW} iterations=10 batch=2 validate_every=4 save_every=3"
     assert train(data, tmp_path, settings) == 0

@@ -37,6 +37,7 @@ RIM: dict[str, tuple[str, ...]] = {
         "engine/",
         "losses/cross_entropy.py",
         "losses/jaccard.py",
+        "losses/sampling.py",
         "weights/",
         "predict/",
         "machine/environment.py",

@@ -115,8 +115,10 @@ def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
     elif resume:
         say(f"{out} holds no saved state: beginning anew")
     beside = f" + {recipe.loss.jaccard:g} x soft Jaccard" if recipe.loss.jaccard else ""
+    if recipe.loss.keep < 1:
+        beside += f" of {recipe.loss.keep:g} of the {recipe.loss.sample}s"
     say(
         f"{recipe.net} on {recipe.data} ({recipe.train_split}), {start}; {o.name} lr {o.lr:g}, "
-        f"loss {recipe.loss.reduction}{beside}, batch {recipe.batch}x{recipe.accumulate}, "
+        f"loss {recipe.loss.reduction}{beside}, batch {recipe.batch}x{recipe.passes}, "
         f"{recipe.precision}"
     )

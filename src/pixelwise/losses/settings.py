@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pixelwise.losses.weighting import Scheme
 from pixelwise.settings import Number, limits, refuse, settings
 
+Unit = Literal["cell", "pixel"]
+
 
 @settings("loss.", noun="recipe setting")
 class Loss:
@@ -18,6 +20,12 @@ class Loss:
     """none, median, enet or sqrt, from the training split's pixel counts."""
     jaccard: Annotated[Number, limits(ge=0)] = 0.0
     """Factor on the soft Jaccard loss (it follows mean IU) that is added to the mean; 0: none."""
+    keep: Annotated[Number, limits(ge=0.001, le=1)] = 1.0
+    """Share of the loss's terms that counts, drawn anew in each step (patch-wise training, paper
+    section 3.4); a step then takes 1/keep times as many forward passes."""
+    sample: Unit = "cell"
+    """What is drawn with ``keep``: pixel, or cell, which is all pixels nearest to a cell of the
+    net's coarsest scores."""
 
     def __post_init__(self) -> None:
         refuse(

@@ -26,7 +26,7 @@ Batch = tuple[Tensor, Tensor]
 
 def position(step: int, micro: int, rank: int, world: int, *, recipe: Recipe) -> int:
     """Running number of the first sample of a micro-batch over the whole run and all processes."""
-    return ((step * recipe.accumulate + micro) * world + rank) * recipe.batch
+    return ((step * recipe.passes + micro) * world + rank) * recipe.batch
 
 
 @lru_cache(maxsize=4)  # samples are drawn ahead of the step, some in the next epoch

@@ -6,6 +6,7 @@ A run folder keeps the exact recipe it ran (``recipe.yaml``), and that file is i
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pixelwise.data.transforms import Augmentation
@@ -113,6 +114,10 @@ class Recipe:
             len(lengths) > 1 and f"give one of {', '.join(LENGTHS)}, not {' and '.join(lengths)}",
             not (self.batch == 1 or sized or a.scale == (1.0, 1.0))
             and "augment.scale with a batch of several pictures needs crop=HxW (sizes differ)",
+            self._passes.denominator > 1
+            and f"loss.keep {self.loss.keep:g} with accumulate {self.accumulate} asks for "
+            f"{float(self._passes):.4g} forward passes a step, expected a whole number: "
+            f"accumulate={self._share.numerator} gives {self._share.denominator}",
             *(
                 f"augment.{name} needs crop=HxW"
                 for name in ("rare", "paste")
@@ -123,6 +128,20 @@ class Recipe:
             and not self.weights
             and "freeze: trunk needs weights (a random trunk is noise)",
         )
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of an optimizer step: 1/p times as many where a share p of the loss's
+        terms counts, so that as many terms decide a step (paper, section 3.4 and figure 5)."""
+        return int(self._passes)
+
+    @property
+    def _share(self) -> Fraction:
+        return Fraction(self.loss.keep).limit_denominator(1000)  # 0.3333 is meant as a third
+
+    @property
+    def _passes(self) -> Fraction:
+        return self.accumulate / self._share
 
     @property
     def view(self) -> View:

@@ -92,7 +92,7 @@ class Run:
         )
         self.first = fabric.global_rank == 0
         self.journal = Journal(folder if self.first else None)
-        self.images_per_step = recipe.batch * recipe.accumulate * int(fabric.world_size)
+        self.images_per_step = recipe.batch * recipe.passes * int(fabric.world_size)
         self.total = _iterations(recipe, len(data.items), self.images_per_step)
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
@@ -229,7 +229,7 @@ class Run:
     def _step(self, step: int) -> float:
         try:
             with memory.failed_allocations(TRAINING_HINT):
-                batches = [self.feed.batch(step, i) for i in range(self.recipe.accumulate)]
+                batches = [self.feed.batch(step, i) for i in range(self.recipe.passes)]
                 return self.stepper.run(step, batches)
         except NumericalError as error:
             self.journal.write("end", step=step, reason=str(error))

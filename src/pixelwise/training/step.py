@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +15,10 @@ from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
 from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.losses.sampling import sampled
 from pixelwise.nets.net import Net
 from pixelwise.training import processes
-from pixelwise.training.feed import Batch
+from pixelwise.training.feed import Batch, position
 from pixelwise.training.optim import optimizer
 from pixelwise.training.recipe import Recipe
 
@@ -75,7 +77,10 @@ class Stepper:
         self._train_mode()
         self.optimizer.zero_grad(set_to_none=True)
         aim, device, world = self.recipe.loss, self.fabric.device, self.fabric.world_size
-        moved = [(x.to(device), covered(self.net.net, y).to(device)) for x, y in batches]
+        moved = [
+            (x.to(device), covered(self.net.net, self._sampled(y, step, micro)).to(device))
+            for micro, (x, y) in enumerate(batches)
+        ]
         # One divisor for the whole step: accumulation and processes equal one large batch.
         weights = torch.stack([pixel_weight(y, self.class_weights) for _, y in moved])
         weight = processes.combined(self.fabric, weights.double().sum(), "sum").item()
@@ -100,6 +105,17 @@ class Stepper:
         own = torch.tensor(loss_sum, dtype=torch.float64)
         of_all = processes.combined(self.fabric, own, "sum").item()
         return of_all if aim.reduction == "mean" else of_all / weight
+
+    def _sampled(self, labels: Tensor, step: int, micro: int) -> Tensor:
+        """Labels of which only the terms that are drawn for this micro-batch count."""
+        aim, rank = self.recipe.loss, self.fabric.global_rank
+        if aim.keep == 1:
+            return labels
+        first = position(step, micro, rank, self.fabric.world_size, recipe=self.recipe)
+        numbers = range(first, first + len(labels))
+        # By the sample's number, as its augmentation is: however a step is divided, and resumed.
+        drawn = [np.random.default_rng([self.recipe.seed, 3, number]) for number in numbers]
+        return sampled(labels, aim.keep, drawn, net=self.net.net, unit=aim.sample)
 
     def _train_mode(self) -> None:
         """Training behaviour, with batch norm left in evaluation where it is frozen."""

@@ -146,6 +146,7 @@ def test_settings_out_of_range_are_named(setting: str, told: str) -> None:
         ("augment.rare", (0, 1), (-0.1, 1.01)),
         ("augment.paste", (0, 1), (-0.1, 1.01)),
         ("loss.jaccard", (0, 1e9), (-0.1,)),
+        ("loss.keep", (0.001, 0.3333, 1), (0, 0.0009, 1.01)),
         ("optim.lr", (1e-14, 1e9), (0,)),
         ("optim.momentum", (0, 0.999), (-0.1, 1)),
         ("optim.weight_decay", (0, 1e9), (-0.1,)),
@@ -218,6 +219,16 @@ def test_the_jaccard_loss_needs_a_mean() -> None:
         with_settings(Recipe(batch=1), ["loss.jaccard=1", "loss.reduction=sum"])
     with pytest.raises(UsageError, match=r"loss\.jaccard is -1"):
         with_settings(Recipe(batch=1), ["loss.jaccard=-1"])
+
+
+def test_a_step_has_as_many_more_passes_as_terms_are_left_out() -> None:
+    for keep, accumulate, passes in ((1, 3, 3), (0.5, 1, 2), (0.25, 20, 80), (0.3333, 1, 3)):
+        recipe = Recipe(loss=Loss(keep=keep), accumulate=accumulate)
+        assert recipe.passes == passes
+    told = r"loss\.keep 0\.4 with accumulate 1 asks for 2\.5 forward .* accumulate=2 gives 5"
+    with pytest.raises(UsageError, match=told):
+        Recipe(loss=Loss(keep=0.4))
+    assert Recipe(loss=Loss(keep=0.4), accumulate=2).passes == 5
 
 
 def test_unknown_nested_names_in_yaml_are_refused() -> None:

@@ -89,6 +89,33 @@ def test_a_plain_sgd_step_by_hand() -> None:
         torch.testing.assert_close(after, before - rate * before.grad, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("unit", ["cell", "pixel"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_a_sampled_step_is_that_of_the_terms_which_are_drawn(unit, reduction) -> None:
+    """By sample number, so two passes of two pictures are four of one; cells of tiny are 32x32."""
+    images, truth = (x.repeat(*((1,) * (x.ndim - 2)), 3, 3) for x in batch(4))
+    drawn = []
+    for number in (8, 9, 10, 11):  # of the third step
+        each = np.random.default_rng([0, 3, number]).random((3, 3) if unit == "cell" else (72, 96))
+        drawn.append(each.repeat(32, 0).repeat(32, 1)[:72, :96] if unit == "cell" else each)
+    labels = truth.long().where(torch.from_numpy(np.stack(drawn)) < 0.5, VOID)
+    reference, *nets = tiny().eval(), tiny(), tiny()
+    scores = reference(images)
+    loss = torch.nn.functional.cross_entropy(scores, labels, ignore_index=VOID, reduction=reduction)
+    loss.backward()
+    lr = 0.1 if reduction == "mean" else 1e-4
+    rate = Optim("sgd", lr=lr, momentum=0.0, weight_decay=0.0, bias_rate=1.0)
+    settings = {"loss": Loss(reduction, keep=0.5, sample=unit), "optim": rate}
+    twos = [(images[i : i + 2], truth[i : i + 2]) for i in (0, 2)]
+    ones = [(images[i : i + 1], truth[i : i + 1]) for i in range(4)]
+    stepper(nets[0], batch=2, **settings).run(2, twos)
+    stepper(nets[1], batch=1, accumulate=2, **settings).run(2, ones)
+    for net in nets:
+        for before, after in zip(reference.parameters(), net.parameters(), strict=True):
+            if before.grad is not None:
+                torch.testing.assert_close(after, before - lr * before.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_the_jaccard_loss_is_added_to_the_mean() -> None:
     """Its gradient is that of both losses by torch; of micro-batches it is averaged."""
     images, truth = batch(2)
