@@ -1,4 +1,4 @@
-"""``pixelwise weights``: foreign weight files in, and a look inside any of them."""
+"""``pixelwise weights``: foreign weight files in, Caffe's out, and a look inside any of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.console import emit_json, say, table
-from pixelwise.cli.options import Json
+from pixelwise.cli.options import Json, ModelPath
 
 LONGEST = 200  # characters of a fact that are shown
 
 if TYPE_CHECKING:
     from pixelwise.weights.importing import Imported
 
-app = typer.Typer(no_args_is_help=True, help="Import weight files, or look inside one.")
+app = typer.Typer(no_args_is_help=True, help="Import and export weight files, or look inside one.")
 
 
 @app.command("import")
@@ -49,6 +49,34 @@ def import_file(
     else:
         _print_import(done)
     say(f"wrote {done.out}")
+
+
+@app.command("export")
+def export_file(
+    model: ModelPath,
+    out: Annotated[Path, typer.Option("--out", "-o", help=".caffemodel to write")],
+    size: Annotated[str, typer.Option(metavar="HxW", help="what the prototxt declares")] = "",
+    force: Annotated[bool, typer.Option("--force", help="replace the outputs")] = False,
+    json: Json = False,
+) -> None:
+    """Write a model as Caffe's two files: OUT.caffemodel, and OUT.prototxt beside it.
+
+    The prototxt is a deploy net with 500x500 inputs (a classifier's 224x224).
+    """
+    from pixelwise.cli.arguments import parse_size
+    from pixelwise.weights.exporting import export_weights
+
+    done = export_weights(model, out, size=parse_size(size) if size else None, force=force)
+    if json:
+        emit_json(done.as_dict())
+    else:
+        blobs: list[tuple[object, ...]] = [
+            ("input", name, _shape(shape)) for name, shape in done.inputs.items()
+        ]
+        blobs += [("output", blob, head) for head, blob in done.outputs.items()]
+        table(f"{done.net}: {done.layers} layers", ("", "blob", "shape, or head"), blobs)
+    for path in (done.caffemodel, done.prototxt):
+        say(f"wrote {path}")
 
 
 @app.command("show")

@@ -15,19 +15,20 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from pixelwise.errors import PixelwiseError, ResourceError, UsageError
 
 Writer = Callable[[BinaryIO], object]
+Content = bytes | str | Writer
 PREFIX = ".pixelwise-"
 """Of temporary names; a killed process leaves such a file behind, and nothing else."""
 
 
-def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
+def atomic_write(path: Path, content: Content) -> Path:
     """Put ``content`` at ``path``, which is returned; readers see the old file or the new one.
 
     Missing parent folders are made. Content is bytes, text (UTF-8; half surrogates of odd file
@@ -36,7 +37,33 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
     Raises:
         ResourceError: no space (R001) or no permission (R002); what stood at ``path`` stands still.
     """
-    path = Path(path)
+    return write_together({Path(path): content})[0]
+
+
+def write_together(contents: Mapping[Path, Content]) -> tuple[Path, ...]:
+    """Several files that belong to each other, each as ``atomic_write`` puts it there.
+
+    All are on the disk before the first takes its place, so that an error leaves none of them.
+
+    Raises:
+        ResourceError: no space (R001) or no permission (R002); what stood there stands still.
+    """
+    with ExitStack() as waiting:
+        written = [(p, *waiting.enter_context(_written(p, c))) for p, c in contents.items()]
+        for path, temporary, f in written:
+            with _write_errors(path):
+                if os.name == "nt":  # an open file cannot be renamed there
+                    f.close()
+                temporary.replace(path)
+    for folder in {path.parent for path in contents}:
+        with _write_errors(folder):
+            _sync_folder(folder)
+    return tuple(contents)
+
+
+@contextmanager
+def _written(path: Path, content: Content) -> Iterator[tuple[Path, BinaryIO]]:
+    """A temporary file beside ``path`` that holds ``content``, gone at the end if not renamed."""
     if isinstance(content, str):
         content = content.encode("utf-8", "backslashreplace")
     with _write_errors(path):
@@ -46,23 +73,19 @@ def atomic_write(path: Path, content: bytes | str | Writer) -> Path:
             raise ResourceError("R002", what, "choose another place")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary, f = _temporary(path.parent)
-        try:
-            with f:
+    try:
+        with f:
+            with _write_errors(path):
                 if isinstance(content, bytes):
                     f.write(content)
                 else:
                     content(f)
                 f.flush()
                 os.fsync(f.fileno())
-                if os.name == "nt":  # an open file cannot be renamed there
-                    f.close()
-                temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):  # the first error is the one to tell
-                temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-    return path
+            yield temporary, f
+    finally:
+        with suppress(OSError):  # the first error is the one to tell
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

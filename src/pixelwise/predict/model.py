@@ -186,12 +186,6 @@ def load(
             f"pixelwise weights import {path} --net NAME -o OUT.safetensors",
         )
     header = checkpoint.read_header(path)
-    if not header.net:
-        raise ModelError(
-            "M040",
-            f"{path} holds loose blobs of no net in the catalogue",
-            "pixelwise weights import FILE --net NAME -o OUT.safetensors",
-        )
     net, preprocess, own_view = _described(header, path)
     with torch.device("meta"):  # shapes are compared before memory is taken
         shape_only = Network(net)
@@ -205,15 +199,13 @@ def load(
 
 def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
     """The net, preprocessing and view that a header names; what it says comes from a file."""
+    net = checkpoint.net_of(header, path)
     try:
-        net = catalog.spec(header.net, **dict(header.options))
         view = View(**dict(header.inference))
     except (UsageError, TypeError, ValueError, OverflowError) as error:
-        raise ModelError(
-            "M040",
-            f"{path}: the header describes no net that can be built ({error})",
-            "pip install --upgrade pixelwise, if a newer version wrote it",
-        ) from error
+        message = f"{path}: the header describes no view of pictures ({error})"
+        hint = "pip install --upgrade pixelwise, if a newer version wrote it"
+        raise ModelError("M040", message, hint) from error
     try:
         preprocess = settings.read(Preprocess, dict(header.preprocess))
     except ModelError as error:

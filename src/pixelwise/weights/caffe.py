@@ -11,8 +11,9 @@ import math
 import mmap
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +55,8 @@ class CaffeLayer:
     blobs: tuple[Array, ...] = ()
     bottoms: tuple[str, ...] = ()
     tops: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What a prototxt says beside (``convolution_param``, ...); not read, only written."""
 
 
 @dataclass(frozen=True)

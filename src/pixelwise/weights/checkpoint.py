@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 
 from pixelwise import __version__
-from pixelwise.errors import ModelError, first_few
+from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.machine.files import atomic_write
+from pixelwise.nets import catalog
+from pixelwise.nets.net import Net
 from pixelwise.settings import Byte, Natural, parse_json, read, settings
 from pixelwise.weights import safetensors_file
 from pixelwise.weights.safetensors_file import DTYPES, Records
@@ -123,6 +125,23 @@ def load_checkpoint(
         raise ModelError("M002", message, DAMAGED)
     safetensors_file.check_finite(tensors, path)
     return header, tensors
+
+
+def net_of(header: Header, path: Path) -> Net:
+    """The net that a header describes, which comes from a file and may say anything.
+
+    Raises:
+        ModelError: M040 no net that can be built.
+    """
+    if not header.net:
+        message = f"{path} holds loose blobs of no net in the catalogue"
+        raise ModelError("M040", message, "pixelwise weights import FILE --net NAME -o OUT")
+    try:
+        return catalog.spec(header.net, **dict(header.options))
+    except (UsageError, TypeError, ValueError, OverflowError) as error:
+        message = f"{path}: the header describes no net that can be built ({error})"
+        hint = "pip install --upgrade pixelwise, if a newer version wrote it"
+        raise ModelError("M040", message, hint) from error
 
 
 def _digest(header: Header, records: Records, tensors: Mapping[str, Tensor]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,17 +134,24 @@ def from_caffe(model: CaffeModel) -> Foreign:
     """A Caffe model's blobs under our names.
 
     Caffe's BatchNorm keeps sums and how many were added; their quotient is the running mean and
-    variance. Where two layers of one name carry blobs, the later one wins, as when Caffe copies.
+    variance. Its scale and shift are those of the Scale layer behind it. Where two layers of one
+    name carry blobs, the later one wins, as when Caffe copies.
     """
     by_layer: dict[str, dict[str, Tensor]] = {}
     notes = []
-    for layer in (layer for layer in model.layers if layer.blobs):
+    for before, layer in pairwise((CaffeLayer("", ""), *model.layers)):
+        if not layer.blobs:
+            continue
+        arrays = {k: np.ascontiguousarray(v) for k, v in _parameters(layer).items()}
+        tensors = {k: torch.from_numpy(v) for k, v in arrays.items()}
+        if (layer.type, before.type) == ("Scale", "BatchNorm") and layer.bottoms == before.tops:
+            by_layer.setdefault(before.name, {}).update(tensors)
+            continue
         if layer.name in by_layer:
             notes.append(f"layer {layer.name} stands twice in the file; the later one counts")
-        arrays = {k: np.ascontiguousarray(v) for k, v in _parameters(layer).items()}
-        by_layer[layer.name] = {k: torch.from_numpy(v) for k, v in arrays.items()}
-    tensors = {f"{name}.{k}": v for name, parts in by_layer.items() for k, v in parts.items()}
-    return Foreign("caffe", tensors, model.name, tuple(notes), caffe=model, preprocess=CAFFE)
+        by_layer[layer.name] = tensors
+    named = {f"{name}.{k}": v for name, parts in by_layer.items() for k, v in parts.items()}
+    return Foreign("caffe", named, model.name, tuple(notes), caffe=model, preprocess=CAFFE)
 
 
 def _parameters(layer: CaffeLayer) -> dict[str, Array]:

@@ -20,6 +20,7 @@ from pixelwise.machine.files import (
     remove_leftovers,
     whole_folder,
     write_json,
+    write_together,
 )
 
 
@@ -45,6 +46,20 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path) -
         atomic_write(path, fails)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == {"a"}
+
+
+def test_files_that_belong_together_are_all_new_or_all_old(tmp_path: Path) -> None:
+    first, second = tmp_path / "one", tmp_path / "two"
+    assert write_together({first: "a", second: b"b"}) == (first, second)
+
+    def fails(f: BinaryIO) -> None:
+        f.write(b"new")
+        raise DataError("D012", "in the middle")
+
+    with pytest.raises(DataError, match="in the middle"):
+        write_together({first: "new", second: fails, tmp_path / "three": "new"})
+    assert (first.read_text("utf-8"), second.read_text("utf-8")) == ("a", "b")
+    assert names(tmp_path) == {"one", "two"}
 
 
 @pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, "R001"), (errno.EACCES, "R002")])

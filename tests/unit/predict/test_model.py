@@ -236,9 +236,9 @@ def test_classes_without_colours_get_some(tmp_path: Path) -> None:
         ({"options": {"classes": 3, "width": "wide"}}, "M040", "describes no net"),
         ({"options": {"classes": 3, "depth": 4}}, "M040", "no option depth"),
         ({"inference": {"zooms": [1e9]}}, "M040", "zoom"),
-        ({"inference": {"zooms": "x"}}, "M040", "describes no net"),
+        ({"inference": {"zooms": "x"}}, "M040", "describes no view"),
         ({"inference": {"tilt": 1}}, "M040", "tilt"),
-        ({"inference": {"zooms": [10**400]}}, "M040", "describes no net"),
+        ({"inference": {"zooms": [10**400]}}, "M040", "describes no view"),
         ({"preprocess": {}}, "M002", r"a\.safetensors: preprocess\.order is missing"),
         (
             {"preprocess": {**as_dict(CAFFE), "scale": 10**400}},

@@ -1,0 +1,160 @@
+"""What we write for Caffe, carried out by OpenCV's importer: the same scores as ours.
+
+OpenCV 4's ``readNetFromCaffe`` parses both files with caffe.proto and has layers of its own; no
+code is shared. Version 5 dropped it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from pixelwise.engine.network import Network
+from pixelwise.weights.exporting import Exported, export_weights
+from pixelwise.weights.importing import import_weights
+from random_weights import random_net, save, save_random
+
+cv2 = pytest.importorskip("cv2")
+
+FOUR_SIZES = ((500, 500), (375, 500), (97, 131), (255, 333))
+EXACT = 1e-4  # of the largest score
+
+
+def opened(files: Exported, *, instead: dict[str, str] | None = None) -> Any:
+    """The net in OpenCV; ``instead`` are words that it spells otherwise than Caffe."""
+    text = files.prototxt.read_text("utf-8")
+    for caffe, opencv in (instead or {}).items():
+        text = text.replace(caffe, opencv)
+    numbers = np.fromfile(files.caffemodel, np.uint8)
+    return cv2.dnn.readNetFromCaffe(np.frombuffer(text.encode(), np.uint8), numbers)
+
+
+def in_opencv(net: Any, files: Exported, picture: NDArray[np.float32]) -> list[NDArray[Any]]:
+    """The map of each output for a stack of bands (B, H, W)."""
+    bands = np.cumsum([shape[1] for shape in files.inputs.values()])[:-1]
+    for name, part in zip(files.inputs, np.split(picture, bands), strict=True):
+        net.setInput(part[None], name)
+    return [np.asarray(m) for m in net.forward(list(files.outputs.values()))]
+
+
+def compare(net: Network, files: Exported, height: int, width: int, **options: Any) -> float:
+    """The largest difference as a share of the largest score; labels must be equal but for ties."""
+    rng = np.random.default_rng(height * width)
+    picture = rng.normal(0, 60, (sum(net.net.inputs.values()), height, width)).astype(np.float32)
+    theirs = in_opencv(opened(files, **options), files, picture)
+    with torch.inference_mode():
+        ours = net(torch.from_numpy(picture)[None])
+    worst = 0.0
+    maps = ours.values() if isinstance(ours, dict) else [ours]
+    for want, got in zip(maps, theirs, strict=True):
+        assert got.shape == tuple(want.shape)
+        reach = want.abs().max().item()
+        assert reach > 0.1  # scores of nothing would agree with anything
+        worst = max(worst, float(np.abs(got - want.numpy()).max()) / reach)
+        first, second = want.topk(2, dim=1).values.unbind(1)
+        clear = (first - second > EXACT * reach).numpy()
+        assert clear.mean() > 0.9
+        assert (got.argmax(1) == want.argmax(1).numpy())[clear].all()
+    return worst
+
+
+NETS = {
+    "fcn32s-vgg16": 21,
+    "fcn16s-vgg16": 21,
+    "fcn8s-vgg16": 21,
+    "fcn8s-vgg16-atonce": 21,
+    "fcn32s-alexnet": 21,
+    "fcn32s-googlenet": 21,
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_narrow_copy_gives_the_same_scores_in_opencv(tmp_path: Path, name: str) -> None:
+    net = save_random(tmp_path / "net.safetensors", name, NETS[name], width=1 / 8)
+    files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
+    for height, width in ((97, 131), (188, 125)):
+        assert compare(net, files, height, width) < EXACT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETS)
+def test_the_whole_net_gives_the_same_scores_in_opencv(tmp_path: Path, name: str) -> None:
+    net = save_random(tmp_path / "net.safetensors", name, NETS[name])
+    files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
+    figures = {size: compare(net, files, *size) for size in FOUR_SIZES}
+    print(name, {f"{h}x{w}": f"{figure:.1e}" for (h, w), figure in figures.items()})
+    assert max(figures.values()) < EXACT
+
+
+@pytest.mark.parametrize("name", ["fcn4s-vgg16", "fcn8s-alexnet", "fcn8s-googlenet"])
+def test_learned_upsampling_gives_the_same_scores(tmp_path: Path, name: str) -> None:
+    net = save_random(tmp_path / "net.safetensors", name, 5, width=1 / 8, learned="all")
+    files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
+    assert compare(net, files, 97, 131) < EXACT
+
+
+def test_batch_norm_and_pools_that_round_down_give_the_same(tmp_path: Path) -> None:
+    net = save_random(tmp_path / "net.safetensors", "resnet18", 5, width=1 / 4)
+    files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
+    spelling = {"round_mode: FLOOR": "ceil_mode: false"}
+    assert compare(net, files, 96, 130, instead=spelling) < EXACT
+
+
+# Fact sheet 1.8, measured there with torch's own deconvolution: rows below 1 at top and bottom,
+# and the factor of the last row.
+FADE = {
+    "fcn32s-vgg16": {500: (13, 7, 0.797), 375: (13, 10, 0.703), 425: (13, 0, 1), 256: (13, 0, 1)},
+    "fcn16s-vgg16": {500: (21, 15, 0.773), 375: (21, 18, 0.703), 425: (21, 4, 0.945)},
+    "fcn8s-vgg16": {500: (25, 19, 0.754), 375: (25, 22, 0.684), 425: (25, 8, 0.941)},
+}
+
+
+@pytest.mark.parametrize("name", FADE)
+def test_the_border_fades_as_in_the_released_nets(tmp_path: Path, name: str) -> None:
+    net = random_net(name, classes=2, width=1 / 16)
+    for array, tensor in net.state_dict().items():
+        if array.startswith("score"):
+            tensor.fill_(1.0 if array == "score_fr.bias" else 0.0)
+    save(tmp_path / "net.safetensors", name, net, 2, width=1 / 16)
+    files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
+    for height, (top, bottom, last) in FADE[name].items():
+        picture = np.zeros((3, height, height), np.float32)
+        (theirs,) = in_opencv(opened(files), files, picture)
+        with torch.inference_mode():
+            ours = net(torch.from_numpy(picture)[None]).numpy()
+        for maps in (ours, theirs):
+            rows = maps[0, 0].max(1)
+            below = rows < 1 - 1e-6
+            assert below[: height // 2].sum() == top
+            assert below[height // 2 :].sum() == bottom
+            assert rows[0] == pytest.approx(0.609375)
+            assert rows[-1] == pytest.approx(last, abs=5e-4)
+            # columns alike, and corners are the product
+            assert maps[0, 0, 0, 0] == pytest.approx(0.609375**2)
+
+
+def test_the_real_googlenet_written_again_repeats_caffe(tmp_path: Path, real_data: Path) -> None:
+    io = pytest.importorskip("scipy.io")
+    folder = real_data / "weights" / "bvlc_googlenet"
+    path, out = folder / "bvlc_googlenet_noaux_v2.caffemodel", tmp_path / "g.caffemodel"
+    import_weights(path, tmp_path / "g.safetensors", net="googlenet")
+    files = export_weights(tmp_path / "g.safetensors", out, size=(227, 227))
+    stored = {}
+    for file in (folder / "caffe_activations").glob("*.mat"):
+        (array,) = (v for k, v in io.loadmat(file).items() if not k.startswith("__"))
+        maps = np.atleast_3d(np.asarray(array, np.float32)).transpose(2, 1, 0)
+        stored[file.stem.partition("_")[2]] = np.ascontiguousarray(maps)
+    net = opened(files)
+    net.setInput(stored.pop("data")[None], "data")
+    # OpenCV fuses ReLU into convolutions; maps of other layers can be asked for.
+    names = {n.replace("/", "_"): n for n in net.getLayerNames()}
+    assert len(stored) == 18
+    for name, want in stored.items():
+        got = np.asarray(net.forward(names[name]))[0]
+        worst = np.abs(got - want.reshape(got.shape)).max() / np.abs(want).max()
+        assert worst < EXACT, name

@@ -1,0 +1,43 @@
+"""Nets with random numbers in every layer, so that no layer can be left out unnoticed."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelwise.engine.build import build
+from pixelwise.engine.network import Network
+from pixelwise.weights.checkpoint import Header, save_checkpoint
+
+PREPROCESS = {"order": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": [1.0] * 3}
+
+
+def random_net(name: str, *, seed: int = 0, **options: Any) -> Network:
+    """In evaluation, in float32; activations keep about the size of the input."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = build(name, **options).eval()
+        for array, tensor in net.state_dict().items():
+            if tensor.ndim > 1:
+                tensor.normal_(std=math.sqrt(2 / tensor[0].numel()))
+            elif "running_var" in array or "scale" in array:
+                tensor.uniform_(0.5, 1.5)
+            elif tensor.is_floating_point():
+                tensor.normal_(std=0.1)
+    return net
+
+
+def save_random(path: Path, name: str, classes: int, **options: Any) -> Network:
+    """The same as a checkpoint at ``path``."""
+    return save(path, name, random_net(name, classes=classes, **options), classes, **options)
+
+
+def save(path: Path, name: str, net: Network, classes: int, **options: Any) -> Network:
+    """A net of so many classes, which was built with these options, as a checkpoint."""
+    names = tuple(f"class {i}" for i in range(classes))
+    header = Header(name, {"classes": classes} | options, names, preprocess=PREPROCESS)
+    save_checkpoint(path, net.state_dict(), header)
+    return net
