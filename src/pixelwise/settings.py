@@ -79,6 +79,22 @@ def settings(
     return made
 
 
+def completed(complete: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """In the body of a kind: what is given is completed by what follows from it, then checked.
+
+    ``complete`` gets entries as they were given, of any type, and may raise ``Contradiction``.
+    """
+
+    def complete_given(given: Any) -> Any:
+        if isinstance(given, Mapping):  # from ``read``
+            return complete(dict(given))
+        if hasattr(given, "kwargs"):  # from the constructor: pydantic's args and kwargs
+            return type(given)(given.args, complete(dict(given.kwargs or {})))
+        return given
+
+    return pydantic.model_validator(mode="before")(complete_given)
+
+
 class Contradiction(ValueError):
     """Values that are right by themselves and not together; a clause in each argument."""
 

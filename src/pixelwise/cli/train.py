@@ -88,20 +88,16 @@ def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
 
 def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
     """The recipe that is meant: a YAML file, the run's own when resuming, or a data folder's."""
-    from pixelwise.training.recipe import LENGTHS, Recipe
+    from pixelwise.training.recipe import Recipe
     from pixelwise.training.recipe_text import read_recipe, with_settings
 
     if source.endswith((".yaml", ".yml")):
-        base = read_recipe(Path(source))
-    elif resume and (out / RECIPE).exists():
-        base = read_recipe(out / RECIPE).replace(data=source)
-    elif not source:
+        return read_recipe(Path(source), settings)
+    if resume and (out / RECIPE).exists():
+        return read_recipe(out / RECIPE, [f"data={source}", *settings])
+    if not source:
         raise UsageError("U002", "the name of the data folder is empty", "check its variable")
-    else:
-        base = Recipe(data=str(Path(source)))
-    if any(s.partition("=")[0].strip() in LENGTHS for s in settings):
-        base = base.replace(**dict.fromkeys(LENGTHS, 0))  # a new length replaces the old one
-    return with_settings(base, settings)
+    return with_settings(Recipe(data=str(Path(source))), settings)
 
 
 def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:

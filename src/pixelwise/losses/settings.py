@@ -14,8 +14,9 @@ Unit = Literal["cell", "pixel"]
 class Loss:
     """What is minimised."""
 
-    reduction: Literal["mean", "sum"] = "mean"
-    """mean over pixels, or the released nets' unnormalised sum."""
+    reduction: Literal["mean", "image", "sum"] = "mean"
+    """mean over all pixels of a step; image: over those of each picture, then over pictures (the
+    released FCN-AlexNet); sum: the other released nets' unnormalised sum."""
     class_weights: Scheme = "none"
     """none, median, enet or sqrt, from the training split's pixel counts."""
     jaccard: Annotated[Number, limits(ge=0)] = 0.0

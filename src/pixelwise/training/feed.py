@@ -6,10 +6,12 @@ changes nothing. Threads suffice: decoding, resizing and torch release the inter
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 import torch
@@ -33,6 +35,30 @@ def position(step: int, micro: int, rank: int, world: int, *, recipe: Recipe) ->
 def order(length: int, seed: int, epoch: int) -> np.ndarray:
     """The order in which an epoch visits its items: each once."""
     return np.random.default_rng([seed, 0, epoch]).permutation(length)
+
+
+class Draws:
+    """Which item stands at each position when items are drawn with replacement.
+
+    As the released data layers draw (voc_layers.py and its kin): ``random.seed(seed)``, then
+    ``random.randint(0, length - 1)`` for each forward pass. They ran under Python 2, whose randint
+    scales a random number; today's compares random bits, and gives others from the same seed.
+    """
+
+    def __init__(self, length: int, seed: int, *, python2: bool = False) -> None:
+        self._length, self._python2 = length, python2
+        self._random, self._drawn, self._lock = random.Random(seed), list[int](), Lock()
+
+    def __getitem__(self, position: int) -> int:
+        with self._lock:  # a draw depends on those before it, and reading threads come in any order
+            while len(self._drawn) <= position:
+                self._drawn.append(self._next())
+            return self._drawn[position]
+
+    def _next(self) -> int:
+        if self._python2:  # Lib/random.py of 2.7, randrange: int(random() * width)
+            return int(self._random.random() * self._length)
+        return self._random.randint(0, self._length - 1)
 
 
 class SampleCache:
@@ -70,6 +96,8 @@ class Feed:
     ) -> None:
         self.items, self.read, self.recipe, self.preprocess = items, read, recipe, preprocess
         self.rare, self.rank, self.world = rare, rank, world
+        python2 = recipe.sampling == "replacement_python2"
+        self._draws = Draws(len(items), recipe.seed, python2=python2)
         self._pool = ThreadPoolExecutor(recipe.workers) if recipe.workers else None
         self._ahead: OrderedDict[int, list[Future[Sample]]] = OrderedDict()
 
@@ -98,14 +126,19 @@ class Feed:
 
     def _sample(self, number: int) -> Sample:
         """Sample ``number`` of the run, augmented by a generator of its own."""
-        epoch, place = divmod(number, len(self.items))
-        item = self.items[int(order(len(self.items), self.recipe.seed, epoch)[place])]
+        item = self.items[self._index(number)]
         sample = self._changed(item, np.random.default_rng([self.recipe.seed, 1, number]))
         rng = np.random.default_rng([self.recipe.seed, 2, number])
         if rng.random() < self.recipe.augment.paste:
             other = self.items[int(rng.integers(len(self.items)))]
             sample = paste(sample, self._changed(other, rng), self.rare)
         return sample
+
+    def _index(self, number: int) -> int:
+        if self.recipe.sampling != "epochs":
+            return self._draws[number]
+        epoch, place = divmod(number, len(self.items))
+        return int(order(len(self.items), self.recipe.seed, epoch)[place])
 
     def _changed(self, item: Item, rng: np.random.Generator) -> Sample:
         return apply(

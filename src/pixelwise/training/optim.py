@@ -174,7 +174,7 @@ def effective_rate(recipe: Recipe, pixels: int) -> float:
     else:
         summed = pixels if reduction == "sum" else 1
         rate, (low, high) = o.lr / (1 - o.momentum) * summed, SANE_SGD
-        usual = 1e-3 if reduction == "mean" else 1e-4 / pixels
+        usual = 1e-4 / pixels if reduction == "sum" else 1e-3
     if low <= rate <= high or recipe.force:
         return rate
     end = "nothing would be learned" if rate < low else "the loss would explode"

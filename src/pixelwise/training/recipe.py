@@ -14,8 +14,20 @@ from pixelwise.losses.settings import Loss
 from pixelwise.machine.environment import MOST_THREADS
 from pixelwise.nets.catalog import WIDEST
 from pixelwise.predict.view import View, Zoom, Zooms
-from pixelwise.settings import Count, Number, Text, Whole, in_one_word, limits, refuse, settings
+from pixelwise.settings import (
+    Count,
+    Number,
+    Text,
+    Whole,
+    as_dict,
+    completed,
+    in_one_word,
+    limits,
+    refuse,
+    settings,
+)
 from pixelwise.training.optim import Optim, Schedule
+from pixelwise.training.regimes import Regime, additions, contradictions, put
 
 # Whoever writes a recipe in Python has its parts from here.
 __all__ = ["LENGTHS", "Augmentation", "Loss", "Optim", "Recipe", "Schedule"]
@@ -32,6 +44,13 @@ Crop = Annotated[tuple[Side, Side] | None, in_one_word]
 Threads = Annotated[Whole, limits(ge=0, le=MOST_THREADS)]
 
 
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """What is given of a recipe, with what its regime gives beside."""
+    for key, value in additions(values).items():
+        put(values, key, value)
+    return values
+
+
 @settings(noun="recipe setting", hint=HINT)
 class Recipe:
     """A training run."""
@@ -42,12 +61,18 @@ class Recipe:
     """Name in the catalogue (``pixelwise nets``)."""
     weights: Text = ""
     """File or run to start from; empty: random weights."""
+    regime: Regime = "none"
+    """none, or the paper's light, accumulated or heavy: it gives batch, loss, optimizer and rate
+    where the recipe does not."""
     train_split: Text = "train"
     """Trained on."""
     val_split: Text = "val"
     """Evaluated on while training; empty: none."""
     seed: Annotated[Whole, limits(ge=0, lt=2**32)] = 0
     """Decides initial weights, order, augmentation and dropout."""
+    sampling: Literal["epochs", "replacement", "replacement_python2"] = "epochs"
+    """epochs: each picture once an epoch; replacement: drawn by Python's random.randint;
+    replacement_python2: as Python 2 drew, under which the released nets were trained."""
     iterations: Count = 0
     """Length in optimizer steps; give one of iterations, epochs, minutes."""
     epochs: Length = 0.0
@@ -107,6 +132,8 @@ class Recipe:
     force: bool = False
     """Accept a learning rate that does not fit the loss's reduction."""
 
+    _completed = completed(complete)
+
     def __post_init__(self) -> None:
         lengths = [name for name in LENGTHS if getattr(self, name)]
         a, sized = self.augment, self.crop is not None
@@ -123,6 +150,7 @@ class Recipe:
                 for name in ("rare", "paste")
                 if getattr(a, name) and not sized
             ),
+            *contradictions(self.regime, as_dict(self)),
             self.patience > 0 and not self.val_split and "patience needs a val_split",
             self.freeze == "trunk"
             and not self.weights

@@ -14,7 +14,7 @@ import yaml
 from pixelwise.errors import UsageError
 from pixelwise.machine.files import atomic_write
 from pixelwise.settings import as_dict, known_names, read
-from pixelwise.training.recipe import HINT, Recipe
+from pixelwise.training.recipe import HINT, LENGTHS, Recipe
 
 
 def flat(recipe: Recipe) -> dict[str, str]:
@@ -32,8 +32,12 @@ def flat(recipe: Recipe) -> dict[str, str]:
     return dict(leaves(as_dict(recipe), ""))
 
 
-def read_recipe(path: Path) -> Recipe:
-    """The recipe in a YAML file; environment variables in its paths are put in."""
+def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe in a YAML file with ``key=value`` settings carried out.
+
+    Environment variables in its paths are put in. What neither file nor settings give is open to
+    the recipe's regime.
+    """
     try:
         values = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError as error:
@@ -44,6 +48,7 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError("U002", message, "expected `name: value` lines (YAML)") from error
     if not isinstance(values, dict):
         raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines", HINT)
+    change(values, settings)
     recipe = read(Recipe, values, place=path)
     data, weights = (_without_variables(path, text) for text in (recipe.data, recipe.weights))
     return recipe.replace(data=data, weights=weights)
@@ -83,8 +88,22 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
-    """A recipe with ``key=value`` settings carried out, each typed by the field it changes."""
+    """A recipe with ``key=value`` settings carried out, each typed by the field it changes.
+
+    A regime among them gives what the recipe has at its default; see ``change``.
+    """
     values = as_dict(recipe)
+    if recipe.regime == "none":
+        values = _beside(values, as_dict(Recipe()))
+    change(values, settings)
+    return read(Recipe, values)
+
+
+def change(values: dict[str, Any], settings: Sequence[str]) -> None:
+    """Carry ``key=value`` settings out in plain data; a new length replaces the old one."""
+    if {setting.partition("=")[0].strip() for setting in settings} & set(LENGTHS):
+        for length in LENGTHS:
+            values.pop(length, None)
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -101,4 +120,12 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
                 place[part] = {}
             place = place[part]
         place[last] = text.strip()
-    return read(Recipe, values)
+
+
+def _beside(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain nested data without what equals the defaults."""
+    return {
+        name: _beside(value, usual[name]) if isinstance(usual.get(name), dict) else value
+        for name, value in values.items()
+        if name not in usual or value != usual[name]
+    }

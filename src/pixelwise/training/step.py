@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
-from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
+from pixelwise.losses.cross_entropy import cross_entropy, image_means, pixel_weight
 from pixelwise.losses.jaccard import soft_jaccard
 from pixelwise.losses.sampling import sampled
 from pixelwise.nets.net import Net
@@ -85,14 +85,16 @@ class Stepper:
         weights = torch.stack([pixel_weight(y, self.class_weights) for _, y in moved])
         weight = processes.combined(self.fabric, weights.double().sum(), "sum").item()
         weight = max(weight, 1e-12)
-        divisor = weight if aim.reduction == "mean" else 1.0
+        pictures = world * sum(len(y) for _, y in moved)
+        divisor = {"mean": weight, "image": pictures, "sum": 1.0}[aim.reduction]
+        entropy = image_means if aim.reduction == "image" else cross_entropy
         loss_sum = 0.0
         with seeded(self.recipe.seed, step, self.fabric.global_rank, device):
             for i, (x, y) in enumerate(moved, start=1):
                 last = i == len(moved)
                 with nullcontext() if last else self.fabric.no_backward_sync(self.wrapped):
                     scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
-                    loss = cross_entropy(scores, y, self.class_weights) / divisor
+                    loss = entropy(scores, y, self.class_weights) / divisor
                     if aim.jaccard:
                         loss = loss + aim.jaccard / (world * len(moved)) * soft_jaccard(scores, y)
                     # Gradients are averaged over processes; the sum is wanted.
@@ -104,7 +106,7 @@ class Stepper:
             self.average.update(self.net, step)
         own = torch.tensor(loss_sum, dtype=torch.float64)
         of_all = processes.combined(self.fabric, own, "sum").item()
-        return of_all if aim.reduction == "mean" else of_all / weight
+        return of_all / weight if aim.reduction == "sum" else of_all
 
     def _sampled(self, labels: Tensor, step: int, micro: int) -> Tensor:
         """Labels of which only the terms that are drawn for this micro-batch count."""

@@ -1,5 +1,6 @@
 """Batches are a pure function of seed and position."""
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from pixelwise.data.preprocess import CAFFE
 from pixelwise.data.sample import Item, Sample
-from pixelwise.training.feed import Feed, SampleCache, order, position
+from pixelwise.training.feed import Draws, Feed, SampleCache, order, position
 from pixelwise.training.recipe import Augmentation, Recipe
 
 ITEMS = tuple(Item(f"p{i}", {"image": Path(f"p{i}.png")}, {}) for i in range(5))
@@ -126,3 +127,46 @@ def test_a_readers_error_comes_out_of_batch() -> None:
         pytest.raises(ValueError, match="p"),
     ):
         f.batch(0)
+
+
+# -- sampling with replacement (fact sheet 3.1, trap 23) ------------------------------------------
+TRAIN = 8498  # pictures of SBD's train.txt
+
+
+def test_draws_are_pythons_own() -> None:
+    """voc_layers.py: one randint when the layer is set up, one after each forward pass."""
+    theirs = random.Random(1337)
+    expected = [theirs.randint(0, TRAIN - 1) for _ in range(300)]
+    draws = Draws(TRAIN, 1337)
+    assert [draws[i] for i in range(300)] == expected
+    assert [Draws(TRAIN, 1337)[i] for i in (299, 0, 17)] == [expected[i] for i in (299, 0, 17)]
+
+
+def test_python_2_drew_otherwise() -> None:
+    """Python 2.7's randint(0, n - 1) is int(random() * n); the generator is the same in both.
+
+    The first outputs of the generator for a seed are facts of MT19937; numpy has them too.
+    """
+    theirs = np.random.RandomState([1337])  # an array of one word, as Python hands its seed over
+    expected = [int(u * TRAIN) for u in theirs.random_sample(300)]
+    draws = Draws(TRAIN, 1337, python2=True)
+    assert [draws[i] for i in range(300)] == expected
+    assert expected[:20] != [Draws(TRAIN, 1337)[i] for i in range(20)]
+
+
+@pytest.mark.parametrize("sampling", ["replacement", "replacement_python2"])
+def test_pictures_are_shown_as_they_are_drawn(sampling: str) -> None:
+    """Also by several threads, two processes and micro-batches; each label map has one number."""
+    settings = {"augment": Augmentation(mirror=False), "crop": None, "batch": 1, "seed": 1337}
+    draws = Draws(5, 1337, python2=sampling == "replacement_python2")
+    expected = [draws[i] for i in range(40)]
+    plain = feed(**settings, sampling=sampling)
+    assert [int(plain.batch(step)[1].min()) for step in range(40)] == expected
+    with feed(3, **settings, sampling=sampling) as threaded:
+        assert [int(threaded.batch(step)[1].min()) for step in range(40)] == expected
+    settings |= {"accumulate": 2, "sampling": sampling}
+    parts = [feed(rank=rank, world=2, **settings) for rank in (0, 1)]
+    shown = [int(p.batch(s, m)[1].min()) for s in range(10) for m in (0, 1) for p in parts]
+    assert shown == expected
+    counts = np.bincount(expected, minlength=5)
+    assert counts.max() > counts.min()  # of eight epochs: each would have shown each once

@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
+from pixelwise.losses.cross_entropy import cross_entropy
 from pixelwise.losses.jaccard import soft_jaccard
 from pixelwise.nets.net import Net
 from pixelwise.training.recipe import Loss, Optim, Recipe
@@ -40,10 +41,10 @@ def stepper(net: Network, **changes: object) -> Stepper:
     return Stepper(fabric, net, plan, None)
 
 
-@pytest.mark.parametrize("loss", [Loss("mean"), Loss("sum")])
+@pytest.mark.parametrize("loss", [Loss("mean"), Loss("image"), Loss("sum")])
 def test_micro_batches_are_one_large_batch(loss: Loss) -> None:
     images, truth = batch(4)
-    rate = Optim("sgd", lr=0.1 if loss.reduction == "mean" else 1e-4)
+    rate = Optim("sgd", lr=1e-4 if loss.reduction == "sum" else 0.1)
     whole = stepper(tiny(), loss=loss, optim=rate)
     parts = stepper(tiny(), loss=loss, optim=rate, accumulate=4)
     for step in range(3):
@@ -56,7 +57,7 @@ def test_micro_batches_are_one_large_batch(loss: Loss) -> None:
 
 def test_the_first_loss_is_that_of_chance() -> None:
     """Zero scores give every class a third: log 3, whatever the reduction and the size."""
-    for reduction in ("mean", "sum"):
+    for reduction in ("mean", "image", "sum"):
         loss = stepper(tiny(), loss=Loss(reduction)).run(0, [batch(2)])
         assert loss == pytest.approx(math.log(3), rel=1e-6)
 
@@ -220,3 +221,63 @@ def test_a_batch_of_void_changes_nothing_but_decay() -> None:
     rate = Optim("sgd", lr=0.1, weight_decay=0.0)
     assert stepper(net, optim=rate).run(0, [(images, torch.full_like(truth, VOID))]) == 0
     assert all(torch.equal(before[k], v) for k, v in net.named_parameters())
+
+
+def test_the_mean_of_each_picture_by_hand() -> None:
+    """Caffe's normalize true, one picture a pass, iter_size of them (voc-fcn-alexnet)."""
+    images, truth = batch(3)
+    truth[2] = VOID
+    truth[2, 0, 0] = 1  # one pixel that counts as much as a whole picture
+    nets = tiny(), tiny(), tiny()
+    reference = nets[0].eval()
+    scores = reference(images)
+    per_image = [
+        torch.nn.functional.cross_entropy(s[None], y[None].long(), ignore_index=VOID)
+        for s, y in zip(scores, truth, strict=True)
+    ]
+    (sum(per_image) / 3).backward()
+    rate = Optim("sgd", lr=0.1, momentum=0.0, weight_decay=0.0, bias_rate=1.0)
+    told = {"optim": rate, "loss": Loss("image")}
+    micro = [(images[i : i + 1], truth[i : i + 1]) for i in range(3)]
+    losses = (
+        stepper(nets[1], **told).run(0, [(images, truth)]),
+        stepper(nets[2], **told, accumulate=3).run(0, micro),
+    )
+    assert losses == pytest.approx([math.log(3)] * 2, rel=1e-6)
+    for net in nets[1:]:
+        for before, after in zip(reference.parameters(), net.parameters(), strict=True):
+            if before.grad is not None:
+                torch.testing.assert_close(after, before - 0.1 * before.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_the_sum_at_1e_10_moves_as_the_mean_at_1e_10_times_the_pixels() -> None:
+    """One step (fact sheet 11.8), seen where weights begin at zero and small moves are kept."""
+    images, truth = batch(1)
+    pixels = int((truth != VOID).sum())
+    summed, mean = tiny(), tiny()
+    heavy = Optim("sgd", lr=1e-10, momentum=0.99)
+    stepper(summed, optim=heavy, loss=Loss("sum")).run(0, [(images, truth)])
+    light = Optim("sgd", lr=1e-10 * pixels, momentum=0.99)
+    stepper(mean, optim=light, loss=Loss("mean")).run(0, [(images, truth)])
+    for name in ("score_fr", "score_pool4", "score_pool3"):
+        for part in ("weight", "bias"):
+            a, b = (net.get_parameter(f"{name}.{part}") for net in (summed, mean))
+            assert a.abs().max() > 0
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "classes", "expected"),
+    [(375, 500, 21, 570_848), (425, 560, 40, 877_953), (256, 256, 33, 229_147)],
+)
+def test_the_summed_loss_begins_at_pixels_times_log_classes(
+    height: int, width: int, classes: int, expected: int
+) -> None:
+    """Score layers are zero (fact sheet 2.2, 11.7), whatever the trunk gives."""
+    net = build("fcn32s-vgg16-tight", classes=classes, width=1 / 32).eval()
+    with torch.no_grad():
+        scores = net(torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)))
+    truth = torch.randint(0, classes, (1, height, width))
+    loss = cross_entropy(scores, truth).item()
+    assert loss == pytest.approx(height * width * math.log(classes), rel=1e-6)
+    assert round(loss) == pytest.approx(expected, abs=1)
