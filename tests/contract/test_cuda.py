@@ -1,4 +1,4 @@
-"""What holds on a processor holds on a GPU: scores, labels, steps, resuming. Skipped without one."""
+"""What holds on a processor holds on a GPU; skipped where there is none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixelwise.errors import Stopped
 from pixelwise.nets.catalog import NETS
 from pixelwise.predict.model import load
 from pixelwise.training import loop
-from pixelwise.training.recipe import Augmentation, Optim
+from pixelwise.training.recipe import Augmentation, Loss, Optim
 from pixelwise.weights.checkpoint import load_checkpoint
 from small_model import pixels, save_model
 from small_runs import events, recipe, stop_after
@@ -56,10 +56,13 @@ def test_labels_are_those_of_the_processor(tmp_path: Path) -> None:
     path = save_model(tmp_path / "net.safetensors")
     here, there = (load(path, device=device) for device in ("cpu", "cuda"))
     picture = pixels((120, 97))
-    expected, found = here.predict(picture, probabilities=True), there.predict(picture)
+    expected, found = (m.predict(picture, probabilities=True) for m in (here, there))
     assert expected.probabilities is not None
+    assert found.probabilities is not None
+    # float32 rounding; with the 10 bits of TF32 it would be some hundred times more.
+    assert np.abs(found.probabilities - expected.probabilities).max() < 2e-5
     first, second = np.sort(expected.probabilities, axis=0)[[-1, -2]]
-    clear = first - second > 1e-3
+    clear = first - second > 1e-4
     assert clear.mean() > 0.9
     assert (found.labels == expected.labels)[clear].all()
 
@@ -86,7 +89,7 @@ def test_losses_are_those_of_the_processor(data: Path, tmp_path: Path) -> None:
         run = tmp_path / device
         loop.train(recipe(data, device=device, iterations=10, optim=Optim("sgd", lr=1e-3)), run)
         losses[device] = [e["loss"] for e in events(run, "step")]
-    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=2e-4)
+    assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-5)
 
 
 @pytest.mark.parametrize("net", ["fcn8s-tiny", "fcn32s-alexnet", "fcn8s-vgg16", "fcn8s-googlenet"])
@@ -100,6 +103,7 @@ def test_a_resumed_run_ends_with_the_same_bits(
         device="cuda",
         iterations=6,
         augment=Augmentation(mirror=True, brightness=0.2),
+        loss=Loss(jaccard=0.5),
         validate_every=100,
     )
     loop.train(wanted, tmp_path / "whole")

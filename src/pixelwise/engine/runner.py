@@ -18,6 +18,7 @@ from pixelwise.engine.network import Network
 from pixelwise.engine.plan import CutUpsampling, before_upsampling, records
 from pixelwise.engine.upsampling import Window, upsample
 from pixelwise.errors import NumericalError
+from pixelwise.machine.environment import float32_is_float32
 from pixelwise.nets.net import Net
 
 STRIP = 2**20
@@ -134,7 +135,7 @@ class TorchRunner:
         # Switched off too: what the caller has switched on would change the answer silently.
         half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
         try:
-            with torch.inference_mode(), half:
+            with torch.inference_mode(), half, float32_is_float32(self.device):
                 yield
         finally:
             for module in training:

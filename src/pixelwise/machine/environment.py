@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from pixelwise import __version__
 from pixelwise.errors import ResourceError, UsageError, unknown_name
@@ -70,6 +72,39 @@ def resolve_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ResourceError("R009", "device cuda: no CUDA device is available", "--device cpu")
     return torch.device(name)
+
+
+@contextmanager
+def float32_is_float32(device: torch.device, *, repeatable: bool = False) -> Iterator[None]:
+    """Within the block CUDA computes float32 as such, and, if asked for, alike each time.
+
+    Torch lets cuDNN round the factors of convolutions to 10 bits (TF32) unless it is told not to:
+    "fp32" would mean something less on a GPU than on a processor. The caller's choice comes back.
+    Of the kernels that a training step takes only cuDNN's are not repeatable by themselves (seen on
+    an H100 with six nets: same bits with this switch, other bits without).
+    """
+    if device.type != "cuda":
+        yield
+        return
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    # From torch 2.9 on the old names may not be mixed with the new, which the caller may have used.
+    new = hasattr(cudnn, "conv")
+    switches: list[tuple[Any, str, object]] = [
+        *([(cudnn, "deterministic", True), (cudnn, "benchmark", False)] if repeatable else []),
+        (cudnn.conv, "fp32_precision", "ieee") if new else (cudnn, "allow_tf32", False),
+        (matmul, "fp32_precision", "ieee") if new else (matmul, "allow_tf32", False),
+    ]
+    before = [getattr(place, name) for place, name, _ in switches]
+    for place, name, value in switches:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for (place, name, _), value in zip(switches, before, strict=True):
+            setattr(place, name, value)
 
 
 def use_threads(count: int) -> None:

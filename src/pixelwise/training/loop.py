@@ -17,7 +17,7 @@ import torch
 
 from pixelwise.errors import ResourceError, UsageError
 from pixelwise.machine import memory, signals
-from pixelwise.machine.environment import resolve_device
+from pixelwise.machine.environment import float32_is_float32, resolve_device
 from pixelwise.training import processes
 from pixelwise.training.folder import claim, run_lock
 from pixelwise.training.journal import Watch
@@ -119,7 +119,8 @@ def plain_torch(device: torch.device) -> Iterator[None]:
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        exact = float32_is_float32(device, repeatable=True)
+        with torch.inference_mode(False), torch.enable_grad(), exact:
             yield
     finally:
         torch.set_default_dtype(before)
