@@ -144,7 +144,8 @@ def from_caffe(model: CaffeModel) -> Foreign:
             continue
         arrays = {k: np.ascontiguousarray(v) for k, v in _parameters(layer).items()}
         tensors = {k: torch.from_numpy(v) for k, v in arrays.items()}
-        if (layer.type, before.type) == ("Scale", "BatchNorm") and layer.bottoms == before.tops:
+        behind = layer.bottoms and layer.bottoms == before.tops
+        if behind and (before.type, layer.type) == ("BatchNorm", "Scale"):
             by_layer.setdefault(before.name, {}).update(tensors)
             continue
         if layer.name in by_layer:
