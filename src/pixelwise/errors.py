@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "D022": "an image has more pixels than the limit",
     "D023": "a picture is too small for the net",
     "D025": "a file holds several pictures",
+    "D026": "a MATLAB or HDF5 file is damaged or lacks what is read from it",
     "D030": "two files share one stem",
     "D031": "an image or a label map has no partner",
     "D032": "a split is empty or missing",

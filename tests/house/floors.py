@@ -33,6 +33,8 @@ RIM: dict[str, tuple[str, ...]] = {
     "pydantic": ("settings.py",),
     "numpy": ("",),
     "safetensors": ("weights/safetensors_file.py",),
+    "scipy": ("data/matfile_process.py",),
+    "h5py": ("data/matfile_process.py",),
     "torch": (
         "engine/",
         "losses/cross_entropy.py",

@@ -13,6 +13,8 @@ PACKAGES = {
     "Jinja2": "the report",
     "lightning-fabric": "devices and distribution in training",
     "numba": "fast confusion counts",
+    "scipy": '.mat files of data sets: pip install "pixelwise[data]"',
+    "h5py": '.mat files of version 7.3 and HDF5: pip install "pixelwise[data]"',
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
 }
 
