@@ -151,6 +151,27 @@ def test_a_frozen_trunk_and_layers_of_rate_zero_stay(data: Path, tmp_path: Path)
     assert scores | {"fc6", "bn1_1"} <= moved
 
 
+def test_scores_begin_at_zero_or_drawn_by_the_seed_beside_the_same_trunk(
+    data: Path, tmp_path: Path
+) -> None:
+    def end(name: str, settings: str) -> dict[str, Tensor]:
+        """At a rate so small that a step moves nothing that is rounded here."""
+        still = f"{NARROW} iterations=1 batch=2 optim.lr=1e-12 force=true frozen_bn=true"
+        assert train(data, tmp_path / name, f"{still} {settings}") == 0
+        return {n: v.double().round(decimals=9) for n, v in last(tmp_path / name).items()}
+
+    zero, drawn = end("zero", ""), end("drawn", "score_start=random")
+    scores = {"score_fr", "score_pool4", "score_pool3"}
+    assert changed(zero, drawn) == scores
+    assert changed(drawn, end("again", "score_start=random")) == set()
+    weights = torch.cat([drawn[f"{name}.weight"].flatten() for name in sorted(scores)])
+    assert float(weights.std()) == pytest.approx(0.01, rel=0.25)  # of 84 draws
+    assert not any(drawn[f"{name}.bias"].any() for name in scores)
+    # of a run that is started from, the scores that it has learned are kept
+    kept = end("kept", f"score_start=random seed=7 weights={tmp_path / 'drawn'}")
+    assert changed(drawn, kept) == set()
+
+
 def test_width_is_a_factor_on_the_channels(data: Path, tmp_path: Path) -> None:
     for width in (0.125, 0.25):
         run = tmp_path / str(width)

@@ -18,6 +18,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
     protocol: options.Protocols = "paper",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
+    mask: Annotated[
+        str, typer.Option(help="hide by labels: foreground, background, or all but the shape")
+    ] = "none",
     zoom: options.Zoom = "",
     mirror: options.Mirror = False,
     precision: options.Precision = "fp32",
@@ -38,10 +41,10 @@ def evaluate(
     dataset = open_dataset(data)
     count = len(dataset.items(split))
     with progress(f"evaluating {split}", count) as advance, freed_memory_kept():
-        evaluation = loaded.evaluate(dataset, split, keep=save, watch=advance)
+        evaluation = loaded.evaluate(dataset, split, keep=save, mask=mask, watch=advance)
     if json:
         chosen = {"protocols": {name: evaluation.protocols[name] for name in names}}
-        facts = {"model": str(loaded.path), "data": str(data), "split": split}
+        facts = {"model": str(loaded.path), "data": str(data), "split": split, "mask": mask}
         emit_json({**facts, **evaluation.as_dict(), **chosen})
     else:
         show(evaluation, names)

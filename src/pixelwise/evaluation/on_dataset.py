@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import content
+from pixelwise.data.sample import Sample, content
 from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.pictures.images import text_in, write_labels
@@ -33,6 +33,7 @@ def evaluate_split(
     *,
     trained_on: Collection[str] | None = (),
     keep: Path | None = None,
+    shown: Callable[[Sample], Sample] = lambda sample: sample,
     watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """Label every picture of a split and compare it with its truth.
@@ -45,6 +46,7 @@ def evaluate_split(
         trained_on: ``content`` of pictures that it has seen, None if unknown; those among the
             judged are told.
         keep: folder for the guessed label maps, ``<name>.png``; earlier ones are replaced.
+        shown: what of a sample is looked at, such as ``data.masking.masked_as``.
         watch: called after each picture.
 
     Raises:
@@ -67,8 +69,9 @@ def evaluate_split(
             sample = dataset.read(item)
             if trained_on and content(sample.image) in trained_on:
                 seen.append(item.name)
+            image = shown(sample).image
             began = time.perf_counter()  # of the model alone: disks differ
-            guess = label(sample.image)
+            guess = label(image)
             spent += time.perf_counter() - began
             if places:
                 write_labels(places[item.name], guess, palette, text={MADE_BY: MAKER})

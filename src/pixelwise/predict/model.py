@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pixelwise import settings
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.masking import Masking, masked_as
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.runner import TorchRunner
@@ -107,6 +108,7 @@ class Model:
         split: str = "val",
         *,
         keep: Path | str | None = None,
+        mask: Masking = "none",
         watch: Callable[[], object] = lambda: None,
     ) -> Evaluation:
         """Scores on a split of a data set.
@@ -115,6 +117,7 @@ class Model:
             data: a data set, or a folder of one; with the model's classes, in its order.
             split: train, val, or another that it has.
             keep: folder for the guessed label maps, ``<name>.png``.
+            mask: hide the foreground or the background of pictures, or all but the shape.
             watch: called after each picture.
 
         Raises:
@@ -122,13 +125,16 @@ class Model:
             DataError: an unreadable picture, an unknown or empty split.
             UsageError: U003 ``keep`` holds files of the data set, or others that are no guesses.
         """
+        dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
+        pixel = self.predictor.preprocess.mean_pixel()
         return evaluate_split(
             self.predictor.labels,
             self.classes,
-            data if isinstance(data, DataSet) else open_dataset(Path(data)),
+            dataset,
             split,
             trained_on=self.header.trained_on,
             keep=Path(keep) if keep else None,
+            shown=masked_as(mask, dataset.classes, pixel),
             watch=watch,
         )
 

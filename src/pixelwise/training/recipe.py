@@ -9,6 +9,7 @@ import dataclasses
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
+from pixelwise.data.masking import Masking
 from pixelwise.data.transforms import Augmentation
 from pixelwise.losses.settings import Loss
 from pixelwise.machine.environment import MOST_THREADS
@@ -87,6 +88,9 @@ class Recipe:
     """Height and width cut from each training picture; none: whole pictures."""
     zoom: Zoom = 1.0
     """Factor on the size of every picture; crops are cut from the enlarged one."""
+    mask: Masking = "none"
+    """Hides the foreground or the background of pictures, or all but the shape, by their labels, in
+    training and validation (PAMI, table 8)."""
     mirror: bool = False
     """The finished model averages over each picture and its mirror image (twice the work)."""
     zooms: Zooms = ()
@@ -103,6 +107,9 @@ class Recipe:
     """Decay of the moving average of the weights that is evaluated and kept; 0: none."""
     freeze: Literal["none", "trunk"] = "none"
     """trunk trains the score layers alone (the paper's FCN-32s-fixed)."""
+    score_start: Literal["zero", "random"] = "zero"
+    """Weights of new score layers: zero, or random, which the paper found neither better nor
+    faster (section 4.3)."""
     frozen_bn: bool = False
     """Batch norm keeps its stored statistics (small batches, pretrained trunks)."""
     learned: Literal["none", "inner", "all"] = "none"

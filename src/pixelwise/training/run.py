@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pixelwise import folders
+from pixelwise.data.masking import masked_as
 from pixelwise.errors import NumericalError, Stopped, UsageError
 from pixelwise.machine import memory, signals
 from pixelwise.machine.environment import environment
@@ -75,6 +76,10 @@ class Run:
         if folder.resolve() in data.dataset.folders:
             raise UsageError("U003", f"{folder} holds the data's own files", "choose another -o")
         self.recipe, self.folder, self.fabric = recipe, folder, fabric
+        pixel = start.preprocess.mean_pixel()
+        shown, read = masked_as(recipe.mask, data.dataset.classes, pixel), data.read
+        # After the data was read once: statistics and what is trained on are of whole pictures.
+        data = replace(data, read=lambda item: shown(read(item)))
         self.data, self.start, self.caught, self.watch = data, start, caught, watch
         self.pixels = data.pixels_per_step(recipe)
         self.rate = optim.effective_rate(recipe, self.pixels)
@@ -182,7 +187,8 @@ class Run:
             guesses = self.folder / folders.GUESSES
             shutil.rmtree(guesses, ignore_errors=True)  # the run's own, of other weights
             kept = model.load(weights, device=self.fabric.device.type)
-            evaluation = kept.evaluate(dataset, split, keep=guesses, watch=stop)
+            mask = self.recipe.mask
+            evaluation = kept.evaluate(dataset, split, keep=guesses, mask=mask, watch=stop)
             write_json(self.folder / folders.SCORES, evaluation.as_dict())
         build(self.folder, dataset=dataset)
 

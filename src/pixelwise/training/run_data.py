@@ -13,7 +13,7 @@ from torch import Tensor
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.data.sample import Item
+from pixelwise.data.sample import Item, Reader
 from pixelwise.data.splits import by_seed, kept
 from pixelwise.data.statistics import Statistics
 from pixelwise.errors import DataError, hxw, raise_all
@@ -31,7 +31,7 @@ class RunData:
     """What is trained on and evaluated on."""
 
     dataset: DataSet
-    read: SampleCache
+    read: Reader
     """``dataset.read``, with what was read already."""
     items: tuple[Item, ...]
     """Of the training split."""

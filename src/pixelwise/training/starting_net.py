@@ -26,6 +26,10 @@ from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
 from pixelwise.weights.surgery import without_values
 
+# The filler of CaffeNet's last layer (models/bvlc_reference_caffenet, fc8: gaussian, std 0.01); the
+# paper does not give its own.
+SCORE_DEVIATION = 0.01
+
 
 @dataclass(frozen=True)
 class StartingNet:
@@ -74,6 +78,8 @@ def starting_net(
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = build(recipe.net, **options)
+        if recipe.score_start == "random":
+            draw_scores(net)
     if begun is not None:
         preprocess = read(Preprocess, begun.preprocess)
         return StartingNet(net, options, preprocess, trained_on=begun.trained_on or frozenset())
@@ -95,6 +101,14 @@ def starting_net(
         (warning,) if gaps else (),
         (foreign.header and foreign.header.trained_on) or frozenset(),
     )
+
+
+@torch.no_grad()
+def draw_scores(net: Network) -> None:
+    """Draw the weights of all score layers, which start at zero; their biases stay."""
+    for name, layer in net.net.layers.items():
+        if layer.zero_start:
+            net.get_parameter(f"{name}.weight").normal_(std=SCORE_DEVIATION)
 
 
 def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
