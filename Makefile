@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-all lint types size clean help
+.PHONY: demo test test-all test-cuda lint types size clean help
 
 help:
 	@echo "make demo      make scenes, train, evaluate, predict, report (5 minutes)"
 	@echo "make test      lint, types and the everyday tests"
 	@echo "make test-all  the slow tests too"
+	@echo "make test-cuda what holds on a GPU, where there is one"
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -26,6 +27,9 @@ test: $(READY) lint types
 
 test-all: $(READY) lint types
 	$(BIN)/python -m pytest -q --durations=25
+
+test-cuda: $(READY)
+	PIXELWISE_TEST_CUDA=1 $(BIN)/python -m pytest tests/contract/test_cuda.py -q -rs
 
 lint: $(READY)
 	$(BIN)/ruff check src tests benchmarks

@@ -117,6 +117,8 @@ def test_a_resumed_run_ends_with_the_same_bits(
         for run in ("whole", "parts")
     )
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    last = [[e["loss"] for e in events(tmp_path / run, "step")][-1] for run in ("whole", "parts")]
+    assert last[0] == last[1]
 
 
 def test_two_runs_of_one_recipe_end_with_the_same_bits(data: Path, tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ def cross_entropy(scores: Tensor, labels: Tensor, class_weights: Tensor | None =
     """
     scores = scores if scores.dtype == torch.float64 else scores.float()
     weight = None if class_weights is None else class_weights.to(scores.dtype)
-    return F.cross_entropy(scores, labels.long(), weight=weight, ignore_index=VOID, reduction="sum")
+    # On a GPU torch adds a loss map in any order within its own sum; its other sums are repeatable.
+    how = "none" if scores.is_cuda else "sum"
+    target = labels.long()
+    loss = F.cross_entropy(scores, target, weight=weight, ignore_index=VOID, reduction=how)
+    return loss.sum()
 
 
 def pixel_weight(labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
