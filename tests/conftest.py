@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-# Figures and bits in the tests are a processor's; those of a GPU are one module's (`make test-cuda`).
+# Figures and bits in the tests are a processor's; a GPU has one module (`make test-cuda`).
 if not os.environ.get("PIXELWISE_TEST_CUDA"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
