@@ -27,12 +27,12 @@ Masking = Literal["none", "foreground", "background", "shape"]
 
 
 def masked_as(
-    masking: Masking, classes: Sequence[str], pixel: NDArray[Any]
+    masking: str, classes: Sequence[str], pixel: NDArray[Any]
 ) -> Callable[[Sample], Sample]:
     """What shows samples so masked.
 
     Args:
-        masking: what is hidden.
+        masking: what is hidden, one of ``Masking``.
         classes: of the labels that say where; ``none`` needs no background among them.
         pixel: (B,) for what is hidden, ``Preprocess.mean_pixel``.
 
@@ -55,7 +55,7 @@ def masked_as(
     return lambda sample: _masked(sample, masking, background, pixel)
 
 
-def _masked(sample: Sample, masking: Masking, background: int, pixel: NDArray[Any]) -> Sample:
+def _masked(sample: Sample, masking: str, background: int, pixel: NDArray[Any]) -> Sample:
     """The sample with another picture; its labels stay."""
     image, labels = sample.image, sample.labels
     behind = labels == background

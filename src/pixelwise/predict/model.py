@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pixelwise import settings
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.masking import Masking, masked_as
+from pixelwise.data.masking import masked_as
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.runner import TorchRunner
@@ -108,7 +108,7 @@ class Model:
         split: str = "val",
         *,
         keep: Path | str | None = None,
-        mask: Masking = "none",
+        mask: str = "none",
         watch: Callable[[], object] = lambda: None,
     ) -> Evaluation:
         """Scores on a split of a data set.
@@ -117,7 +117,7 @@ class Model:
             data: a data set, or a folder of one; with the model's classes, in its order.
             split: train, val, or another that it has.
             keep: folder for the guessed label maps, ``<name>.png``.
-            mask: hide the foreground or the background of pictures, or all but the shape.
+            mask: foreground, background or shape (all but it): what labels hide of the pictures.
             watch: called after each picture.
 
         Raises:

@@ -56,4 +56,4 @@ def test_the_background_is_a_class_by_name() -> None:
         masked_as("background", ("sky", "road"), MEAN)
     assert masked_as("none", ("sky", "road"), MEAN)(sample) is sample
     with pytest.raises(UsageError, match="no mask is called `forground`"):
-        masked_as("forground", CLASSES, MEAN)  # type: ignore[arg-type]
+        masked_as("forground", CLASSES, MEAN)
