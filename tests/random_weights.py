@@ -12,8 +12,6 @@ from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 
-PREPROCESS = {"order": "bgr", "scale": 1.0, "mean": [104.0, 117.0, 123.0], "std": [1.0] * 3}
-
 
 def random_net(name: str, *, seed: int = 0, **options: Any) -> Network:
     """In evaluation, in float32; activations keep about the size of the input."""
@@ -30,14 +28,20 @@ def random_net(name: str, *, seed: int = 0, **options: Any) -> Network:
     return net
 
 
-def save_random(path: Path, name: str, classes: int, **options: Any) -> Network:
+def save_random(path: Path, name: str, **options: Any) -> Network:
     """The same as a checkpoint at ``path``."""
-    return save(path, name, random_net(name, classes=classes, **options), classes, **options)
+    return save(path, name, random_net(name, **options), **options)
 
 
-def save(path: Path, name: str, net: Network, classes: int, **options: Any) -> Network:
-    """A net of so many classes, which was built with these options, as a checkpoint."""
+def save(path: Path, name: str, network: Network, **options: Any) -> Network:
+    """A net that was built with these options as a checkpoint."""
+    net = network.net
+    classes = net.channels[next(iter(net.outputs.values()))]
     names = tuple(f"class {i}" for i in range(classes))
-    header = Header(name, {"classes": classes} | options, names, preprocess=PREPROCESS)
-    save_checkpoint(path, net.state_dict(), header)
-    return net
+    bands = sum(net.inputs.values())
+    # A permutation of any number of bands, as released for colour and depth.
+    order = "bgr" if bands == 3 else list(range(bands))
+    pixels = {"order": order, "scale": 1.0, "mean": [100.0] * bands, "std": [1.0] * bands}
+    header = Header(name, options, names, preprocess=pixels)
+    save_checkpoint(path, network.state_dict(), header)
+    return network

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise.engine.network import Network
+from pixelwise.nets.released import RELEASED
 from pixelwise.weights.exporting import Exported, export_weights
 from pixelwise.weights.importing import import_weights
 from random_weights import random_net, save, save_random
@@ -63,28 +64,18 @@ def compare(net: Network, files: Exported, height: int, width: int, **options: A
     return worst
 
 
-NETS = {
-    "fcn32s-vgg16": 21,
-    "fcn16s-vgg16": 21,
-    "fcn8s-vgg16": 21,
-    "fcn8s-vgg16-atonce": 21,
-    "fcn32s-alexnet": 21,
-    "fcn32s-googlenet": 21,
-}
-
-
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", RELEASED)
 def test_a_narrow_copy_gives_the_same_scores_in_opencv(tmp_path: Path, name: str) -> None:
-    net = save_random(tmp_path / "net.safetensors", name, NETS[name], width=1 / 8)
+    net = save_random(tmp_path / "net.safetensors", name, width=1 / 8)
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     for height, width in ((97, 131), (188, 125)):
         assert compare(net, files, height, width) < EXACT
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", RELEASED)
 def test_the_whole_net_gives_the_same_scores_in_opencv(tmp_path: Path, name: str) -> None:
-    net = save_random(tmp_path / "net.safetensors", name, NETS[name])
+    net = save_random(tmp_path / "net.safetensors", name)
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     figures = {size: compare(net, files, *size) for size in FOUR_SIZES}
     print(name, {f"{h}x{w}": f"{figure:.1e}" for (h, w), figure in figures.items()})
@@ -93,13 +84,13 @@ def test_the_whole_net_gives_the_same_scores_in_opencv(tmp_path: Path, name: str
 
 @pytest.mark.parametrize("name", ["fcn4s-vgg16", "fcn8s-alexnet", "fcn8s-googlenet"])
 def test_learned_upsampling_gives_the_same_scores(tmp_path: Path, name: str) -> None:
-    net = save_random(tmp_path / "net.safetensors", name, 5, width=1 / 8, learned="all")
+    net = save_random(tmp_path / "net.safetensors", name, classes=5, width=1 / 8, learned="all")
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     assert compare(net, files, 97, 131) < EXACT
 
 
 def test_batch_norm_and_pools_that_round_down_give_the_same(tmp_path: Path) -> None:
-    net = save_random(tmp_path / "net.safetensors", "resnet18", 5, width=1 / 4)
+    net = save_random(tmp_path / "net.safetensors", "resnet18", classes=5, width=1 / 4)
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     spelling = {"round_mode: FLOOR": "ceil_mode: false"}
     assert compare(net, files, 96, 130, instead=spelling) < EXACT
@@ -120,7 +111,7 @@ def test_the_border_fades_as_in_the_released_nets(tmp_path: Path, name: str) -> 
     for array, tensor in net.state_dict().items():
         if array.startswith("score"):
             tensor.fill_(1.0 if array == "score_fr.bias" else 0.0)
-    save(tmp_path / "net.safetensors", name, net, 2, width=1 / 16)
+    save(tmp_path / "net.safetensors", name, net, classes=2, width=1 / 16)
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     for height, (top, bottom, last) in FADE[name].items():
         picture = np.zeros((3, height, height), np.float32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import ModelError
-from pixelwise.weights.wire import FIXED32, FIXED64, VARINT, Buffer, Field, WireReader, signed
+from pixelwise.weights.wire import (
+    FIXED32,
+    FIXED64,
+    MAX_TEXT,
+    VARINT,
+    Buffer,
+    Field,
+    WireReader,
+    signed,
+)
 
 MAX_FILE = 2 << 30  # protobuf itself cannot write more
 MAX_LAYERS = 10_000  # ResNet-152 has about 700
@@ -40,7 +49,7 @@ V1_TYPES: Mapping[int, str] = dict(enumerate(_V1_NAMES.split()))
 # caffe.proto: what the fields of a layer record hold, in its three generations. The names, blobs
 # and type of the first stand in a V0 record; the V1 record around it has bottoms and tops.
 _ROLES: Mapping[str, Mapping[int, str]] = {
-    "LayerParameter": {1: "name", 2: "type", 3: "bottom", 4: "top", 7: "blob"},
+    "LayerParameter": {1: "name", 2: "type", 3: "bottom", 4: "top", 7: "blob", 130: "python"},
     "V1LayerParameter": {1: "v0", 2: "bottom", 3: "top", 4: "name", 5: "type", 6: "blob"},
     "V0LayerParameter": {1: "name", 2: "type", 50: "blob"},
 }
@@ -57,6 +66,8 @@ class CaffeLayer:
     tops: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What a prototxt says beside (``convolution_param``, ...); not read, only written."""
+    param_str: str = ""
+    """What a layer in Python is told; of the release's data layers, which inputs they give."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,8 @@ class _Decoder:
         self.skipped[f"{message}.{part.number}"] += part.end - part.start - tags
 
     def _layer(self, record: Field, message: str) -> CaffeLayer:
-        texts: dict[str, list[str]] = {role: [] for role in ("name", "type", "bottom", "top")}
+        roles = ("name", "type", "bottom", "top", "param_str")
+        texts: dict[str, list[str]] = {role: [] for role in roles}
         blobs = list[Array]()
         inner: CaffeLayer | None = None
         for part in self.wire.enter(record):
@@ -134,6 +146,8 @@ class _Decoder:
                     if len(blobs) == MAX_BLOBS:
                         raise self.wire.fail(part.at, f"more than {MAX_BLOBS} blobs in one layer")
                     blobs.append(self._blob(part))
+                case "python":
+                    texts["param_str"] += self._param_str(part)
                 case "v0":
                     inner = self._layer(part, "V0LayerParameter")
                 case "type" if message == "V1LayerParameter":
@@ -142,9 +156,17 @@ class _Decoder:
                 case role:
                     texts[role].append(self.wire.text(part))
         # protobuf: of a field that is given twice the last one counts
-        name, kind = ("".join(texts[role][-1:]) for role in ("name", "type"))
-        layer = inner or CaffeLayer(name, kind, tuple(blobs))
+        name, kind, told = ("".join(texts[role][-1:]) for role in ("name", "type", "param_str"))
+        layer = inner or CaffeLayer(name, kind, tuple(blobs), param_str=told)
         return replace(layer, bottoms=tuple(texts["bottom"]), tops=tuple(texts["top"]))
+
+    def _param_str(self, record: Field) -> Iterator[str]:
+        """Field 3 of a PythonParameter; longer ones are not of the release."""
+        for part in self.wire.enter(record):
+            if part.number == 3 and part.end - part.start <= MAX_TEXT:
+                yield self.wire.text(part)
+            else:
+                self._skip("PythonParameter", part)
 
     def _blob(self, record: Field) -> Array:
         legacy: dict[int, int] = {}

@@ -152,8 +152,8 @@ def _lrn(record: layers.Lrn, *_: Any) -> tuple[str, Settings, Blobs]:
 
 
 def _sum(record: joining.Sum, *_: Any) -> tuple[str, Settings, Blobs]:
-    factors = getattr(record, "coefficients", ())
-    return "Eltwise", {"eltwise_param": {"operation": "SUM", "coeff": tuple(factors)}}, ()
+    settings = {"operation": "SUM", "coeff": tuple(record.coefficients)}
+    return "Eltwise", {"eltwise_param": settings}, ()
 
 
 LAYERS: dict[type[Layer], Callable[[Any, int, Mapping[str, Array]], tuple[str, Settings, Blobs]]]

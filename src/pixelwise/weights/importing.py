@@ -23,7 +23,8 @@ from pixelwise.settings import as_dict, decoded
 from pixelwise.weights import surgery
 from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
-from pixelwise.weights.names import layer_of, light_names
+from pixelwise.weights.names import layer_of
+from pixelwise.weights.recognition import classes_of, net_options, recognise_net
 from pixelwise.weights.sniff import weight_file
 from pixelwise.weights.surgery import Transplant
 
@@ -66,33 +67,36 @@ def import_weights(
 ) -> Imported:
     """Read any file that ``read_weights`` reads and write the checkpoint ``out``.
 
-    Without ``net`` the blobs are stored under the file's own names. By default there are as many
-    classes as the file's score layer has, and ``preprocess`` (caffe, imagenet, or plain: RGB,
-    0..255, as it is) is what the file's origin says. ``force`` replaces what is at ``out``, but
-    never the file that is read.
+    Without ``net`` it is the one that the file was made for (``recognise_net``); where that is
+    none of the catalogue, the blobs are stored under the file's own names. By default there are as
+    many classes as the file's score layer has, and ``preprocess`` (caffe, imagenet, or plain: RGB,
+    0..255, as it is; or a released net's) is what the file's origin says. ``force`` replaces what
+    is at ``out``, but never the file that is read.
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 the file does not fit the net, or not
             all of the trunk is in it.
-        UsageError: U001 unknown net or preprocessing, U002 other numbers of names and classes,
-            U003 ``out`` exists.
+        UsageError: U001 unknown net or preprocessing, U002 other numbers of names and classes, or
+            several nets that the file may be for; U003 ``out`` exists.
     """
     path, out = weight_file(Path(path)), Path(out)
-    if out.exists() and path.exists() and out.samefile(path):
-        raise UsageError("U003", f"{out} is the file to be read", "choose another -o")
-    if out.exists() and not force:
-        raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
+    _refuse_taken(out, path, force=force)
+    foreign = read_weights(path)
+    if not net and (net := recognise_net(foreign, path)):
+        note = f"these are the layers of {net}; --net would name another"
+        foreign = replace(foreign, notes=(*foreign.notes, note))
     if classes and not net:
         raise UsageError("U002", "classes are of a net, and none is named", "add --net NAME")
-    foreign = read_weights(path)
     if not net:  # loose blobs: a net of the user's own can be filled from them
         inputs = preprocess_of(foreign, "", stated=preprocess)
         header = Header("", classes=tuple(class_names), preprocess=inputs)
         return Imported(save_checkpoint(out, foreign.tensors, header), foreign, header)
-    options = _options(foreign, net, classes, class_names)
+    options = net_options(foreign, net, classes, class_names)
     with torch.device("meta"):  # a file that does not fit is refused before memory is taken
         module = build(net, **options)
-    transplant = surgery.plan(foreign.tensors, module, names=foreign.names)
+    transplant = surgery.plan(
+        foreign.tensors, module, names=foreign.names, has_factors=foreign.has_factors
+    )
     _refuse_misfits(transplant, foreign, module.net, path)
     if gaps := surgery.without_values(transplant, module.net):
         # A checkpoint whose trunk is partly random would look like one that was trained.
@@ -101,14 +105,21 @@ def import_weights(
             f"{path}: {len(gaps)} tensors of the net are not in the file: {first_few(gaps)}",
             "choose the net it was made for; `pixelwise train --weights` takes what fits",
         )
-    count, own = options["classes"], foreign.header
+    count, own = classes_of(module.net), foreign.header
     if own is None or len(own.classes) != count:
         own = Header(net, classes=default_names(count))
-    channels = module.net.channels[module.net.input]
-    inputs = preprocess_of(foreign, net, stated=preprocess, channels=channels)
+    bands = sum(module.net.inputs.values())
+    inputs = preprocess_of(foreign, net, stated=preprocess, channels=bands)
     header = Header(net, options, tuple(class_names) or own.classes, own.palette, inputs)
     state = _state(surgery.fitted(transplant, foreign.tensors), module)
     return Imported(save_checkpoint(out, state, header), foreign, header, transplant)
+
+
+def _refuse_taken(out: Path, path: Path, *, force: bool) -> None:
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError("U003", f"{out} is the file to be read", "choose another -o")
+    if out.exists() and not force:
+        raise UsageError("U003", f"{out} exists already", "choose another -o, or --force")
 
 
 def _state(given: Mapping[str, Tensor], module: Network) -> dict[str, Tensor]:
@@ -162,28 +173,16 @@ def start_from(
     # Mere numbers, as a net without names has them, are no other names.
     named = {c for c in (theirs, tuple(classes)) if c != default_names(len(c))}
     same = len(named) < 2
-    transplant = surgery.plan(foreign.tensors, module, names=foreign.names, same_classes=same)
+    transplant = surgery.plan(
+        foreign.tensors,
+        module,
+        names=foreign.names,
+        same_classes=same,
+        has_factors=foreign.has_factors,
+    )
     _refuse_misfits(transplant, foreign, module.net, Path(path))
     surgery.carry_out(transplant, foreign.tensors, module)
     return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
-
-
-def _options(
-    foreign: Foreign, net: str, classes: int | None, class_names: Sequence[str]
-) -> dict[str, Any]:
-    """The arguments of ``engine.build``: as many classes as given, named, or found in the file."""
-    shape = catalog.spec(net)
-    names = foreign.names or light_names(foreign.tensors, shape)
-    rows = {names.get(k, k): v.shape[0] for k, v in foreign.tensors.items() if v.ndim}
-    scores = (f"{layer}.weight" for layer in (shape.top, *sorted(surgery.score_layers(shape))))
-    stored = next((rows[score] for score in scores if score in rows), None)
-    count = classes or stored or len(class_names) or shape.channels[shape.top]
-    if class_names and len(class_names) != count:
-        message = f"{len(class_names)} class names for {count} classes"
-        hint = f"--classes {len(class_names)}, if the score layer is to start anew"
-        raise UsageError("U002", message, hint)
-    own = foreign.header
-    return {**(own.options if own and own.net == net else {}), "classes": count}
 
 
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Path) -> None:
@@ -217,6 +216,9 @@ def preprocess_of(
         raise unknown_name("preprocessing", stated, tuple(choices))
     if not stated and foreign.header is not None:
         return dict(foreign.header.preprocess)
-    published = PUBLISHED.get(catalog.entry(net).preprocess) if net else None
-    known = choices.get(stated) or foreign.preprocess or published
+    entry = catalog.entry(net) if net else None
+    published = PUBLISHED.get(entry.preprocess) if entry else None
+    # Of Caffe files in released nets the release says it: NYUDv2 has means of its own.
+    released = published if entry and entry.options and foreign.kind == "caffe" else None
+    known = choices.get(stated) or released or foreign.preprocess or published
     return as_dict(known) if known else {}

@@ -59,6 +59,17 @@ class Foreign:
     """What the weights were trained with, where the file's origin says it."""
 
     @property
+    def has_factors(self) -> bool:
+        """Whether an at-once net's fixed factors would be in the file.
+
+        pytorch-fcn has them in its code, so that its at-once weights look like staged ones. Its
+        files hold the kernels of its deconvolutions, which no state dict of ours does.
+        """
+        return self.kind in ("caffe", "pixelwise") or not any(
+            name.startswith("upscore") for name in self.tensors
+        )
+
+    @property
     def parameters(self) -> int:
         """Numbers in all tensors."""
         return sum(t.numel() for t in self.tensors.values())

@@ -72,15 +72,21 @@ LAYERS: Mapping[str, Mapping[str, str]] = {
 }
 """Trunk to (torchvision's module to our layer)."""
 
-# Longjon's branch of 2014 to the released names (fact sheet 10.4).
+# Longjon's branch of 2014 to the released names (fact sheet 10.4), layers and the maps they give;
+# PASCAL-Context's score is called after its 59 classes.
 LIGHT_NAMES = {
     "score": "score_fr",
+    "score-fr": "score_fr",
+    "score59": "score_fr",
     "score2": "upscore2",
     "score-pool4": "score_pool4",
     "score4": "upscore_pool4",
+    "upsample-fused-16": "upscore_pool4",
     "score-pool3": "score_pool3",
     "bigscore": "upscore8",
+    "upsample": "upscore8",
 }
+_LIGHT_ALONE = {"score-fr", "score59", "score-pool4", "score-pool3", "bigscore"}
 
 
 @dataclass(frozen=True)
@@ -112,13 +118,14 @@ def renamed(names: Iterable[str], layers: Mapping[str, str]) -> dict[str, str]:
 
 
 def light_names(names: Iterable[str], net: Net) -> dict[str, str]:
-    """The table for weights of the light FCN-8s of 2014; empty for any others."""
+    """The table for weights of the light FCNs of 2014; empty for any others."""
     names = list(names)
-    # ``score`` alone does not tell: it is a layer of today's nets as well.
-    if not {layer_of(name) for name in names} & {"score-pool4", "score-pool3", "bigscore"}:
+    # The others do not tell: ``score`` is a layer of today's nets, ``upsample`` of anyone's.
+    if not {layer_of(name) for name in names} & _LIGHT_ALONE:
         return {}
     ups = [n for n, r in net.layers.items() if r.upsamples]
-    return renamed(names, LIGHT_NAMES | ({"bigscore": ups[-1]} if ups else {}))
+    last = dict.fromkeys(("bigscore", "upsample"), ups[-1]) if ups else {}
+    return renamed(names, LIGHT_NAMES | last)
 
 
 def recognise(names: Iterable[str]) -> Known | None:

@@ -72,12 +72,14 @@ def plan(
     *,
     names: Mapping[str, str] | None = None,
     same_classes: bool = True,
+    has_factors: bool = True,
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
 
     The tensors are named ``<layer>.<parameter>``, or as ``names`` maps to such names (torchvision's
     do). ``target`` may be on any device (meta will do). ``same_classes`` is False where the file's
-    classes are others, even if there are as many.
+    classes are others, even if there are as many. ``has_factors``: an at-once net's fixed factors
+    would be in the file; else whoever names the net says whether its weights were trained so.
 
     Raises:
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
@@ -86,7 +88,8 @@ def plan(
     light = {} if names else light_names(tensors, target.net)
     names = names or light
     placed = {name: names.get(name, name) for name in tensors}
-    _refuse_other_streams({layer_of(name) for name in placed.values()}, target.net)
+    stored = {layer_of(name) for name in placed.values()}
+    _refuse_other_streams(stored, target.net, has_factors=has_factors)
     state = target.state_dict()
     rows, taken = list[Row](), dict[str, str]()
     for source, name in placed.items():
@@ -195,7 +198,7 @@ def _left_alone(layer: str, net: Net) -> str:
     return "score layer, starts anew" if layer in score_layers(net) else _RANDOM
 
 
-def _refuse_other_streams(stored: set[str], net: Net) -> None:
+def _refuse_other_streams(stored: set[str], net: Net, *, has_factors: bool) -> None:
     """At-once weights need their fixed factors, staged ones must not have them (paper, at-once)."""
     factors = {n for n, r in net.layers.items() if r.fixed_factor}
     scales, skips = ({n for n in stored if n.startswith(p)} for p in ("scale_pool", "score_pool"))
@@ -203,6 +206,6 @@ def _refuse_other_streams(stored: set[str], net: Net) -> None:
     if scales and not factors:
         message = f"these are at-once weights ({listed}), and the net has no such factors"
         raise ModelError("M040", message, "--net fcn8s-vgg16-atonce")
-    if factors and skips and not scales:
+    if factors and skips and not scales and has_factors:
         message = f"these are a staged net's weights (no {listed}), and the net was trained at once"
         raise ModelError("M040", message, "--net fcn8s-vgg16")

@@ -18,8 +18,8 @@ from pixelwise.weights import exporting
 from pixelwise.weights.caffe import read_caffemodel
 from pixelwise.weights.caffe_files import caffemodel, prototxt
 from pixelwise.weights.caffe_layers import caffe_layers, misfits
+from pixelwise.weights.checkpoint import Header, save_checkpoint
 from pixelwise.weights.exporting import export_weights
-from pixelwise.weights.importing import import_weights
 from pixelwise.weights.load import read_weights
 from random_weights import random_net, save_random
 from small_model import save_model
@@ -28,7 +28,7 @@ NARROW = 1 / 16
 
 
 def exported(tmp_path: Path, name: str, **options: Any) -> exporting.Exported:
-    save_random(tmp_path / "net.safetensors", name, 3, width=NARROW, **options)
+    save_random(tmp_path / "net.safetensors", name, classes=3, width=NARROW, **options)
     return export_weights(tmp_path / "net.safetensors", tmp_path / "out.caffemodel")
 
 
@@ -50,7 +50,7 @@ def layer_text(text: str, name: str) -> list[str]:
 def test_what_is_read_back_is_what_was_written_to_the_bit(
     tmp_path: Path, name: str, options: dict[str, Any]
 ) -> None:
-    net = save_random(tmp_path / "net.safetensors", name, 3, width=NARROW, **options)
+    net = save_random(tmp_path / "net.safetensors", name, classes=3, width=NARROW, **options)
     export_weights(tmp_path / "net.safetensors", tmp_path / "out.caffemodel")
     back = read_weights(tmp_path / "out.caffemodel").tensors
     counters = {k for k in net.state_dict() if "num_batches" in k}  # torch's alone
@@ -172,14 +172,14 @@ def test_outputs_that_exist_are_kept_unless_forced(tmp_path: Path) -> None:
 
 
 def test_the_file_that_is_read_is_never_replaced(tmp_path: Path) -> None:
-    save_random(tmp_path / "a.safetensors", "fcn32s-alexnet", 3, width=NARROW)
+    save_random(tmp_path / "a.safetensors", "fcn32s-alexnet", classes=3, width=NARROW)
     os.link(tmp_path / "a.safetensors", tmp_path / "a.caffemodel")
     with pytest.raises(UsageError, match="exists already"):
         export_weights(tmp_path / "a.safetensors", tmp_path / "a.caffemodel", force=True)
 
 
 def test_an_odd_ending_or_size_is_refused(tmp_path: Path) -> None:
-    save_random(tmp_path / "a.safetensors", "googlenet", 3, width=NARROW)
+    save_random(tmp_path / "a.safetensors", "googlenet", classes=3, width=NARROW)
     with pytest.raises(UsageError, match=r"ends in \.caffemodel"):
         export_weights(tmp_path / "a.safetensors", tmp_path / "a.caffe")
     with pytest.raises(UsageError, match="has no output for an input of 9 px"):
@@ -190,7 +190,8 @@ def test_a_foreign_file_is_to_be_imported_first(tmp_path: Path) -> None:
     done = exported(tmp_path, "fcn32s-alexnet")
     with pytest.raises(ModelError, match="looks like a caffe file"):
         export_weights(done.caffemodel, tmp_path / "again.caffemodel")
-    import_weights(done.caffemodel, tmp_path / "loose.safetensors")
+    loose = {"a.weight": torch.ones(1)}
+    save_checkpoint(tmp_path / "loose.safetensors", loose, Header(""))
     with pytest.raises(ModelError, match="loose blobs"):
         export_weights(tmp_path / "loose.safetensors", tmp_path / "again.caffemodel")
 
