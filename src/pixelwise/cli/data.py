@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say, table
 from pixelwise.cli.options import DataPath, Json, NewFolder
+from pixelwise.cli.prepare import app as prepare
 from pixelwise.errors import hxw
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Check, count, split, convert and make data sets.")
 make = typer.Typer(no_args_is_help=True, help="Make the embedded data set.")
-prepare = typer.Typer(no_args_is_help=True, help="From a published form to the canonical layout.")
 app.add_typer(make, name="make")
 app.add_typer(prepare, name="prepare")
 
@@ -121,28 +120,10 @@ def split_data(
 @app.command("convert")
 def convert_data(data: DataPath, out: NewFolder, json: Json = False) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
-    _convert(data, out, json=json)
-
-
-@prepare.command("camvid")
-def prepare_camvid(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="CamVid as SegNet published it")],
-    out: NewFolder,
-    json: Json = False,
-) -> None:
-    """CamVid with its own splits and ours by sequence, in the canonical layout."""
-    _convert(source, out, layout="camvid", json=json)
-
-
-def _convert(data: Path, out: Path, *, layout: str = "", json: bool) -> None:
     from pixelwise.data.convert import convert
     from pixelwise.data.formats.layouts import open_dataset
-    from pixelwise.errors import DataError
 
     dataset = open_dataset(data)
-    if layout and dataset.layout != layout:
-        what = f"{data} is of layout {dataset.layout}, expected {layout} (train/, trainannot/)"
-        raise DataError("D011", what, f"pixelwise data convert {data} {out}")
     for note in dataset.notes:
         say(f"note: {note}")
     count = len(dataset.all_items())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, first_few, raise_all
-from pixelwise.labels import VOID, colours_for, default_names
+from pixelwise.labels import VOID, Labels, colours_for, default_names
 from pixelwise.pictures.images import read_colours, read_labels
 
 Colour = tuple[int, int, int]
@@ -44,10 +44,14 @@ class ClassMap:
             DataError: D012 a value that names no class, with its count and first place; D016
                 colours where indices were expected, or an unlisted colour.
         """
-        return self._by_colour(path) if self.colours else self._by_value(path)
+        return self._by_colour(path) if self.colours else self.ids(read_labels(path), path)
 
-    def _by_value(self, path: Path) -> NDArray[np.uint8]:
-        raw = read_labels(path)
+    def ids(self, raw: Labels, path: Path) -> NDArray[np.uint8]:
+        """The numbers of a label map as class ids, 255 void; ``path`` is for messages.
+
+        Raises:
+            DataError: D012 a value that names no class, with its count and first place.
+        """
         table = np.full(int(raw.max(initial=0)) + 1, -1, np.int16)
         for value, label in self.values.items():
             if value < len(table):

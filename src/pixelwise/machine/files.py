@@ -2,7 +2,8 @@
 
 Temporary name in the same folder, fsync, rename, fsync of the folder, mode by umask. Whatever
 moment the process dies, the old file or the new one is there, never half of one. Folders that make
-sense only as a whole, such as a converted data set, are filled in hiding. The exception is a file
+sense only as a whole, such as a converted data set, are filled in hiding; long work on one can go
+on where it was killed. The exception is a file
 that grows by lines, the journal: the last one may be cut short, and whoever reads it knows.
 """
 
@@ -117,6 +118,44 @@ def whole_folder(path: Path) -> Iterator[Path]:
             _sync_folder(place)
     finally:
         shutil.rmtree(part, ignore_errors=True)  # empty or gone, unless something failed
+
+
+@contextmanager
+def resumed_folder(path: Path, key: str) -> Iterator[Path]:
+    """A new folder's content in many steps: a killed process leaves what is done to the next one.
+
+    What is yielded is a hidden folder beside ``path``, or in it where it is there (and empty, see
+    ``refuse_taken``). Its ``content`` becomes ``path`` when the block ends well; else all of it is
+    kept, and yielded again to whoever comes with the same ``key``.
+
+    Raises:
+        ResourceError: no space (R001), no permission (R002), another process works here (R007).
+    """
+    new = not path.exists()
+    place = path.parent if new else path
+    work = place / f"{PREFIX}{path.name}.work"
+    with _write_errors(path):
+        work.mkdir(parents=True, exist_ok=True)
+    if _in_use(work) and os.name != "nt":
+        what = f"{path} is being written by another process"
+        raise ResourceError("R007", what, "wait for it, or choose another folder")
+    with _write_errors(path), _held(work):
+        label, content = work / "key", work / "content"
+        if not label.is_file() or label.read_text(encoding="utf-8") != key:
+            for left in work.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            atomic_write(label, key)
+        content.mkdir(exist_ok=True)
+        for folder in (work, *(f for f in work.rglob("*") if f.is_dir())):
+            remove_leftovers(folder)
+        yield work
+        if new:
+            content.rename(path)
+        else:
+            for made in sorted(content.iterdir(), key=lambda p: p.is_file()):  # files last
+                made.rename(path / made.name)
+        _sync_folder(place)
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def refuse_taken(path: Path) -> None:

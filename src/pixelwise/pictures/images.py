@@ -32,8 +32,12 @@ GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
 Array = NDArray[np.uint8]
 
 
-def read_labels(path: Path) -> Labels:
+def read_labels(path: Path, data: bytes = b"") -> Labels:
     """The class ids of a label map; palette indices are kept, never converted.
+
+    Args:
+        path: the file; for messages alone, where its bytes are given.
+        data: its bytes, where it lies in an archive.
 
     Returns:
         (H, W) uint8, or uint16 for a 16-bit file.
@@ -42,7 +46,7 @@ def read_labels(path: Path) -> Labels:
         DataError: D015 the numbers would not come out as they are drawn, D016 colours or alpha
             instead of indices, D017 lossy compression, and those of ``file_bytes`` and ``opened``.
     """
-    image, header = _drawn(path, GREY_HINT)
+    image, header = _drawn(path, GREY_HINT, data)
     values = _numbers(image, header, path)
     if values.ndim == 2:
         return values
@@ -70,9 +74,9 @@ def read_labels(path: Path) -> Labels:
     )
 
 
-def _drawn(path: Path, hint: str) -> tuple[Image.Image, ImageHeader]:
+def _drawn(path: Path, hint: str, data: bytes = b"") -> tuple[Image.Image, ImageHeader]:
     """A label map as Pillow decodes it, if it holds the values that were drawn."""
-    with opened(file_bytes(path), path) as (image, header):
+    with opened(data or file_bytes(path), path) as (image, header):
         if header.lossy:
             raise DataError(
                 "D017",

