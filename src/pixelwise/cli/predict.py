@@ -28,6 +28,9 @@ def predict(
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
+    submission: Annotated[
+        bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="make all outputs anew")] = False,
     json: Json = False,
 ) -> int:
@@ -40,18 +43,26 @@ def predict(
     from pixelwise.cli.arguments import load_model
     from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.predict import jobs
+    from pixelwise.predict import submission as packing
 
     wanted = f"{save},heatmaps" if heat else save
+    wanted = f"{wanted},labels" if submission else wanted
     plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split)
     for reason in plan.left_out:
         say(f"left out: {reason}")
     loaded = load_model(
         model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
     )
+    if submission:
+        packing.refuse_unfit(loaded.classes, split=split, shard=shard)
     with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
         done = jobs.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
+    packed = None
+    if submission:
+        names, year = [job.name for job in plan.jobs], packing.year_of(Path(sources[0]))
+        packed = packing.write(out, names, year=year, failed=len(done.failures))
     if json:
-        emit_json(vars(done))
+        emit_json(vars(done) | ({"submission": str(packed)} if packed else {}))
     for failure in done.failures[:SHOWN]:
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:
@@ -61,4 +72,8 @@ def predict(
         f"{done.made} made, {done.skipped} already there{kept}, {len(done.failures)} failed; "
         f"in {out}" + (f" (see {out / plan.failures})" if done.failures else "")
     )
+    if packed:
+        say(f"packed {len(plan.jobs)} label maps into {packed}")
+    elif submission:
+        say("nothing was packed: the test server wants all pictures of the split")
     return 1 if done.failures else 0
