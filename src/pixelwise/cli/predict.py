@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Threads, Zoom
+
+if TYPE_CHECKING:
+    from pixelwise.predict.jobs import Plan
 
 SHOWN = 5  # failures on the screen; all are in failures.jsonl
 
@@ -43,7 +46,7 @@ def predict(
     from pixelwise.cli.arguments import load_model
     from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.predict import jobs
-    from pixelwise.predict import submission as packing
+    from pixelwise.predict.submission import refuse_unfit
 
     wanted = f"{save},heatmaps" if heat else save
     wanted = f"{wanted},labels" if submission else wanted
@@ -54,15 +57,12 @@ def predict(
         model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
     )
     if submission:
-        packing.refuse_unfit(loaded.classes, split=split, shard=shard)
+        refuse_unfit(loaded.classes, split=split, shard=shard)
     with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
         done = jobs.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
-    packed = None
-    if submission:
-        names, year = [job.name for job in plan.jobs], packing.year_of(Path(sources[0]))
-        packed = packing.write(out, names, year=year, failed=len(done.failures))
+    packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
     if json:
-        emit_json(vars(done) | ({"submission": str(packed)} if packed else {}))
+        emit_json(vars(done) | packed)
     for failure in done.failures[:SHOWN]:
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:
@@ -72,8 +72,17 @@ def predict(
         f"{done.made} made, {done.skipped} already there{kept}, {len(done.failures)} failed; "
         f"in {out}" + (f" (see {out / plan.failures})" if done.failures else "")
     )
-    if packed:
-        say(f"packed {len(plan.jobs)} label maps into {packed}")
-    elif submission:
-        say("nothing was packed: the test server wants all pictures of the split")
     return 1 if done.failures else 0
+
+
+def _pack(plan: Plan, data: Path, failed: int) -> dict[str, str]:
+    """The archive for the test server, as ``--json`` has it; empty if there is none."""
+    from pixelwise.predict import submission
+
+    names, year = [job.name for job in plan.jobs], submission.year_of(data)
+    archive = submission.write(plan.out, names, year=year, failed=failed)
+    if archive is None:
+        say("nothing was packed: the test server wants all pictures of the split")
+        return {}
+    say(f"packed {len(names)} label maps into {archive}")
+    return {"submission": str(archive)}

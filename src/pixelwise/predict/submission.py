@@ -78,7 +78,7 @@ def write(out: Path, names: Sequence[str], *, year: str = YEAR, failed: int = 0)
         kind = tarfile.USTAR_FORMAT
         with (
             gzip.GzipFile("", "wb", fileobj=f, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w", format=kind) as archive,
+            tarfile.TarFile(None, "w", packed, format=kind) as archive,
         ):
             for name, path in maps.items():
                 content = _indexed(path)
