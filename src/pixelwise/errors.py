@@ -31,6 +31,7 @@ CODES: dict[str, str] = {
     "D016": "a label map holds colours instead of class indices",
     "D017": "a label map was stored with lossy compression",
     "D018": "the number of channels is not the expected one",
+    "D019": "depth in a unit that cannot be meant, or missing everywhere",
     "D020": "a file cannot be read as an image",
     "D022": "an image has more pixels than the limit",
     "D023": "a picture is too small for the net",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pixelwise.cli import hha
 from pixelwise.cli.console import emit_json, progress, say, table
 from pixelwise.cli.options import DataPath, Json, NewFolder
 from pixelwise.cli.prepare import app as prepare
@@ -18,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Check, count, split, convert and m
 make = typer.Typer(no_args_is_help=True, help="Make the embedded data set.")
 app.add_typer(make, name="make")
 app.add_typer(prepare, name="prepare")
+app.command("hha")(hha.hha)
 
 
 @app.command("inspect")

@@ -140,14 +140,19 @@ def write_labels(
         palette: (K, 3) uint8.
         text: is kept in the file as PNG text (which model made it, for instance).
     """
-    image, info = label_image(labels, palette), PngInfo()
+    image = label_image(labels, palette)
+    return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=_png_text(text)))
+
+
+def _png_text(text: Mapping[str, str] | None) -> PngInfo:
+    info = PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)
-    return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=info))
+    return info
 
 
 def text_in(path: Path) -> dict[str, str]:
-    """What ``write_labels`` kept in a file as text; nothing of other files."""
+    """What was kept in a PNG file as text; nothing of other files."""
     try:
         with Image.open(path, formats=("PNG",)) as image:
             return dict(getattr(image, "text", {}))
@@ -155,11 +160,18 @@ def text_in(path: Path) -> dict[str, str]:
         return {}
 
 
-def write_image(path: Path, pixels: Array | NDArray[np.uint16]) -> Path:
-    """(H, W, 3) uint8 as PNG or JPEG, by the suffix; (H, W) of 8 or 16 bits as a grey PNG."""
+def write_image(
+    path: Path, pixels: Array | NDArray[np.uint16], *, text: Mapping[str, str] | None = None
+) -> Path:
+    """(H, W, 3) uint8 as PNG or JPEG, by the suffix; (H, W) of 8 or 16 bits as a grey PNG.
+
+    ``text`` is kept in a PNG file, as ``write_labels`` keeps it.
+    """
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-    image = Image.fromarray(pixels)  # PNG knows neither of the options
-    return atomic_write(path, lambda f: image.save(f, kind, quality=92, subsampling=0))
+    image, info = Image.fromarray(pixels), _png_text(text)  # each format leaves out the others'
+    return atomic_write(
+        path, lambda f: image.save(f, kind, quality=92, subsampling=0, pnginfo=info)
+    )
 
 
 def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:

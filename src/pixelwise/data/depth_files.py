@@ -1,0 +1,228 @@
+"""Depth pictures in files: read, doubted where their unit cannot be meant, and encoded as HHA."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.data.dataset import no_partner
+from pixelwise.data.hha import NYUD_SIZES, Camera, hha, nyud_camera
+from pixelwise.data.listing import by_stem, pictures
+from pixelwise.errors import DataError, UsageError, hxw, raise_all
+from pixelwise.machine.signals import caught
+from pixelwise.pictures.imagefile import file_bytes
+from pixelwise.pictures.images import text_in, write_image
+from pixelwise.pictures.reading import decode
+
+MILLIMETRE = 0.001
+"""Metres of one count in NYUDv2's depth pictures, and in most that a Kinect made."""
+MEANT = (0.05, 100.0)
+"""Metres that the median of a depth picture may be: no sensor of rooms or streets sees others."""
+ROOM = 10.0  # metres; farther than a Kinect sees, and than most rooms go
+MADE_BY, MAKER, MADE_FROM = "made_by", "pixelwise data hha", "made_from"
+"""What the files say of themselves."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A depth picture, and where its HHA picture goes."""
+
+    depth: Path
+    raw: Path | None
+    out: Path
+
+
+@dataclass
+class Done:
+    """What was done."""
+
+    made: int = 0
+    skipped: int = 0
+    far: dict[Path, float] = field(default_factory=dict)
+    """Median metres of pictures that hardly show a room: the unit may be another."""
+    uncut: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    """Sizes that NYUDv2's camera, which was taken, does not belong to."""
+
+
+def plan(depth: Path, raw: Path | None, out: Path) -> tuple[Job, ...]:
+    """A file, or each picture of a folder by its stem.
+
+    Raises:
+        UsageError: U002 a file beside a folder; U003 ``out`` would replace what is read.
+        DataError: D010 nothing there; D030, D031 depth pictures of one stem, or without raw depth.
+    """
+    if depth.is_dir():
+        jobs = _of_folders(depth, raw, out)
+    else:
+        if raw is not None and raw.is_dir():
+            raise UsageError("U002", f"{depth} is a file and {raw} a folder", "give two of a kind")
+        single = out.suffix.lower() == ".png"
+        jobs = (Job(depth, raw, out if single else out / f"{depth.stem}.png"),)
+    sources = {p.resolve() for job in jobs for p in (job.depth, job.raw) if p}
+    for job in jobs:
+        if job.out.resolve() in sources:
+            raise UsageError("U003", f"{job.out} is a depth picture to read", "choose another -o")
+    return jobs
+
+
+def _of_folders(depth: Path, raw: Path | None, out: Path) -> tuple[Job, ...]:
+    problems: list[DataError] = []
+    files = by_stem(pictures(depth), problems)
+    if raw is not None and not raw.is_dir():
+        raise UsageError("U002", f"{depth} is a folder, {raw} is none", "give two of a kind")
+    raws = by_stem(pictures(raw), problems) if raw else {}
+    if raw:
+        alone = [path for stem, path in files.items() if stem not in raws]
+        problems += [no_partner(path, f"raw depth {raw / path.stem}.*") for path in alone]
+    raise_all(depth, problems)
+    if not files:
+        raise DataError("D010", f"{depth} holds no picture", "depth pictures are 16-bit PNG files")
+    return tuple(Job(p, raws.get(stem), out / f"{stem}.png") for stem, p in files.items())
+
+
+def carry_out(
+    jobs: tuple[Job, ...],
+    *,
+    unit: float = MILLIMETRE,
+    camera: Camera | None = None,
+    force: bool = False,
+    watch: Callable[[], object] = lambda: None,
+) -> Done:
+    """Encode what is not there yet; what cannot be read is told at the end, all of it.
+
+    Args:
+        jobs: of ``plan``.
+        unit: metres of one count.
+        camera: of all pictures; by default NYUDv2's.
+        force: make again what is there, whatever it is.
+        watch: called after each picture.
+
+    Raises:
+        DataError: of all pictures that could not be encoded; the others are made.
+        UsageError: U003 a file is in the place of an output that was made otherwise, or elsewhere.
+        ResourceError: the disk is full or not writable.
+        Stopped: a signal came; finished files are kept.
+    """
+    done, problems = Done(), []
+    with caught() as stop:
+        for job in jobs:
+            try:
+                _one(job, unit, camera, force, done)
+            except DataError as error:
+                problems.append(error)
+            watch()
+            if stop.signal:
+                break
+    count = done.made + done.skipped + len(problems)
+    stop.refuse(
+        f"stopped after {count} of {len(jobs)} pictures; finished ones are kept",
+        "run the same command again to go on",
+    )
+    raise_all(f"{done.made + done.skipped} of {len(jobs)} depth pictures were encoded", problems)
+    return done
+
+
+def _one(job: Job, unit: float, camera: Camera | None, force: bool, done: Done) -> None:
+    data = {path: file_bytes(path) for path in (job.depth, job.raw) if path}
+    facts = {
+        "sha256": [hashlib.sha256(content).hexdigest() for content in data.values()],
+        "unit": unit,
+        "camera": list(astuple(camera)) if camera else "NYUDv2",
+    }
+    made_from = json.dumps(facts)
+    if job.out.exists() and not force:
+        said = text_in(job.out)
+        if said.get(MADE_FROM) == made_from:
+            done.skipped += 1
+            return
+        ours = said.get(MADE_BY) == MAKER
+        what = "was made from other depth, or otherwise" if ours else "exists and is no HHA of ours"
+        raise UsageError("U003", f"{job.out} {what}", "choose another -o, or --force to replace it")
+    depth = depth_in(data[job.depth], job.depth)
+    raw = depth_in(data[job.raw], job.raw) if job.raw else None
+    if raw is not None and raw.shape != depth.shape:
+        sizes = f"{job.depth} is {hxw(depth.shape)}, {job.raw} is {hxw(raw.shape)} (HxW)"
+        raise DataError("D013", f"{sizes}; expected the same size", "cut both alike")
+    if (median := median_metres(depth, unit, job.depth)) > ROOM:
+        done.far[job.depth] = median
+    size = depth.shape[0], depth.shape[1]
+    if camera is None and size not in NYUD_SIZES:
+        done.uncut[job.depth] = size
+    made = hha(depth, raw, unit=unit, camera=camera or nyud_camera(size))
+    write_image(job.out, made, text={MADE_BY: MAKER, MADE_FROM: made_from})
+    done.made += 1
+
+
+def depth_in(data: bytes, path: Path) -> NDArray[Any]:
+    """The numbers of a depth picture, (H, W), of 16 bits or float.
+
+    Raises:
+        DataError: D018 several bands; D019 of 8 bits, which hold no depth in a known unit; those of
+            ``decode``.
+    """
+    return as_depth(decode(data, path, values="stored").shown, path)
+
+
+def as_depth(image: NDArray[Any], path: Path) -> NDArray[Any]:
+    """A picture (H, W, B) as depth (H, W); raises as ``depth_in``."""
+    if image.shape[2] != 1:
+        message = f"{path} has {image.shape[2]} bands, expected one of depth"
+        raise DataError("D018", message, "give the depth picture, not what was coloured after it")
+    if image.dtype == np.uint8:
+        message = f"{path} holds 8-bit numbers, expected depth of 16 bits or float"
+        hint = "depth that was scaled to 8 bits has lost its unit: export it as 16-bit PNG"
+        raise DataError("D019", message, hint)
+    return image[..., 0]
+
+
+def median_metres(depth: NDArray[Any], unit: float, path: Path) -> float:
+    """The median of what is known, in metres.
+
+    Raises:
+        DataError: D019 nothing is known; or the median says that the unit is another.
+    """
+    known = depth[depth > 0]
+    if not known.size:
+        message = f"{path}: depth is missing (0) everywhere, expected a depth picture"
+        raise DataError("D019", message, "check which file holds depth")
+    median = float(np.median(known)) * unit
+    if not MEANT[0] <= median <= MEANT[1]:
+        # The power of ten that makes it about two metres, as rooms are.
+        likely = 10.0 ** round(math.log10(2 * unit / median))
+        raise DataError(
+            "D019",
+            f"{path}: its median depth is {median:.3g} m at {unit:g} m a count, expected "
+            f"{MEANT[0]:g} to {MEANT[1]:g} m",
+            f"--unit {likely:g}",
+        )
+    return median
+
+
+def parse_camera(text: str) -> Camera:
+    """``fx,fy,cx,cy``.
+
+    Raises:
+        UsageError: U002 another form, or a focal length that is not above zero.
+    """
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        fx = fy = cx = cy = math.nan
+    if not (math.isfinite(fx + fy + cx + cy) and fx > 0 and fy > 0):
+        message = f"--camera is `{text}`, expected fx,fy,cx,cy in pixels"
+        raise UsageError("U002", message, "--camera 518.86,519.47,325.58,253.74")
+    return Camera(fx, fy, cx, cy)
+
+
+def refuse_unit(unit: float) -> None:
+    """U002 of a unit that no length is counted in."""
+    if not (math.isfinite(unit) and unit > 0):
+        raise UsageError("U002", f"--unit is {unit}, expected metres above 0", "--unit 0.001")
