@@ -12,6 +12,7 @@ in centimetres. Where depth is missing no plane is fitted; what then has no plan
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +77,8 @@ def nyud_camera(size: tuple[int, int]) -> Camera:
 
 
 def hha(
-    depth: NDArray[np.generic],
-    raw: NDArray[np.generic] | None = None,
+    depth: NDArray[Any],
+    raw: NDArray[Any] | None = None,
     *,
     unit: float = 0.001,
     camera: Camera | None = None,
@@ -176,11 +177,10 @@ def _box(values: Floats, radius: int, axis: int) -> Floats:
     """Sums over 2 ``radius`` + 1 neighbours on an axis; zeros lie beyond the ends."""
     pad = [(0, 0), (0, 0)]
     pad[axis] = (radius + 1, radius)
-    running = np.pad(values, pad).cumsum(axis)
+    running = np.moveaxis(np.pad(values, pad).cumsum(axis), axis, 0)
     width = 2 * radius + 1
-    if axis:
-        return running[:, width:] - running[:, :-width]
-    return running[width:] - running[:-width]
+    sums: Floats = np.moveaxis(running[width:] - running[:-width], 0, axis)
+    return sums
 
 
 def _outwards(field: Floats, x: Floats, y: Floats, z: Floats) -> Floats:
