@@ -138,9 +138,32 @@ def _record_problems(records: list[zipfile.ZipInfo], size: int) -> Iterator[str]
             yield f"{shown} has {length:,} bytes"
 
 
+class _NumpyType:
+    """What stands for a numpy type in a stream: nothing is made of it."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _numpy_number(*_: object) -> None:
+    """What stands for a number of numpy's, such as the best score so far."""
+
+
+# Training scripts keep scores beside their weights as numpy made them (pytorch-fcn: best_mean_iu).
+# These names lead to the two above and not to numpy: the numbers are passed over.
+_PASSED_OVER: list[Any] = [
+    (_numpy_number, "numpy.core.multiarray.scalar"),
+    (_numpy_number, "numpy._core.multiarray.scalar"),
+    (_NumpyType, "numpy.dtype"),
+]
+
+
 def _load(path: Path) -> object:
     try:
-        with path.open("rb") as f:
+        with path.open("rb") as f, torch.serialization.safe_globals(_PASSED_OVER):
             return torch.load(_metered(f), map_location="cpu", weights_only=True)
     # Hostile bytes leave torch as nearly any exception; its own text advises what must not be done.
     except Exception as error:  # noqa: BLE001
