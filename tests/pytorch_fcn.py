@@ -1,9 +1,9 @@
 """The published geometry of pytorch-fcn's nets (wkentaro/pytorch-fcn, torchfcn/models), in numbers.
 
 Pad 100 on conv1_1, 2x2 pools that round up, fc6 7x7 without pad, Dropout2d, deconvolutions without
-bias, crops that begin at 19, 27 and 31, 5 and 9; at once, pool4 and pool3 are multiplied by 0.01 and
-0.0001 in the code, so that its state dict has the names of the staged net. Nothing of ours is in
-here; ``narrow`` divides the trunk's channels.
+bias, crops that begin at 19, 27 and 31, 5 and 9. At once, pool4 and pool3 are multiplied by 0.01
+and 0.0001 in the code, so that its state dict has the names of the staged net. Nothing of ours is
+in here; ``narrow`` divides the trunk's channels.
 """
 
 from __future__ import annotations

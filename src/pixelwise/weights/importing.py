@@ -67,11 +67,11 @@ def import_weights(
 ) -> Imported:
     """Read any file that ``read_weights`` reads and write the checkpoint ``out``.
 
-    Without ``net`` it is the one that the file was made for (``recognise_net``); where that is
-    none of the catalogue, the blobs are stored under the file's own names. By default there are as
-    many classes as the file's score layer has, and ``preprocess`` (caffe, imagenet, or plain: RGB,
-    0..255, as it is; or a released net's) is what the file's origin says. ``force`` replaces what
-    is at ``out``, but never the file that is read.
+    Without ``net`` it is the one that the file was made for (its header, or ``recognise_net``);
+    where that is none of the catalogue, the blobs are stored under the file's own names. By default
+    there are as many classes as the file's score layer has, and ``preprocess`` (caffe, imagenet, or
+    plain: RGB, 0..255, as it is; or a released net's) is what the file's origin says. ``force``
+    replaces what is at ``out``, but never the file that is read.
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 the file does not fit the net, or not
@@ -82,6 +82,8 @@ def import_weights(
     path, out = weight_file(Path(path)), Path(out)
     _refuse_taken(out, path, force=force)
     foreign = read_weights(path)
+    if not net and foreign.header:
+        net = foreign.header.net
     if not net and (net := recognise_net(foreign, path)):
         note = f"these are the layers of {net}; --net would name another"
         foreign = replace(foreign, notes=(*foreign.notes, note))

@@ -25,9 +25,11 @@ from pixelwise.cli.weights import app
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.nets.catalog import spec
 from pixelwise.weights.checkpoint import load_checkpoint
+from pixelwise.weights.exporting import export_weights
 from pixelwise.weights.importing import import_weights
 from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.recognition import recognise_net
+from random_weights import save_random
 
 RELEASED = released()
 ORDINARY = (104.00699, 116.66877, 122.67892)  # BGR, fact sheet 3.1
@@ -206,6 +208,24 @@ def test_a_file_with_a_layer_more_or_less_is_no_known_net(tmp_path: Path) -> Non
 def test_classifiers_are_known_with_what_helped_to_train_them(tmp_path: Path) -> None:
     shapes = spec("googlenet").parameter_shapes() | {"loss1/conv.weight": (128, 512, 1, 1)}
     assert recognise_net(foreign(shapes), tmp_path) == "googlenet"
+
+
+def test_an_own_checkpoint_is_of_the_net_it_names(tmp_path: Path) -> None:
+    save_random(tmp_path / "a.safetensors", "fcn8s-vgg16-tight", classes=3, width=1 / NARROW)
+    done = import_weights(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert done.header.net == "fcn8s-vgg16-tight"
+    assert done.header.options == {"classes": 3, "width": 1 / NARROW}
+
+
+def test_the_way_out_of_a_tight_net_is_the_net_of_caffes_geometry(tmp_path: Path) -> None:
+    net = save_random(tmp_path / "a.safetensors", "fcn8s-vgg16-tight", classes=3, width=1 / NARROW)
+    out = tmp_path / "b.safetensors"
+    done = import_weights(tmp_path / "a.safetensors", out, net="fcn8s-vgg16")
+    assert done.header.options == {"classes": 3, "width": 1 / NARROW}
+    assert done.header.classes == ("class 0", "class 1", "class 2")
+    tensors, wanted = load_checkpoint(out)[1], net.state_dict()
+    assert all(torch.equal(tensors[k], wanted[k]) for k in wanted)
+    assert export_weights(out, tmp_path / "b.caffemodel").net == "fcn8s-vgg16"
 
 
 def test_the_command_says_which_net_it_took(tmp_path: Path) -> None:

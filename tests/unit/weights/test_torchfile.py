@@ -8,6 +8,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -53,6 +54,19 @@ def test_nests_and_prefixes_are_taken_off_and_said(tmp_path: Path, zipped: bool)
         "taken from `state_dict`",
         "prefix `module.` taken off",
     )
+
+
+@FORMATS
+def test_numbers_of_numpys_are_passed_over_and_its_arrays_refused(
+    tmp_path: Path, zipped: bool
+) -> None:
+    """Nothing of numpy is called: its arrays are rebuilt by functions of its own."""
+    scores = {"best": np.float64(0.5), "epoch": np.int64(3)}
+    foreign = read_weights(saved(tmp_path / "a.pth", {**STATE, **scores}, zipped))
+    assert foreign.tensors.keys() == STATE.keys()
+    assert foreign.notes == ("entries that are no tensors left out: best, epoch",)
+    path = saved(tmp_path / "b.pth", {**STATE, "history": np.zeros(3)}, zipped)
+    refused(path, "M010", "_reconstruct")
 
 
 def test_entries_that_are_no_tensors_are_left_out_and_said(tmp_path: Path) -> None:
