@@ -52,13 +52,6 @@ def sbd_labels(name: str, size: tuple[int, int] = SIZE) -> np.ndarray:
     return labels
 
 
-def mat(variables: Mapping[str, object]) -> bytes:
-    """A MATLAB file of version 5, compressed as MATLAB's own."""
-    buffer = io.BytesIO()
-    savemat(buffer, dict(variables), do_compression=True)
-    return buffer.getvalue()
-
-
 def lines(names: Iterable[str]) -> bytes:
     return "".join(f"{name}\n" for name in names).encode()
 
@@ -80,9 +73,10 @@ def sbd(train: Iterable[str], val: Iterable[str]) -> dict:
     home = "benchmark_RELEASE/dataset"
     files = {f"{home}/train.txt": lines(train), f"{home}/val.txt": lines(val)}
     for name in sorted({*train, *val}):
+        buffer = io.BytesIO()
         struct = {"Boundaries": np.zeros(3), "Segmentation": sbd_labels(name)}
-        struct["CategoriesPresent"] = np.array([1.0])
-        files[f"{home}/cls/{name}.mat"] = mat({"GTcls": struct})
+        savemat(buffer, {"GTcls": {**struct, "CategoriesPresent": np.array([1.0])}})
+        files[f"{home}/cls/{name}.mat"] = buffer.getvalue()
         files[f"{home}/img/{name}.jpg"] = photo(name)
     return files
 

@@ -20,7 +20,9 @@ from pixelwise.nets.released import RELEASED
 # Two heads, bands of two inputs, two streams. The other released nets are nets of the catalogue
 # with other options (tests/unit/nets/test_released.py compares their layers).
 OF_PARTS = ["siftflow-fcn8s", "nyud-fcn32s-color-d", "nyud-fcn16s-color-hha"]
-DISTINCT = [name for name in NETS if name not in RELEASED or name in OF_PARTS]
+# Of three trunks that differ by channels and repeats one stands for all; of the others the 4s.
+TWINS = [f"fcn{s}s-efficientnetlite{i}" for s in (32, 16, 8) for i in (1, 2)]
+DISTINCT = [n for n in NETS if (n not in RELEASED or n in OF_PARTS) and n not in TWINS]
 SEGMENTERS = [name for name in DISTINCT if NETS[name].task == "segmentation"]
 CLASSIFIERS = [name for name, entry in NETS.items() if entry.task == "classification"]
 

@@ -95,6 +95,8 @@ class Preprocess:
 CAFFE = Preprocess("bgr", 1.0, (104.00699, 116.66877, 122.67892), (1.0, 1.0, 1.0))
 # torchvision's ImageNet weights.
 IMAGENET = Preprocess("rgb", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+# EfficientNet-Lite's (lite/efficientnet_lite_builder.py: MEAN_RGB 127, STDDEV_RGB 128).
+EFFICIENTNET_LITE = Preprocess("rgb", 1.0, (127.0,) * 3, (128.0,) * 3)
 # The means of the released layers (nyud_layers.py, siftflow_layers.py; fact sheet 3.1).
 NYUD_COLOR = Preprocess("bgr", 1.0, (116.190, 97.203, 92.318), (1.0,) * 3)
 # Disparity, height, angle: the files' own order, which Caffe's turn of colours leaves alone.
@@ -108,6 +110,7 @@ SIFTFLOW = Preprocess("bgr", 1.0, (114.578, 115.294, 108.353), (1.0,) * 3)
 PUBLISHED = {
     "caffe": CAFFE,
     "imagenet": IMAGENET,
+    "efficientnet-lite": EFFICIENTNET_LITE,
     "nyud-color": NYUD_COLOR,
     "nyud-color-d": NYUD_COLOR_D,
     "nyud-hha": NYUD_HHA,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.preprocess import CAFFE, IMAGENET, Preprocess
+from pixelwise.data.preprocess import CAFFE, EFFICIENTNET_LITE, IMAGENET, Preprocess
 from pixelwise.errors import ModelError
 from pixelwise.machine.files import sha256
 from pixelwise.weights.caffe import Array, CaffeLayer, CaffeModel, read_caffemodel
@@ -112,7 +112,8 @@ def _named(
     if known is None or not known.layers:
         return Foreign(kind, tensors, notes=notes)
     preprocess, note = _trained_with(known.trunk, inside)
-    name, names = f"torchvision's {known.trunk}", renamed(inside, known.layers)
+    whose = "efficientnet_lite_pytorch" if preprocess == EFFICIENTNET_LITE else "torchvision"
+    name, names = f"{whose}'s {known.trunk}", renamed(inside, known.layers)
     return Foreign(kind, tensors, name, notes + note, names=names, preprocess=preprocess)
 
 
@@ -122,6 +123,8 @@ def _trained_with(trunk: str, tensors: Mapping[str, Tensor]) -> tuple[Preprocess
     VGG16 goes round in conversions of Caffe's weights too, with the same names and shapes (fact
     sheet, trap 9). Other trunks have batch norm behind their first layer, or no Caffe twin.
     """
+    if trunk.startswith("efficientnetlite"):
+        return EFFICIENTNET_LITE, ()
     first = tensors.get("features.0.weight")
     if trunk != "vgg16" or first is None or first.shape[1:] != (3, 3, 3):
         return IMAGENET, ()

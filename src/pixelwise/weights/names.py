@@ -18,7 +18,7 @@ from functools import cache
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 
-HEADS = ("fc", "classifier", "score")
+HEADS = ("fc", "_fc", "classifier", "score")
 """How the layers after a trunk begin; a file without them, or with others, still has the trunk."""
 _WRAPPERS = re.compile(r"(?:module\.|_orig_mod\.)*")  # DataParallel, torch.compile
 
@@ -64,13 +64,28 @@ def _vgg16() -> dict[str, str]:
     return table | {"classifier.1": "fc6", "classifier.4": "fc7"}
 
 
+def _efficientnet_lite(blocks: int) -> dict[str, str]:
+    """The modules of efficientnet_lite_pytorch (after lukemelas' EfficientNet-PyTorch)."""
+    table = {"_conv_stem": "conv1", "_bn0": "conv1/bn"}
+    for i in range(blocks):
+        # The first block has no expansion; the norms keep their numbers all the same.
+        for norm, part in enumerate(("expand", "dwise", "project")):
+            if (i, part) != (0, "expand"):
+                theirs = "depthwise" if part == "dwise" else part
+                table[f"_blocks.{i}._{theirs}_conv"] = f"block{i + 1}_{part}"
+                table[f"_blocks.{i}._bn{norm}"] = f"block{i + 1}_{part}/bn"
+    return table | {"_conv_head": "conv_head", "_bn1": "conv_head/bn", "_fc": "fc1000"}
+
+
 LAYERS: Mapping[str, Mapping[str, str]] = {
     "resnet18": _resnet((2, 2, 2, 2), steps=2),
     "resnet50": _resnet((3, 4, 6, 3), steps=3),
     "mobilenetv2": _mobilenetv2(),
     "vgg16": _vgg16(),
+    "efficientnetlite0": _efficientnet_lite(16),
+    "efficientnetlite1": _efficientnet_lite(21),  # and lite2's, whose channels alone are others
 }
-"""Trunk to (torchvision's module to our layer)."""
+"""Trunk to (module of the file to our layer)."""
 
 # Longjon's branch of 2014 to the released names (fact sheet 10.4), layers and the maps they give;
 # PASCAL-Context's score is called after its 59 classes.

@@ -13,7 +13,8 @@ from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS, entry, spec
 from pixelwise.nets.released import RELEASED
 
-TRUNKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", "tiny")
+LITE = tuple(f"efficientnetlite{i}" for i in range(3))
+TRUNKS = ("alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", *LITE, "tiny")
 
 
 def test_every_stride_on_every_trunk() -> None:
@@ -28,7 +29,7 @@ def test_every_entry_says_what_it_is_and_no_two_say_the_same() -> None:
     assert all(abouts)
     assert len(set(abouts)) == len(abouts)
     nyud = {"nyud-color", "nyud-color-d", "nyud-hha", "nyud-color-hha"}
-    known = {"caffe", "imagenet", "plain", "siftflow"} | nyud
+    known = {"caffe", "imagenet", "efficientnet-lite", "plain", "siftflow"} | nyud
     assert {e.preprocess for e in NETS.values()} == known
 
 

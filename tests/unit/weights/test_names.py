@@ -83,11 +83,39 @@ def vgg16() -> Shapes:
     return shapes
 
 
+def efficientnet_lite(repeats: list[int], widths: list[int]) -> Shapes:
+    """efficientnet_lite_pytorch (model.py): blocks counted through, norms by their step."""
+    shapes = {"_conv_stem.weight": (32, 3, 3, 3)} | norm("_bn0", 32)
+    kernels, channels, i = [3, 3, 5, 3, 5, 5, 3], 32, 0
+    for stage, (count, out) in enumerate(zip(repeats, widths, strict=True)):
+        for _ in range(count):
+            at, hidden, kernel = f"_blocks.{i}", channels * (6 if stage else 1), kernels[stage]
+            if stage:
+                shapes |= {f"{at}._expand_conv.weight": (hidden, channels, 1, 1)}
+                shapes |= norm(f"{at}._bn0", hidden)
+            shapes |= {f"{at}._depthwise_conv.weight": (hidden, 1, kernel, kernel)}
+            shapes |= norm(f"{at}._bn1", hidden)
+            shapes |= {f"{at}._project_conv.weight": (out, hidden, 1, 1)} | norm(f"{at}._bn2", out)
+            channels, i = out, i + 1
+    shapes |= {"_conv_head.weight": (1280, 320, 1, 1)} | norm("_bn1", 1280)
+    return shapes | {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
+
+
 MODELS = {
     "resnet18": (resnet([2, 2, 2, 2], 1), 122, 11_689_512),
     "resnet50": (resnet([3, 4, 6, 3], 4), 320, 25_557_032),
     "mobilenetv2": (mobilenetv2(), 314, 3_504_872),
     "vgg16": (vgg16(), 32, 138_357_544),
+    "efficientnetlite0": (
+        efficientnet_lite([1, 2, 2, 3, 3, 4, 1], [16, 24, 40, 80, 112, 192, 320]),
+        296,
+        4_652_008,
+    ),
+    "efficientnetlite1": (
+        efficientnet_lite([1, 3, 3, 4, 4, 5, 1], [16, 24, 40, 80, 112, 192, 320]),
+        386,
+        5_416_680,
+    ),
 }
 PARTS = pytest.mark.parametrize("trunk", MODELS)
 
@@ -175,4 +203,4 @@ def test_a_narrow_resnet_computes_what_the_same_weights_compute_by_hand() -> Non
 
 
 def test_the_tables_cover_the_catalogues_trunks() -> None:
-    assert set(LAYERS) == {"resnet18", "resnet50", "mobilenetv2", "vgg16"}
+    assert set(LAYERS) == set(MODELS)

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from pixelwise.geometry import Pad
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Relu
 from pixelwise.nets.net import Net
@@ -155,6 +156,10 @@ def test_table_1_of_the_paper(name: str, field: float, depth: int) -> None:
         ("resnet18", 11_689_512),
         ("resnet50", 25_557_032),
         ("mobilenetv2", 3_504_872),
+        # of efficientnet_lite_pytorch's models
+        ("efficientnetlite0", 4_652_008),
+        ("efficientnetlite1", 5_416_680),
+        ("efficientnetlite2", 6_092_072),
     ],
 )
 def test_parameters_are_the_published_ones(name: str, parameters: int) -> None:
@@ -198,7 +203,9 @@ def test_dropout_is_where_and_as_strong_as_published() -> None:
     assert dropouts("fcn32s-resnet50") == {}
 
 
-@pytest.mark.parametrize("trunk", ["resnet18", "resnet50", "mobilenetv2", "tiny"])
+@pytest.mark.parametrize(
+    "trunk", ["resnet18", "resnet50", "mobilenetv2", "efficientnetlite0", "tiny"]
+)
 def test_convolutions_before_a_normalisation_have_no_bias_of_their_own(trunk: str) -> None:
     layers = spec(f"fcn8s-{trunk}").layers
     normalised = {r.inputs[0] for r in layers.values() if isinstance(r, BatchNorm)}
@@ -206,12 +213,29 @@ def test_convolutions_before_a_normalisation_have_no_bias_of_their_own(trunk: st
     assert biases == {n: n not in normalised for n in biases}
 
 
-def test_mobilenet_cuts_at_six_and_nobody_else_does() -> None:
-    for trunk in ("mobilenetv2", "resnet18", "vgg16"):
+def test_mobile_nets_cut_at_six_and_nobody_else_does() -> None:
+    for trunk in ("mobilenetv2", "efficientnetlite2", "resnet18", "vgg16"):
         ceilings = {
             r.ceiling for r in spec(f"fcn8s-{trunk}").layers.values() if isinstance(r, Relu)
         }
-        assert ceilings == {6.0 if trunk == "mobilenetv2" else float("inf")}
+        mobile = trunk.startswith(("mobile", "efficient"))
+        assert ceilings == {6.0 if mobile else float("inf")}
+
+
+@pytest.mark.parametrize(
+    ("trunk", "pads"),
+    [
+        # TensorFlow's SAME at the published side: uneven on even lengths, one cell more behind
+        ("efficientnetlite0", {"conv1": (0, 2), "block2_dwise": (0, 2), "block12_dwise": (1, 3)}),
+        ("efficientnetlite1", {"conv1": (0, 2), "block16_dwise": 2}),
+        ("efficientnetlite2", {"conv1": (0, 2), "block5_dwise": 2, "block8_dwise": 1}),
+    ],
+)
+def test_pads_before_strides_are_those_of_the_training(trunk: str, pads: dict[str, Pad]) -> None:
+    layers = spec(f"fcn8s-{trunk}").layers
+    strided = {n: r.pad for n, r in layers.items() if isinstance(r, Conv) and r.stride == 2}
+    assert len(strided) == 5
+    assert {name: strided[name] for name in pads} == pads
 
 
 def test_vgg_trunk_alone_has_the_literature_count() -> None:
