@@ -6,7 +6,7 @@ RUN/recipe.yaml         the exact settings, itself a recipe
     journal.jsonl       one JSON object a line, as things happen
     weights/            best and last checkpoint
     state/              to go on from
-    evaluation/         scores.json, guesses/NAME.png
+    evaluation/         scores.json, guesses/NAME.png, guesses/HEAD/NAME.png of further heads
     environment.json    versions and machine
     report.html         the page about it all
 """
@@ -14,6 +14,7 @@ RUN/recipe.yaml         the exact settings, itself a recipe
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def weights(run: Path, which: str) -> Path:
 def is_run(folder: Path) -> bool:
     """Whether training wrote ``folder``, as far as it has come."""
     return (folder / RECIPE).is_file() or (folder / WEIGHTS).is_dir()
+
+
+def of_head(folder: Path, head: str, heads: Iterable[str]) -> Path:
+    """Where the label maps of one of several heads lie: the first one's in the folder itself.
+
+    So the outputs of a net of one head are where they always were, and each folder can be scored
+    against a folder of truth.
+    """
+    return folder if head == next(iter(heads)) else folder / head
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

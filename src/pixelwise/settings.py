@@ -225,12 +225,29 @@ def _numbers(value: object) -> object:
     return [part.strip() for part in parts if part.strip()]
 
 
+def _plain(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value):
+        return value
+    raise Contradiction(f"{value!r} is no plain name")
+
+
+def _words(value: object) -> object:
+    """labels,geometry as a list; none or nothing as an empty one."""
+    if value is None or (isinstance(value, str) and value.lower() in ("", "none", "null")):
+        return ()
+    return [p.strip() for p in value.strip("()[]").split(",")] if isinstance(value, str) else value
+
+
 Number = Annotated[float, _number("a number")]
 Whole = Annotated[int, _number("a whole number")]
 Text = Annotated[str, BeforeValidator(_text)]
 in_one_word = BeforeValidator(_numbers)
 """In ``Annotated``: several numbers may also be one word, as 320x400 or 0.5,2."""
+names_in_one_word = BeforeValidator(_words)
+"""In ``Annotated``: several names may also be one word, as labels,geometry."""
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Plain = Annotated[str, BeforeValidator(_plain)]
+"""A name that can stand for a folder: of an input or a head, or of the folder itself."""
 Exact = Annotated[int, Strict()]
 """A whole number in a file that a program wrote: neither text, nor true, nor 1.0."""
 Natural = Annotated[Exact, limits(ge=0)]

@@ -140,7 +140,7 @@ def test_jitter_of_half_a_stride_reaches_every_place_of_the_grid() -> None:
     """augment.jitter=16 shifts by -16 to 16: all 32 x 32 residues, about equally often."""
     rows, columns = np.mgrid[0:96, 0:96]
     where = np.stack([rows, columns], axis=2).astype(np.uint8)
-    sample = Sample("grid", where, np.zeros((96, 96), np.uint8))
+    sample = Sample("grid", where, {"labels": np.zeros((96, 96), np.uint8)})
     shifts = Counter()
     for i in range(4000):
         rng = np.random.default_rng(i)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,9 +54,10 @@ def _print(inspection: Inspection) -> None:
     ]
     table(str(d.root), ("what", "found"), facts)
     table("splits", ("split", "pictures"), [(s, len(items)) for s, items in d.splits.items()])
-    counts = inspection.counts
-    rows = [(name, *(int(c[i]) for c in counts.values())) for i, name in enumerate(d.classes)]
-    table("pixels by class", ("class", *counts), rows)
+    for head, classes in d.classes_by_head.items():
+        counts = inspection.pixels(head)
+        rows = [(name, *(int(c[i]) for c in counts.values())) for i, name in enumerate(classes)]
+        table(f"pixels by class{d.of_head(head)}", ("class", *counts), rows)
     for warning in inspection.warnings:
         say(f"warning: {warning}")
     if not inspection.problems:
@@ -74,17 +76,21 @@ def stats(
 
     dataset = open_dataset(data)
     with progress("counting", len(dataset.items(split))) as advance:
-        counted: dict[str, Any] = statistics(dataset, split, watch=advance).as_dict()
+        counted = statistics(dataset, split, watch=advance)
     if json:
-        emit_json({"data": str(data), "split": split, **counted})
+        emit_json({"data": str(data), "split": split, **counted.as_dict()})
         return
-    rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in counted["classes"]]
-    table(f"{data}, {split}", ("class", "pixels", "share", "pictures with it"), rows)
-    channels = [
-        (f"{name} of the channels", ", ".join(f"{v:.3f}" for v in counted[name]))
-        for name in ("mean", "std")
+    facts = [
+        (f"{name} of the channels", ", ".join(f"{v:.3f}" for v in values))
+        for name, values in (("mean", counted.mean), ("std", counted.std))
     ]
-    table("", ("fact", "value"), [*channels, ("void pixels", f"{counted['void_pixels']:,}")])
+    for head, labels in counted.heads.items():
+        classes = labels.as_dict()["classes"]
+        rows = [(c["name"], c["pixels"], c["share"], c["images"]) for c in classes]
+        title = f"{data}, {split}{dataset.of_head(head)}"
+        table(title, ("class", "pixels", "share", "pictures with it"), rows)
+        facts.append((f"void pixels{dataset.of_head(head)}", f"{labels.void:,}"))
+    table("", ("fact", "value"), facts)
 
 
 @app.command("split")

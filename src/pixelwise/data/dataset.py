@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -14,9 +13,16 @@ from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
-from pixelwise.errors import DataError, UsageError, hxw, raise_all, unknown_name
+from pixelwise.errors import DataError, raise_all, unknown_name
+from pixelwise.pictures.bands import (
+    InputKind,
+    kind_of,
+    refuse_other_kind,
+    refuse_other_size,
+    stack,
+)
 from pixelwise.pictures.imagefile import file_bytes
-from pixelwise.pictures.reading import Picture, Values, decode, repeated, stack
+from pixelwise.pictures.reading import Picture, Values, decode, repeated
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class DataSet:
     """Those of the items' label maps that are read; ``classes`` are those of the first."""
     values: Values = "8-bit"
     """Which numbers of its pictures are taken, see ``pictures.reading``."""
+    kinds: Mapping[str, InputKind] = field(default_factory=dict)
+    """By input what a net was trained on, where that is known: others are refused."""
 
     @property
     def class_map(self) -> ClassMap:
@@ -57,9 +65,18 @@ class DataSet:
         return self.class_map.classes
 
     @property
+    def classes_by_head(self) -> dict[str, tuple[str, ...]]:
+        """The names of each head that is read."""
+        return {head: self.class_maps[head].classes for head in self.heads}
+
+    @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         """A colour for each class."""
         return self.class_map.palette
+
+    def of_head(self, head: str) -> str:
+        """For messages: `` (head `name`)`` where there are several, nothing where there is one."""
+        return f" (head `{head}`)" if len(self.heads) > 1 else ""
 
     def items(self, split: str, *, labelled: bool = True) -> tuple[Item, ...]:
         """The items of a split; with ``labelled`` none without labels is among them.
@@ -82,12 +99,13 @@ class DataSet:
         bare = [
             DataError(
                 "D031",
-                f"{item.image} (split `{split}`) has no label map, expected one to train or "
-                "evaluate on",
+                f"{item.image} (split `{split}`) has no label map{self.of_head(head)}, expected "
+                "one to train or evaluate on",
                 f"add it; or label the pictures: {label}",
             )
             for item in items
-            if labelled and not item.labelled(self.heads)
+            for head in self.heads
+            if labelled and head not in item.labels
         ]
         return (*listed, *bare)
 
@@ -107,8 +125,10 @@ class DataSet:
             DataError: D031 pictures that lack an input.
         """
         items = self.all_items()
-        known = sorted({name for item in items for name in item.inputs})
-        for kind, asked, names in (("input", inputs, known), ("head", heads, [*self.class_maps])):
+        for kind, asked, names in (
+            ("input", inputs, self.known_inputs),
+            ("head", heads, [*self.class_maps]),
+        ):
             if unknown := [name for name in asked if name not in names]:
                 raise unknown_name(f"{kind} of {self.root}", unknown[0], names)
         used = tuple(inputs) or self.inputs
@@ -116,19 +136,10 @@ class DataSet:
         raise_all(self.root, [no_partner(p, f"picture for input `{n}`") for p, n in gaps])
         return replace(self, inputs=used, heads=tuple(heads) or self.heads)
 
-    def refuse_several_heads(self) -> None:
-        """For what looks at one head: of several, none is taken silently.
-
-        Raises:
-            UsageError: U002 several are in use.
-        """
-        if len(self.heads) > 1:
-            raise UsageError(
-                "U002",
-                f"{self.root} has the heads {', '.join(self.heads)} in use, expected one",
-                f'"use": {json.dumps([*self.inputs, self.heads[0]])} in its dataset.json, or '
-                "dataset.using(heads=[...]) in Python",
-            )
+    @property
+    def known_inputs(self) -> list[str]:
+        """Names of all inputs that its items have, used or not."""
+        return sorted({name for item in self.all_items() for name in item.inputs})
 
     def read(self, item: Item) -> Sample:
         """Picture and labels of an item, checked against each other and the class lists.
@@ -142,8 +153,8 @@ class DataSet:
         labels = heads[self.heads[0]]
         image = self.image(item, labels.shape, f"its label map {files[0]}")
         for path, others in zip(files, heads.values(), strict=True):
-            _refuse_size(path, others.shape, f"{files[0]}", labels.shape)
-        return Sample(item.name, image, labels, heads)
+            refuse_other_size(others.shape, path, labels.shape, files[0])
+        return Sample(item.name, image, heads)
 
     def image(
         self, item: Item, size: tuple[int, ...] | None = None, other: str = ""
@@ -158,17 +169,30 @@ class DataSet:
         Raises:
             DataError: unreadable files, D013 different sizes, D014 as ``read``.
         """
+        return stack([*self._input_images(item, size, other).values()])
+
+    def _input_images(
+        self, item: Item, size: tuple[int, ...] | None = None, other: str = ""
+    ) -> dict[str, NDArray[Any]]:
+        """By input its part of the picture; arguments and errors as of ``image``."""
         # Photos of one set may be grey or in colour; of several inputs each is what it is.
         values: Values = self.values if len(self.inputs) == 1 else "stored"
-        bands = []
-        for path in (item.inputs[name] for name in self.inputs):
+        images: dict[str, NDArray[Any]] = {}
+        for name in self.inputs:
+            path = item.inputs[name]
             picture = decode(file_bytes(path), path, values=values)
-            bands.append(as_labelled(picture, path, size) if size else picture.shown)
-            size, other = size or bands[0].shape[:2], other or str(item.image)
-            _refuse_size(path, bands[-1].shape, other, size)
-            other = str(item.image)  # further inputs are measured by the first
-        image = stack(bands)
-        return repeated(image) if values == "8-bit" else image
+            image = as_labelled(picture, path, size) if size else picture.shown
+            size, other = size or image.shape[:2], other or str(path)
+            refuse_other_size(image.shape, path, size, other)
+            images[name] = repeated(image) if values == "8-bit" else image
+            if name in self.kinds:
+                refuse_other_kind(images[name], self.kinds[name], path)
+            other = str(item.inputs[self.inputs[0]])  # further inputs are measured by the first
+        return images
+
+    def kinds_of(self, item: Item) -> dict[str, InputKind]:
+        """Of which kind each input of an item is; raises as ``image``."""
+        return {name: kind_of(image) for name, image in self._input_images(item).items()}
 
     def all_items(self) -> tuple[Item, ...]:
         """Every item once, by name."""
@@ -212,13 +236,6 @@ class DataSet:
                 sizes = tuple(path.stat().st_size for path in (*images, *labels))
                 digest.update(repr((split, item.name, sizes)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
-
-
-def _refuse_size(path: Path, size: tuple[int, ...], other: str, expected: tuple[int, ...]) -> None:
-    if size[:2] != expected[:2]:
-        sizes = f"{path} is {hxw(size)}, {other} is {hxw(expected)} (HxW); expected the same size"
-        hint = "export both at one size; labels and inputs are never resized silently"
-        raise DataError("D013", sizes, hint)
 
 
 def no_partner(path: Path, wanted: str) -> DataError:

@@ -36,8 +36,12 @@ class Seen:
 
     @property
     def is_void(self) -> bool:
-        """It has labels, and none of them says anything."""
-        return self.counts is not None and not self.counts.labels[:VOID].any()
+        """It has labels, and in a head none of them says anything."""
+        return self.counts is not None and any(self.is_void_in(head) for head in self.counts.heads)
+
+    def is_void_in(self, head: str) -> bool:
+        """It has labels, and none of this head says anything."""
+        return self.counts is not None and not self.counts.heads[head][:VOID].any()
 
 
 @dataclass(frozen=True)
@@ -60,48 +64,56 @@ class Inspection:
         views = chain(*(self.seen[split] for split in splits or self.seen))
         return Counter({view.item.files: view.size for view in views}.values())
 
-    @property
-    def counts(self) -> dict[str, NDArray[np.int64]]:
-        """Split to (K,) pixels by class."""
-        return {split: self._table(split).sum(0) for split in self.seen}
+    def pixels(self, head: str) -> dict[str, NDArray[np.int64]]:
+        """Split to (K,) pixels by class of a head."""
+        return {split: self._table(split, head).sum(0) for split in self.seen}
 
-    @property
-    def images_with(self) -> dict[str, NDArray[np.int64]]:
-        """Split to (K,) pictures in which the class occurs."""
-        return {split: (self._table(split) > 0).sum(0) for split in self.seen}
+    def images_with(self, head: str) -> dict[str, NDArray[np.int64]]:
+        """Split to (K,) pictures in which the class of a head occurs."""
+        return {split: (self._table(split, head) > 0).sum(0) for split in self.seen}
 
-    def _table(self, split: str) -> NDArray[np.int64]:
+    def _table(self, split: str, head: str) -> NDArray[np.int64]:
         """(N + 1, K) pixels by sample and class, after a row of zeros: there may be no sample."""
-        k = len(self.dataset.classes)
-        rows = [counts.labels[:k] for counts in self.counted(split)]
+        k = len(self.dataset.class_maps[head].classes)
+        rows = [counts.heads[head][:k] for counts in self.counted(split)]
         return np.vstack([np.zeros((1, k), np.int64), *rows])
 
     def statistics(self, split: str) -> Statistics:
         """Of a split that was inspected."""
-        return summarise(self.dataset.classes, self.counted(split))
+        return summarise(self.dataset.classes_by_head, self.counted(split))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for ``--json``."""
-        d, pixels, images = self.dataset, self.counts, self.images_with
+        """Plain data for ``--json``; of several heads each one's classes are under ``heads``."""
+        d = self.dataset
+        heads = {head: {"classes": self._classes(head)} for head in d.heads}
         return {
             "root": str(d.root),
             "layout": d.layout,
             "evidence": d.evidence,
             "notes": list(d.notes),
-            "classes": [
-                {
-                    "name": name,
-                    "colour": list(d.palette[i]),
-                    "pixels": {s: int(c[i]) for s, c in pixels.items()},
-                    "images": {s: int(c[i]) for s, c in images.items()},
-                }
-                for i, name in enumerate(d.classes)
-            ],
+            **heads[d.heads[0]],
+            **({"heads": heads} if len(heads) > 1 else {}),
             "splits": {s: len(items) for s, items in d.splits.items()},
             "sizes": {hxw(size): pictures for size, pictures in self.sizes().items()},
             "problems": [p.as_dict() for p in self.problems],
             "warnings": list(self.warnings),
         }
+
+    def _classes(self, head: str) -> list[dict[str, Any]]:
+        class_map, pixels, images = (
+            self.dataset.class_maps[head],
+            self.pixels(head),
+            self.images_with(head),
+        )
+        return [
+            {
+                "name": name,
+                "colour": list(class_map.palette[i]),
+                "pixels": {s: int(c[i]) for s, c in pixels.items()},
+                "images": {s: int(c[i]) for s, c in images.items()},
+            }
+            for i, name in enumerate(class_map.classes)
+        ]
 
 
 def inspect(
@@ -136,7 +148,12 @@ def inspect(
         *(problem for split in needed for problem in dataset.split_problems(split)),
         *leaks(chosen if splits else {s: chosen.get(s, ()) for s in APART}, contents),
         *refuse_mixed({v.item.image: v.counts.kind for v in by_files.values() if v.counts}),
-        *(_all_void(dataset, split) for split in needed if _is_void(seen[split])),
+        *(
+            _all_void(dataset, split, head)
+            for split in needed
+            for head in dataset.heads
+            if _is_void(seen[split], head)
+        ),
     )
     inspection = Inspection(dataset, seen, problems, ())
     warnings = *_unused(dataset, chosen.keys() - set(needed)), *_warnings(inspection)
@@ -169,16 +186,17 @@ def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> 
     return [DataError("D033", f"{twice} hold the same picture", hint) for twice in files]
 
 
-def _is_void(views: Sequence[Seen]) -> bool:
+def _is_void(views: Sequence[Seen], head: str) -> bool:
     labelled = [view for view in views if view.counts]
-    return bool(labelled) and all(view.is_void for view in labelled)
+    return bool(labelled) and all(view.is_void_in(head) for view in labelled)
 
 
-def _all_void(dataset: DataSet, split: str) -> DataError:
+def _all_void(dataset: DataSet, split: str, head: str) -> DataError:
     """Nothing can be learned from such a split, or scored."""
     return DataError(
         "D032",
-        f"{dataset.root}: every pixel of split `{split}` is void, expected labels",
+        f"{dataset.root}: every pixel of split `{split}`{dataset.of_head(head)} is void, "
+        "expected labels",
         "check the label maps, or what classes.json ignores",
     )
 
@@ -198,10 +216,12 @@ def _unused(dataset: DataSet, splits: Collection[str]) -> Iterator[str]:
 
 def _warnings(inspection: Inspection) -> Iterator[str]:
     dataset, seen = inspection.dataset, inspection.seen
-    for split, pixels in inspection.counts.items():
-        never = [f"`{n}`" for n, p in zip(dataset.classes, pixels, strict=True) if not p]
-        if never and inspection.counted(split):
-            yield f"no pixel of {first_few(never, 10)} in split {split}"
+    for head, classes in dataset.classes_by_head.items():
+        for split, pixels in inspection.pixels(head).items():
+            never = [f"`{n}`" for n, p in zip(classes, pixels, strict=True) if not p]
+            if never and inspection.counted(split):
+                where = f"split {split}{dataset.of_head(head)}"
+                yield f"no pixel of {first_few(never, 10)} in {where}"
     if "train" not in dataset.splits:
         known = ", ".join(dataset.splits) or "none"
         yield f"there is no split train (there are: {known}): name one, --set train_split="

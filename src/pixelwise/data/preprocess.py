@@ -61,7 +61,7 @@ class Preprocess:
             message = f"the picture is of {image.dtype}, the net takes uint8, 0 to 255"
             raise DataError("D015", message, "use a model trained on stored values")
         # One multiplication and one subtraction for each pixel: two passes over memory.
-        planes = image.transpose(2, 0, 1)[self._bands()]
+        planes = image.transpose(2, 0, 1)[self.bands()]
         factor = (self.scale / np.asarray(self.std)).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
         out = np.empty((image.shape[2], *image.shape[:2]), np.float32)
@@ -81,10 +81,10 @@ class Preprocess:
         pixel = np.empty(len(self.mean))
         own = np.asarray(self.mean) / self.scale
         own[list(self.log)] = np.exp(own[list(self.log)])
-        pixel[self._bands()] = own
+        pixel[self.bands()] = own
         return pixel
 
-    def _bands(self) -> slice | list[int]:
+    def bands(self) -> slice | list[int]:
         """Index of the picture's bands that gives the net's."""
         if isinstance(self.order, tuple):
             return list(self.order)
@@ -118,6 +118,24 @@ PUBLISHED = {
     "siftflow": SIFTFLOW,
 }
 """By the name that ``nets.catalog`` gives a trunk's weights."""
+
+
+def joined(parts: Sequence[Preprocess]) -> Preprocess:
+    """The preprocessing of a stack of bands, from those of consecutive runs of them."""
+    if len(parts) == 1:
+        return parts[0]
+    order: list[int] = []
+    log: list[int] = []
+    mean: list[float] = []
+    std: list[float] = []
+    for part in parts:
+        bands = range(len(order), len(order) + len(part.mean))
+        log += [bands[i] for i in part.log]
+        order += [bands[i] for i in np.arange(len(bands))[part.bands()]]
+        # Of every part the scale is 1: (x * s - m) / d is (x - m / s) / (d / s).
+        mean += [m / part.scale for m in part.mean]
+        std += [d / part.scale for d in part.std]
+    return Preprocess(tuple(order), 1.0, tuple(mean), tuple(std), "stored", tuple(log))
 
 
 def standard(mean: Sequence[float], std: Sequence[float], values: Values = "8-bit") -> Preprocess:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -95,10 +95,18 @@ class Sample:
     name: str
     image: NDArray[Any]
     """(H, W, B): the bands of all inputs, of one dtype."""
-    labels: NDArray[np.uint8]
-    """(H, W) class ids, 255 void; of the first head, where there are several."""
-    heads: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """By head, the first one's too; of transformed samples nothing."""
+    heads: Mapping[str, NDArray[np.uint8]]
+    """(H, W) class ids, 255 void, by head."""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """Of the first head."""
+        return next(iter(self.heads.values()))
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of memory."""
+        return self.image.nbytes + sum(labels.nbytes for labels in self.heads.values())
 
 
 Reader = Callable[[Item], Sample]

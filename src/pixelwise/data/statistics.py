@@ -20,11 +20,10 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """What a split holds."""
+class ClassCounts:
+    """The labels of one head over a split."""
 
     classes: tuple[str, ...]
-    images: int
     pixels: Ints
     """(K,) labelled pixels of each class."""
     images_with: Ints
@@ -33,22 +32,13 @@ class Statistics:
     """(K,) labelled pixels of all pictures in which the class occurs."""
     void: int
     """Pixels that are not labelled."""
-    mean: Floats
-    """(B,) of the pixels, in the picture's order of bands."""
-    std: Floats
-    """(B,) likewise."""
-    dtype: str = "uint8"
-    """Of the pictures."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         total = max(1, int(self.pixels.sum()))
         rows = zip(self.classes, self.pixels.tolist(), self.images_with.tolist(), strict=True)
         return {
-            "images": self.images,
             "void_pixels": self.void,
-            "mean": self.mean.tolist(),
-            "std": self.std.tolist(),
             "classes": [
                 {"name": name, "pixels": pixels, "share": pixels / total, "images": images}
                 for name, pixels, images in rows
@@ -57,11 +47,37 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """What a split holds."""
+
+    images: int
+    heads: Mapping[str, ClassCounts]
+    """By head."""
+    mean: Floats
+    """(B,) of the pixels, in the picture's order of bands."""
+    std: Floats
+    """(B,) likewise."""
+    dtype: str = "uint8"
+    """Of the pictures."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; the labels of the first head, and of several each one's under ``heads``."""
+        heads = {name: counted.as_dict() for name, counted in self.heads.items()}
+        return {
+            "images": self.images,
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            **next(iter(heads.values())),
+            **({"heads": heads} if len(heads) > 1 else {}),
+        }
+
+
+@dataclass(frozen=True)
 class Counts:
     """What one sample adds."""
 
-    labels: Ints
-    """(256,) pixels by class id."""
+    heads: Mapping[str, Ints]
+    """By head (256,) pixels by class id."""
     sums: Floats
     """(B,) of the picture's values."""
     squares: Floats
@@ -85,8 +101,11 @@ def count(sample: Sample) -> Counts:
     else:
         wide = [band.astype(np.float64) for band in bands]
         sums, squares = (np.array([(b**power).sum() for b in wide]) for power in (1, 2))
-    labels = np.bincount(sample.labels.ravel(), minlength=256).astype(np.int64)
-    return Counts(labels, sums, squares, str(bands.dtype))
+    heads = {
+        head: np.bincount(labels.ravel(), minlength=256).astype(np.int64)
+        for head, labels in sample.heads.items()
+    }
+    return Counts(heads, sums, squares, str(bands.dtype))
 
 
 def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
@@ -98,24 +117,31 @@ def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
         yield DataError("D018", f"{files}; expected the same of all pictures", hint)
 
 
-def summarise(classes: Sequence[str], counted: Sequence[Counts]) -> Statistics:
-    """The statistics of a split from the counts of its samples."""
-    labels = np.stack([c.labels for c in counted])
-    known = labels[:, : len(classes)]
-    present = known > 0
-    total = labels.sum()
+def summarise(classes: Mapping[str, Sequence[str]], counted: Sequence[Counts]) -> Statistics:
+    """The statistics of a split, with these classes by head, from the counts of its samples."""
+    labels = {head: np.stack([c.heads[head] for c in counted]) for head in classes}
+    total = next(iter(labels.values())).sum()  # void included: every pixel
     mean = np.sum([c.sums for c in counted], axis=0) / total
     square = np.sum([c.squares for c in counted], axis=0) / total
     return Statistics(
-        classes=tuple(classes),
         images=len(counted),
+        heads={head: _class_counts(names, labels[head]) for head, names in classes.items()},
+        mean=mean,
+        std=np.sqrt(np.maximum(square - mean**2, 0)),  # rounding may leave a flat band below 0
+        dtype=counted[0].dtype,
+    )
+
+
+def _class_counts(classes: Sequence[str], labels: Ints) -> ClassCounts:
+    """From (N, 256) pixels by sample and class id."""
+    known = labels[:, : len(classes)]
+    present = known > 0
+    return ClassCounts(
+        classes=tuple(classes),
         pixels=known.sum(0),
         images_with=present.sum(0),
         pixels_where_present=(known.sum(1)[:, None] * present).sum(0),
         void=int(labels[:, VOID].sum()),
-        mean=mean,
-        std=np.sqrt(np.maximum(square - mean**2, 0)),  # rounding may leave a flat band below 0
-        dtype=counted[0].dtype,
     )
 
 
@@ -130,4 +156,4 @@ def statistics(
     counted, problems = each(dataset.items(split), lambda item: count(dataset.read(item)), watch)
     kinds = {files[0]: counts.kind for files, counts in counted.items()}
     raise_all(dataset.root, [*problems, *refuse_mixed(kinds)])
-    return summarise(dataset.classes, [*counted.values()])
+    return summarise(dataset.classes_by_head, [*counted.values()])

@@ -66,12 +66,12 @@ def apply(
     """A changed copy of a sample.
 
     Args:
-        sample: picture (H, W, B) and labels (H, W) uint8.
+        sample: picture (H, W, B) and labels (H, W) uint8; those of all heads move alike.
         augment: the random changes.
         rng: of this sample alone.
         crop: height and width of what is cut out; smaller pictures are padded to it.
         zoom: factor on the size of every sample, beside the random one.
-        rare_classes: ids for ``augment.rare``.
+        rare_classes: ids of the first head, for ``augment.rare``.
         fill: (B,) for where the picture is not known; default 128.
 
     Returns:
@@ -93,22 +93,23 @@ def apply(
     if augment.jitter:
         down, right = rng.integers(-augment.jitter, augment.jitter + 1, 2).tolist()
         top, left = top + down, left + right
-    image, labels = _window(sample, factor, (top, left, *size), pixel)
+    image, heads = _window(sample, factor, (top, left, *size), pixel)
     if augment.mirror and rng.random() < 0.5:
-        image, labels = image[:, ::-1], labels[:, ::-1]
-    image = _colours(image, augment, rng)
-    return Sample(sample.name, np.ascontiguousarray(image), np.ascontiguousarray(labels))
+        image, heads = image[:, ::-1], {head: known[:, ::-1] for head, known in heads.items()}
+    image = np.ascontiguousarray(_colours(image, augment, rng))
+    return Sample(sample.name, image, {h: np.ascontiguousarray(m) for h, m in heads.items()})
 
 
 def paste(onto: Sample, source: Sample, classes: Sequence[int]) -> Sample:
-    """A copy of ``onto`` over which lies what is of these classes in ``source``.
+    """A copy of ``onto`` over which lies what is of these classes of the first head in ``source``.
 
     Things of another picture of the same size, as in copy-paste augmentation (Ghiasi et al. 2021),
     but by class: label maps of semantic segmentation do not tell one thing from the next.
     """
     chosen = np.isin(np.arange(VOID + 1), classes)[source.labels]
     image = np.where(chosen[..., None], source.image, onto.image)
-    return Sample(onto.name, image, np.where(chosen, source.labels, onto.labels))
+    heads = {h: np.where(chosen, source.heads[h], labels) for h, labels in onto.heads.items()}
+    return Sample(onto.name, image, heads)
 
 
 def _anchor(
@@ -134,28 +135,28 @@ def _start(have: int, want: int, rng: np.random.Generator, anchor: float | None)
 
 def _window(
     sample: Sample, factor: float, window: tuple[int, int, int, int], pixel: NDArray[Any]
-) -> tuple[NDArray[Any], Array]:
+) -> tuple[NDArray[Any], dict[str, Array]]:
     """A window (top, left, height, width) of the scaled sample; only that part is ever scaled."""
-    image, labels = sample.image, sample.labels
+    image, stored = sample.image, sample.image.shape[:2]
     top, left, height, width = window
-    full = tuple(max(1, round(n * factor)) for n in labels.shape)
+    full = tuple(max(1, round(n * factor)) for n in stored)
     y0, x0 = max(0, top), max(0, left)
     y1, x1 = min(full[0], top + height), min(full[1], left + width)
     out = np.empty((height, width, image.shape[2]), image.dtype)
-    known = np.empty((height, width), np.uint8)
+    heads = {head: np.full((height, width), VOID, np.uint8) for head in sample.heads}
     if (y1 - y0, x1 - x0) != (height, width):
-        out[:], known[:] = pixel, VOID
+        out[:] = pixel
     if y1 <= y0 or x1 <= x0:  # jitter may push a small picture out of the window
-        return out, known
-    part_image, part_labels = image[y0:y1, x0:x1], labels[y0:y1, x0:x1]
-    if full != labels.shape:
-        sy, sx = labels.shape[0] / full[0], labels.shape[1] / full[1]
-        box, size = (x0 * sx, y0 * sy, x1 * sx, y1 * sy), (y1 - y0, x1 - x0)
-        part_image = resize(image, size, box=box)
-        part_labels = resize(labels, size, method="nearest", box=box)
+        return out, heads
+    sy, sx = stored[0] / full[0], stored[1] / full[1]
+    box, size = (x0 * sx, y0 * sy, x1 * sx, y1 * sy), (y1 - y0, x1 - x0)
     place = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-    out[place], known[place] = part_image, part_labels
-    return out, known
+    same = full == stored
+    out[place] = image[y0:y1, x0:x1] if same else resize(image, size, box=box)
+    for head, labels in sample.heads.items():
+        nearest = labels[y0:y1, x0:x1] if same else resize(labels, size, method="nearest", box=box)
+        heads[head][place] = nearest
+    return out, heads
 
 
 def _colours(image: NDArray[Any], augment: Augmentation, rng: np.random.Generator) -> NDArray[Any]:
@@ -197,17 +198,20 @@ def _hue(turns: float) -> NDArray[np.float64]:
     return along + math.sin(angle) * cross + (1 - math.cos(angle)) / 3
 
 
-def collate(samples: Sequence[Sample], preprocess: Preprocess) -> tuple[NDArray[np.float32], Array]:
+def collate(
+    samples: Sequence[Sample], preprocess: Preprocess
+) -> tuple[NDArray[np.float32], dict[str, Array]]:
     """A batch; smaller samples are padded at the right and below with the mean and void.
 
     Returns:
-        (N, C, H, W) float32 and (N, H, W) uint8.
+        (N, B, H, W) float32, and by head (N, H, W) uint8.
     """
-    height, width = (max(s.labels.shape[axis] for s in samples) for axis in (0, 1))
+    height, width = (max(s.image.shape[axis] for s in samples) for axis in (0, 1))
     images = np.zeros((len(samples), samples[0].image.shape[2], height, width), np.float32)
-    labels = np.full((len(samples), height, width), VOID, np.uint8)
+    heads = {h: np.full((len(samples), height, width), VOID, np.uint8) for h in samples[0].heads}
     for i, sample in enumerate(samples):
-        h, w = sample.labels.shape
+        h, w = sample.image.shape[:2]
         images[i, :, :h, :w] = preprocess(sample.image)
-        labels[i, :h, :w] = sample.labels
-    return images, labels
+        for head, labels in sample.heads.items():
+            heads[head][i, :h, :w] = labels
+    return images, heads

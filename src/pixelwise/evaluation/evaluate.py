@@ -6,8 +6,8 @@ are kept, so that any protocol and any interval can be computed later without th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -58,6 +58,8 @@ class Evaluation:
     """Mean time of prediction, when a model made the guesses."""
     trained_on: tuple[str, ...] | None = ()
     """Images among them that the model was trained on, as far as it says."""
+    heads: Mapping[str, Evaluation] = field(default_factory=dict)
+    """Of a model with several heads each one's, by name; this one is the first's. Else empty."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -106,8 +108,12 @@ class Evaluation:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON: fractions and whole numbers, None for what cannot be said."""
+        """Plain data for JSON: fractions and whole numbers, None for what cannot be said.
+
+        Of several heads the first one's, and each one's under ``heads``.
+        """
         rows = self.protocol_rows
+        several = {name: head.as_dict() for name, head in self.heads.items()}
         return {
             **self.scores.as_dict(),
             "images": len(self.names),
@@ -125,6 +131,7 @@ class Evaluation:
             },
             "confusion": self.counts.tolist(),
             "per_image": [asdict(row) for row in self.per_image],
+            **({"heads": several} if several else {}),
         }
 
 
@@ -139,16 +146,34 @@ def evaluate(pairs: Iterable[Pair], classes: Sequence[str]) -> Evaluation:
         DataError: an image's sizes differ or its labels name no class; the message begins with
             the image's name.
     """
+    return evaluate_heads(({"": pair} for pair in pairs), {"": classes})
+
+
+def evaluate_heads(
+    pairs: Iterable[Mapping[str, Pair]], classes: Mapping[str, Sequence[str]]
+) -> Evaluation:
+    """Score several label maps of each image at once; pairs and class names are by head.
+
+    Raises:
+        DataError: as ``evaluate``.
+    """
     names: list[str] = []
-    tables: list[npt.NDArray[np.integer[Any]]] = []
-    for pair in pairs:
-        try:
-            counts = confusion(pair.truth, pair.guess, len(classes))
-        except DataError as error:
-            raise DataError(error.code, f"{pair.name}: {error}", error.hint) from None
+    tables: dict[str, list[npt.NDArray[np.integer[Any]]]] = {head: [] for head in classes}
+    for by_head in pairs:
+        for head, pair in by_head.items():
+            try:
+                counts = confusion(pair.truth, pair.guess, len(classes[head]))
+            except DataError as error:
+                raise DataError(error.code, f"{pair.name}: {error}", error.hint) from None
+            # 500 images of 150 classes take 45 MB so, and twice as much as int64.
+            small = counts.max(initial=0) < 2**31
+            tables[head].append(counts.astype(np.int32) if small else counts)
         names.append(pair.name)
-        # 500 images of 150 classes take 45 MB so, and twice as much as int64.
-        tables.append(counts.astype(np.int32) if counts.max(initial=0) < 2**31 else counts)
     if not names:
         raise UsageError("U002", "no image was given to score (expected one or more)")
-    return Evaluation(tuple(classes), tuple(names), np.stack(tables))
+    heads = {
+        head: Evaluation(tuple(own), tuple(names), np.stack(tables[head]))
+        for head, own in classes.items()
+    }
+    first = next(iter(heads.values()))
+    return replace(first, heads=heads) if len(heads) > 1 else first

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +15,21 @@ from numpy.typing import NDArray
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.sample import Sample, content
 from pixelwise.errors import ModelError, UsageError, first_few
-from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
+from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate_heads
+from pixelwise.folders import of_head
 from pixelwise.pictures.images import text_in, write_labels
 
 log = logging.getLogger(__name__)
 
-Labelling = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-"""A picture (H, W, C) to its class ids (H, W)."""
+Labelling = Callable[[NDArray[Any]], Mapping[str, NDArray[np.uint8]]]
+"""A picture (H, W, B) to its class ids (H, W) by head."""
 MADE_BY, MAKER = "made_by", "pixelwise evaluate"
 """What guesses that are kept say of themselves."""
 
 
 def evaluate_split(
     label: Labelling,
-    classes: tuple[str, ...],
+    classes: Mapping[str, tuple[str, ...]],
     dataset: DataSet,
     split: str,
     *,
@@ -36,16 +38,17 @@ def evaluate_split(
     shown: Callable[[Sample], Sample] = lambda sample: sample,
     watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Label every picture of a split and compare it with its truth.
+    """Label every picture of a split once and compare each head's labels with their truth.
 
     Args:
         label: what is evaluated.
-        classes: the names of the ids it gives; must be the data set's, in its order.
-        dataset: the pictures and label maps.
+        classes: by head the names of the ids it gives; must be the data set's, in its order.
+        dataset: the pictures and label maps; its heads in use are those that are judged.
         split: which of them.
         trained_on: ``content`` of pictures that it has seen, None if unknown; those among the
             judged are told.
-        keep: folder for the guessed label maps, ``<name>.png``; earlier ones are replaced.
+        keep: folder for the guessed label maps, ``<name>.png``, of further heads in a folder of
+            the head's name in it; earlier ones are replaced.
         shown: what of a sample is looked at, such as ``data.masking.masked_as``.
         watch: called after each picture.
 
@@ -54,16 +57,15 @@ def evaluate_split(
         DataError: an unreadable picture, an unknown or empty split.
         UsageError: U003 ``keep`` holds files of the data set, or files that are not such guesses.
     """
-    dataset.refuse_several_heads()
-    _check_classes(classes, dataset)
+    for head in dataset.heads:
+        _check_classes(classes[head], dataset, head)
     items = dataset.items(split)
-    places = {item.name: keep / f"{item.name}.png" for item in items} if keep else {}
     if keep:
-        _refuse_taken(keep, places.values(), dataset)
-    palette = np.asarray(dataset.palette, np.uint8)
+        folders = {head: of_head(keep, head, dataset.heads) for head in dataset.heads}
+        _refuse_taken(folders.values(), [item.name for item in items], dataset)
     spent, seen = 0.0, []
 
-    def pairs() -> Iterator[Pair]:
+    def pairs() -> Iterator[dict[str, Pair]]:
         nonlocal spent
         for item in items:
             sample = dataset.read(item)
@@ -71,17 +73,24 @@ def evaluate_split(
                 seen.append(item.name)
             image = shown(sample).image
             began = time.perf_counter()  # of the model alone: disks differ
-            guess = label(image)
+            guesses = label(image)
             spent += time.perf_counter() - began
-            if places:
-                write_labels(places[item.name], guess, palette, text={MADE_BY: MAKER})
-            yield Pair(item.name, sample.labels, guess)
+            for head in dataset.heads if keep else ():
+                palette = np.asarray(dataset.class_maps[head].palette, np.uint8)
+                path = folders[head] / f"{item.name}.png"
+                write_labels(path, guesses[head], palette, text={MADE_BY: MAKER})
+            yield {h: Pair(item.name, sample.heads[h], guesses[h]) for h in dataset.heads}
             watch()
 
-    evaluation = evaluate(pairs(), dataset.classes)
+    evaluation = evaluate_heads(pairs(), dataset.classes_by_head)
     noted = None if trained_on is None else tuple(seen)
     _warn_of_leaks(noted, dataset, split)
-    return replace(evaluation, seconds_per_image=spent / max(1, len(items)), trained_on=noted)
+    facts: dict[str, Any] = {
+        "seconds_per_image": spent / max(1, len(items)),
+        "trained_on": noted,
+    }
+    heads = {head: replace(own, **facts) for head, own in evaluation.heads.items()}
+    return replace(evaluation, heads=heads, **facts)
 
 
 def _warn_of_leaks(noted: tuple[str, ...] | None, dataset: DataSet, split: str) -> None:
@@ -97,19 +106,20 @@ def _warn_of_leaks(noted: tuple[str, ...] | None, dataset: DataSet, split: str) 
         )
 
 
-def _refuse_taken(keep: Path, places: Iterable[Path], dataset: DataSet) -> None:
+def _refuse_taken(folders: Iterable[Path], names: Sequence[str], dataset: DataSet) -> None:
     """Truth and pictures are not overwritten with guesses, nor anything else that is not ours."""
     hint = "choose a new folder"
-    if keep.resolve() in dataset.folders:
-        raise UsageError("U003", f"{keep} holds files of {dataset.root} itself", hint)
-    for path in places:
-        if path.exists() and text_in(path).get(MADE_BY) != MAKER:
-            raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
+    for folder in folders:
+        if folder.resolve() in dataset.folders:
+            raise UsageError("U003", f"{folder} holds files of {dataset.root} itself", hint)
+        for path in (folder / f"{name}.png" for name in names):
+            if path.exists() and text_in(path).get(MADE_BY) != MAKER:
+                raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
 
 
-def _check_classes(mine: tuple[str, ...], dataset: DataSet) -> None:
+def _check_classes(mine: tuple[str, ...], dataset: DataSet, head: str) -> None:
     """Refuse to compare apples with pears."""
-    theirs = dataset.classes
+    theirs = dataset.class_maps[head].classes
     if mine == theirs:
         return
     counts = [] if len(mine) == len(theirs) else [f"{len(mine)} / {len(theirs)} classes"]
@@ -117,8 +127,8 @@ def _check_classes(mine: tuple[str, ...], dataset: DataSet) -> None:
     differences = [f"{i}: `{a}` / `{b}`" for i, (a, b) in named if a != b]
     raise ModelError(
         "M040",
-        f"the model's classes are not those of {dataset.root} (model / data: "
-        f"{'; '.join([*counts, *differences[:3]])})",
+        f"the model's classes{dataset.of_head(head)} are not those of {dataset.root} "
+        f"(model / data: {'; '.join([*counts, *differences[:3]])})",
         "if only the names differ, write the model's into the data's classes.txt, classes.json or "
         "dataset.json; else train on this data with --weights",
     )

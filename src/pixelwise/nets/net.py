@@ -223,6 +223,19 @@ class Net:
             )
         return next(iter(self.outputs.values()))
 
+    def name_heads(self, names: Sequence[str]) -> None:
+        """Call the outputs what the data calls them, in order; several have their names already.
+
+        Raises:
+            UsageError: U002 another number of outputs, or other names.
+        """
+        mine, theirs = tuple(self.outputs), tuple(names)
+        if len(mine) != len(theirs) or (len(mine) > 1 and mine != theirs):
+            listed = "one head" if len(mine) == 1 else f"the heads {', '.join(mine)}"
+            wanted = f"the net has {listed}, expected {', '.join(theirs)}"
+            raise UsageError("U002", wanted, f"--set heads={','.join(mine)}")
+        self.heads = dict(zip(theirs, self.outputs.values(), strict=True))
+
     def frame(self, height: int, width: int, head: str | None = None) -> Frame:
         """The part of a picture of ``height`` x ``width`` that a head's output covers.
 

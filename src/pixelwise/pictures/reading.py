@@ -20,7 +20,7 @@ weights take; for their three bands grey is repeated. Nothing else changes the n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,11 +107,6 @@ def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[An
 def repeated(image: NDArray[Any]) -> NDArray[Any]:
     """Grey (H, W, 1) as three equal bands; other pictures as they are."""
     return np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
-
-
-def stack(images: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Pictures (H, W, bands) of one size as one, of the smallest dtype that holds all exactly."""
-    return images[0] if len(images) == 1 else np.concatenate(images, axis=2)
 
 
 def _bands(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:

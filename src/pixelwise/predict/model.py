@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -19,20 +19,21 @@ from pixelwise.data.masking import masked_as
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.runner import TorchRunner
-from pixelwise.errors import ModelError, UsageError, unknown_name
+from pixelwise.errors import DataError, ModelError, UsageError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
 from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.labels import colours_for, default_names
 from pixelwise.machine.environment import resolve_device
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
-from pixelwise.pictures.reading import read
+from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
+from pixelwise.pictures.reading import UNNAMED, Values, read
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
 from pixelwise.settings import as_dict
 from pixelwise.weights import checkpoint
-from pixelwise.weights.checkpoint import DAMAGED, Header
+from pixelwise.weights.checkpoint import DAMAGED, HeadClasses, Header
 from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.surgery import score_layers
 
@@ -64,6 +65,25 @@ class Model:
         return colours_for(len(self.classes), self.header.palette)
 
     @property
+    def heads(self) -> dict[str, HeadClasses]:
+        """Classes and colours of each head, in the net's order; without a name in the header the
+        name is the net's.
+        """
+        net, known = self.predictor.net, self.header.heads
+        first = HeadClasses(self.classes, self.palette)
+        heads: dict[str, HeadClasses] = {}
+        for head, layer in net.outputs.items():
+            count = net.channels[layer]
+            own = known.get(head) or (HeadClasses(default_names(count)) if heads else first)
+            heads[head] = HeadClasses(own.classes, colours_for(count, own.palette))
+        return heads
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What makes a picture for it, by the names of the data that it was trained on."""
+        return tuple(self.header.inputs or self.predictor.net.inputs)
+
+    @property
     def task(self) -> str:
         """``segmentation``, or ``classification`` for a convolutionalised classifier."""
         return catalog.entry(self.header.net).task
@@ -74,39 +94,98 @@ class Model:
         Args:
             picture: a path, the bytes of a file, a PIL image, or an array (H, W, B) of uint8 (of a
                 net trained on stored values also of others); (H, W) is grey, and a fourth band
-                is alpha, composed over white, where the net takes three.
+                is alpha, composed over white, where the net takes three. For a net of several
+                inputs one of these for each, by name, or an array of all bands.
             probabilities: keep them too: (K, H, W) float32, of a classifier its coarse map.
 
         Raises:
             DataError: D010 to D025 a picture that cannot be read or is of another type, D018 of
-                other channels, D023 too small.
+                other channels, D023 too small, D013 inputs of several sizes.
+            UsageError: U002 a picture without the model's further inputs.
             NumericalError: N003 scores that are not finite.
             ResourceError: R003 it would not fit into memory.
         """
-        preprocess = self.predictor.preprocess
-        image = read(picture, bands=self.predictor.bands, values=preprocess.values)
+        image = self._image(picture)
         by_head = self.predictor.by_head(image, scores=probabilities)
         heads = {head: self._prediction(image, head, made) for head, made in by_head.items()}
         first = next(iter(heads.values()))
-        return dataclasses.replace(first, heads=heads) if len(heads) > 1 else first
+        return replace(first, heads=heads) if len(heads) > 1 else first
 
     def _prediction(self, image: NDArray[Any], head: str, made: Labelled) -> Prediction:
-        net, kept = self.predictor.net, None
+        kept, own = None, self.heads[head]
         if made.scores is not None:  # a classifier's scores are probabilities already
             soft = made.scores if self.task == "classification" else made.scores.softmax(0)
             kept = soft.cpu().numpy()
-        classes, palette = self.classes, self.palette
-        if head != next(iter(net.outputs)):  # a header describes the first head's classes
-            count = net.channels[net.outputs[head]]
-            classes, palette = default_names(count), colours_for(count)
         grid = self.predictor.grid(head)
-        return Prediction(image, made.labels, classes, palette, kept, grid)
+        return Prediction(image, made.labels, own.classes, own.palette, kept, grid)
+
+    def _image(self, picture: Picture | Mapping[str, Picture] | Any) -> NDArray[Any]:
+        """(H, W, B): one picture, or one for each input by its name."""
+        kinds, several = dict(self.header.inputs), len(self.inputs) > 1
+        # Photos of one input may be grey or in colour; of several each is what it is.
+        values: Values = "stored" if several else self.predictor.preprocess.values
+        if not isinstance(picture, Mapping):
+            if several and not isinstance(picture, np.ndarray):
+                form = ", ".join(f'"{name}": ...' for name in self.inputs)
+                what = f"the model takes {', '.join(self.inputs)}, and one picture was given"
+                raise UsageError("U002", what, f"model.predict({{{form}}})")
+            image = read(picture, bands=self.predictor.bands, values=values)
+            if kinds and values == "stored":
+                refuse_other_kind(image, whole(kinds), UNNAMED)
+            return image
+        if set(picture) != set(self.inputs):
+            given = ", ".join(map(str, picture)) or "nothing"
+            what = f"the model takes {', '.join(self.inputs)}, given was {given}"
+            raise UsageError("U002", what, "name each input of the model, and no other")
+        images = {}
+        for name in self.inputs:
+            try:
+                bands = kinds[name].bands if name in kinds else self.predictor.net.inputs[name]
+                images[name] = read(picture[name], bands=bands, values=values)
+            except DataError as error:  # of bytes it does not know whose they are
+                text = str(error).replace(str(UNNAMED), f"input `{name}`", 1)
+                raise DataError(error.code, text, error.hint) from None
+        return stacked(images, kinds or {name: kind_of(i) for name, i in images.items()})
+
+    def fitting(self, dataset: DataSet, heads: Sequence[str] = ()) -> DataSet:
+        """The data set with this model's inputs, and those of its heads that are asked for.
+
+        Names of a model of one input or head that the data has not are the data's own.
+
+        Raises:
+            UsageError: U001 no such head.
+            DataError: D031 the data has no labels for a head, or no pictures for an input.
+        """
+        for head in heads:
+            if head not in self.heads:
+                raise unknown_name(f"head of {self.path}", head, [*self.heads])
+        named = bool(self.header.heads) or len(self.heads) > 1
+        wanted = tuple(heads or (self.heads if named else ()))
+        unnamed = next((h for h, c in dataset.classes_by_head.items() if c == self.classes), "")
+        gaps = [head for head in wanted if head not in dataset.class_maps]
+        if gaps and len(self.heads) > 1:
+            known = [head for head in self.heads if head in dataset.class_maps]
+            hint = f"--heads {','.join(known)}" if known else "name its folder in dataset.json"
+            raise _lacks(dataset, f"labels for head `{gaps[0]}`", dataset.class_maps, hint)
+        if gaps or not wanted:
+            wanted = (unnamed or dataset.heads[0],)
+        absent = [name for name in self.inputs if name not in dataset.known_inputs]
+        if absent and len(self.inputs) > 1:
+            hint = "name its folder in dataset.json, under `inputs`"
+            what = f"pictures for input `{absent[0]}`"
+            raise _lacks(dataset, what, dataset.known_inputs, hint)
+        inputs = () if absent else self.inputs
+        # Of 8 bits, grey photos are as good as coloured ones: preprocessing checks what is left.
+        stored = len(self.inputs) > 1 or self.predictor.preprocess.values == "stored"
+        kinds = self.header.inputs if stored and not absent else {}
+        return replace(dataset.using(inputs=inputs, heads=wanted), kinds=kinds)
 
     def evaluate(
         self,
         data: DataSet | Path | str,
         split: str = "val",
         *,
+        heads: Sequence[str] = (),
         keep: Path | str | None = None,
         mask: str = "none",
         watch: Callable[[], object] = lambda: None,
@@ -116,20 +195,33 @@ class Model:
         Args:
             data: a data set, or a folder of one; with the model's classes, in its order.
             split: train, val, or another that it has.
-            keep: folder for the guessed label maps, ``<name>.png``.
+            heads: of a model of several only these; by default all.
+            keep: folder for the guessed label maps, ``<name>.png``, of further heads in a folder
+                of the head's name in it.
             mask: foreground, background or shape (all but it): what labels hide of the pictures.
             watch: called after each picture.
 
+        Returns:
+            The evaluation, of several heads the first one's with all of them as ``heads``.
+
         Raises:
             ModelError: M040 the model's classes are not the data set's.
-            DataError: an unreadable picture, an unknown or empty split.
+            DataError: an unreadable picture, an unknown or empty split, as ``fitting``.
             UsageError: U003 ``keep`` holds files of the data set, or others that are no guesses.
         """
-        dataset = data if isinstance(data, DataSet) else open_dataset(Path(data))
+        opened = data if isinstance(data, DataSet) else open_dataset(Path(data))
+        dataset = self.fitting(opened, heads)
+        only = next(iter(self.heads))  # a model of one head may call it otherwise than the data
+        mine = {h: h if len(self.heads) > 1 else only for h in dataset.heads}
+
+        def label(image: NDArray[Any]) -> dict[str, NDArray[np.uint8]]:
+            by_head = self.predictor.by_head(image)
+            return {theirs: by_head[own].labels for theirs, own in mine.items()}
+
         pixel = self.predictor.preprocess.mean_pixel()
         return evaluate_split(
-            self.predictor.labels,
-            self.classes,
+            label,
+            {theirs: self.heads[own].classes for theirs, own in mine.items()},
             dataset,
             split,
             trained_on=self.header.trained_on,
@@ -150,13 +242,13 @@ class Model:
         zooms: Any = old.view.zooms if zoom is None else zoom
         view = View(zooms, old.view.mirror if mirror is None else mirror)
         predictor = Predictor(old.runner, old.preprocess, view=view)
-        return dataclasses.replace(self, predictor=predictor)
+        return replace(self, predictor=predictor)
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
         runner = self.predictor.runner
         assert isinstance(runner, TorchRunner), "another engine is made from a checkpoint"
-        header = dataclasses.replace(self.header, inference=as_dict(self.predictor.view))
+        header = replace(self.header, inference=as_dict(self.predictor.view))
         return checkpoint.save_checkpoint(path, runner.network.state_dict(), header)
 
 
@@ -216,12 +308,25 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
         preprocess = settings.read(Preprocess, dict(header.preprocess))
     except ModelError as error:
         raise ModelError(error.code, f"{path}: {error}", error.hint) from error
-    bands, classes = sum(net.inputs.values()), net.channels[next(iter(net.outputs.values()))]
-    for values, what, of, number in (
-        (preprocess.mean, "channel means", "channels", bands),
-        (header.classes, "class names", "classes", classes),
-    ):
-        if len(values) != number:
-            message = f"{path}: {len(values)} {what} for {number} {of}"
-            raise ModelError("M002", message, DAMAGED)
+    try:
+        if header.heads:
+            net.name_heads([*header.heads])
+    except UsageError as error:
+        raise ModelError("M002", f"{path}: {error}", DAMAGED) from error
+    first, bands = next(iter(net.outputs)), sum(net.inputs.values())
+    classes = {h: head.classes for h, head in header.heads.items()} or {first: header.classes}
+    counts = [(len(preprocess.mean), "channel means", "channels", bands)]
+    if header.inputs:
+        given = sum(kind.bands for kind in header.inputs.values())
+        counts.append((given, "bands of inputs", "channels", bands))
+    for head, names in classes.items():
+        number = net.channels[net.outputs[head]]
+        counts.append((len(names), "class names", "classes", number))
+    for have, what, of, number in counts:
+        if have != number:
+            raise ModelError("M002", f"{path}: {have} {what} for {number} {of}", DAMAGED)
     return net, preprocess, view
+
+
+def _lacks(dataset: DataSet, what: str, known: Iterable[str], hint: str) -> DataError:
+    return DataError("D031", f"{dataset.root} has no {what}; there are: {', '.join(known)}", hint)

@@ -22,8 +22,8 @@ from pixelwise.data.sample import Item, Sample
 from pixelwise.data.transforms import apply, collate, paste
 from pixelwise.training.recipe import Recipe
 
-Batch = tuple[Tensor, Tensor]
-"""Pictures (N, C, H, W) float32, preprocessed, and labels (N, H, W) uint8."""
+Batch = tuple[Tensor, dict[str, Tensor]]
+"""Pictures (N, B, H, W) float32, preprocessed, and by head labels (N, H, W) uint8."""
 
 
 def position(step: int, micro: int, rank: int, world: int, *, recipe: Recipe) -> int:
@@ -73,9 +73,8 @@ class SampleCache:
         sample = self._kept.get(item.name)
         if sample is None:
             sample = self._read(item)
-            size = sample.image.nbytes + sample.labels.nbytes
-            if size <= self._left:
-                self._left -= size
+            if sample.nbytes <= self._left:
+                self._left -= sample.nbytes
                 self._kept[item.name] = sample
         return sample
 
@@ -121,8 +120,8 @@ class Feed:
                     numbers = range(start, start + n)
                     self._ahead[start] = [self._pool.submit(self._sample, i) for i in numbers]
             samples = [future.result() for future in self._ahead.pop(first)]
-        images, labels = collate(samples, self.preprocess)
-        return torch.from_numpy(images), torch.from_numpy(labels)
+        images, heads = collate(samples, self.preprocess)
+        return torch.from_numpy(images), {h: torch.from_numpy(m) for h, m in heads.items()}
 
     def _sample(self, number: int) -> Sample:
         """Sample ``number`` of the run, augmented by a generator of its own."""

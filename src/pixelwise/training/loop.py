@@ -71,7 +71,7 @@ def train(
 
             begun = begun_with(run) if resume else None
             data = read_data(recipe, begun, watch=stop_reading)
-            start = starting_net(recipe, data.dataset.classes, data.statistics, begun)
+            start = starting_net(recipe, data, begun)
             watched = watch if first else None
             return Run(recipe, run, fabric, data, start, caught, watched).go(resume=resume)
 

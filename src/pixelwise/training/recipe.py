@@ -6,6 +6,7 @@ A run folder keeps the exact recipe it ran (``recipe.yaml``), and that file is i
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from pixelwise.nets.catalog import WIDEST
 from pixelwise.predict.view import View, Zoom, Zooms
 from pixelwise.settings import (
     Count,
+    Name,
     Number,
     Text,
     Whole,
@@ -24,6 +26,7 @@ from pixelwise.settings import (
     completed,
     in_one_word,
     limits,
+    names_in_one_word,
     refuse,
     settings,
 )
@@ -41,6 +44,7 @@ HINT = "--set key=value changes a setting; docs/training.md lists them all"
 Length = Annotated[Number, limits(ge=0, le=10**9)]
 Several = Annotated[Whole, limits(ge=1, le=65536)]
 Side = Annotated[Whole, limits(ge=1)]
+Names = Annotated[tuple[Name, ...], names_in_one_word]
 Crop = Annotated[tuple[Side, Side] | None, in_one_word]
 Threads = Annotated[Whole, limits(ge=0, le=MOST_THREADS)]
 
@@ -65,6 +69,16 @@ class Recipe:
     regime: Regime = "none"
     """none, or the paper's light, accumulated or heavy: it gives batch, loss, optimizer and rate
     where the recipe does not."""
+    inputs: Names = ()
+    """Inputs of the data that make a picture, in the order of its bands; none: those in use there.
+    Of several each is an input of the net."""
+    heads: Names = ()
+    """Heads of the data that are trained; none: those in use there. The first one's mean IU says
+    which weights are best."""
+    fusion: Literal["own", "early", "sum", "average"] = "own"
+    """How several inputs meet: early (in the first layer), or late, as the sum (the paper) or the
+    average (the release) of the scores of a whole stream for each. own is what the net is
+    released with, else early."""
     train_split: Text = "train"
     """Trained on."""
     val_split: Text = "val"
@@ -158,6 +172,12 @@ class Recipe:
                 if getattr(a, name) and not sized
             ),
             *contradictions(self.regime, as_dict(self)),
+            *(
+                f"{name} names `{twice}` twice"
+                for name in ("inputs", "heads")
+                for twice, n in Counter(getattr(self, name)).items()
+                if n > 1
+            ),
             self.patience > 0 and not self.val_split and "patience needs a val_split",
             self.freeze == "trunk"
             and not self.weights

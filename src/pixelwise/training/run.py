@@ -33,7 +33,7 @@ from pixelwise.training.starting_net import StartingNet, refuse_impossible_step
 from pixelwise.training.state import Progress, generations, load_state, save_state
 from pixelwise.training.step import Stepper
 from pixelwise.training.validate import Validation, validate
-from pixelwise.weights.checkpoint import Header, save_checkpoint
+from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
 
 SAVE_SECONDS = 120.0  # what a crash may cost, where the recipe does not say
 VALIDATIONS = 10  # over a run, where the recipe does not say
@@ -109,6 +109,13 @@ class Run:
             options=dict(start.options),
             classes=data.dataset.classes,
             palette=data.dataset.palette,
+            heads={
+                head: HeadClasses(
+                    data.dataset.class_maps[head].classes, data.dataset.class_maps[head].palette
+                )
+                for head in data.dataset.heads
+            },
+            inputs=dict(data.inputs),
             preprocess=as_dict(start.preprocess),
             inference=as_dict(recipe.view),
             data={**data.facts, "trained_on": sorted(data.contents | start.trained_on)},
@@ -203,6 +210,8 @@ class Run:
             net=self.recipe.net,
             recipe=as_dict(self.recipe),
             classes=list(self.data.dataset.classes),
+            heads=self.data.dataset.classes_by_head,
+            inputs={name: str(kind) for name, kind in self.data.inputs.items()},
             parameters=sum(p.numel() for p in parameters),
             trained=sum(p.numel() for p in parameters if p.requires_grad),
             device=str(self.fabric.device),
@@ -232,7 +241,7 @@ class Run:
         if self._moment().over:
             log.warning("%s was finished: only its report is made anew", self.folder)
 
-    def _step(self, step: int) -> float:
+    def _step(self, step: int) -> dict[str, float]:
         try:
             with memory.failed_allocations(TRAINING_HINT):
                 batches = [self.feed.batch(step, i) for i in range(self.recipe.passes)]
@@ -266,7 +275,7 @@ class Run:
     def _write_weights(self, name: str, validation: Validation | None = None) -> None:
         """``RUN/weights/<name>.safetensors``, with the scores that they have."""
         split = {"split": self.recipe.val_split}
-        scores = split | validation.scores.as_dict() if validation else {}
+        scores = split | validation.as_scores() if validation else {}
         header = replace(self.header, step=self.progress.step, scores=scores)
         if self.first:
             save_checkpoint(folders.weights(self.folder, name), self.stepper.kept, header)
@@ -319,13 +328,15 @@ class Run:
 
     def _log(self, lr: float, rate: float) -> None:
         losses, share = self.progress.losses, self._share()
-        loss = sum(losses) / len(losses)
+        heads = {head: sum(of[head] for of in losses) / len(losses) for head in losses[0]}
+        loss = self.recipe.loss.total(heads)
         epoch = self.progress.step * self.images_per_step / len(self.feed.items)
         self.journal.write(
             "step",
             step=self.progress.step,
             epoch=round(epoch, 3),
             loss=loss,
+            **({"head_losses": heads} if len(heads) > 1 else {}),
             lr=lr,
             images_per_second=round(rate, 3),
             seconds=round(self._seconds(), 2),

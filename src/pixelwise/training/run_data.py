@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.dataset import DataSet
@@ -16,8 +18,9 @@ from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Item, Reader
 from pixelwise.data.splits import by_seed, kept
 from pixelwise.data.statistics import Statistics
-from pixelwise.errors import DataError, hxw, raise_all
+from pixelwise.errors import DataError, hxw, raise_all, unknown_name
 from pixelwise.losses.weighting import Scheme, class_weights
+from pixelwise.pictures.bands import InputKind
 from pixelwise.training.feed import SampleCache
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
@@ -37,6 +40,8 @@ class RunData:
     """Of the training split."""
     held_out: tuple[Item, ...]
     """Of the validation split; empty: nothing is evaluated while training."""
+    inputs: Mapping[str, InputKind]
+    """By name what makes a picture, in the order of the bands."""
     statistics: Statistics
     """Of the training split alone: what is learned from the others is a leak."""
     sizes: tuple[tuple[int, int], ...]
@@ -47,23 +52,30 @@ class RunData:
     contents: frozenset[str]
     """``data.sample.content`` of each training picture."""
 
-    def class_weights(self, scheme: Scheme) -> Tensor | None:
-        """(K,) by a scheme of ``losses.weighting``, None for none."""
-        if scheme == "none":
-            return None
-        counted = self.statistics
-        return torch.from_numpy(class_weights(counted.pixels, counted.pixels_where_present, scheme))
+    def class_weights(self, scheme: Scheme) -> dict[str, Tensor]:
+        """By head (K,) by a scheme of ``losses.weighting``; nothing for none."""
+        counted = self.statistics.heads.items() if scheme != "none" else ()
+        return {
+            head: torch.from_numpy(class_weights(c.pixels, c.pixels_where_present, scheme))
+            for head, c in counted
+        }
 
     @property
     def rare(self) -> tuple[int, ...]:
-        """Classes that a crop may be centred on, and that may be pasted from another."""
-        share = self.statistics.pixels / max(1, int(self.statistics.pixels.sum()))
+        """Classes of the first head that a crop may be centred on, and that may be pasted."""
+        pixels = self._first_pixels
+        share = pixels / max(1, int(pixels.sum()))
         limit = RARE_SHARE / len(share)
         return tuple(i for i, s in enumerate(share) if 0 < s < limit)
 
+    @property
+    def _first_pixels(self) -> NDArray[np.int64]:
+        """(K,) of the first head, by class."""
+        return self.statistics.heads[self.dataset.heads[0]].pixels
+
     def pixels_per_step(self, recipe: Recipe) -> int:
         """Pixels that count in one optimizer step of all devices, about."""
-        counted = int(self.statistics.pixels.sum()) / max(1, len(self.items)) * recipe.zoom**2
+        counted = int(self._first_pixels.sum()) / max(1, len(self.items)) * recipe.zoom**2
         if recipe.crop:
             counted = min(counted, recipe.crop[0] * recipe.crop[1])
         return max(1, round(counted * recipe.batch * recipe.accumulate * recipe.devices))
@@ -71,14 +83,16 @@ class RunData:
     def warnings(self, recipe: Recipe) -> list[str]:
         """Classes that cannot be learned, scores that say little, settings without effect."""
         warnings = []
-        pairs = zip(self.dataset.classes, self.statistics.pixels, strict=True)
-        absent = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
-        if absent:
-            warnings.append(
-                f"no pixel of {absent} in split {recipe.train_split}: the net cannot learn them, "
-                "and they are scored 0 where the truth has them (add pictures, or drop them from "
-                "the class list)"
-            )
+        for head, counted in self.statistics.heads.items():
+            pairs = zip(counted.classes, counted.pixels, strict=True)
+            absent = ", ".join(f"`{name}`" for name, pixels in pairs if not pixels)
+            if absent:
+                where = f"split {recipe.train_split}{self.dataset.of_head(head)}"
+                warnings.append(
+                    f"no pixel of {absent} in {where}: the net cannot learn them, and they are "
+                    "scored 0 where the truth has them (add pictures, or drop them from the class "
+                    "list)"
+                )
         if recipe.train_split == recipe.val_split:
             warnings.append(
                 f"the split that is trained on, `{recipe.train_split}`, is also evaluated on: "
@@ -108,10 +122,13 @@ def read_data(
 
     Raises:
         DataError: all problems of the data at once, named with their files.
-        UsageError: U002 several heads are in use.
+        UsageError: U001 an input or head that the data has not, or a weight of none of its heads.
     """
     dataset = open_dataset(Path(recipe.data), strict=False)
-    dataset.refuse_several_heads()
+    dataset = dataset.using(inputs=recipe.inputs, heads=recipe.heads)
+    for head in recipe.loss.head_weights:
+        if head not in dataset.heads:
+            raise unknown_name(f"head of {dataset.root} in use", head, dataset.heads)
     if begun is not None and dataset.drawn:
         items, before = dataset.all_items(), begun.data.get("splits")
         if not isinstance(before, dict):  # how runs drew that did not note it
@@ -137,6 +154,7 @@ def read_data(
         read,
         items=items,
         held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
+        inputs=dataset.kinds_of(items[0]),
         statistics=inspected.statistics(recipe.train_split),
         sizes=tuple(inspected.sizes(recipe.train_split)),
         facts=facts,

@@ -11,17 +11,18 @@ import torch
 
 from pixelwise.data import preprocess as preprocessing
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.data.statistics import Statistics
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError, first_few
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
+from pixelwise.pictures.bands import InputKind, whole
 from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
 from pixelwise.settings import read
 from pixelwise.training.optim import groups
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.run_data import RunData
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
 from pixelwise.weights.surgery import without_values
@@ -47,20 +48,17 @@ class StartingNet:
     """Contents of the pictures that the starting weights had seen, as far as their file says."""
 
 
-def starting_net(
-    recipe: Recipe, classes: Sequence[str], counted: Statistics, begun: Header | None = None
-) -> StartingNet:
+def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> StartingNet:
     """Build the net of a recipe and put its starting weights in.
 
     Args:
         recipe: names net and weights.
-        classes: of the data.
-        counted: of the training split, for trunks without a preprocessing of their own.
+        data: says which heads, with which classes, and which inputs the net gets.
         begun: of a run that goes on: its state holds the weights that are needed, and what it
             started from may be gone or another by now.
 
     Raises:
-        UsageError: an unknown net, or a classifier.
+        UsageError: an unknown net, a classifier, or one without the data's inputs and heads.
         ModelError: weights that do not fit.
     """
     if catalog.entry(recipe.net).task != "segmentation":
@@ -69,25 +67,22 @@ def starting_net(
             f"{recipe.net} is a classifier, expected a net that labels pixels",
             f"--net fcn8s-{recipe.net}",
         )
-    options = {
-        "classes": len(classes),
-        "channels": len(counted.mean),
-        "width": recipe.width,
-        "learned": recipe.learned,
-    }
+    classes, options = data.dataset.classes_by_head, _options(recipe, data)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         net = build(recipe.net, **options)
         if recipe.score_start == "random":
             draw_scores(net)
+    net.net.name_heads([*classes])
     if begun is not None:
         preprocess = read(Preprocess, begun.preprocess)
         return StartingNet(net, options, preprocess, trained_on=begun.trained_on or frozenset())
-    fresh = _fresh_preprocess(recipe.net, counted)
+    fresh = _preprocess(data, preprocessing.PUBLISHED.get(catalog.entry(recipe.net).preprocess))
     if not recipe.weights:
         return StartingNet(net, options, fresh)
     foreign, transplant = start_from(recipe.weights, net, classes)
     stored = preprocess_of(foreign, recipe.net)
+    published = read(Preprocess, stored) if stored else None
     gaps = without_values(transplant, net.net)
     warning = (
         f"{len(gaps)} tensors are not in {recipe.weights} and start from random values: "
@@ -96,7 +91,7 @@ def starting_net(
     return StartingNet(
         net,
         options,
-        read(Preprocess, stored) if stored else fresh,
+        _preprocess(data, published) if published else fresh,
         {"file": recipe.weights, **transplant.as_dict()},
         (warning,) if gaps else (),
         (foreign.header and foreign.header.trained_on) or frozenset(),
@@ -111,13 +106,50 @@ def draw_scores(net: Network) -> None:
             net.get_parameter(f"{name}.weight").normal_(std=SCORE_DEVIATION)
 
 
-def _fresh_preprocess(net: str, counted: Statistics) -> Preprocess:
-    """What a trunk's published weights expect; without them or of other bands the data's own."""
-    values: Values = "8-bit" if counted.dtype == "uint8" else "stored"
-    own = preprocessing.standard(counted.mean.tolist(), counted.std.tolist(), values)
-    published = preprocessing.PUBLISHED.get(catalog.entry(net).preprocess, own)
-    fits = (published.values, len(published.mean)) == (values, len(own.mean))
-    return published if fits else own
+def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
+    """What the catalogue is asked for: several heads and inputs by their names, one without."""
+    heads = {head: len(names) for head, names in data.dataset.classes_by_head.items()}
+    bands = {name: kind.bands for name, kind in data.inputs.items()}
+    if len(bands) == 1 and recipe.fusion != "own":
+        raise UsageError(
+            "U002",
+            f"fusion is {recipe.fusion}, and {data.dataset.root} makes a picture of one input, "
+            f"`{next(iter(bands))}`",
+            "--set inputs=..., with the names of several; or leave fusion out",
+        )
+    # One head or input is a number, as in the names of the layers.
+    options: dict[str, Any] = {"classes": next(iter(heads.values()))}
+    if len(heads) > 1:
+        options = {"heads": heads}
+    options |= {"inputs": bands} if len(bands) > 1 else {"channels": next(iter(bands.values()))}
+    if recipe.fusion != "own":
+        options["fusion"] = recipe.fusion
+    return {**options, "width": recipe.width, "learned": recipe.learned}
+
+
+def _preprocess(data: RunData, known: Preprocess | None) -> Preprocess:
+    """What weights expect; where they say nothing of these bands, the data's own.
+
+    Of several inputs those that the weights can have seen (as many bands, of 8 bits if theirs
+    were) are shown as to them; the others get zero mean and unit deviation.
+    """
+    counted = data.statistics
+    stack = whole(data.inputs)
+    if known and len(known.mean) == stack.bands and known.values in ("stored", _values(stack)):
+        return known
+    parts, start = [], 0
+    for kind in data.inputs.values():
+        end = start + kind.bands
+        mean, std = (row[start:end].tolist() for row in (counted.mean, counted.std))
+        own = preprocessing.standard(mean, std, _values(kind))
+        seen = known and len(known.mean) == kind.bands and known.values in ("stored", _values(kind))
+        parts.append(known if known and seen else own)
+        start = end
+    return preprocessing.joined(parts)
+
+
+def _values(kind: InputKind) -> Values:
+    return "8-bit" if kind.dtype == "uint8" else "stored"
 
 
 def refuse_impossible_step(

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from pixelwise.data.sample import LABELS
 from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.folders import STATE
 from pixelwise.training.step import Stepper
@@ -42,8 +43,8 @@ class Progress:
     """Steps done at the latest evaluation."""
     collapse: str = ""
     """What it said of a collapsed net; empty: nothing."""
-    losses: Sequence[float] = ()
-    """Of the steps since the last logged one: a resumed run logs the mean over all of them."""
+    losses: Sequence[Mapping[str, float]] = ()
+    """By head, of the steps since the last logged one: a resumed run logs the mean over all."""
 
 
 def save_state(run: Path, progress: Progress, stepper: Stepper, header: Header) -> Path:
@@ -92,7 +93,7 @@ def load_state(run: Path, stepper: Stepper, header: Header) -> Progress:
         stored, tensors = load_checkpoint(path)
         _refuse_other_data(stored, header, run)
         try:
-            progress = Progress(**stored.data["progress"])
+            progress = _progress(stored)
             _fill(stepper, tensors)
         except (KeyError, TypeError, RuntimeError) as error:  # a whole file may hold something else
             reason = (str(error).splitlines() or [""])[0][:200]
@@ -101,6 +102,14 @@ def load_state(run: Path, stepper: Stepper, header: Header) -> Progress:
         return progress
 
     return _newest(run, restored)
+
+
+def _progress(stored: Header) -> Progress:
+    """Where a state stands; before there were heads, a loss was a number."""
+    fields = dict(stored.data["progress"])
+    only = next(iter(stored.heads), LABELS)
+    losses = [of if isinstance(of, dict) else {only: of} for of in fields.get("losses", ())]
+    return Progress(**fields | {"losses": losses})
 
 
 def _newest(run: Path, read: Callable[[Path], T]) -> T:
@@ -122,6 +131,11 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
     if stored.classes != now.classes:
         before, after = (first_few(h.classes, 8) for h in (stored, now))
         what = f"its classes were {before}, and are {after}"
+    elif tuple(stored.heads) not in ((), tuple(now.heads)):
+        what = f"its heads were {', '.join(stored.heads)}, and are {', '.join(now.heads)}"
+    elif stored.inputs not in ({}, now.inputs):
+        kinds = [", ".join(f"{n} ({k})" for n, k in h.inputs.items()) for h in (stored, now)]
+        what = f"its inputs were {kinds[0]}, and are {kinds[1]}"
     elif stored.data.get("fingerprint") != now.data.get("fingerprint"):
         what = "pictures or label maps were added, removed or replaced"
     if what:

@@ -46,16 +46,16 @@ class Stepper:
     """Carries out optimizer steps: net, optimizer, average, placed on their device.
 
     ``fabric`` is a ``lightning_fabric.Fabric`` (device, precision, distribution), ``class_weights``
-    are (K,). ``net`` is the plain net; what trains is Fabric's wrapping of it.
+    are (K,) by head. ``net`` is the plain net; what trains is Fabric's wrapping of it.
     """
 
     def __init__(
-        self, fabric: Any, net: Network, recipe: Recipe, class_weights: Tensor | None
+        self, fabric: Any, net: Network, recipe: Recipe, class_weights: Mapping[str, Tensor]
     ) -> None:
         self.fabric, self.net, self.recipe = fabric, net, recipe
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.wrapped, self.optimizer = fabric.setup(net, optimizer(net, recipe))
-        self.class_weights = None if class_weights is None else class_weights.to(fabric.device)
+        self.class_weights = {head: w.to(fabric.device) for head, w in class_weights.items()}
         self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
 
@@ -64,12 +64,13 @@ class Stepper:
         """The weights that are evaluated and kept: the averaged ones where there are some."""
         return self.average.tensors if self.average else self.net.state_dict()
 
-    def run(self, step: int, batches: Sequence[Batch]) -> float:
+    def run(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
         """Carry out step number ``step`` on its micro-batches.
 
         Returns:
-            The loss per counted pixel, whatever the reduction; a Jaccard term is counted for each
-            micro-batch and averaged.
+            By head the loss per counted pixel, whatever the reduction; a Jaccard term is counted
+            for each micro-batch and averaged. What is minimised is ``Loss.total`` of them (for a
+            sum each times its pixels).
 
         Raises:
             NumericalError: N001, before any weight has changed.
@@ -77,36 +78,65 @@ class Stepper:
         self._train_mode()
         self.optimizer.zero_grad(set_to_none=True)
         aim, device, world = self.recipe.loss, self.fabric.device, self.fabric.world_size
-        moved = [
-            (x.to(device), covered(self.net.net, self._sampled(y, step, micro)).to(device))
-            for micro, (x, y) in enumerate(batches)
-        ]
-        # One divisor for the whole step: accumulation and processes equal one large batch.
-        weights = torch.stack([pixel_weight(y, self.class_weights) for _, y in moved])
-        weight = processes.combined(self.fabric, weights.double().sum(), "sum").item()
-        weight = max(weight, 1e-12)
-        pictures = world * sum(len(y) for _, y in moved)
-        divisor = {"mean": weight, "image": pictures, "sum": 1.0}[aim.reduction]
-        entropy = image_means if aim.reduction == "image" else cross_entropy
-        loss_sum = 0.0
+        net, heads = self.net.net, tuple(self.net.net.outputs)
+        moved = []
+        for micro, (x, y) in enumerate(batches):
+            drawn = {h: covered(net, self._sampled(y[h], step, micro), h) for h in heads}
+            moved.append((x.to(device), {h: labels.to(device) for h, labels in drawn.items()}))
+        pixels = self._pixels([y for _, y in moved])
+        pictures = float(world * sum(len(x) for x, _ in moved))
+        whole = dict.fromkeys(heads, pictures if aim.reduction == "image" else 1.0)
+        divisors = pixels if aim.reduction == "mean" else whole
+        sums = dict.fromkeys(heads, 0.0)
         with seeded(self.recipe.seed, step, self.fabric.global_rank, device):
             for i, (x, y) in enumerate(moved, start=1):
                 last = i == len(moved)
                 with nullcontext() if last else self.fabric.no_backward_sync(self.wrapped):
                     scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
-                    loss = entropy(scores, y, self.class_weights) / divisor
-                    if aim.jaccard:
-                        loss = loss + aim.jaccard / (world * len(moved)) * soft_jaccard(scores, y)
+                    losses = self._losses(scores, y, divisors, len(moved))
+                    weighted = [aim.head_weights.get(h, 1.0) * loss for h, loss in losses.items()]
                     # Gradients are averaged over processes; the sum is wanted.
-                    self.fabric.backward(world * loss)
-                loss_sum += loss.item()
-        self._check(loss_sum, step)
+                    self.fabric.backward(world * sum(weighted[1:], weighted[0]))
+                for head, loss in losses.items():
+                    sums[head] += loss.item()
+        self._check(aim.total(sums), step)
         self.optimizer.step()
         if self.average:
             self.average.update(self.net, step)
-        own = torch.tensor(loss_sum, dtype=torch.float64)
-        of_all = processes.combined(self.fabric, own, "sum").item()
-        return of_all / weight if aim.reduction == "sum" else of_all
+        own = torch.tensor([*sums.values()], dtype=torch.float64)
+        of_all = dict(zip(heads, processes.combined(self.fabric, own, "sum").tolist(), strict=True))
+        return {h: of_all[h] / pixels[h] for h in heads} if aim.reduction == "sum" else of_all
+
+    def _pixels(self, labels: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+        """By head the pixels of a step that count, by their classes' weights, at least a trace.
+
+        One number for the whole step: accumulation and processes equal one large batch.
+        """
+        own = [
+            torch.stack([pixel_weight(y[head], self.class_weights.get(head)) for y in labels])
+            for head in labels[0]
+        ]
+        sums = torch.stack([weights.double().sum() for weights in own])
+        counted = processes.combined(self.fabric, sums, "sum").tolist()
+        return {head: max(n, 1e-12) for head, n in zip(labels[0], counted, strict=True)}
+
+    def _losses(
+        self,
+        scores: Tensor | Mapping[str, Tensor],
+        labels: Mapping[str, Tensor],
+        divisors: Mapping[str, float],
+        parts: int,
+    ) -> dict[str, Tensor]:
+        """By head the loss of a micro-batch, one of ``parts``, as it counts in the step's."""
+        by_head = scores if isinstance(scores, Mapping) else dict.fromkeys(labels, scores)
+        jaccard = self.recipe.loss.jaccard / (self.fabric.world_size * parts)
+        entropy = image_means if self.recipe.loss.reduction == "image" else cross_entropy
+        losses = {}
+        for head, truth in labels.items():
+            weights = self.class_weights.get(head)
+            loss = entropy(by_head[head], truth, weights) / divisors[head]
+            losses[head] = loss + jaccard * soft_jaccard(by_head[head], truth) if jaccard else loss
+        return losses
 
     def _sampled(self, labels: Tensor, step: int, micro: int) -> Tensor:
         """Labels of which only the terms that are drawn for this micro-batch count."""
@@ -148,9 +178,10 @@ class Stepper:
             torch.nn.utils.clip_grads_with_norm_(trained, clip, torch.tensor(norm))
 
 
-def covered(net: Net, labels: Tensor) -> Tensor:
-    """The part of label maps (N, H, W) that a net's output covers; nets without margin: all."""
-    frame = net.frame(*labels.shape[-2:])
+def covered(net: Net, labels: Tensor, head: str) -> Tensor:
+    """The part of label maps (N, H, W) that a head's output covers; nets without margin: all."""
+    height, width = labels.shape[-2:]
+    frame = net.frame(height, width, head)
     rows = labels.narrow(-2, frame.offset, frame.height)
     return rows.narrow(-1, frame.offset, frame.width)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +24,9 @@ COLLAPSE = 0.995
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Scores on the validation split at one step."""
+class HeadScores:
+    """Scores of one head."""
 
-    step: int
     scores: Scores
     per_class_iu: tuple[float | None, ...]
     guess_share: tuple[float, ...]
@@ -35,13 +34,41 @@ class Validation:
     """What a net of one class is told; empty where several are predicted."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields of a journal's ``validate`` event."""
+        """Plain data."""
         return {
-            "step": self.step,
             **self.scores.as_dict(),
             "per_class_iu": list(self.per_class_iu),
             "guess_share": list(self.guess_share),
         }
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Scores on the validation split at one step."""
+
+    step: int
+    heads: Mapping[str, HeadScores]
+
+    @property
+    def scores(self) -> Scores:
+        """Of the first head, which decide what is best."""
+        return next(iter(self.heads.values())).scores
+
+    @property
+    def collapse(self) -> str:
+        """What is said of the first head that has collapsed; empty: of none."""
+        return next((head.collapse for head in self.heads.values() if head.collapse), "")
+
+    def as_scores(self) -> dict[str, Any]:
+        """What a checkpoint notes: the scores, of several heads the first one's on top."""
+        heads = {name: head.scores.as_dict() for name, head in self.heads.items()}
+        return {**self.scores.as_dict(), **({"heads": heads} if len(heads) > 1 else {})}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of a journal's ``validate`` event; of several heads the first one's on top."""
+        heads = {name: head.as_dict() for name, head in self.heads.items()}
+        several = {"heads": heads} if len(heads) > 1 else {}
+        return {"step": self.step, **next(iter(heads.values())), **several}
 
 
 def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int) -> Validation:
@@ -49,22 +76,31 @@ def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int)
 
     The net gets its own weights back.
     """
-    fabric, recipe, classes = stepper.fabric, stepper.recipe, data.dataset.classes
-    counts = np.zeros((len(classes), len(classes)), np.int64)
+    fabric, recipe, classes = stepper.fabric, stepper.recipe, data.dataset.classes_by_head
+    counts = {head: np.zeros((len(names), len(names)), np.int64) for head, names in classes.items()}
     with averaged(stepper):
         runner = TorchRunner(stepper.net, bf16=recipe.precision == "bf16", device=fabric.device)
         predictor = Predictor(runner, preprocess, view=recipe.view)
         processes.same_buffers(fabric, stepper.net)
         for item in data.held_out[fabric.global_rank :: fabric.world_size]:
             sample = data.read(item)
-            counts += confusion(sample.labels, predictor.labels(sample.image), len(classes))
-    counts = processes.combined(fabric, torch.from_numpy(counts), "sum").cpu().numpy()
+            for head, made in predictor.by_head(sample.image).items():
+                counts[head] += confusion(sample.heads[head], made.labels, len(classes[head]))
+    heads = {}
+    for head, own in counts.items():
+        of_all = processes.combined(fabric, torch.from_numpy(own), "sum").cpu().numpy()
+        where = f"step {step}{data.dataset.of_head(head)}"
+        heads[head] = _head_scores(of_all, classes[head], where)
+    return Validation(step, heads)
+
+
+def _head_scores(counts: np.ndarray, classes: Sequence[str], where: str) -> HeadScores:
     shares = tuple(float(g) for g in counts.sum(0) / max(1, int(counts.sum())))
     ius = tuple(row.iu for row in per_class(counts, classes))
-    return Validation(step, scores(counts), ius, shares, _collapse(counts, classes, step))
+    return HeadScores(scores(counts), ius, shares, _collapse(counts, classes, where))
 
 
-def _collapse(counts: np.ndarray, classes: tuple[str, ...], step: int) -> str:
+def _collapse(counts: np.ndarray, classes: Sequence[str], where: str) -> str:
     """What is wrong with a net that gives nearly every pixel to one class; else empty."""
     total = max(1, int(counts.sum()))
     guess, truth = counts.sum(0) / total, counts.sum(1) / total
@@ -72,7 +108,7 @@ def _collapse(counts: np.ndarray, classes: tuple[str, ...], step: int) -> str:
     if len(classes) == 1 or guess[top] <= COLLAPSE or truth[top] >= COLLAPSE:
         return ""
     return (
-        f"step {step}: the net gives {100 * guess[top]:.1f} % of all pixels to "
+        f"{where}: the net gives {100 * guess[top]:.1f} % of all pixels to "
         f"`{classes[top]}` ({100 * truth[top]:.1f} % of the truth): it has collapsed to one "
         "class. Usual causes: the rate is too high or far too low (try a tenth, or ten times), "
         "a trunk without pretrained weights (--weights), labels that are nearly all one class "

@@ -23,15 +23,28 @@ from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.machine.files import atomic_write
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
-from pixelwise.settings import Byte, Natural, parse_json, read, settings
+from pixelwise.pictures.bands import InputKind
+from pixelwise.settings import Byte, Natural, Plain, parse_json, read, refuse, settings
 from pixelwise.weights import safetensors_file
 from pixelwise.weights.safetensors_file import DTYPES, Records
 from pixelwise.weights.sniff import sniff
 
-VERSION = 1
+VERSION = 2
 DAMAGED = "the file was changed or damaged after it was written; take another copy"
 KEY = "pixelwise"
 """The entry of the safetensors metadata that holds the header."""
+SINCE = {"heads": 2, "inputs": 2}
+"""Fields of the header that files of an earlier format have not, nor their checksums."""
+
+Palette = tuple[tuple[Byte, Byte, Byte], ...]
+
+
+@settings("header.heads.", code="M002", hint=DAMAGED, others="ignore")
+class HeadClasses:
+    """What the labels of a head mean."""
+
+    classes: tuple[str, ...]
+    palette: Palette = ()
 
 
 @settings("header.", code="M002", hint=DAMAGED, others="ignore")
@@ -43,7 +56,8 @@ class Header:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of ``engine.build`` beside the name: classes, channels, width, ..."""
     classes: tuple[str, ...] = ()
-    palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
+    palette: Palette = ()
+    """``classes`` and ``palette`` are the first head's."""
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     """A ``Preprocess`` as plain data."""
     inference: Mapping[str, Any] = field(default_factory=dict)
@@ -52,10 +66,19 @@ class Header:
     step: Natural = 0
     data: Mapping[str, Any] = field(default_factory=dict)
     """Of the training data: path, fingerprint, ``splits`` if they were drawn, ``trained_on``."""
+    heads: Mapping[Plain, HeadClasses] = field(default_factory=dict)
+    """By the data's names, in the net's order; empty: one head that no data has named."""
+    inputs: Mapping[Plain, InputKind] = field(default_factory=dict)
+    """What made the pictures that it was trained on, by name, in the order of the bands."""
     made_by: str = ""
     version: Natural = VERSION
     sha256: str = ""
     """Over header and tensors; filled in by ``save_checkpoint``."""
+
+    def __post_init__(self) -> None:
+        first = next(iter(self.heads.values()), None)
+        other = first is not None and first.classes != self.classes
+        refuse(other and "header.classes are not those of the first of header.heads")
 
     @property
     def trained_on(self) -> frozenset[str] | None:
@@ -69,8 +92,9 @@ class Header:
         return None if self.step else frozenset()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return dataclasses.asdict(self)
+        """Plain data for JSON, with the fields that its format has."""
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if SINCE.get(k, 1) <= self.version}
 
 
 def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Header) -> Path:
@@ -185,7 +209,10 @@ def _described(path: Path) -> tuple[Header, Records]:
         raise ModelError("M030", message, "pip install --upgrade pixelwise")
     header = read(Header, data, place=path)
     for field_of_ours in dataclasses.fields(Header):
-        if field_of_ours.name not in data:  # a flipped bit in a name must not pass for a default
+        since = SINCE.get(field_of_ours.name, 1)
+        if (
+            field_of_ours.name not in data and since <= header.version
+        ):  # a flipped bit in a name must not pass for a default
             message = f"{path}: header.{field_of_ours.name} is missing"
             raise ModelError("M002", message, DAMAGED)
     return header, records

@@ -160,21 +160,19 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def start_from(
-    path: Path | str, module: Network, classes: Sequence[str] = ()
+    path: Path | str, module: Network, classes: Mapping[str, Sequence[str]]
 ) -> tuple[Foreign, Transplant]:
     """Put what fits of a weight file into a net that is to be trained.
 
     Layers that belong to other classes keep their own initial values; the plan says so. Where the
-    file names its classes, as many others than ``classes``, or these in another order, are others.
+    file names its classes, as many others than ``classes`` (by head), or these in another order,
+    are others.
 
     Raises:
         ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
     """
     foreign = read_weights(path)
-    theirs = foreign.header.classes if foreign.header else ()
-    # Mere numbers, as a net without names has them, are no other names.
-    named = {c for c in (theirs, tuple(classes)) if c != default_names(len(c))}
-    same = len(named) < 2
+    same = foreign.header is None or _same_classes(foreign.header, classes)
     transplant = surgery.plan(
         foreign.tensors,
         module,
@@ -185,6 +183,19 @@ def start_from(
     _refuse_misfits(transplant, foreign, module.net, Path(path))
     surgery.carry_out(transplant, foreign.tensors, module)
     return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
+
+
+def _same_classes(header: Header, classes: Mapping[str, Sequence[str]]) -> bool:
+    """Whether no head that both have has other classes in the file; single heads are one head."""
+    theirs = {head: own.classes for head, own in header.heads.items()} or {"": header.classes}
+    if len(theirs) == len(classes) == 1:
+        theirs = dict(zip(classes, theirs.values(), strict=True))
+    for head in theirs.keys() & classes.keys():
+        # Mere numbers, as a net without names has them, are no other names.
+        both = (theirs[head], tuple(classes[head]))
+        if len({names for names in both if names != default_names(len(names))}) > 1:
+            return False
+    return True
 
 
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Path) -> None:

@@ -133,8 +133,8 @@ def test_mean_and_deviation_of_any_dtype_are_numpys_in_double_precision() -> Non
         if kind != np.uint8:
             bands = [b + np.array(30000).astype(kind) for b in bands]
         labels = np.zeros((9, 11), np.uint8)
-        counted = [count(Sample(str(i), b, labels)) for i, b in enumerate(bands)]
-        found = summarise(("a",), counted)
+        counted = [count(Sample(str(i), b, {"labels": labels})) for i, b in enumerate(bands)]
+        found = summarise({"labels": ("a",)}, counted)
         pixels = np.concatenate([b.reshape(-1, 4) for b in bands]).astype(np.float64)
         assert found.mean == pytest.approx(pixels.mean(0), rel=1e-12)
         assert found.std == pytest.approx(pixels.std(0), rel=1e-6)

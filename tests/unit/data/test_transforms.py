@@ -12,7 +12,7 @@ from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.settings import as_dict, read
 
 LABELS = np.arange(30, dtype=np.uint8).reshape(5, 6)
-SAMPLE = Sample("a", np.repeat(LABELS[..., None] * 8, 3, 2), LABELS)
+SAMPLE = Sample("a", np.repeat(LABELS[..., None] * 8, 3, 2), {"labels": LABELS})
 FILL = np.array([1, 2, 3], np.uint8)
 
 
@@ -80,7 +80,7 @@ def test_jitter_shifts_and_fills() -> None:
 @pytest.mark.parametrize("factor", [0.5, 2.0, 3.0])
 def test_scaling_by_whole_factors_repeats_or_drops_labels(factor: float) -> None:
     labels = np.repeat(np.repeat(LABELS, 2, 0), 2, 1)
-    sample = Sample("a", np.repeat(labels[..., None], 3, 2), labels)
+    sample = Sample("a", np.repeat(labels[..., None], 3, 2), {"labels": labels})
     found = changed(only(scale=(factor, factor)), sample=sample)
     assert found.labels.shape == tuple(round(n * factor) for n in labels.shape)
     times = round(2 * factor)
@@ -91,7 +91,7 @@ def test_a_scaled_crop_is_the_crop_of_the_scaled_sample() -> None:
     rng = np.random.default_rng(5)
     labels = rng.integers(0, 9, (40, 50), np.uint8)
     smooth = np.linspace(0, 255, 50, dtype=np.float64)[None, :, None] * np.ones((40, 1, 3))
-    sample = Sample("a", smooth.astype(np.uint8), labels)
+    sample = Sample("a", smooth.astype(np.uint8), {"labels": labels})
     whole = changed(only(scale=(1.27, 1.27)), sample=sample)
     part = changed(only(scale=(1.27, 1.27)), 3, sample=sample, crop=(20, 30))
     agreement = {
@@ -107,7 +107,7 @@ def test_a_scaled_crop_is_the_crop_of_the_scaled_sample() -> None:
 
 
 def test_zoom_multiplies_the_random_factor() -> None:
-    sample = Sample("a", np.zeros((20, 30, 3), np.uint8), np.zeros((20, 30), np.uint8))
+    sample = Sample("a", np.zeros((20, 30, 3), np.uint8), {"labels": np.zeros((20, 30), np.uint8)})
     assert changed(only(), sample=sample, zoom=1.5).labels.shape == (30, 45)
     assert changed(only(scale=(2, 2)), sample=sample, zoom=1.5).labels.shape == (60, 90)
     assert changed(only(), sample=sample, zoom=1.5, crop=(8, 9)).labels.shape == (8, 9)
@@ -116,7 +116,7 @@ def test_zoom_multiplies_the_random_factor() -> None:
 def test_rare_classes_are_seen_more_often() -> None:
     labels = np.zeros((60, 60), np.uint8)
     labels[50:53, 5:8] = 1
-    sample = Sample("a", np.zeros((60, 60, 3), np.uint8), labels)
+    sample = Sample("a", np.zeros((60, 60, 3), np.uint8), {"labels": labels})
 
     def hits(rare: float) -> int:
         augment = only(rare=rare)
@@ -130,10 +130,12 @@ def test_rare_classes_are_seen_more_often() -> None:
 def test_pasting_moves_labels_with_their_pixels() -> None:
     """By hand: from the second sample 7, but neither its 3 nor its void."""
     one = Sample(
-        "one", np.full((2, 3, 3), 10, np.uint8), np.array([[0, 1, 2], [0, 255, 2]], np.uint8)
+        "one",
+        np.full((2, 3, 3), 10, np.uint8),
+        {"labels": np.array([[0, 1, 2], [0, 255, 2]], np.uint8)},
     )
     source = np.arange(18, dtype=np.uint8).reshape(2, 3, 3) + 100
-    two = Sample("two", source, np.array([[7, 3, 255], [3, 7, 7]], np.uint8))
+    two = Sample("two", source, {"labels": np.array([[7, 3, 255], [3, 7, 7]], np.uint8)})
     found = paste(one, two, (7, 9))
     assert found.name == "one"
     assert found.labels.tolist() == [[7, 1, 2], [0, 7, 7]]
@@ -145,14 +147,14 @@ def test_pasting_moves_labels_with_their_pixels() -> None:
 
 
 def test_brightness_contrast_and_saturation_by_hand() -> None:
-    grey = Sample("a", np.full((4, 4, 3), 100, np.uint8), np.zeros((4, 4), np.uint8))
+    grey = Sample("a", np.full((4, 4, 3), 100, np.uint8), {"labels": np.zeros((4, 4), np.uint8)})
     bright = [int(changed(only(brightness=0.5), s, grey).image[0, 0, 0]) for s in range(100)]
     assert min(bright) < 60
     assert max(bright) > 140
     assert all(50 <= b <= 150 for b in bright)
     flat = changed(only(contrast=0.5, saturation=0.9, hue=0.5), 1, grey).image
     assert np.abs(flat.astype(int) - 100).max() <= 1  # grey stays grey
-    red = Sample("a", np.full((4, 4, 3), (160, 100, 100), np.uint8), grey.labels)
+    red = Sample("a", np.full((4, 4, 3), (160, 100, 100), np.uint8), grey.heads)
     turned = changed(only(hue=0.5), 2, red).image[0, 0].astype(int)
     assert abs(int(turned.sum()) - 360) <= 3  # a turn about the grey axis keeps the sum
     assert abs(int(turned[0]) - 160) > 10
@@ -169,8 +171,9 @@ def test_the_same_generator_gives_the_same_bytes_and_inputs_stay() -> None:
 
 
 def test_collate_pads_at_the_right_and_below() -> None:
-    small = Sample("b", SAMPLE.image[:2, :3], LABELS[:2, :3])
-    images, labels = collate([SAMPLE, small], CAFFE)
+    small = Sample("b", SAMPLE.image[:2, :3], {"labels": LABELS[:2, :3]})
+    images, heads = collate([SAMPLE, small], CAFFE)
+    labels = heads["labels"]
     assert images.shape == (2, 3, 5, 6)
     assert (labels[1, 2:] == 255).all()
     assert (labels[1, :, 3:] == 255).all()
@@ -230,13 +233,13 @@ def test_senseless_preprocessing_in_a_file_is_refused(broken, said: str) -> None
     assert str(caught.value).startswith(said)
 
 
-WIDE = Sample("w", np.repeat(LABELS[..., None].astype(np.uint16) * 1000, 5, 2), LABELS)
+WIDE = Sample("w", np.repeat(LABELS[..., None].astype(np.uint16) * 1000, 5, 2), {"labels": LABELS})
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32])
 def test_geometry_moves_all_bands_of_any_dtype(kind: type) -> None:
     """Mirror, crop, shift and padding: each pixel still holds 1000 times its label, or the fill."""
-    sample = Sample("w", WIDE.image.astype(kind), LABELS)
+    sample = Sample("w", WIDE.image.astype(kind), {"labels": LABELS})
     fill = np.array([7.4, 8, 9, 10, 11])
     for seed in range(30):
         found = apply(
@@ -256,14 +259,14 @@ def test_geometry_moves_all_bands_of_any_dtype(kind: type) -> None:
 
 def test_scaling_keeps_what_8_bits_could_not_hold() -> None:
     labels = np.zeros((8, 8), np.uint8)
-    sample = Sample("a", np.full((8, 8, 4), 40000, np.uint16), labels)
+    sample = Sample("a", np.full((8, 8, 4), 40000, np.uint16), {"labels": labels})
     found = changed(only(scale=(0.5, 0.5)), sample=sample, fill=None)
     assert (found.image.shape, found.image.dtype) == ((4, 4, 4), np.uint16)
     assert (found.image == 40000).all()
 
 
 def test_pasting_keeps_dtype_and_bands() -> None:
-    found = paste(WIDE, Sample("b", WIDE.image + 1, LABELS), (3,))
+    found = paste(WIDE, Sample("b", WIDE.image + 1, {"labels": LABELS}), (3,))
     assert found.image.dtype == np.uint16
     assert np.array_equal(found.image - WIDE.image, np.repeat((LABELS == 3)[..., None], 5, 2))
 
@@ -272,7 +275,9 @@ def test_pasting_keeps_dtype_and_bands() -> None:
 def test_colours_of_pictures_without_known_colours_are_refused_not_guessed(setting: str) -> None:
     for image in (WIDE.image, WIDE.image[..., :3], SAMPLE.image[..., :1]):
         with pytest.raises(UsageError, match=rf"3 bands of uint8.*of {image.dtype}") as caught:
-            changed(only(**{setting: 0.2}), sample=Sample("a", image, LABELS), fill=None)
+            changed(
+                only(**{setting: 0.2}), sample=Sample("a", image, {"labels": LABELS}), fill=None
+            )
         assert caught.value.code == "U002"
 
 

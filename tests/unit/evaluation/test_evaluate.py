@@ -137,10 +137,10 @@ def test_any_protocol_can_be_computed_again_from_the_counts(both: Evaluation) ->
 
 
 def labelled(dataset, split: str = "train", **options):
-    def label(image: np.ndarray) -> np.ndarray:
-        return np.zeros(image.shape[:2], np.uint8)
+    def label(image: np.ndarray) -> dict[str, np.ndarray]:
+        return {"labels": np.zeros(image.shape[:2], np.uint8)}
 
-    return evaluate_split(label, dataset.classes, dataset, split, **options)
+    return evaluate_split(label, dataset.classes_by_head, dataset, split, **options)
 
 
 @pytest.mark.parametrize("folder", ["images", "labels"])

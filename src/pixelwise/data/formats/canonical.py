@@ -15,11 +15,10 @@ order of the bands and of the heads; a head without ``classes`` has those of the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pixelwise.data.class_files import Classes, Raw, class_ids, parsed
 from pixelwise.data.classes import ClassMap
@@ -31,9 +30,8 @@ from pixelwise.labels import VOID, colours_for
 from pixelwise.machine.files import write_json
 from pixelwise.pictures.reading import Values
 from pixelwise.settings import (
-    BeforeValidator,
     Byte,
-    Contradiction,
+    Plain,
     parse_json,
     read,
     refuse,
@@ -45,16 +43,6 @@ FORM = '{"classes": ["road", ...], "palette": [[128, 64, 128], ...], "ignore": 2
 INPUTS, HEADS = {IMAGE: "images"}, {LABELS: "labels"}
 """Name to folder, where ``dataset.json`` names none."""
 ONE_HEAD = {LABELS: {"folder": HEADS[LABELS]}}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str) and re.fullmatch(r"\w[\w.-]*", value):
-        return value
-    raise Contradiction(f"{value!r} is no plain name")
-
-
-Plain = Annotated[str, BeforeValidator(_plain)]
-"""Of an input or a head, or of its folder, which lies in the data set and not elsewhere."""
 
 
 @settings(code="D034", others="ignore")
