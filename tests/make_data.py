@@ -79,3 +79,24 @@ def canonical_set(
     description = {"classes": list(classes), "palette": [list(c) for c in classes.values()]}
     (root / "dataset.json").write_text(json.dumps({**description, "ignore": 255}))
     return root
+
+
+def two_of_each(root: Path, **changes: object) -> Path:
+    """Colour and 16-bit depth; three things and two shapes."""
+    folder_set(root, 6)
+    for folder in ("depth", "shapes"):
+        (root / folder).mkdir()
+    for i in range(6):
+        image, labels = picture(i)
+        depth = image[..., 0].astype(np.uint16) * 200
+        Image.fromarray(depth).save(root / f"depth/p{i}.png")
+        Image.fromarray((labels > 0).astype(np.uint8)).save(root / f"shapes/p{i}.png")
+    told = {
+        "inputs": {"colour": "images", "depth": "depth"},
+        "heads": {
+            "things": {"folder": "labels", "classes": ["a", "b", "c"]},
+            "shapes": {"folder": "shapes", "classes": ["flat", "high"], "ignore": 7},
+        },
+    }
+    (root / "dataset.json").write_text(json.dumps(told | changes))
+    return root

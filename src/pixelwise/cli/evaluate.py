@@ -17,6 +17,7 @@ def evaluate(
     data: options.DataPath,
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
     protocol: options.Protocols = "paper",
+    heads: Annotated[str, typer.Option(help="only these heads, after commas")] = "",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
     mask: Annotated[
         str, typer.Option(help="hide by labels: foreground, background, or all but the shape")
@@ -38,14 +39,16 @@ def evaluate(
     loaded = load_model(
         model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
     )
-    dataset = open_dataset(data)
+    chosen = tuple(name.strip() for name in heads.split(",") if name.strip())
+    dataset = loaded.fitting(open_dataset(data), chosen)
     count = len(dataset.items(split))
     with progress(f"evaluating {split}", count) as advance, freed_memory_kept():
-        evaluation = loaded.evaluate(dataset, split, keep=save, mask=mask, watch=advance)
+        evaluation = loaded.evaluate(
+            dataset, split, heads=chosen, keep=save, mask=mask, watch=advance
+        )
     if json:
-        chosen = {"protocols": {name: evaluation.protocols[name] for name in names}}
         facts = {"model": str(loaded.path), "data": str(data), "split": split, "mask": mask}
-        emit_json({**facts, **evaluation.as_dict(), **chosen})
+        emit_json({**facts, **evaluation.as_dict(names)})
     else:
         show(evaluation, names)
         say(f"{evaluation.seconds_per_image:.3f} s per picture")

@@ -46,8 +46,7 @@ def score(
             guesses, truth, classes=classes, stems=wanted, ignore=ignore or (), advance=advance
         )
     if json:
-        chosen = {name: evaluation.protocols[name] for name in names}
-        emit_json({**evaluation.as_dict(), "protocols": chosen})
+        emit_json(evaluation.as_dict(names))
         return
     show(evaluation, names)
     count = len(evaluation.classes)

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 
 def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> None:
-    """Print the numbers, classes and chosen protocols as tables, and what they leave out."""
+    """Print the numbers, classes and chosen protocols as tables, and what they leave out.
+
+    Of several heads each one's, one after the other.
+    """
+    for head, own in evaluation.heads.items() or [("", evaluation)]:
+        _show(own, protocols, f" (head `{head}`)" if head else "")
+
+
+def _show(evaluation: Evaluation, protocols: tuple[str, ...], where: str) -> None:
     from pixelwise.metrics.protocols import PROTOCOLS
 
     spreads = {k: f"{i.low:.4f} to {i.high:.4f}" for k, i in evaluation.intervals.items()}
@@ -20,23 +28,24 @@ def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> Non
         for key, value in evaluation.scores.as_dict().items()
     ]
     columns = ("score", "value", "95 % interval over images")
-    table(f"{len(evaluation.names)} images", columns, rows)
+    table(f"{len(evaluation.names)} images{where}", columns, rows)
     classes = [
         (row.name, row.iu, row.accuracy, row.truth_pixels, row.guess_pixels, row.reason)
         for row in evaluation.per_class
     ]
-    table("classes", ("class", "IU", "accuracy", "truth px", "guess px", "note"), classes)
+    table(f"classes{where}", ("class", "IU", "accuracy", "truth px", "guess px", "note"), classes)
     if protocols != ("paper",):  # whose answer is the mean IU above
         rules = [
             (row.name, row.value, row.reason or PROTOCOLS[row.name].meaning)
             for row in evaluation.protocol_rows
             if row.name in protocols
         ]
-        table("protocols", ("protocol", "value", "rule"), rules)
+        table(f"protocols{where}", ("protocol", "value", "rule"), rules)
     absent = [row.name for row in evaluation.per_class if row.reason]
     if absent:
         word = "class" if len(absent) == 1 else "classes"
-        say(f"mean IU leaves out {len(absent)} {word} without truth: {', '.join(absent)}")
+        listed = ", ".join(absent)
+        say(f"mean IU{where} leaves out {len(absent)} {word} without truth: {listed}")
     present = [row.name for row in evaluation.per_class if not row.reason]
     if len(present) == 1 and absent:
         say(

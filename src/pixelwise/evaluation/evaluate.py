@@ -6,7 +6,7 @@ are kept, so that any protocol and any interval can be computed later without th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pixelwise.errors import DataError, UsageError
 from pixelwise.metrics.bootstrap import Interval, bootstrap
 from pixelwise.metrics.confusion import Counts, confusion
-from pixelwise.metrics.protocols import ProtocolRow, protocol_rows
+from pixelwise.metrics.protocols import PROTOCOLS, ProtocolRow, protocol_rows
 from pixelwise.metrics.scores import ClassRow, Scores, mean_iu, per_class, scores, tallies
 
 _DRAWS = 1000  # bootstrap draws; the ends of the interval then move by about a tenth of its width
@@ -107,13 +107,14 @@ class Evaluation:
             for name, (iu, hits, truth) in zip(self.names, sums, strict=True)
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self, protocols: Collection[str] = tuple(PROTOCOLS)) -> dict[str, Any]:
         """Plain data for JSON: fractions and whole numbers, None for what cannot be said.
 
-        Of several heads the first one's, and each one's under ``heads``.
+        Of several heads the first one's, and each one's under ``heads``; of the protocols those
+        that are named.
         """
-        rows = self.protocol_rows
-        several = {name: head.as_dict() for name, head in self.heads.items()}
+        rows = [row for row in self.protocol_rows if row.name in protocols]
+        several = {name: head.as_dict(protocols) for name, head in self.heads.items()}
         return {
             **self.scores.as_dict(),
             "images": len(self.names),
@@ -121,7 +122,7 @@ class Evaluation:
             "trained_on": None if self.trained_on is None else list(self.trained_on),
             "classes": list(self.classes),
             "per_class": [asdict(row) for row in self.per_class],
-            "protocols": self.protocols,
+            "protocols": {row.name: row.value for row in rows},
             "protocol_reasons": {row.name: row.reason for row in rows if row.reason},
             "intervals": {
                 "level": _LEVEL,

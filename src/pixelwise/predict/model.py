@@ -130,7 +130,7 @@ class Model:
                 what = f"the model takes {', '.join(self.inputs)}, and one picture was given"
                 raise UsageError("U002", what, f"model.predict({{{form}}})")
             image = read(picture, bands=self.predictor.bands, values=values)
-            if kinds and values == "stored":
+            if kinds and values == "stored" and image.shape[2] == self.predictor.bands:
                 refuse_other_kind(image, whole(kinds), UNNAMED)
             return image
         if set(picture) != set(self.inputs):

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from pixelwise.errors import ResourceError
 from pixelwise.training import processes
 from pixelwise.training.journal import ProgressReport, Watch
+from pixelwise.training.validate import Validation
 
 EVERY_SECONDS = 30.0  # between plain lines
 
@@ -52,12 +53,7 @@ def progress_bar() -> Iterator[Watch]:
                 nonlocal printed
                 bar.update(task, completed=report.done, text=line(report))
                 if report.validation:
-                    step, scores = report.validation.step, report.validation.scores
-                    console.print(
-                        f"step {step}: mean IU {100 * scores.mean_iu:.1f} %, "
-                        f"pixel accuracy {100 * scores.pixel_accuracy:.1f} %",
-                        markup=False,
-                    )
+                    console.print(scored(report.validation), markup=False)
                 elif not console.is_terminal and time.monotonic() - printed > EVERY_SECONDS:
                     printed = time.monotonic()
                     console.print(line(report), markup=False)
@@ -66,6 +62,17 @@ def progress_bar() -> Iterator[Watch]:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
+
+
+def scored(validation: Validation) -> str:
+    """Mean IU and pixel accuracy, of several heads each one's."""
+    several = len(validation.heads) > 1
+    texts = [
+        f"{head + ': ' if several else ''}mean IU {100 * own.scores.mean_iu:.1f} %, "
+        f"pixel accuracy {100 * own.scores.pixel_accuracy:.1f} %"
+        for head, own in validation.heads.items()
+    ]
+    return f"step {validation.step}: {'; '.join(texts)}"
 
 
 def line(report: ProgressReport) -> str:
@@ -100,8 +107,11 @@ def tensorboard_watch(run: Path, watch: Watch) -> Watch:
         writer.add_scalar("loss", report.loss, report.step)
         writer.add_scalar("images_per_second", report.images_per_second, report.step)
         if report.validation is not None:
-            for name, value in report.validation.scores.as_dict().items():
-                writer.add_scalar(f"validation/{name}", value, report.step)
+            several = len(report.validation.heads) > 1
+            for head, own in report.validation.heads.items():
+                for name, value in own.scores.as_dict().items():
+                    where = f"{head}/{name}" if several else name
+                    writer.add_scalar(f"validation/{where}", value, report.step)
         writer.flush()
         watch(report)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,8 @@ def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int)
         of_all = processes.combined(fabric, torch.from_numpy(own), "sum").cpu().numpy()
         where = f"step {step}{data.dataset.of_head(head)}"
         heads[head] = _head_scores(of_all, classes[head], where)
+        if recipe.loss.head_weights.get(head) == 0:  # it is not trained, so it cannot collapse
+            heads[head] = replace(heads[head], collapse="")
     return Validation(step, heads)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -160,7 +161,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def start_from(
-    path: Path | str, module: Network, classes: Mapping[str, Sequence[str]]
+    path: Path | str, module: Network, classes: Mapping[str, Sequence[str]] = MappingProxyType({})
 ) -> tuple[Foreign, Transplant]:
     """Put what fits of a weight file into a net that is to be trained.
 

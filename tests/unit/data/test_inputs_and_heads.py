@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from make_data import folder_set, picture
+from make_data import folder_set, picture, two_of_each
 from pixelwise.cli.app import run
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.convert import convert
@@ -21,12 +21,9 @@ from pixelwise.data.preprocess import PUBLISHED
 from pixelwise.data.sample import Item
 from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import UsageError
-from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.labels import three_bands
 from pixelwise.pictures.images import read_labels, resize
 from problems import told
-
-Out = pytest.CaptureFixture[str]
 
 
 @dataclass(frozen=True)
@@ -65,27 +62,6 @@ def test_a_label_source_of_another_kind_is_read_inspected_and_converted(tmp_path
     made = open_dataset(convert(other, tmp_path / "out"))
     for item in made.all_items():
         assert np.array_equal(made.read(item).labels, picture(int(item.name[1:]))[1])
-
-
-def two_of_each(root: Path, **changes: object) -> Path:
-    """Colour and 16-bit depth; three things and two shapes."""
-    folder_set(root, 6)
-    for folder in ("depth", "shapes"):
-        (root / folder).mkdir()
-    for i in range(6):
-        image, labels = picture(i)
-        depth = image[..., 0].astype(np.uint16) * 200
-        Image.fromarray(depth).save(root / f"depth/p{i}.png")
-        Image.fromarray((labels > 0).astype(np.uint8)).save(root / f"shapes/p{i}.png")
-    told = {
-        "inputs": {"colour": "images", "depth": "depth"},
-        "heads": {
-            "things": {"folder": "labels", "classes": ["a", "b", "c"]},
-            "shapes": {"folder": "shapes", "classes": ["flat", "high"], "ignore": 7},
-        },
-    }
-    (root / "dataset.json").write_text(json.dumps(told | changes))
-    return root
 
 
 def test_inputs_are_stacked_as_bands_and_heads_come_by_name(tmp_path: Path) -> None:
@@ -129,17 +105,6 @@ def test_one_head_and_one_input_of_several_can_be_chosen(tmp_path: Path) -> None
         dataset.using(heads=["shape"])
     with pytest.raises(UsageError, match=r"no input of .* is called `hha`"):
         dataset.using(inputs=["colour", "hha"])
-
-
-def test_of_several_heads_none_is_trained_or_judged_silently(tmp_path: Path, capsys: Out) -> None:
-    root = two_of_each(tmp_path / "d")
-    assert run(["train", str(root), "-o", str(tmp_path / "run"), "--iterations", "1"]) == 2
-    said = capsys.readouterr().err
-    assert "has the heads things, shapes in use, expected one" in said
-    assert '"use": ["colour", "depth", "things"]' in said
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(UsageError, match="has the heads things, shapes in use"):
-        evaluate_split(lambda image: image[..., 0] * 0, ("a", "b", "c"), open_dataset(root), "val")
 
 
 def test_files_of_inputs_and_heads_must_be_there_and_of_one_size(tmp_path: Path) -> None:

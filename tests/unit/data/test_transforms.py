@@ -346,3 +346,22 @@ def test_deviations_of_stored_values_may_be_small() -> None:
     """Reflectances of 0 to 1 deviate by less than one; a flat band by nothing."""
     assert standard([0.5, 3], [0.1, 0], "stored").std == (0.1, 1.0)
     assert standard([0.5, 3], [0.1, 0]).std == (1.0, 1.0)
+
+
+def test_labels_of_all_heads_move_alike() -> None:
+    """Twins stay twins through everything random; pasting takes all heads of what it pastes."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 5, (30, 40), dtype=np.uint8)
+    twins = {"first": labels, "second": labels}
+    sample = Sample("a", np.repeat(labels[..., None], 3, 2), twins)
+    changes = Augmentation(mirror=True, scale=(0.5, 2.0), jitter=5, rare=0.5)
+    for seed in range(20):
+        made = apply(sample, changes, np.random.default_rng(seed), crop=(24, 24), rare_classes=(3,))
+        assert np.array_equal(made.heads["first"], made.heads["second"])
+        assert made.labels.shape == (24, 24)
+    other = Sample("b", sample.image, {"first": labels[::-1], "second": 9 - labels})
+    onto = paste(sample, other, (2,))
+    chosen = labels[::-1] == 2
+    assert np.array_equal(onto.heads["second"], np.where(chosen, 9 - labels, labels))
+    _, heads = collate([sample, onto], CAFFE)
+    assert np.array_equal(heads["second"][1], onto.heads["second"])

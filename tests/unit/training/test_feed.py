@@ -167,12 +167,14 @@ def test_pictures_are_shown_as_they_are_drawn(sampling: str) -> None:
     draws = Draws(5, 1337, python2=sampling == "replacement_python2")
     expected = [draws[i] for i in range(40)]
     plain = feed(**settings, sampling=sampling)
-    assert [int(plain.batch(step)[1].min()) for step in range(40)] == expected
+    assert [int(batch(plain, step)[1].min()) for step in range(40)] == expected
     with feed(3, **settings, sampling=sampling) as threaded:
-        assert [int(threaded.batch(step)[1].min()) for step in range(40)] == expected
+        assert [int(batch(threaded, step)[1].min()) for step in range(40)] == expected
     settings |= {"accumulate": 2, "sampling": sampling}
     parts = [feed(rank=rank, world=2, **settings) for rank in (0, 1)]
-    shown = [int(p.batch(s, m)[1].min()) for s in range(10) for m in (0, 1) for p in parts]
+    shown = [
+        int(p.batch(s, m)[1]["labels"].min()) for s in range(10) for m in (0, 1) for p in parts
+    ]
     assert shown == expected
     counts = np.bincount(expected, minlength=5)
     assert counts.max() > counts.min()  # of eight epochs: each would have shown each once

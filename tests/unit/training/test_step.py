@@ -293,3 +293,47 @@ def test_the_summed_loss_begins_at_pixels_times_log_classes(
     loss = cross_entropy(scores, truth).item()
     assert loss == pytest.approx(height * width * math.log(classes), rel=1e-6)
     assert round(loss) == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "image", "sum"])
+def test_a_step_of_two_heads_minimises_the_weighted_sum_of_two_losses(reduction) -> None:
+    """By torch alone; each head's mean is over its own pixels, and micro-batches are one batch."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        nets = [build("fcn8s-tiny", heads={"a": 3, "b": 2}, width=0.25) for _ in range(3)]
+    for net in nets:
+        net.load_state_dict(nets[0].state_dict())
+    images, first = batch(4)
+    second = first.clamp(max=1).where(first != VOID, VOID)
+    second[:, 20:] = VOID
+    weights = {"a": torch.tensor([1.0, 2.0, 0.5]), "b": torch.tensor([3.0, 0.25])}
+    scores = nets[0].eval()(images)
+    losses = {}
+    for head, truth in (("a", first), ("b", second)):
+        each = torch.nn.functional.cross_entropy(
+            scores[head], truth.long(), weights[head], ignore_index=VOID, reduction="none"
+        )
+        counted = weights[head][truth.long().where(truth != VOID, 0)].where(truth != VOID, 0)
+        by_image = (each.sum((1, 2)) / counted.sum((1, 2))).mean()
+        mean = each.sum() / counted.sum()
+        losses[head] = {"mean": mean, "image": by_image, "sum": each.sum()}[reduction]
+        expected = by_image if reduction == "image" else mean
+        losses[f"shown {head}"] = expected.item()
+    (losses["a"] + 0.3 * losses["b"]).backward()
+    lr = 1e-4 if reduction == "sum" else 0.1
+    rate = Optim("sgd", lr=lr, momentum=0.0, weight_decay=0.0, bias_rate=1.0)
+    plan = Recipe(
+        data="none", optim=rate, frozen_bn=True, loss=Loss(reduction, head_weights={"b": 0.3})
+    )
+    for net, parts in ((nets[1], 1), (nets[2], 4)):
+        made = Stepper(Fabric(accelerator="cpu", devices=1), net, plan, weights)
+        size = 4 // parts
+        batches = [
+            (images[i : i + size], {"a": first[i : i + size], "b": second[i : i + size]})
+            for i in range(0, 4, size)
+        ]
+        shown = made.run(0, batches)
+        assert shown == pytest.approx({h: losses[f"shown {h}"] for h in ("a", "b")}, rel=1e-5)
+        for before, after in zip(nets[0].parameters(), net.parameters(), strict=True):
+            if before.grad is not None:
+                torch.testing.assert_close(after, before - lr * before.grad, rtol=1e-4, atol=1e-6)
