@@ -60,9 +60,9 @@ def evaluate_split(
     for head in dataset.heads:
         _check_classes(classes[head], dataset, head)
     items = dataset.items(split)
-    if keep:
-        folders = {head: of_head(keep, head, dataset.heads) for head in dataset.heads}
-        _refuse_taken(folders.values(), [item.name for item in items], dataset)
+    folders = {h: of_head(keep, h, dataset.heads) for h in dataset.heads} if keep else {}
+    _refuse_taken(folders.values(), [item.name for item in items], dataset)
+    palettes = {h: np.asarray(dataset.class_maps[h].palette, np.uint8) for h in dataset.heads}
     spent, seen = 0.0, []
 
     def pairs() -> Iterator[dict[str, Pair]]:
@@ -75,20 +75,16 @@ def evaluate_split(
             began = time.perf_counter()  # of the model alone: disks differ
             guesses = label(image)
             spent += time.perf_counter() - began
-            for head in dataset.heads if keep else ():
-                palette = np.asarray(dataset.class_maps[head].palette, np.uint8)
-                path = folders[head] / f"{item.name}.png"
-                write_labels(path, guesses[head], palette, text={MADE_BY: MAKER})
+            for head, folder in folders.items():
+                path = folder / f"{item.name}.png"
+                write_labels(path, guesses[head], palettes[head], text={MADE_BY: MAKER})
             yield {h: Pair(item.name, sample.heads[h], guesses[h]) for h in dataset.heads}
             watch()
 
     evaluation = evaluate_heads(pairs(), dataset.classes_by_head)
     noted = None if trained_on is None else tuple(seen)
     _warn_of_leaks(noted, dataset, split)
-    facts: dict[str, Any] = {
-        "seconds_per_image": spent / max(1, len(items)),
-        "trained_on": noted,
-    }
+    facts: dict[str, Any] = {"seconds_per_image": spent / len(items), "trained_on": noted}
     heads = {head: replace(own, **facts) for head, own in evaluation.heads.items()}
     return replace(evaluation, heads=heads, **facts)
 
