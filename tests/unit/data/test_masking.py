@@ -24,7 +24,7 @@ SHOWN = {  # which pixels stay as they are
 
 @pytest.mark.parametrize("masking", SHOWN)
 def test_what_is_hidden_is_the_mean_pixel_and_void_is_hidden_with_both(masking) -> None:
-    sample = Sample("a", IMAGE, LABELS)
+    sample = Sample("a", IMAGE, {"labels": LABELS})
     made = masked_as(masking, CLASSES, MEAN)(sample)
     assert made.image.dtype == np.uint8
     for y, x in np.ndindex(2, 4):
@@ -36,19 +36,19 @@ def test_what_is_hidden_is_the_mean_pixel_and_void_is_hidden_with_both(masking) 
 
 def test_a_shape_is_a_silhouette_whatever_the_picture() -> None:
     show = masked_as("shape", CLASSES, MEAN)
-    made = show(Sample("a", IMAGE, LABELS)).image
+    made = show(Sample("a", IMAGE, {"labels": LABELS})).image
     white, mean = [255, 255, 255], FILL
     assert made.tolist() == [[mean, white, white, mean], [mean, mean, mean, white]]
-    assert np.array_equal(made, show(Sample("b", 255 - IMAGE, LABELS)).image)
-    deep = show(Sample("c", IMAGE.astype(np.uint16), LABELS)).image
+    assert np.array_equal(made, show(Sample("b", 255 - IMAGE, {"labels": LABELS})).image)
+    deep = show(Sample("c", IMAGE.astype(np.uint16), {"labels": LABELS})).image
     assert deep[0, 1].tolist() == [65535] * 3
     with pytest.raises(UsageError, match="whole numbers, the pictures are of float32"):
-        show(Sample("d", IMAGE.astype(np.float32), LABELS))
+        show(Sample("d", IMAGE.astype(np.float32), {"labels": LABELS}))
 
 
 def test_the_background_is_a_class_by_name() -> None:
     labels = np.array([[0, 1]], np.uint8)
-    sample = Sample("a", IMAGE[:1, :2], labels)
+    sample = Sample("a", IMAGE[:1, :2], {"labels": labels})
     for name in ("Background", "_background_"):
         made = masked_as("background", ("sky", name), MEAN)(sample).image
         assert made.tolist() == [[[0, 1, 2], FILL]]
