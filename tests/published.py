@@ -52,6 +52,13 @@ def sbd_labels(name: str, size: tuple[int, int] = SIZE) -> np.ndarray:
     return labels
 
 
+def mat(variables: Mapping[str, object]) -> bytes:
+    """A MATLAB file of version 5, compressed as MATLAB's own."""
+    buffer = io.BytesIO()
+    savemat(buffer, dict(variables), do_compression=True)
+    return buffer.getvalue()
+
+
 def lines(names: Iterable[str]) -> bytes:
     return "".join(f"{name}\n" for name in names).encode()
 
@@ -73,10 +80,9 @@ def sbd(train: Iterable[str], val: Iterable[str]) -> dict:
     home = "benchmark_RELEASE/dataset"
     files = {f"{home}/train.txt": lines(train), f"{home}/val.txt": lines(val)}
     for name in sorted({*train, *val}):
-        buffer = io.BytesIO()
         struct = {"Boundaries": np.zeros(3), "Segmentation": sbd_labels(name)}
-        savemat(buffer, {"GTcls": {**struct, "CategoriesPresent": np.array([1.0])}})
-        files[f"{home}/cls/{name}.mat"] = buffer.getvalue()
+        struct["CategoriesPresent"] = np.array([1.0])
+        files[f"{home}/cls/{name}.mat"] = mat({"GTcls": struct})
         files[f"{home}/img/{name}.jpg"] = photo(name)
     return files
 

@@ -48,6 +48,18 @@ def test_page_ends_with_the_facts_of_the_record(name: str) -> None:
     assert tables(page(name))
 
 
+@pytest.mark.parametrize("name", RECORDS)
+def test_what_a_missing_file_is_told_with_stands_on_the_page(name: str) -> None:
+    text, record = page(name).read_text("utf-8"), RECORDS[name]
+    for file in record.files:
+        error = record.missing("downloads", "x", file.file)
+        for fact in (file.file, file.holds):
+            assert fact in str(error)
+            assert fact in text
+        assert file.url in error.hint
+        assert file.url in text
+
+
 def test_every_page_has_a_record_and_is_named_in_the_data_page() -> None:
     assert {p.stem for p in PAGES.glob("*.md")} == set(RECORDS)
     text = (ROOT / "docs" / "data.md").read_text("utf-8")

@@ -127,15 +127,17 @@ def listed(path: Path, laid_down: Path, progress: Progress) -> Iterator[Entry]:
     for count, (name, read) in enumerate(members, 1):
         if count > MEMBERS:
             raise _refused(path, f"more than {MEMBERS:,} files")
-        yield Entry(f"{stem}/{_checked(path, name)}", path, read)
+        plain = _checked(path, name)
+        if not plain.name.startswith("."):  # as macOS packs its own beside every file: ._a.jpg
+            yield Entry(f"{stem}/{plain}", path, read)
 
 
-def _checked(path: Path, name: str) -> str:
+def _checked(path: Path, name: str) -> PurePosixPath:
     """A member's name as a path with slashes; what leads out is refused with the archive."""
     plain = PurePosixPath(name)
     if plain.is_absolute() or ".." in plain.parts or "\\" in name:
         raise _refused(path, f"a file called `{name}`, which leads out of it")
-    return plain.as_posix()
+    return plain
 
 
 def _refused(path: Path, what: str) -> DataError:

@@ -172,9 +172,9 @@ def picture_piece(
         for path, (drawn, class_map) in maps.items():
             labels, original = drawn()
             if labels.shape not in (image.stored.shape[:2], image.shown.shape[:2]):
-                sizes = f"{hxw(image.shown.shape)}, its label map {hxw(labels.shape)} (HxW)"
-                hint = "both must be of one size; get the archive again"
-                raise DataError("D013", f"{picture} is {sizes}", hint)
+                sizes = f"{hxw(image.shown.shape)}, its label map is {hxw(labels.shape)} (HxW)"
+                what = f"{picture} is {sizes}; expected the same size"
+                raise DataError("D013", what, "get the archive again; nothing is ever resized")
             if original:
                 atomic_write(content / path, original)
             else:

@@ -34,6 +34,11 @@ def test_members_of_every_kind_of_archive(tmp_path: Path, name: str) -> None:
     assert entries(path) == {f"x/{inside}": content for inside, content in FILES.items()}
 
 
+def test_hidden_files_are_left_out_and_points_in_front_fall_away(tmp_path: Path) -> None:
+    path = published.tar({"./d/a.jpg": b"1", "./d/._a.jpg": b"2"}, tmp_path / "x.tar")
+    assert entries(path) == {"x/d/a.jpg": b"1"}
+
+
 def with_member(path: Path, **facts: object) -> Path:
     info = tarfile.TarInfo("a/file")
     for key, value in facts.items():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 import published
 from pixelwise.cli.app import run
@@ -37,9 +35,7 @@ def labels(name: str) -> np.ndarray:
 
 
 def mat(name: str) -> bytes:
-    buffer = io.BytesIO()
-    savemat(buffer, {"LabelMap": raw(name)}, do_compression=True)
-    return buffer.getvalue()
+    return published.mat({"LabelMap": raw(name)})
 
 
 def archives(folder: Path, *, png: bool = False) -> Path:
@@ -141,9 +137,7 @@ def test_another_list_of_names_is_refused(tmp_path: Path) -> None:
 def test_annotations_of_another_year_or_form_are_refused(tmp_path: Path) -> None:
     source = archives(tmp_path / "src")
     maps = {f"trainval/{n}.mat": mat(n) for n in NAMES}
-    buffer = io.BytesIO()
-    savemat(buffer, {"labels": raw("x")})
-    maps[f"trainval/{NAMES[1]}.mat"] = buffer.getvalue()
+    maps[f"trainval/{NAMES[1]}.mat"] = published.mat({"labels": raw("x")})
     maps[f"trainval/{NAMES[2]}.mat"] = mat(NAMES[2])[:150]
     maps[f"trainval/{NAMES[4]}.mat"] = mat(NAMES[4])
     archive = published.tar(maps, source / "trainval.tar.gz", "w:gz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import published
+from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.prepare import sbd, voc
@@ -148,6 +150,65 @@ def test_sbd_alone_has_its_own_splits_and_says_what_lacks(tmp_path: Path) -> Non
         "no split seg11valid: it needs VOC2011/ImageSets/Segmentation/val.txt of "
         "VOCtrainval_25-May-2011.tar",
     )
+
+
+def test_the_command_takes_places_beside_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = both(tmp_path / "src"), tmp_path / "out"
+    first, second = source / "benchmark.tgz", source / "VOCtrainval_25-May-2011.tar"
+    command = ["data", "prepare", "sbd", str(first), str(out), "--with", str(second), "--json"]
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "folder": str(out),
+        "pictures": 5,
+        "splits": {"train": 2, "val": 2, "seg11valid": 2},
+        "notes": [],
+    }
+
+
+def test_label_maps_of_another_kind_are_refused(tmp_path: Path) -> None:
+    files = published.sbd(SBD_TRAIN, SBD_VAL)
+    home = "benchmark_RELEASE/dataset/cls"
+    for name, key, values in (
+        (SBD_TRAIN[0], "GTinst", published.sbd_labels("x")),
+        (SBD_TRAIN[1], "GTcls", published.sbd_labels("x").astype(float)),
+        (SBD_VAL[0], "GTcls", published.sbd_labels("x", (30, 41))),
+        (SBD_VAL[1], "GTcls", np.full((30, 40), 21, np.uint8)),
+    ):
+        files[f"{home}/{name}.mat"] = published.mat({key: {"Segmentation": values}})
+    archive = published.tar(files, tmp_path / "benchmark.tgz")
+    lines = told(lambda: made(sbd.RECORD, sbd.plan, archive, tmp_path / "out"))
+    assert [line.partition(f"{archive}: benchmark_RELEASE/dataset/")[::2] for line in lines] == [
+        (
+            "D012 ",
+            f"cls/{SBD_VAL[1]}.mat: value 21 names no class (1200 px, first at x=0 y=0; "
+            "expected 0..20, 255)",
+        ),
+        (
+            "D013 ",
+            f"img/{SBD_VAL[0]}.jpg is 30x40, its label map is 30x41 (HxW); expected the same size",
+        ),
+        ("D026 ", f"cls/{SBD_TRAIN[0]}.mat: holds no `GTcls` (it holds: GTinst)"),
+        (
+            "D026 ",
+            f"cls/{SBD_TRAIN[1]}.mat: GTcls.Segmentation is float64 of shape (30, 40), "
+            "expected uint8 (H, W)",
+        ),
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("gone", ["img", "train.txt", "val.txt"])
+def test_a_part_of_sbd_that_is_missing_is_named(tmp_path: Path, gone: str) -> None:
+    files = {n: c for n, c in published.sbd(SBD_TRAIN, SBD_VAL).items() if f"/{gone}" not in n}
+    archive = published.tar(files, tmp_path / "benchmark.tgz")
+    what = f"dataset/{'img/*.jpg' if gone == 'img' else gone}"
+    line, *_ = told(lambda: made(sbd.RECORD, sbd.plan, archive, tmp_path / "out"))
+    assert line.startswith(f"D010 {archive}: there is no {what}, expected benchmark.tgz")
+    published.tar(published.voc(2012, SPLITS), tmp_path / "VOCtrainval.tar")
+    line, *_ = told(lambda: made(voc.RECORD, voc.plan, tmp_path, tmp_path / "out"))
+    assert line.startswith(f"D010 {tmp_path}: there is no {what}, expected benchmark.tgz")
 
 
 def test_of_several_years_one_is_chosen(tmp_path: Path) -> None:

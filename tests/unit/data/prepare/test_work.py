@@ -14,7 +14,7 @@ import pytest
 import published
 from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.prepare import archives, voc
+from pixelwise.data.prepare import archives, voc, work
 from pixelwise.data.prepare.work import prepare
 from pixelwise.errors import Stopped
 from pixelwise.machine.files import resumed_folder
@@ -44,7 +44,8 @@ def test_a_broken_file_is_told_and_the_rest_is_kept(
     out = tmp_path / "out"
     lines = told(lambda: prepare(voc.RECORD, voc.plan, [whole], out))
     assert lines[0] == (
-        f"D013 {whole / HOME}/JPEGImages/{NAMES[5]}.jpg is 30x40, its label map 30x41 (HxW)"
+        f"D013 {whole / HOME}/JPEGImages/{NAMES[5]}.jpg is 30x40, its label map is 30x41 (HxW); "
+        "expected the same size"
     )
     assert lines[1].startswith(f"D020 {whole / HOME / picture}: cannot be read (")
     assert not out.exists()
@@ -60,6 +61,24 @@ def test_a_broken_file_is_told_and_the_rest_is_kept(
     assert again == {NAMES[3], NAMES[5]}  # and nothing that was done
     assert len(open_dataset(out).all_items()) == 12
     assert not list(tmp_path.glob(".pixelwise-*"))
+
+
+def test_what_was_laid_down_of_a_compressed_tar_is_not_laid_down_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = published.voc(2012, {"train": NAMES[:8], "val": NAMES[8:]})
+    source = published.tar(files, tmp_path / "voc.tar.gz", "w:gz")
+    with monkeypatch.context() as broken:
+        broken.setattr(work, "write_description", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare(voc.RECORD, voc.plan, [source], tmp_path / "out")
+    monkeypatch.setattr(
+        archives, "OPENERS", dict.fromkeys(archives.OPENERS)
+    )  # to be called by none
+    prepare(voc.RECORD, voc.plan, [source], tmp_path / "out")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "voc.tar.gz"]
+    found = {p.name for p in (tmp_path / "out").iterdir()}
+    assert found == {"dataset.json", "images", "labels", "splits"}
 
 
 def test_killed_again_and_again_the_result_is_that_of_one_run(tmp_path: Path) -> None:
