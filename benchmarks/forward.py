@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, interleaved, surroundings, tell
+from harness import cpu_times, growth, growth_in_process, interleaved, surroundings, tell
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -47,12 +45,15 @@ def main() -> None:
         np.random.default_rng(0).normal(0, 60, (1, 3, height, width)).astype(np.float32)
     )
     if options.memory_of:
-        print(growth(make(options.memory_of, options.classes), picture))
+        way = make(options.memory_of, options.classes)
+        with torch.inference_mode():
+            print(growth(lambda: way(picture)))
         return
     before = cpu_times()
     rows = measure(picture, options.classes, options.rounds)
+    same = ["--size", options.size, "--classes", str(options.classes)]
     for row in rows:
-        row["megabytes"] = round(memory(row["way"], options) / 1e6)
+        row["megabytes"] = round(growth_in_process(__file__, row["way"], same) / 1e6)
     facts = surroundings("forward", before)
     if options.json:
         json.dump({**facts, "size": options.size, "rows": rows}, sys.stdout, indent=1)
@@ -117,30 +118,6 @@ def row(name: str, spent: list[float], reference: float) -> dict[str, Any]:
 def compare(found: dict[str, Tensor]) -> None:
     truth = found["by hand"]
     assert (found["fcn8s-vgg16"] - truth).abs().max() < 1e-3 * truth.abs().max()
-
-
-def memory(name: str, options: argparse.Namespace) -> int:
-    """``growth`` in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", name]
-    command += ["--size", options.size, "--classes", str(options.classes)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def growth(way: Way, picture: Tensor) -> int:
-    """Bytes by which the process grows at most while a way runs; 0 where it cannot be told."""
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return 0
-    reset.write_text("5")  # the peak is counted from now on
-    before = status("VmRSS")
-    with torch.inference_mode():
-        way(picture)
-    return status("VmHWM") - before
-
-
-def status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 # -- by hand ---------------------------------------------------------------------------------------

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,28 @@ def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[st
             found[name].append(ways[name]())
         order = order[1:] + order[:1]
     return found
+
+
+def growth_in_process(file: str, way: str, arguments: Sequence[str]) -> int:
+    """What ``growth`` is in a process of its own: ``file --memory-of way`` must print it."""
+    command = [sys.executable, file, "--memory-of", way, *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def growth(way: Callable[[], object]) -> int:
+    """Bytes by which the process grows at most while a way runs; 0 where it cannot be told."""
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return 0
+    reset.write_text("5")  # the peak is counted from now on
+    before = status("VmRSS")
+    way()
+    return status("VmHWM") - before
+
+
+def status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def surroundings(

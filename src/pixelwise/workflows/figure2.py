@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pixelwise import labels
@@ -19,6 +18,7 @@ from pixelwise.errors import ModelError
 from pixelwise.predict.grid import smooth
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import find_class
+from pixelwise.predict.windows import window_scores
 
 BAND = 8  # white pixels between the panels
 
@@ -43,9 +43,7 @@ class Figure2:
         return {key: value for key, value in asdict(self).items() if key != "sheet"}
 
 
-def figure2(
-    model: Model, image: NDArray[np.uint8], name: str, *, window: int = 224, stride: int = 32
-) -> Figure2:
+def figure2(model: Model, image: NDArray[np.uint8], name: str, *, window: int = 224) -> Figure2:
     """Draw a class's heat map by a classifier's one pass and by windows, and compare them.
 
     The picture (H, W, 3) uint8 is as large as the net is to see it, the class named as in
@@ -61,34 +59,18 @@ def figure2(
             "pixelwise weights import FILE --net googlenet -o OUT.safetensors",
         )
     index = find_class(name, model.classes)
-    prediction = model.predict(image, probabilities=True)
-    assert prediction.probabilities is not None
-    windows = _on_windows(model, image, window, stride)
-    # Ceiling pools may add a cell at the far border of the one pass.
-    rows, columns = np.minimum(prediction.probabilities.shape[1:], windows.shape[1:])
-    one, many = (p[:, :rows, :columns] for p in (prediction.probabilities, windows))
-    off = np.abs(one[index] - many[index])
-    size = (image.shape[0], image.shape[1])
-    maps = [smooth(p[index], prediction.grid, size) for p in (one, many)]
+    slid = window_scores(model.predictor, image, window=window)
+    one, many, off = (p[index] for p in (slid.one_pass, slid.windows, slid.off))
+    net, size = model.predictor.net, (image.shape[0], image.shape[1])
+    maps = [smooth(p, net.sights[net.output].map, size) for p in (one, many)]
     panels = [image, *(labels.heat_map(image, heat) for heat in maps)]
     white = ((0, 0), (0, BAND), (0, 0))
     return Figure2(
         sheet=np.hstack([np.pad(panel, white, constant_values=255) for panel in panels]),
         name=model.classes[index],
-        cells=(one.shape[1], one.shape[2]),
-        highest=(float(one[index].max()), float(many[index].max())),
+        cells=(one.shape[0], one.shape[1]),
+        highest=(float(one.max()), float(many.max())),
         largest_difference=float(off.max()),
         mean_difference=float(off.mean()),
-        same_first_class=float((one.argmax(0) == many.argmax(0)).mean()),
+        same_first_class=slid.same_first_class,
     )
-
-
-def _on_windows(
-    model: Model, image: NDArray[np.uint8], window: int, stride: int
-) -> NDArray[np.float32]:
-    """(K, rows, columns): the classifier on every window."""
-    windows = sliding_window_view(image, (window, window), axis=(0, 1))[::stride, ::stride]
-    rows = windows.transpose(0, 1, 3, 4, 2)
-    maps = [[model.predictor.scores(part) for part in row] for row in rows]
-    scores = [[part.mean(dim=(1, 2)).cpu().numpy() for part in row] for row in maps]
-    return np.array(scores, np.float32).transpose(2, 0, 1)
