@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import secrets
 import tarfile
 import zipfile
 import zlib
@@ -91,7 +92,7 @@ class Entry:
         if self.unpacked:
             yield self.home
             return
-        copy = scratch / f"{abs(hash(self.path)):x}-{PurePosixPath(self.path).name}"
+        copy = scratch / f"{secrets.token_hex(4)}-{PurePosixPath(self.path).name}"
         atomic_write(copy, self.bytes())
         try:
             yield copy
@@ -179,12 +180,12 @@ def _next(path: Path, unpacked: Any) -> bytes:
 
 @dataclass
 class _Headers:
-    """A file of which tarfile is to read headers, and never more at once."""
+    """A file of which tarfile is to read headers: as many bytes as one claims, which may lie."""
 
     file: BinaryIO
 
     def read(self, size: int) -> bytes:
-        if size > HEADER:
+        if not 0 <= size <= HEADER:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
         return self.file.read(size)
 
@@ -202,12 +203,15 @@ def _of_tar(path: Path, plain: Path) -> Iterator[tuple[str, Callable[[], bytes]]
         with plain.open("rb") as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
             while member := tar.next():
                 tar.members.clear()  # which would be kept, all of them
-                if member.offset_data + member.size > size and not member.issparse():
+                inside = member.isreg() and not member.issparse()
+                beyond = inside and member.offset_data + member.size > size
+                # A negative size would lead back, for ever (CVE-2025-8194).
+                if beyond or member.size < 0 or tar.offset <= end:
                     raise _damaged(path, f"in {member.name}")
-                if member.isreg() and not member.issparse():
+                end = tar.offset
+                if inside:
                     place = member.offset_data, member.size
                     yield member.name, partial(_read_range, path, plain, *place)
-                end = tar.offset
             file.seek(end)
             if file.read(512) != bytes(512):  # POSIX pax, tar: two such blocks end an archive
                 raise _damaged(path, "no end mark")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pixelwise.data.classes import numbered
@@ -49,16 +50,17 @@ def plan(source: Source, mats: MatFiles) -> Plan:
         what = f"trainannot/*.png (it holds: {source.holds})"
         raise RECORD.missing(source.place, what, ARCHIVE.file)
     tree = next(iter(maps))[0]
-    frames = source.matching(rf"{tree}/(train|val|test)/([^/]+)\.(?:png|webp|jpe?g|bmp)")
-    lists = source.matching(rf"{tree}/(train|val|test)\.txt")
+    home = re.escape(tree)
+    frames = source.matching(rf"{home}/(train|val|test)/([^/]+)\.(?:png|webp|jpe?g|bmp)")
+    lists = source.matching(rf"{home}/(train|val|test)\.txt")
     if not frames:
         raise RECORD.missing(source.place, f"{tree}/train/*.png", ARCHIVE.file)
     pictures = {name: entry for (_, name), entry in frames.items()}
-    labels = {name: entry for (home, _, name), entry in maps.items() if home == tree}
-    annotated = {part for home, part, _ in maps if home == tree}
+    labels = {name: entry for (place, _, name), entry in maps.items() if place == tree}
+    annotated = {part for place, part, _ in maps if place == tree}
     splits: dict[str, list[str]] = {}
     for part in PARTS:
-        inside = sorted(name for home, name in frames if home == part)
+        inside = sorted(name for split, name in frames if split == part)
         listed = (part,) in lists
         if inside:
             splits[part] = listed_names(lists[part,], pictures) if listed else inside

@@ -8,6 +8,7 @@ footnote 7).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -69,13 +70,14 @@ def read(source: Source, mats: MatFiles) -> Sbd | None:
     Raises:
         DataError: D010 a part of it is missing, D034 a list names what is not there.
     """
-    found = source.matching(r"([^/]+)/cls/([^/]+)\.mat")
-    if not found:
+    everywhere = source.matching(r"([^/]+)/cls/([^/]+)\.mat")
+    if not everywhere:
         return None
-    tree = next(iter(found))[0]
-    maps = {name: entry for (home, name), entry in found.items() if home == tree}
-    pictures = {n: e for (n,), e in source.matching(rf"{tree}/img/([^/]+)\.jpe?g").items()}
-    lists = {n: e for (n,), e in source.matching(rf"{tree}/(train|val)\.txt").items()}
+    tree = next(iter(everywhere))[0]
+    home = re.escape(tree)
+    maps = {name: entry for (place, name), entry in everywhere.items() if place == tree}
+    pictures = {n: e for (n,), e in source.matching(rf"{home}/img/([^/]+)\.jpe?g").items()}
+    lists = {n: e for (n,), e in source.matching(rf"{home}/(train|val)\.txt").items()}
     wanted = (("img/*.jpg", pictures), ("train.txt", "train" in lists), ("val.txt", "val" in lists))
     if absent := [f"{tree}/{what}" for what, there in wanted if not there]:
         raise RECORD.missing(source.place, absent[0], ARCHIVE.file)

@@ -58,21 +58,20 @@ class Source:
         return first_few(list(tops), 4) or "nothing"
 
 
-def given(places: Sequence[Path]) -> dict[Path, bool]:
-    """Files and folders among which the data set lies, and whether each is an archive.
+def files_and_archives(places: Sequence[Path]) -> dict[Path, bool]:
+    """Where the data set may lie, and whether each is an archive: also those right in a folder.
 
     Raises:
         DataError: D010 a place is not there.
     """
-    found: dict[Path, bool] = {}
+    kinds: dict[Path, bool] = {}
     for place in places:
         if not place.exists():
             raise DataError("D010", f"{place} does not exist", "give a folder or an archive")
-        found[place] = place.is_file() and archives.is_archive(place)
-        if place.is_dir():
-            inside = (p for p in sorted(place.iterdir()) if not p.name.startswith("."))
-            found |= {p: True for p in inside if p.is_file() and archives.is_archive(p)}
-    return found
+        kinds[place] = place.is_file() and archives.is_archive(place)
+        inside = _shown(place) if place.is_dir() else []
+        kinds |= {p: True for p in inside if p.is_file() and archives.is_archive(p)}
+    return kinds
 
 
 def open_source(
@@ -89,7 +88,7 @@ def open_source(
     Raises:
         DataError: D010 no such place, D011 far too many files, D040 a damaged or unsafe archive.
     """
-    kinds = given(places)
+    kinds = files_and_archives(places)
     packed = [p for p, archive in kinds.items() if archive]
     known = [p for p in packed if any(fnmatch.fnmatch(p.name.lower(), n) for n in patterns)]
     left = [p for p in packed if known and p not in known and p not in places]
@@ -149,7 +148,7 @@ def _file(path: Path, name: str) -> Entry:
 
 def identity(places: Sequence[Path]) -> list[list[object]]:
     """What tells one source from another: paths, and of archives size and time of change."""
-    facts = [(p, archive, p.stat()) for p, archive in given(places).items()]
+    facts = [(p, archive, p.stat()) for p, archive in files_and_archives(places).items()]
     return [
         [str(p.absolute()), *([s.st_size, s.st_mtime_ns] if archive else [])]
         for p, archive, s in facts

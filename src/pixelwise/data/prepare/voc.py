@@ -7,6 +7,7 @@ in SBD's train (arXiv 1411.4038v2, footnote 7). It is computed, and needs VOC 20
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -83,9 +84,10 @@ def plan(source: Source, mats: MatFiles, year: str = "") -> Plan:
         UsageError: U002 several years and none named, or another one.
     """
     tree = chosen_year(source, year)
-    pictures = names_in(source.matching(rf"({tree})/JPEGImages/([^/]+)\.jpe?g"))
-    maps = names_in(source.matching(rf"({tree})/SegmentationClass/([^/]+)\.png"))
-    lists = names_in(source.matching(rf"({tree})/ImageSets/Segmentation/([^/]+)\.txt"))
+    home = re.escape(tree)
+    pictures = names_in(source.matching(rf"{home}/JPEGImages/([^/]+)\.jpe?g"))
+    maps = names_in(source.matching(rf"{home}/SegmentationClass/([^/]+)\.png"))
+    lists = names_in(source.matching(rf"{home}/ImageSets/Segmentation/([^/]+)\.txt"))
     archive = TRAINVAL.get(tree, TRAINVAL["VOC2012"])
     if not lists:
         raise RECORD.missing(source.place, f"{tree}/ImageSets/Segmentation/*.txt", archive)

@@ -116,6 +116,7 @@ def prepare(
 def _carry_out(plan: Plan, content: Path, progress: Progress) -> None:
     """Write the pieces that are not there, in two threads: decoding lets others run."""
     fatal: list[PixelwiseError] = []
+    seen: list[str] = []
 
     def one(piece: Piece) -> DataError | None:
         if stop.signal or fatal:
@@ -123,6 +124,7 @@ def _carry_out(plan: Plan, content: Path, progress: Progress) -> None:
         try:
             if not all((content / file).is_file() for file in piece.files):
                 piece.write(content)
+            seen.append(piece.name)
         except DataError as error:
             return error
         except PixelwiseError as error:  # a full disk will not get better with the next picture
@@ -136,7 +138,8 @@ def _carry_out(plan: Plan, content: Path, progress: Progress) -> None:
         problems = [error for error in pool.map(one, plan.pieces) if error]
     if fatal:
         raise fatal[0]
-    stop.refuse("stopped; what is done is kept", "run the same command again to go on")
+    message = f"stopped after {len(seen)} of {count} pictures, which are kept"
+    stop.refuse(message, "run the same command again to go on")
     again = "what is right is kept; repair the others and run the same command again"
     raise_all(content, problems, summary=f"{len(problems)} of {count} pictures", hint=again)
 
@@ -169,17 +172,17 @@ def picture_piece(
     def write(content: Path) -> None:
         data = picture.bytes()
         image = decode(data, picture.place, values=values)
-        for path, (drawn, class_map) in maps.items():
-            labels, original = drawn()
+        ready = {path: (*drawn(), class_map) for path, (drawn, class_map) in maps.items()}
+        for labels, _, _ in ready.values():
             if labels.shape not in (image.stored.shape[:2], image.shown.shape[:2]):
                 sizes = f"{hxw(image.shown.shape)}, its label map is {hxw(labels.shape)} (HxW)"
                 what = f"{picture} is {sizes}; expected the same size"
                 raise DataError("D013", what, "get the archive again; nothing is ever resized")
+        for path, (labels, original, class_map) in ready.items():
             if original:
                 atomic_write(content / path, original)
             else:
-                palette = np.asarray(class_map.palette, np.uint8)
-                write_labels(content / path, labels, palette)
+                write_labels(content / path, labels, np.asarray(class_map.palette, np.uint8))
         atomic_write(content / target, data)
 
     return Piece(name, (target, *maps), write)

@@ -132,6 +132,19 @@ def test_a_header_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     assert "a header of 2,147,483,648 bytes" in line
 
 
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_negative_size_does_not_lead_back_for_ever(tmp_path: Path, kind: bytes) -> None:
+    """CVE-2025-8194; a size in base 256, as GNU tar writes those beyond 8 GiB."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, -512
+    path = tmp_path / "x.tar"
+    header = info.tobuf(tarfile.GNU_FORMAT)
+    whole = published.tar(FILES, tmp_path / "whole.tar").read_bytes()
+    path.write_bytes(header + whole)
+    (line,) = told(lambda: entries(path))
+    assert line.startswith(f"D040 {path}: the archive is damaged or cut off (")
+
+
 def test_an_archive_of_too_many_files_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ def splits_of(out: Path) -> dict[str, list[str]]:
     return {s: [i.name for i in items] for s, items in open_dataset(out).splits.items()}
 
 
-@pytest.mark.parametrize("form", ["tar", "tgz", "zip", "devkit", "year", "both"])
+@pytest.mark.parametrize("form", ["tar", "tgz", "zip", "devkit", "year", "odd", "both"])
 def test_archives_and_folders_give_the_same(tmp_path: Path, form: str) -> None:
     files = published.voc(2012, SPLITS)
     home = tmp_path / "src"
@@ -56,6 +56,9 @@ def test_archives_and_folders_give_the_same(tmp_path: Path, form: str) -> None:
             source = published.unpack(files, home) / "VOCdevkit"
         case "year":
             source = published.unpack(files, home) / "VOCdevkit" / "VOC2012"
+        case "odd":  # what a name holds is no pattern
+            source = published.unpack(files, home) / "VOCdevkit" / "VOC2012"
+            source = source.rename(source.parent / "voc (1)+[a")
         case _:  # pictures in an archive, the rest unpacked
             pictures = {n: c for n, c in files.items() if n.endswith(".jpg")}
             published.tar(pictures, home / "voc.tar")

@@ -126,7 +126,9 @@ def test_a_signal_ends_it_after_what_is_begun(tmp_path: Path) -> None:
             if len(seen) == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match="what is done is kept") as stopped:
+    with pytest.raises(
+        Stopped, match=r"stopped after \d of 12 pictures, which are kept"
+    ) as stopped:
         prepare(voc.RECORD, voc.plan, [source], tmp_path / "out", progress=lambda *_: Bar())
     assert stopped.value.exit_code == 143
     prepare(voc.RECORD, voc.plan, [source], tmp_path / "out")
