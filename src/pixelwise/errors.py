@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     "R008": "an optional package is not installed",
     "R009": "a device is not available",
     "R010": "another process of the run has ended",
+    "R011": "a download failed",
     "N001": "the loss or a gradient is not finite",
     "N002": "the net has collapsed to one class",
     "N003": "scores are not finite",

@@ -14,6 +14,8 @@ from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from pixelwise.training.recipe import Optim
 from pixelwise.weights.checkpoint import load_checkpoint
+from pixelwise.weights.load import read_weights
+from pixelwise.weights.published import at_hand, named
 from small_runs import events, recipe
 
 
@@ -92,3 +94,25 @@ def test_learned_upsampling_and_frozen_trunks_train_what_they_say(finished, data
     assert all(name.startswith("score") for name in changed)
     with pytest.raises(UsageError, match="freeze: trunk needs weights"):
         recipe(data, freeze="trunk")
+
+
+def test_imagenet_is_the_trunks_published_weights(data: Path, tmp_path: Path) -> None:
+    path = at_hand(named("efficientnetlite0"))
+    if path is None:
+        pytest.skip("the extra `pretrained` is not installed")
+    plan = recipe(
+        data,
+        net="fcn32s-efficientnetlite0",
+        width=1.0,
+        weights="imagenet",
+        iterations=1,
+        optim=Optim("sgd", lr=1e-12),
+        frozen_bn=True,
+    )
+    loop.train(plan, tmp_path / "run")
+    start = events(tmp_path / "run", "start")[0]
+    assert start["weights"]["file"] == str(path)
+    header, tensors = load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors")
+    published = read_weights(path).tensors["_conv_stem.weight"]
+    torch.testing.assert_close(tensors["conv1.weight"], published)
+    assert header.preprocess["mean"] == [127.0] * 3

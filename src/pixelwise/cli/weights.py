@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.console import emit_json, progress_bytes, say, table
 from pixelwise.cli.options import Json, ModelPath
 
 LONGEST = 200  # characters of a fact that are shown
@@ -95,6 +95,52 @@ def show_file(
         emit_json(shown)
     else:
         _print_show(shown)
+
+
+@app.command("list")
+def list_published(json: Json = False) -> None:
+    """Weights that others have published: for which net, under which terms, which are at hand."""
+    from pixelwise.weights.published import PUBLISHED, at_hand, home
+
+    rows = []
+    for published in PUBLISHED.values():
+        path = at_hand(published)
+        facts = {k: v for k, v in vars(published).items() if v}
+        rows.append({**facts, "trunk": published.trunk, "path": str(path) if path else None})
+    if json:
+        emit_json({"home": str(home()), "weights": rows})
+        return
+    shown = [
+        (r["file"], r["net"], r.get("megabytes", ""), r["path"] or r.get("package", ""), r["terms"])
+        for r in rows
+    ]
+    table("published weights", ("file", "for", "MB", "at hand, or its package", "terms"), shown)
+    say(f"what is at hand is a package or a file in {home()}; `pixelwise weights get NAME` fetches")
+
+
+@app.command("get")
+def get_published(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="file or net of `weights list`")],
+    address: Annotated[str, typer.Option("--from", metavar="URL", help="another place")] = "",
+    json: Json = False,
+) -> None:
+    """Download published weights into PIXELWISE_HOME, checked by their digest; again goes on.
+
+    Nothing else of pixelwise downloads weights, and this only when it is typed.
+    """
+    from pixelwise.machine.files import sha256
+    from pixelwise.weights.fetch import fetch
+    from pixelwise.weights.published import named
+
+    published = named(name)
+    with progress_bytes(f"fetching {published.file}") as watch:
+        path = fetch(published, address=address, watch=watch)
+    digest = sha256(path)
+    if json:
+        emit_json({"path": str(path), "sha256": digest, "checked": published.digest})
+    if not published.digest:
+        say(f"no digest of it was published; its SHA-256 is {digest}")
+    say(f"{path} ({published.terms})")
 
 
 def _print_import(done: Imported) -> None:

@@ -90,6 +90,26 @@ def _written(path: Path, content: Content) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 @contextmanager
+def growing_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
+    """A file that may take several tries: ``path.part``, open at its end, kept until it is whole.
+
+    ``path`` appears when the block ends well; what an interrupted block has written stays.
+
+    Raises:
+        ResourceError: no space (R001) or no permission (R002).
+    """
+    part = path.with_name(f"{path.name}.part")
+    with _write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("ab") as f:
+            yield part, f
+            f.flush()
+            os.fsync(f.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+
+
+@contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder's content: all of it appears when the block ends well, and none of it else.
 

@@ -44,6 +44,8 @@ class Entry:
     """One line for the listing."""
     preprocess: str
     """Name in ``data.preprocess.PUBLISHED`` of what its published weights expect; or plain."""
+    trunk: str = ""
+    """The trunk's name in ``FAMILIES``."""
     task: str = "segmentation"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``spec`` that are its own unless others are given: classes or heads, inputs."""
@@ -105,19 +107,27 @@ def _catalogue() -> dict[str, Entry]:
             for stride in (32, 16, 8, 4):
                 make = partial(fcn, family.trunk, stride, geometry=geometry)
                 about = f"stride {stride} on {family.about}" + (suffix and ", no wasted border")
-                entries[f"fcn{stride}s-{name}{suffix}"] = Entry(make, about, family.preprocess)
+                entries[f"fcn{stride}s-{name}{suffix}"] = Entry(
+                    make, about, family.preprocess, name
+                )
     at_once = partial(fcn, vgg16, 8, at_once=True)
     about = "stride 8, all streams trained together"
-    entries["fcn8s-vgg16-atonce"] = Entry(at_once, about, "caffe")
+    entries["fcn8s-vgg16-atonce"] = Entry(at_once, about, "caffe", "vgg16")
     for name, family in FAMILIES.items():
         if family.classifier:
             make = partial(classifier, family.trunk, family.classifier)
             about = f"convolutionalised classifier: {family.about.partition(',')[0]}"
-            entries[name] = Entry(make, about, family.preprocess, "classification")
+            entries[name] = Entry(make, about, family.preprocess, name, "classification")
+    trunks = {family.trunk: name for name, family in FAMILIES.items()}
     for name, net in RELEASED.items():
         make = partial(fcn, net.trunk, net.stride, at_once=net.at_once)
         entries[name] = Entry(
-            make, net.about, net.preprocess, options=net.options, weights=net.weights
+            make,
+            net.about,
+            net.preprocess,
+            trunks[net.trunk],
+            options=net.options,
+            weights=net.weights,
         )
     return entries
 

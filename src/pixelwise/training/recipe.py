@@ -65,7 +65,8 @@ class Recipe:
     net: Text = "fcn8s-tiny"
     """Name in the catalogue (``pixelwise nets``)."""
     weights: Text = ""
-    """File or run to start from; empty: random weights."""
+    """File or run to start from, or imagenet: the trunk's published weights, if they are at hand;
+    empty: random weights."""
     regime: Regime = "none"
     """none, or the paper's light, accumulated or heavy: it gives batch, loss, optimizer and rate
     where the recipe does not."""

@@ -25,6 +25,7 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.run_data import RunData
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
+from pixelwise.weights.published import IMAGENET, imagenet
 from pixelwise.weights.surgery import without_values
 
 # The filler of CaffeNet's last layer (models/bvlc_reference_caffenet, fc8: gaussian, std 0.01); the
@@ -80,7 +81,8 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     fresh = _preprocess(data, preprocessing.PUBLISHED.get(catalog.entry(recipe.net).preprocess))
     if not recipe.weights:
         return StartingNet(net, options, fresh)
-    foreign, transplant = start_from(recipe.weights, net, classes)
+    source = imagenet(recipe.net) if recipe.weights == IMAGENET else recipe.weights
+    foreign, transplant = start_from(source, net, classes)
     stored = preprocess_of(foreign, recipe.net)
     published = read(Preprocess, stored) if stored else None
     gaps = without_values(transplant, net.net)
@@ -92,7 +94,7 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
         net,
         options,
         _preprocess(data, published) if published else fresh,
-        {"file": recipe.weights, **transplant.as_dict()},
+        {"file": str(source), **transplant.as_dict()},
         (warning,) if gaps else (),
         (foreign.header and foreign.header.trained_on) or frozenset(),
     )
