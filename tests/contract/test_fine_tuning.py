@@ -108,6 +108,7 @@ def test_imagenet_is_the_trunks_published_weights(data: Path, tmp_path: Path) ->
         iterations=1,
         optim=Optim("sgd", lr=1e-12),
         frozen_bn=True,
+        force=True,
     )
     loop.train(plan, tmp_path / "run")
     start = events(tmp_path / "run", "start")[0]
