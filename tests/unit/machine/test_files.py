@@ -18,6 +18,7 @@ from pixelwise.machine.files import (
     atomic_write,
     refuse_taken,
     remove_leftovers,
+    resumed_folder,
     whole_folder,
     write_json,
     write_together,
@@ -157,6 +158,48 @@ def test_a_new_folder_appears_all_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert renamed == [place]
     assert names(place) == {"a", "b"}
     assert names(tmp_path / "in") == {"new"}
+
+
+def test_work_on_a_folder_goes_on_where_it_failed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def fail() -> None:
+        with resumed_folder(out, "key") as work:
+            (work / "content" / "first").write_text("1")
+            (work / "content" / f"{files.PREFIX}1.tmp").write_text("what a killed process leaves")
+            (work / "aside").write_text("2")
+            raise DataError("D012", "in the middle")
+
+    with pytest.raises(DataError, match="in the middle"):
+        fail()
+    assert not out.exists()
+    with resumed_folder(out, "key") as work:
+        assert names(work) == {"key", "content", "aside"}
+        assert names(work / "content") == {"first"}
+        (work / "content" / "second").write_text("3")
+    assert names(tmp_path) == {"out"}
+    assert names(out) == {"first", "second"}
+
+
+def test_work_under_another_key_begins_anew(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def fail() -> None:
+        with resumed_folder(out, "one") as work:
+            (work / "content" / "stale").mkdir()
+            raise DataError("D012", "in the middle")
+
+    with pytest.raises(DataError, match="in the middle"):
+        fail()
+    refuse_taken(out)  # what is kept is hidden
+    with resumed_folder(out, "two") as work:
+        assert not names(work / "content")
+        (work / "content" / "new").mkdir()
+        with pytest.raises(ResourceError, match="is being written by another process") as taken:
+            resumed_folder(out, "two").__enter__()
+    assert taken.value.code == "R007"
+    assert names(out) == {"new"}
 
 
 def test_a_folder_that_is_being_filled_is_taken(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def plan(source: Source, mats: MatFiles) -> Plan:
     maps = source.matching(r"VOC2011/SegmentationClass/([^/]+)\.png")
     voc = {name: kept_png(entry, CLASSES) for (name,), entry in maps.items()}
     pictures |= sbd.pictures
-    valid, notes = seg11valid(source, sbd, {n: e for n, e in pictures.items() if n in voc})
+    valid, notes = seg11valid(source, sbd.train, {n: e for n, e in pictures.items() if n in voc})
     if valid:
         splits["seg11valid"] = [f"{name} {VOC_LABELS}/{name}.png" for name in valid]
     own = {*sbd.train, *sbd.val}
@@ -128,13 +128,13 @@ def plan(source: Source, mats: MatFiles) -> Plan:
 
 
 def seg11valid(
-    source: Source, sbd: Sbd, labelled: Mapping[str, object]
+    source: Source, trained: Sequence[str], labelled: Mapping[str, object]
 ) -> tuple[list[str], tuple[str, ...]]:
     """The 736 pictures, in the order of VOC 2011's val, and why there are none.
 
     Args:
         source: where VOC 2011's list may be.
-        sbd: whose train is left out.
+        trained: SBD's train, which is left out.
         labelled: pictures with a label map of VOC.
     """
     lists = source.matching(r"VOC2011/ImageSets/Segmentation/val\.txt")
@@ -142,8 +142,8 @@ def seg11valid(
         lacking = "VOC2011/ImageSets/Segmentation/val.txt"
         return [], (f"no split seg11valid: it needs {lacking} of {VOC2011.file}",)
     (entry,) = lists.values()
-    trained = set(sbd.train)
-    valid = [name for name in listed_names(entry) if name not in trained]
+    left_out = set(trained)
+    valid = [name for name in listed_names(entry) if name not in left_out]
     if bare := [name for name in valid if name not in labelled]:
         lacking = f"{len(bare)} of its pictures have no label map here: {first_few(bare)}"
         return [], (f"no split seg11valid: {lacking}",)
@@ -169,14 +169,17 @@ def beside(
     """``seg11valid`` and ``trainaug`` of a year of VOC with these splits.
 
     ``trainaug`` is VOC's train and all of SBD without VOC's val: 10,582 pictures of VOC 2012. VOC's
-    label map counts where there is one.
+    label map counts where there is one. For ``seg11valid`` SBD's ``dataset/train.txt`` is enough.
     """
-    sbd = read(source, mats)
-    if sbd is None:
+    sbd, lists = read(source, mats), source.matching(r"dataset/train\.txt")
+    trained = sbd.train if sbd else [n for entry in lists.values() for n in listed_names(entry)]
+    if not trained:
         needed = f"no splits seg11valid and trainaug: they need SBD beside it ({ARCHIVE.file})"
         return Beside(notes=(needed,))
-    valid, notes = seg11valid(source, sbd, labelled)
+    valid, notes = seg11valid(source, trained, labelled)
     more: dict[str, Sequence[str]] = {"seg11valid": valid} if valid else {}
+    if sbd is None:
+        return Beside(more, notes=(*notes, f"no split trainaug: it needs all of {ARCHIVE.file}"))
     if "train" in splits and "val" in splits:
         more["trainaug"] = sorted(
             {*splits["train"], *sbd.train, *sbd.val}.difference(splits["val"])

@@ -128,6 +128,19 @@ def test_sbd_beside_voc_gives_the_splits_of_the_paper(tmp_path: Path) -> None:
     assert not inspect(dataset).problems
 
 
+def test_for_seg11valid_the_two_lists_are_enough(tmp_path: Path) -> None:
+    """Pictures of 2012, the list of 2011, and SBD's list without its label maps."""
+    source = published.unpack(published.voc(2012, SPLITS), tmp_path / "src")
+    lists = {
+        "VOC2011/ImageSets/Segmentation/val.txt": published.lines(SPLITS["val"][1:]),
+        "benchmark_RELEASE/dataset/train.txt": published.lines(SBD_TRAIN),
+    }
+    published.unpack(lists, source)
+    plan = prepare(voc.RECORD, voc.plan, [source], tmp_path / "out")
+    assert plan.splits["seg11valid"] == ["2009_000074"]
+    assert plan.notes == ("no split trainaug: it needs all of benchmark.tgz",)
+
+
 def test_sbd_with_voc_beside_is_what_the_released_nets_saw(tmp_path: Path) -> None:
     out = tmp_path / "out"
     made(sbd.RECORD, sbd.plan, both(tmp_path / "src"), out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.prepare import archives, voc, work
 from pixelwise.data.prepare.work import prepare
 from pixelwise.errors import Stopped
-from pixelwise.machine.files import resumed_folder
+from pixelwise.machine.files import resumed_folder, write_error
 from problems import told
 
 NAMES = [f"2008_{i:06d}" for i in range(12)]
@@ -133,6 +134,28 @@ def test_a_signal_ends_it_after_what_is_begun(tmp_path: Path) -> None:
     assert stopped.value.exit_code == 143
     prepare(voc.RECORD, voc.plan, [source], tmp_path / "out")
     assert len(open_dataset(tmp_path / "out").all_items()) == 12
+
+
+def test_a_full_disk_ends_it_at_once_and_what_is_done_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out, tried = archive(tmp_path / "src"), tmp_path / "out", []
+    own = work.atomic_write
+
+    def full(path: Path, content: bytes) -> Path:
+        tried.append(path)
+        if len(tried) > 6:
+            raise write_error(path, OSError(errno.ENOSPC, "No space left on device"))
+        return own(path, content)
+
+    with monkeypatch.context() as small:
+        small.setattr(work, "atomic_write", full)
+        (line,) = told(lambda: prepare(voc.RECORD, voc.plan, [source], out))
+    assert line.startswith("R001 ")
+    assert len(tried) <= 8  # of 24, by two threads
+    assert len(list(tmp_path.rglob("content/labels/*.png"))) >= 3
+    prepare(voc.RECORD, voc.plan, [source], out)
+    assert len(open_dataset(out).all_items()) == 12
 
 
 def test_another_archive_begins_anew(tmp_path: Path) -> None:
