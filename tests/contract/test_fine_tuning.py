@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import pixelwise as pw
 from make_data import folder_set
@@ -117,3 +118,21 @@ def test_imagenet_is_the_trunks_published_weights(data: Path, tmp_path: Path) ->
     published = read_weights(path).tensors["_conv_stem.weight"]
     torch.testing.assert_close(tensors["conv1.weight"], published)
     assert header.preprocess["mean"] == [127.0] * 3
+
+
+def test_layers_that_a_file_lacks_are_named_before_they_are_trained_from_random_values(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A VGG16 converted without its fully connected layers: a random fc6 learns next to nothing."""
+    whole = pw.build("fcn8s-vgg16-tight", classes=3, width=1 / 32).state_dict()
+    plan = recipe(data, net="fcn8s-vgg16-tight", width=1 / 32, iterations=1, optim=Optim(lr=1e-9))
+    kept = {k: v for k, v in whole.items() if not k.startswith("score")}
+    for name, left_out, said in (("whole", (), False), ("cut", ("fc6.", "fc7."), True)):
+        weights = tmp_path / f"{name}.safetensors"
+        save_file({k: v for k, v in kept.items() if not k.startswith(left_out or "none")}, weights)
+        caplog.clear()
+        loop.train(plan.replace(weights=str(weights), force=True), tmp_path / name)
+        told = f"4 tensors are not in {weights} and start from random values: fc6."
+        assert (told in caplog.text) == said
+        warned = [e["text"] for e in events(tmp_path / name, "warning")]
+        assert any(told in text for text in warned) == said
