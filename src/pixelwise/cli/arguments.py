@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    path: Path, *, zoom: str, mirror: bool, precision: str, device: str, threads: int
+    path: Path,
+    *,
+    zoom: str,
+    mirror: bool,
+    precision: str,
+    device: str,
+    threads: int,
+    stitch: int | None = None,
 ) -> Model:
     """The model that a command was given, used as its options say."""
     from pixelwise.machine.environment import use_threads
@@ -21,7 +28,7 @@ def load_model(
 
     use_threads(threads)
     loaded = models.load(path, device=device, precision=precision)
-    return loaded.shown(zoom=zoom or None, mirror=mirror or None)
+    return loaded.shown(zoom=zoom or None, mirror=mirror or None, stitch=stitch)
 
 
 def parse_size(text: str) -> tuple[int, int]:

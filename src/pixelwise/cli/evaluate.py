@@ -24,6 +24,7 @@ def evaluate(
     ] = "none",
     zoom: options.Zoom = "",
     mirror: options.Mirror = False,
+    stitch: options.Stitch = None,
     precision: options.Precision = "fp32",
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -37,7 +38,13 @@ def evaluate(
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     loaded = load_model(
-        model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
+        model,
+        zoom=zoom,
+        mirror=mirror,
+        stitch=stitch,
+        precision=precision,
+        device=device,
+        threads=threads,
     )
     chosen = tuple(name.strip() for name in heads.split(",") if name.strip())
     dataset = loaded.fitting(open_dataset(data), chosen)

@@ -45,6 +45,12 @@ def nets(
     fusion: Annotated[
         str, typer.Option(help="of several inputs: early, sum (paper), average (release)")
     ] = "",
+    rarefied: Annotated[
+        str, typer.Option(metavar="LAYERS", help="stride 1 at these, the rest dilated")
+    ] = "",
+    lowered: Annotated[
+        str, typer.Option(metavar="LAYERS", help="stride 1 at these, later kernels longer")
+    ] = "",
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
@@ -59,6 +65,8 @@ def nets(
         "heads": parse_parts(heads, "--heads") if heads else None,
         "inputs": parse_parts(inputs, "--inputs") if inputs else None,
         "fusion": fusion or None,
+        "rarefied": rarefied.split(",") if rarefied else None,
+        "lowered": lowered.split(",") if lowered else None,
     }
     options = {option: value for option, value in given.items() if value is not None}
     if name is None:
@@ -81,8 +89,9 @@ def _list(options: dict[str, Any], *, as_json: bool) -> None:
     from pixelwise.errors import UsageError
     from pixelwise.nets.catalog import NETS, spec
 
-    if parts := [f"--{name}" for name in ("heads", "inputs", "fusion") if name in options]:
-        raise UsageError("U002", f"{parts[0]} is of one net", "pixelwise nets fcn8s-vgg16 ...")
+    if of_one := options.keys() - {"classes", "channels", "width"}:
+        message = f"--{min(of_one)} is of one net, and none is named"
+        raise UsageError("U002", message, "pixelwise nets fcn8s-vgg16 ...")
     # A net with heads or inputs of its own is listed with these, whatever the others are given.
     fixed = {"classes": "heads", "channels": "inputs"}
     written = {}

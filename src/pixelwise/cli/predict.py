@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, progress, say
-from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Threads, Zoom
+from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Stitch, Threads, Zoom
 
 if TYPE_CHECKING:
     from pixelwise.predict.jobs import Plan
@@ -28,6 +28,7 @@ def predict(
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
     zoom: Zoom = "",
     mirror: Mirror = False,
+    stitch: Stitch = None,
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
@@ -54,7 +55,13 @@ def predict(
     for reason in plan.left_out:
         say(f"left out: {reason}")
     loaded = load_model(
-        model, zoom=zoom, mirror=mirror, precision=precision, device=device, threads=threads
+        model,
+        zoom=zoom,
+        mirror=mirror,
+        stitch=stitch,
+        precision=precision,
+        device=device,
+        threads=threads,
     )
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)

@@ -68,8 +68,21 @@ def max_pooling(layer: pooling.MaxPool, channels: int) -> nn.Module:
     """Max pooling, with the maxima's places where they are asked for."""
     del channels
     k, s, pad = layer.kernel, layer.stride, even(layer.pad)
-    pool = nn.MaxPool2d(k, s, pad, ceil_mode=layer.ceil, return_indices=layer.indices)
+    pool = nn.MaxPool2d(k, s, pad, layer.dilation, layer.indices, layer.ceil)
     return padded(pool, layer.pad, -math.inf)
+
+
+def average_pooling(layer: pooling.AvgPool, channels: int) -> nn.Module:
+    """Average pooling; torch has none with a dilation, which is a convolution of equal shares."""
+    if layer.dilation == 1:
+        return nn.AvgPool2d(layer.kernel, layer.stride, ceil_mode=True)
+    k, d = layer.kernel, layer.dilation
+
+    def average(x: Tensor) -> Tensor:
+        shares = x.new_full((1, 1, k, k), 1 / k**2).expand(channels, 1, k, k)
+        return F.conv2d(x, shares, dilation=d, groups=channels)
+
+    return Function(average)
 
 
 def even(pad: Pad) -> int:
@@ -206,7 +219,7 @@ MODULES: dict[type[Layer], Callable[[Any, int], nn.Module]] = {
     layers.Softmax: lambda *_: nn.Softmax(dim=1),
     pooling.MaxPool: max_pooling,
     pooling.Unpool: lambda *_: Function(unpool),
-    pooling.AvgPool: lambda layer, _: nn.AvgPool2d(layer.kernel, layer.stride, ceil_mode=True),
+    pooling.AvgPool: average_pooling,
     pooling.GlobalAvgPool: lambda *_: nn.AdaptiveAvgPool2d(1),
     joining.Crop: lambda layer, _: Function(partial(crop, offset=layer.offset)),
     joining.Sum: lambda layer, _: Function(partial(add, coefficients=layer.coefficients)),

@@ -80,6 +80,16 @@ def before_upsampling(net: Net) -> set[str]:
     }
 
 
+def coarse_scores(net: Net) -> dict[str, str]:
+    """Head to the layer of its scores before their last upsampling, if that is fixed and cut."""
+    carried_out = records(net)
+    heads = {head: carried_out[name] for head, name in net.outputs.items()}
+    return {
+        head: layer.inputs[0] if isinstance(layer, CutUpsampling) else layer.name
+        for head, layer in heads.items()
+    }
+
+
 def steps(net: Net, wanted: Collection[str]) -> tuple[Step, ...]:
     """The steps that lead to the maps that are wanted, in order, and no others."""
     layers = records(net).values()

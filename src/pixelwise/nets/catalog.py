@@ -13,6 +13,7 @@ from pixelwise.nets.fusion import Fusion
 from pixelwise.nets.heads.fcn import fcn
 from pixelwise.nets.layers import Softmax
 from pixelwise.nets.net import Net
+from pixelwise.nets.rarefaction import lower_stride, rarefy
 from pixelwise.nets.released import RELEASED
 from pixelwise.nets.trunks.alexnet import alexnet
 from pixelwise.nets.trunks.efficientnet import (
@@ -149,12 +150,13 @@ def spec(name: str, **options: Any) -> Net:
     ``heads`` (name to classes: an output each, its layers named with ``_<head>`` behind),
     ``inputs`` (name to bands, in the order of the picture's bands) and ``fusion`` of several
     inputs: early, sum or average. A released net has options of its own; those given replace them.
+    ``rarefied`` and ``lowered`` name layers for ``nets.rarefy`` and ``nets.lower_stride``.
 
     Raises:
         UsageError: unknown name, unknown option, a value out of range, or two that contradict.
     """
     named = entry(name)
-    known = ["classes", "channels", "width"]
+    known = ["classes", "channels", "width", "rarefied", "lowered"]
     if named.task == "segmentation":
         known += ["learned", "heads", "inputs", "fusion"]
     for option, value in options.items():
@@ -172,12 +174,15 @@ def spec(name: str, **options: Any) -> Net:
         elif option == "fusion" and value not in get_args(Fusion):
             problem = f"fusion is {value!r}, expected one of {', '.join(get_args(Fusion))}"
             hint = "sum is the paper's late fusion, average the release's"
+        elif option in ("rarefied", "lowered") and isinstance(value, str):
+            problem, hint = f"{option} is {value!r}, expected names of layers", "['pool5']"
         else:
             continue
         raise UsageError("U002", problem, hint)
     if named.task == "segmentation":
         options = _parts(name, dict(named.options), options)
-    return named.make(**options)
+    rarefied, lowered = options.pop("rarefied", ()), options.pop("lowered", ())
+    return lower_stride(rarefy(named.make(**options), *rarefied), *lowered)
 
 
 def _parts(name: str, own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

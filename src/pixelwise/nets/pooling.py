@@ -25,6 +25,7 @@ class MaxPool(Layer):
     pad: Pad = 0
     ceil: bool = True
     indices: bool = False
+    dilation: int = 1
 
     keeps: ClassVar = "input"
 
@@ -43,10 +44,11 @@ class MaxPool(Layer):
         return (self.name, f"{self.name}.indices") if self.indices else (self.name,)
 
     def size(self, given: tuple[int, ...]) -> int:
-        return geometry.pool_size(given[0], self.kernel, self.stride, self.pad, ceil=self.ceil)
+        span = geometry.span(self.kernel, self.dilation)
+        return geometry.pool_size(given[0], span, self.stride, self.pad, ceil=self.ceil)
 
     def sight(self, given: tuple[Sight, ...]) -> Sight:
-        return given[0].through_window(self.kernel, self.stride, self.pad)
+        return given[0].through_window(self.kernel, self.stride, self.pad, self.dilation)
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,19 @@ class AvgPool(Layer):
 
     kernel: int = 7
     stride: int = 1
+    dilation: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse windows that would be cut at the end and step over cells."""
+        if self.dilation > 1 and self.stride > 1:
+            problem = f"{self.name}: average pooling of stride {self.stride} with a dilation"
+            raise UsageError("U002", problem, "a stride of 1")
 
     def size(self, given: tuple[int, ...]) -> int:
-        return geometry.pool_size(given[0], self.kernel, self.stride)
+        return geometry.pool_size(given[0], geometry.span(self.kernel, self.dilation), self.stride)
 
     def sight(self, given: tuple[Sight, ...]) -> Sight:
-        return given[0].through_window(self.kernel, self.stride, 0)
+        return given[0].through_window(self.kernel, self.stride, 0, self.dilation)
 
 
 @dataclass(frozen=True)

@@ -231,16 +231,25 @@ class Model:
         )
 
     def shown(
-        self, *, zoom: float | str | Sequence[float] | None = None, mirror: bool | None = None
+        self,
+        *,
+        zoom: float | str | Sequence[float] | None = None,
+        mirror: bool | None = None,
+        stitch: int | None = None,
     ) -> Model:
         """The same model that is shown pictures as ``View`` says; what is not given stays.
 
         Raises:
-            UsageError: U002 a factor out of range, or several for a net that gives a coarse map.
+            UsageError: U002 a factor out of range, several for a net that gives a coarse map, or a
+                stitch that does not divide the stride of its scores.
         """
         old = self.predictor
         zooms: Any = old.view.zooms if zoom is None else zoom
-        view = View(zooms, old.view.mirror if mirror is None else mirror)
+        view = View(
+            zooms,
+            old.view.mirror if mirror is None else mirror,
+            old.view.stitch if stitch is None else stitch,
+        )
         predictor = Predictor(old.runner, old.preprocess, view=view)
         return replace(self, predictor=predictor)
 

@@ -1,6 +1,7 @@
 """The one path from a picture to labels; evaluation, commands and services all use it.
 
-picture -> (zoom, mirror image, border) -> preprocessing -> runner -> mean over showings -> labels
+picture -> (zoom, mirror image, border) -> preprocessing -> runner, on shifted pictures if they are
+to be stitched -> mean over showings -> labels
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pixelwise.predict.border import Border, border, mirrored
 from pixelwise.predict.grid import EVERY_PIXEL, enlarged, nearest
 from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.showings import Showing, Showings
+from pixelwise.predict.stitching import step, stitched, stitched_grid
 from pixelwise.predict.view import View
 
 
@@ -41,11 +43,12 @@ class Predictor:
     """A net with the preprocessing that it was trained with, ready for pictures.
 
     Raises:
-        UsageError: U002 a view that a coarse map cannot have.
+        UsageError: U002 a view that a coarse map, or a net of this stride, cannot have.
     """
 
     def __init__(self, runner: Runner, preprocess: Preprocess, *, view: View | None = None) -> None:
         self.runner, self.preprocess, self.view = runner, preprocess, view or View()
+        self._shift = step(self.net, self.view.stitch) if self.view.stitch > 1 else 0
         several = len(self.view.zooms) > 1 or self.view.mirror
         if several and any(self._coarse(head) for head in self.net.outputs):
             what = "mirror" if len(self.view.zooms) == 1 else f"zooms {self.view.zooms}"
@@ -69,6 +72,8 @@ class Predictor:
     def grid(self, head: str) -> CoordMap:
         """Where the cells of a head's scores lie on the picture."""
         cells = self.net.sights[self.net.outputs[head]].map
+        if cells.scale > 1:
+            cells = stitched_grid(self.net, head, self.view.stitch)
         return EVERY_PIXEL if cells.scale == 1 else enlarged(self.view.zooms[0]).then(cells)
 
     def _coarse(self, head: str) -> bool:
@@ -114,7 +119,8 @@ class Predictor:
         try:
             plan = [((h, w), border(self.net, h), border(self.net, w)) for h, w in sizes]
             for (height, width), rows, columns in plan:
-                whole = rows.around(height), columns.around(width)
+                moved = (self.view.stitch - 1) * self._shift
+                whole = rows.around(height) + moved, columns.around(width) + moved
                 check_picture(self.net, whole, self.runner.device, scores=scores)
         except UsageError as error:
             raise DataError(
@@ -132,7 +138,7 @@ class Predictor:
         # The border comes last: of the mirror image it is another where it is wider behind.
         sides = [resized, resized[:, ::-1]] if self.view.mirror else [resized]
         inputs = [self.preprocess(mirrored(side, rows, columns)) for side in sides]
-        maps = [self.runner.maps(torch.from_numpy(x)[None]) for x in inputs]
+        maps = [stitched(self.runner, torch.from_numpy(x)[None], self.view.stitch) for x in inputs]
         return {
             head: Showing(
                 tuple(scores[head] for scores in maps),

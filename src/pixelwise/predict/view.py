@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pixelwise.settings import Number, in_one_word, limits, refuse, settings
+from pixelwise.settings import Number, Whole, in_one_word, limits, refuse, settings
 
 Zoom = Annotated[Number, limits(gt=0, le=8)]
 """Factor on a picture's size; at 8 a photo of 500x375 has 12 million pixels."""
 Zooms = Annotated[tuple[Zoom, ...], limits(max_length=16), in_one_word]
 """Sizes at which one picture is shown, each a pass through the net."""
+
+Stitch = Annotated[Whole, limits(ge=1, le=32)]
+"""Factor by which shift-and-stitch divides a stride; 32 is the largest there is."""
 
 
 @settings(hint="--zoom 2, or several: --zoom 1.25,1.75")
@@ -21,6 +24,8 @@ class View:
     """The picture is enlarged by each of these, its scores are brought back, and averaged."""
     mirror: bool = False
     """Scores are the mean over the picture and its mirror image; twice the work."""
+    stitch: Stitch = 1
+    """Scores are this many times finer, from as many times as many shifted pictures, squared."""
 
     def __post_init__(self) -> None:
         refuse(not self.zooms and "no zooms, expected at least one")

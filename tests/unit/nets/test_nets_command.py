@@ -90,7 +90,7 @@ def test_the_listing_keeps_heads_and_inputs_that_are_a_nets_own() -> None:
     listed = {row["name"]: row for row in json.loads(run("--classes", "5", "--json"))}
     assert listed["siftflow-fcn32s"]["parameters"] == 134_408_036
     assert listed["voc-fcn32s"]["parameters"] == listed["fcn32s-vgg16"]["parameters"] < 134_300_000
-    with pytest.raises(UsageError, match="--heads is of one net"):
+    with pytest.raises(UsageError, match="--heads is of one net, and none is named"):
         run("--heads", "a=3")
 
 
