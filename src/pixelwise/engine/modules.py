@@ -39,7 +39,7 @@ def convolution(layer: layers.Conv, channels: int) -> nn.Module:
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    return padded(conv, layer.pad)
+    return padded(conv, layer.pad, own=pad)
 
 
 def deconvolution(layer: layers.Deconv, channels: int) -> nn.Module:
@@ -68,8 +68,9 @@ def max_pooling(layer: pooling.MaxPool, channels: int) -> nn.Module:
     """Max pooling, with the maxima's places where they are asked for."""
     del channels
     k, s, pad = layer.kernel, layer.stride, even(layer.pad)
+    pad = pad if pad <= k // 2 else 0  # torch's limit, dilated or not
     pool = nn.MaxPool2d(k, s, pad, layer.dilation, layer.indices, layer.ceil)
-    return padded(pool, layer.pad, -math.inf)
+    return padded(pool, layer.pad, -math.inf, own=pad)
 
 
 def average_pooling(layer: pooling.AvgPool, channels: int) -> nn.Module:
@@ -91,9 +92,9 @@ def even(pad: Pad) -> int:
     return before if before == after else 0
 
 
-def padded(module: nn.Module, pad: Pad, value: float = 0.0) -> nn.Module:
-    """``module``, its input padded first where the padding is uneven."""
-    if len(set(sides(pad))) > 1:
+def padded(module: nn.Module, pad: Pad, value: float = 0.0, *, own: int) -> nn.Module:
+    """``module``, its input padded first where the module's own padding is another."""
+    if sides(pad) != (own, own):
         module.register_forward_pre_hook(partial(_pad, 2 * sides(pad), value))
     return module
 

@@ -32,7 +32,8 @@ class MaxPool(Layer):
     def __post_init__(self) -> None:
         """Refuse what no framework defines."""
         before, after = geometry.sides(self.pad)
-        if before != after and (self.ceil or self.indices):
+        unusual = before != after or before > self.kernel // 2
+        if unusual and (self.ceil or self.indices):
             raise UsageError(
                 "U002",
                 f"{self.name}: padding {self.pad} beside rounding up or indices",

@@ -155,8 +155,8 @@ def _window(layer: Window, finer: int, stride: int, widened: int, *, grown: bool
             kernel, after = finer * kernel, after + finer - 1
         pad = before if before == after else (before, after)
         return replace(layer, kernel=kernel, stride=stride, pad=pad, dilation=dilation)
-    rounded_up = layer.ceil and layer.stride > 1 and (finer > 1 or stride < layer.stride)
-    if rounded_up:
+    as_before = finer == 1 and stride == layer.stride
+    if layer.ceil and layer.stride > 1 and not as_before:
         if layer.kernel < layer.stride + sides(layer.pad)[0]:
             problem = f"{layer.name}: windows of the finer map would lie in its padding alone"
             raise UsageError(
@@ -165,8 +165,8 @@ def _window(layer: Window, finer: int, stride: int, widened: int, *, grown: bool
         # Caffe's windows that reach beyond the map, as cells of minus infinity behind it.
         after += finer * (layer.stride - 1)
     pad = before if before == after else (before, after)
-    up = layer.ceil and not rounded_up
-    return replace(layer, stride=stride, pad=pad, ceil=up, dilation=layer.dilation * finer)
+    up, dilation = layer.ceil and as_before, layer.dilation * finer
+    return replace(layer, stride=stride, pad=pad, ceil=up, dilation=dilation)
 
 
 def _place(net: Net, new: Net, name: str, factors: Mapping[str, int], widened: int) -> CoordMap:
@@ -179,14 +179,15 @@ def _place(net: Net, new: Net, name: str, factors: Mapping[str, int], widened: i
 
 def _upsampling(layer: Upsample, new: Net, finer: Fraction, place: CoordMap | None) -> Upsample:
     """Upsampling by what is left, ``finer`` times as much, aligned with the map at ``place``."""
-    by = layer.stride * finer
-    if by != layer.stride and (layer.learned or by.denominator != 1):
-        what = "is learned for another factor" if layer.learned else f"would be by {by}"
-        problem = f"{layer.name}: its upsampling {what}"
-        raise UsageError("U002", problem, "a net with fixed upsampling, or another layer")
-    seen = new.sights[layer.inputs[0]]
-    for kernel in (2 * int(by), 2 * int(by) - 1):
+    by, seen = layer.stride * finer, new.sights[layer.inputs[0]]
+    kernels = (2 * int(by), 2 * int(by) - 1) if by.denominator == 1 else ()
+    for kernel in kernels:
         made = seen.through_deconv(kernel, int(by), 0).map
         if place is None or relative_offset(made, place).denominator == 1:
-            return replace(layer, kernel=kernel, stride=int(by))
-    raise UsageError("U002", f"{layer.name}: no bilinear kernel aligns it with its partner")
+            finer_one = replace(layer, kernel=kernel, stride=int(by))
+            if layer.learned and finer_one != layer:
+                break
+            return finer_one
+    how = "learned" if layer.learned else "fixed"
+    problem = f"{layer.name}: its {how} {layer.kernel}x{layer.kernel} does not fit the finer grid"
+    raise UsageError("U002", problem, "a net with fixed upsampling, or other layers")

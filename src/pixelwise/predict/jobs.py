@@ -117,6 +117,8 @@ def carry_out(
     _ = model.predictor.net.output  # one label map a picture is written: several are refused
     shown = [find_class(name, model.classes) for name in heat]
     view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
+    if view["stitch"] == 1:  # folders of versions without it stay as they are
+        del view["stitch"]
     identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
     work = _Work(plan, model, saving.parts(plan.kinds, shown), identity, force)
     _claim(work)
