@@ -48,6 +48,24 @@ def test_table_of_the_released_nets_is_true() -> None:
         assert (file.strip("`") if "." in file else "") == known.weights, name
 
 
+def test_table_of_denser_outputs_is_true() -> None:
+    rows = table(DOCS / "nets.md", "FCN-32s-VGG16 at 500x500").rows
+    options = [
+        {},
+        {"rarefied": ["pool5"]},
+        {"lowered": ["pool5"]},
+        {"rarefied": ["pool4", "pool5"]},
+    ]
+    for row, option in zip(rows, options, strict=False):
+        net = spec("fcn32s-vgg16", **option)
+        assert (int(row[1]), int(row[2])) == (net.stride, net.receptive_field)
+        assert row[3] == f"{net.parameters():,}"
+        assert row[4] == f"{sum(net.macs(500, 500).values()) / 1e9:,.0f} G"
+    # the picture with what it is moved by: 3 shifts of 8 px
+    passes = 16 * sum(spec("fcn32s-vgg16").macs(524, 524).values())
+    assert rows[4][4] == f"{passes / 1e9:,.0f} G"
+
+
 def derived(found: Table) -> dict[str, tuple[Fraction, Fraction]]:
     """First layer named in a row to scale and shift, where the row has them."""
     rows = [row for row in found.rows if row[2]]

@@ -14,7 +14,7 @@ NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="new folder")]
 Zoom = Annotated[str, typer.Option("--zoom", help="enlarge pictures; 1.25,1.75: the mean")]
 Mirror = Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")]
 Stitch = Annotated[
-    int | None, typer.Option("--stitch", metavar="F", help="F times finer, FxF passes")
+    int | None, typer.Option("--stitch", metavar="F", help="scores F times finer by FxF passes")
 ]
 Precision = Annotated[str, typer.Option("--precision", help="fp32 or bf16")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]

@@ -11,7 +11,7 @@ from pixelwise.cli.console import emit_json, progress, say
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Stitch, Threads, Zoom
 
 if TYPE_CHECKING:
-    from pixelwise.predict.jobs import Plan
+    from pixelwise.predict.jobs import Done, Plan
 
 SHOWN = 5  # failures on the screen; all are in failures.jsonl
 
@@ -41,7 +41,6 @@ def predict(
     """Label every pixel of pictures; what is made already is skipped.
 
     Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
-
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise.cli.arguments import load_model
@@ -70,6 +69,11 @@ def predict(
     packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
     if json:
         emit_json(vars(done) | packed)
+    _say(done, plan)
+    return 1 if done.failures else 0
+
+
+def _say(done: Done, plan: Plan) -> None:
     for failure in done.failures[:SHOWN]:
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:
@@ -77,9 +81,8 @@ def predict(
     kept = f", {len(done.kept)} changed by hand and kept" if done.kept else ""
     say(
         f"{done.made} made, {done.skipped} already there{kept}, {len(done.failures)} failed; "
-        f"in {out}" + (f" (see {out / plan.failures})" if done.failures else "")
+        f"in {plan.out}" + (f" (see {plan.out / plan.failures})" if done.failures else "")
     )
-    return 1 if done.failures else 0
 
 
 def _pack(plan: Plan, data: Path, failed: int) -> dict[str, str]:
