@@ -15,9 +15,13 @@ from pixelwise.weights.checkpoint import Header, save_checkpoint
 
 def random_net(name: str, *, seed: int = 0, **options: Any) -> Network:
     """In evaluation, in float32; activations keep about the size of the input."""
+    return randomised(build(name, **options), seed=seed)
+
+
+def randomised(net: Network, *, seed: int = 0) -> Network:
+    """The net, with a random number in place of each of its own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = build(name, **options).eval()
         for array, tensor in net.state_dict().items():
             if tensor.ndim > 1:
                 tensor.normal_(std=math.sqrt(2 / tensor[0].numel()))
@@ -25,7 +29,7 @@ def random_net(name: str, *, seed: int = 0, **options: Any) -> Network:
                 tensor.uniform_(0.5, 1.5)
             elif tensor.is_floating_point():
                 tensor.normal_(std=0.1)
-    return net
+    return net.eval()
 
 
 def save_random(path: Path, name: str, **options: Any) -> Network:

@@ -15,10 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise.engine.network import Network
+from pixelwise.nets import layers
+from pixelwise.nets.joining import Concat
+from pixelwise.nets.net import Net
+from pixelwise.nets.pooling import AvgPool, GlobalAvgPool
 from pixelwise.nets.released import RELEASED
+from pixelwise.weights.caffe_files import caffemodel, prototxt
+from pixelwise.weights.caffe_layers import caffe_layers, misfits
 from pixelwise.weights.exporting import Exported, export_weights
 from pixelwise.weights.importing import import_weights
-from random_weights import random_net, save, save_random
+from random_weights import random_net, randomised, save, save_random
 
 cv2 = pytest.importorskip("cv2")
 
@@ -96,6 +102,35 @@ def test_batch_norm_and_pools_that_round_down_give_the_same(tmp_path: Path) -> N
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     there = opened(files, instead={"round_mode: FLOOR": "ceil_mode: false"})
     assert compare(net, there, files, 96, 130) < EXACT
+
+
+def test_every_layer_that_has_a_place_in_caffe_gives_the_same() -> None:
+    """What no released net has: dilation, deconvolutions with pads and groups."""
+    net = Net()
+    x = net.conv("a", net.data(3), 8, kernel=3, pad=1, relu="a_relu")
+    x = net.add(layers.Conv("b", (x,), 8, 3, 1, 2, 2, 2, False))  # pad 2, groups 2, dilation 2
+    x = net.add(layers.Lrn("lrn", (x,), 3, 0.5, 0.6))  # OpenCV passes over Caffe's k, it has 1
+    small = net.add(AvgPool("average", (x,), 3, 2))
+    up = net.add(layers.Deconv("up", (small,), 8, 3, 2, 1, 4))
+    x = net.add(Concat("both", (net.crop("x", x, like=up), up)))
+    x = net.sum("sum", x, x, coefficients=(0.25, -1.5))
+    x = net.add(layers.Softmax("soft", (net.score("score", x, 5),)))
+    net.add(GlobalAvgPool("mean", (x,)))
+    network = randomised(Network(net))
+    written = list(caffe_layers(net, network.state_dict(), 41, 59))
+    assert not list(misfits(net))
+    assert {r.type for r in written} >= {"Deconvolution", "Crop", "Concat", "Eltwise", "Softmax"}
+    text = np.frombuffer(prototxt("own", written).encode(), np.uint8)
+    numbers = np.frombuffer(b"".join(map(bytes, caffemodel("own", written))), np.uint8)
+    there = cv2.dnn.readNetFromCaffe(text, numbers)
+    x = torch.randn(1, 3, 41, 59)
+    there.setInput(x.numpy(), "data")
+    for layer in ("lrn", "average", "up", "sum", "soft", "mean"):
+        with torch.inference_mode():
+            want = network.activations(x, [layer])[layer].numpy()
+        got = np.asarray(there.forward(layer))
+        assert got.shape == want.shape, layer
+        assert np.abs(got - want).max() < EXACT * np.abs(want).max(), layer
 
 
 # Fact sheet 1.8, measured there with torch's own deconvolution: rows below 1 at top and bottom,

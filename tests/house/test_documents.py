@@ -167,6 +167,15 @@ def test_error_codes_named_exist(document: Path) -> None:
     assert set(re.findall(r"\b([UDMRNBS]0\d\d)\b", document.read_text("utf-8"))) <= set(CODES)
 
 
+def test_figures_of_exactness_are_of_tests_that_exist() -> None:
+    text = (ROOT / "docs" / "exactness.md").read_text("utf-8")
+    repeats = re.findall(r"`pytest (\S+?)(?: -k (\w+))?(?: -m slow -s)?`", text)
+    assert len(repeats) == text.count("`pytest ")
+    for path, words in repeats:
+        test = (ROOT / path).read_text("utf-8")
+        assert re.search(rf"^def test_\w*{words}", test, re.MULTILINE), f"{path} -k {words}"
+
+
 def test_every_exit_code_is_documented() -> None:
     found = table(ROOT / "docs" / "errors.md", "exit code").column(0)
     documented = {int(code) for cell in found for code in cell.split(",")}

@@ -290,7 +290,7 @@ def load(
         raise ModelError(
             "M040",
             f"{path} is a {kind} file, which names neither net nor classes, expected a checkpoint",
-            f"pixelwise weights import {path} --net NAME -o OUT.safetensors",
+            f"pixelwise weights import {path} -o OUT.safetensors",
         )
     header = checkpoint.read_header(path)
     net, preprocess, own_view = _described(header, path)

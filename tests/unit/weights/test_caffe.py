@@ -145,6 +145,23 @@ def test_learning_rates_are_skipped_and_counted() -> None:
     assert old.skipped == {"V1LayerParameter.7": 8, "V1LayerParameter.8": 8}
 
 
+def test_what_a_layer_in_python_is_told_is_read_and_all_of_it_accounted_for() -> None:
+    told = "{'tops': ['hha', 'label']}"
+    python = chunk(1, "nyud_layers") + chunk(2, "NYUDSegDataLayer") + chunk(3, told)
+    data = layer("data", "Python", extra=chunk(130, python)) + layer(
+        "long", "Python", extra=(chunk(130, chunk(3, "x" * 5000)))
+    )
+    model = parse_caffemodel(data)
+    assert [r.param_str for r in model.layers] == [told, ""]
+    # module, layer, and a text longer than any of the release
+    assert model.skipped == {
+        "PythonParameter.1": 11,
+        "PythonParameter.2": 16,
+        "PythonParameter.3": 5000,
+    }
+    assert model.structure_bytes + sum(model.skipped.values()) == len(data)
+
+
 def test_names_that_cannot_be_shown_are_escaped() -> None:
     (only,) = parse_caffemodel(chunk(100, chunk(1, b"a\x1b[31m\xff"))).layers
     assert only.name.isprintable()

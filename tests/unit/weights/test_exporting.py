@@ -12,8 +12,12 @@ import torch
 from typer.testing import CliRunner
 
 from pixelwise.cli.app import app
+from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError, ResourceError, UsageError
+from pixelwise.nets import layers, pooling
 from pixelwise.nets.catalog import spec
+from pixelwise.nets.net import Net
+from pixelwise.nets.released import RELEASED
 from pixelwise.weights import exporting
 from pixelwise.weights.caffe import read_caffemodel
 from pixelwise.weights.caffe_files import caffemodel, prototxt
@@ -60,7 +64,7 @@ def test_what_is_read_back_is_what_was_written_to_the_bit(
     assert {k.rpartition(".")[0] for k in back.keys() - net.state_dict().keys()} <= ups
 
 
-RELEASED = {  # of voc-fcn8s-atonce/train.prototxt, without the multipliers of rates
+AS_RELEASED = {  # of voc-fcn8s-atonce/train.prototxt, without the multipliers of rates
     "data": 'type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 500 dim: 500 } }',
     "conv1_1": 'type: "Convolution" bottom: "data" top: "conv1_1" '
     "convolution_param { num_output: 4 pad: 100 kernel_size: 3 }",
@@ -83,7 +87,7 @@ RELEASED = {  # of voc-fcn8s-atonce/train.prototxt, without the multipliers of r
 
 def test_layers_are_written_as_the_release_writes_them(tmp_path: Path) -> None:
     text = exported(tmp_path, "fcn8s-vgg16-atonce").prototxt.read_text("utf-8")
-    assert {name: " ".join(layer_text(text, name)) for name in RELEASED} == RELEASED
+    assert {name: " ".join(layer_text(text, name)) for name in AS_RELEASED} == AS_RELEASED
 
 
 def test_a_map_that_others_read_is_not_overwritten_in_place() -> None:
@@ -115,9 +119,9 @@ def test_names_and_comments_cannot_break_out_of_the_text() -> None:
 
 def test_long_blobs_have_long_lengths() -> None:
     net = random_net("fcn32s-vgg16", width=NARROW, classes=3)
-    layers = list(caffe_layers(net.net, net.state_dict(), 64, 64))
-    data = b"".join(map(bytes, caffemodel("x", layers)))
-    assert len(data) > 4 * sum(b.size for r in layers for b in r.blobs)
+    written = list(caffe_layers(net.net, net.state_dict(), 64, 64))
+    data = b"".join(map(bytes, caffemodel("x", written)))
+    assert len(data) > 4 * sum(b.size for r in written for b in r.blobs)
     # NetParameter.name, then the first layer: field 100, its name in field 1.
     assert data[:3] == b"\x0a\x01x"
     assert data[3:5] == b"\xa2\x06"
@@ -143,9 +147,46 @@ def test_what_caffe_cannot_do_is_refused_by_name(
     assert {p.name for p in tmp_path.iterdir()} == {"net.safetensors"}
 
 
+def test_values_other_than_caffes_own_are_written() -> None:
+    net = Net()
+    x = net.add(layers.Conv("c", (net.data(2),), 4, 3, 2, 1, 2, 3, False))
+    x = net.add(layers.Lrn("n", (x,), 3, 0.5, 0.6, 2.0))
+    net.add(pooling.AvgPool("p", (x,), 3, 2))
+    written = {r.name: r for r in caffe_layers(net, Network(net).state_dict(), 9, 9)}
+    text = prototxt("own", written.values())
+    conv = 'type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 4'
+    conv += " bias_term: false pad: 1 kernel_size: 3 stride: 2 group: 2 dilation: 3 }"
+    assert " ".join(layer_text(text, "c")) == conv
+    norm = "lrn_param { local_size: 3 alpha: 0.5 beta: 0.6 k: 2.0 }"
+    assert " ".join(layer_text(text, "n")).endswith(norm)
+    pool = "pooling_param { pool: AVE kernel_size: 3 stride: 2 }"
+    assert " ".join(layer_text(text, "p")).endswith(pool)
+
+
+def test_layers_that_caffe_has_not_are_all_named() -> None:
+    net = Net()
+    x = net.conv("same", net.data(3), 4, kernel=3, stride=2, pad=(0, 1))
+    x = net.max_pool("where", x, indices=True)
+    net.unpool("back", x, "where")
+    assert list(misfits(net)) == [
+        "same: Caffe pads alike before and after, not (0, 1)",
+        "where: Caffe has no unpooling",
+        "back: Caffe has no unpooling",
+    ]
+
+
+def test_what_is_longer_than_protobuf_allows_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "MAX_FILE", 1000)
+    with pytest.raises(ModelError, match=r"a \.caffemodel has at most 1,000"):
+        exported(tmp_path, "fcn32s-alexnet")
+    assert {p.name for p in tmp_path.iterdir()} == {"net.safetensors"}
+
+
 def test_no_net_of_the_papers_geometry_is_refused() -> None:
     plain = ("alexnet", "vgg16", "googlenet")
-    names = [f"fcn{s}s-{t}" for s in (32, 16, 8, 4) for t in plain]
+    names = [f"fcn{s}s-{t}" for s in (32, 16, 8, 4) for t in plain] + [*RELEASED, *plain]
     assert not [p for name in names for p in misfits(spec(name))]
 
 
