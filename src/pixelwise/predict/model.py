@@ -317,11 +317,6 @@ def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
         preprocess = settings.read(Preprocess, dict(header.preprocess))
     except ModelError as error:
         raise ModelError(error.code, f"{path}: {error}", error.hint) from error
-    try:
-        if header.heads:
-            net.name_heads([*header.heads])
-    except UsageError as error:
-        raise ModelError("M002", f"{path}: {error}", DAMAGED) from error
     first, bands = next(iter(net.outputs)), sum(net.inputs.values())
     classes = {h: head.classes for h, head in header.heads.items()} or {first: header.classes}
     counts = [(len(preprocess.mean), "channel means", "channels", bands)]

@@ -152,20 +152,26 @@ def load_checkpoint(
 
 
 def net_of(header: Header, path: Path) -> Net:
-    """The net that a header describes, which comes from a file and may say anything.
+    """The net that a header describes, its heads named; it comes from a file and may say anything.
 
     Raises:
-        ModelError: M040 no net that can be built.
+        ModelError: M040 no net that can be built, M002 heads that it has not.
     """
     if not header.net:
         message = f"{path} holds loose blobs of no net in the catalogue"
         raise ModelError("M040", message, "pixelwise weights import FILE --net NAME -o OUT")
     try:
-        return catalog.spec(header.net, **dict(header.options))
+        net = catalog.spec(header.net, **dict(header.options))
     except (UsageError, TypeError, ValueError, OverflowError) as error:
         message = f"{path}: the header describes no net that can be built ({error})"
         hint = "pip install --upgrade pixelwise, if a newer version wrote it"
         raise ModelError("M040", message, hint) from error
+    try:
+        if header.heads:
+            net.name_heads([*header.heads])
+    except UsageError as error:
+        raise ModelError("M002", f"{path}: {error}", DAMAGED) from error
+    return net
 
 
 def _digest(header: Header, records: Records, tensors: Mapping[str, Tensor]) -> str:

@@ -129,4 +129,6 @@ def _comments(header: Header, net: Net, height: int, width: int) -> Iterator[str
     yield f"{header.net}, written by pixelwise {__version__}"
     yield f"pictures: (pixel * scale - mean) / std of {json.dumps(dict(header.preprocess))}"
     yield f"any height and width will do in place of {hxw((height, width))}"
-    yield f"classes of {next(iter(net.outputs))}: {', '.join(header.classes)}"
+    heads = {head: own.classes for head, own in header.heads.items()}
+    for head, classes in (heads or {next(iter(net.outputs)): header.classes}).items():
+        yield f"classes of {head}: {', '.join(classes)}"

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelwise.data.prepare.catalog import RECORDS
 from pixelwise.data.preprocess import PUBLISHED, Preprocess
 from pixelwise.engine.build import build
 from pixelwise.engine.modules import make
@@ -22,13 +23,15 @@ from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 from pixelwise.settings import as_dict, decoded
 from pixelwise.weights import surgery
-from pixelwise.weights.checkpoint import Header, save_checkpoint
+from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.names import layer_of
-from pixelwise.weights.recognition import classes_of, net_options, recognise_net
+from pixelwise.weights.recognition import net_options, recognise_net
 from pixelwise.weights.sniff import weight_file
 from pixelwise.weights.surgery import Transplant
 
+_DATA = {"voc": "voc", "nyud": "nyudv2", "siftflow": "siftflow", "pascalcontext": "context"}
+"""How the names of released nets begin, to what ``data prepare`` calls the data."""
 MAX_NAMES_FILE = 4 << 20  # bytes; ImageNet's thousand names take 30 kB
 
 
@@ -108,12 +111,10 @@ def import_weights(
             f"{path}: {len(gaps)} tensors of the net are not in the file: {first_few(gaps)}",
             "choose the net it was made for; `pixelwise train --weights` takes what fits",
         )
-    count, own = classes_of(module.net), foreign.header
-    if own is None or len(own.classes) != count:
-        own = Header(net, classes=default_names(count))
     bands = sum(module.net.inputs.values())
-    inputs = preprocess_of(foreign, net, stated=preprocess, channels=bands)
-    header = Header(net, options, tuple(class_names) or own.classes, own.palette, inputs)
+    pixels = preprocess_of(foreign, net, stated=preprocess, channels=bands)
+    heads = _heads(foreign, net, module.net, class_names)
+    header = _header(foreign, Header(net, options, preprocess=pixels), heads)
     state = _state(surgery.fitted(transplant, foreign.tensors), module)
     return Imported(save_checkpoint(out, state, header), foreign, header, transplant)
 
@@ -139,6 +140,41 @@ def _state(given: Mapping[str, Tensor], module: Network) -> dict[str, Tensor]:
             fresh = make(layer, module.net.given_channels(layer)).float().state_dict()
             state |= {f"{name}.{k}": v for k, v in fresh.items()}
     return state | {name: tensor.to(wanted[name].dtype) for name, tensor in given.items()}
+
+
+def _header(foreign: Foreign, plain: Header, heads: Mapping[str, HeadClasses]) -> Header:
+    """``plain`` with what the labels of its heads mean, and of a checkpoint what its inputs are."""
+    own, first = foreign.header, next(iter(heads.values()))
+    named = dict(heads) if len(heads) > 1 else {}
+    if own and len(own.heads) == len(heads) == 1:  # it keeps the name that its data gave it
+        named = dict.fromkeys(own.heads, first)
+    inputs = own.inputs if own and own.net == plain.net else {}
+    return replace(plain, classes=first.classes, palette=first.palette, heads=named, inputs=inputs)
+
+
+def _heads(
+    foreign: Foreign, name: str, net: Net, class_names: Sequence[str]
+) -> dict[str, HeadClasses]:
+    """Classes and colours of each head: those given, the file's own, or of a released net's data.
+
+    Where nobody names them they are numbers.
+    """
+    own = foreign.header or Header("")
+    prepared = RECORDS.get(_DATA.get(name.partition("-")[0], ""))
+    maps = prepared.class_maps if prepared and catalog.entry(name).options else {}
+    heads: dict[str, HeadClasses] = {}
+    for head, layer in net.outputs.items():
+        known = [own.heads[head]] if head in own.heads else []
+        known += [HeadClasses(own.classes, own.palette)] if not heads else []
+        # Of one head the name does not matter: the release has none, the prepared data has one.
+        published = maps.get(head) or (next(iter(maps.values())) if len(maps) == 1 else None)
+        known += [HeadClasses(published.classes, published.palette)] if published else []
+        count = net.channels[layer]
+        fitting = (one for one in known if len(one.classes) == count)
+        named = next(fitting, HeadClasses(default_names(count)))
+        given = tuple(class_names) if not heads else ()
+        heads[head] = replace(named, classes=given) if given else named
+    return heads
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:

@@ -107,22 +107,23 @@ def net_options(
     shape = spec(net, **options)
     stored = layer_shapes(foreign, shape)
     if heads := heads_of(stored):
-        options["heads"] = heads
+        # In the net's order, whatever the file's: a header describes the first head.
+        options["heads"] = {h: heads[h] for h in (*shape.heads, *heads) if h in heads}
     if not heads and not shape.heads:
         scores = (shape.top, *sorted(score_layers(shape)))
         rows = next((stored[n][0] for n in scores if n in stored), None)
-        options["classes"] = classes or rows or len(class_names) or classes_of(shape)
+        options["classes"] = classes or rows or len(class_names) or _classes(shape)
     elif classes:
         options["classes"] = classes  # of one of several: the catalogue refuses it
     shape = spec(net, **options)
-    if class_names and len(class_names) != (count := classes_of(shape)):
+    if class_names and len(class_names) != (count := _classes(shape)):
         message = f"{len(class_names)} class names for {count} classes"
         hint = f"--classes {len(class_names)}, if the score layer is to start anew"
         raise UsageError("U002", message, hint)
     return options | _narrow(net, options, stored)
 
 
-def classes_of(net: Net) -> int:
+def _classes(net: Net) -> int:
     """How many classes the first head has."""
     return net.channels[next(iter(net.outputs.values()))]
 

@@ -22,7 +22,7 @@ from pixelwise.weights import exporting
 from pixelwise.weights.caffe import read_caffemodel
 from pixelwise.weights.caffe_files import caffemodel, prototxt
 from pixelwise.weights.caffe_layers import caffe_layers, misfits
-from pixelwise.weights.checkpoint import Header, save_checkpoint
+from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
 from pixelwise.weights.exporting import export_weights
 from pixelwise.weights.load import read_weights
 from random_weights import random_net, save_random
@@ -235,6 +235,22 @@ def test_a_foreign_file_is_to_be_imported_first(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "loose.safetensors", loose, Header(""))
     with pytest.raises(ModelError, match="loose blobs"):
         export_weights(tmp_path / "loose.safetensors", tmp_path / "again.caffemodel")
+
+
+def test_the_classes_of_every_head_stand_in_the_prototxt(tmp_path: Path) -> None:
+    two = {"labels": ("wall", "door"), "geometry": ("near", "far", "sky")}
+    options = {"heads": {h: len(c) for h, c in two.items()}, "width": NARROW}
+    heads = {head: HeadClasses(classes) for head, classes in two.items()}
+    header = Header("fcn16s-vgg16", options, two["labels"], heads=heads)
+    net = random_net("fcn16s-vgg16", **options)
+    path = save_checkpoint(tmp_path / "m.safetensors", net.state_dict(), header)
+    done = export_weights(path, tmp_path / "m.caffemodel")
+    assert done.outputs == {"labels": "score_labels", "geometry": "score_geometry"}
+    lines = done.prototxt.read_text("utf-8").splitlines()
+    assert lines[3:5] == [
+        "# classes of labels: wall, door",
+        "# classes of geometry: near, far, sky",
+    ]
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:

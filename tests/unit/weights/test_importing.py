@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 from pixelwise.cli.weights import app
 from pixelwise.engine.build import build
 from pixelwise.errors import ModelError, UsageError
-from pixelwise.weights.checkpoint import Header, load_checkpoint, save_checkpoint
+from pixelwise.pictures.bands import InputKind
+from pixelwise.weights.checkpoint import HeadClasses, Header, load_checkpoint, save_checkpoint
 from pixelwise.weights.importing import import_weights, read_class_names
 from pixelwise.weights.load import read_weights
 from pixelwise.weights.names import recognise, renamed
@@ -148,6 +150,20 @@ def test_an_own_checkpoint_keeps_classes_colours_and_preprocessing(tmp_path: Pat
         header.options,
     )
     assert again.preprocess == header.preprocess
+
+
+def test_an_own_checkpoint_keeps_the_names_of_its_heads_and_inputs(tmp_path: Path) -> None:
+    two, kinds = {"labels": 3, "geometry": 2}, {"color": InputKind(3, "uint8")}
+    heads = {head: HeadClasses(tuple(f"{head} {i}" for i in range(n))) for head, n in two.items()}
+    for own in (heads, {"labels": heads["labels"]}):
+        options = {"heads": two} if len(own) > 1 else {"classes": 3}
+        net = build("fcn8s-tiny", width=0.5, **options)
+        header = Header("fcn8s-tiny", {"width": 0.5, **options}, heads["labels"].classes)
+        header = replace(header, heads=own, inputs=kinds)
+        path = save_checkpoint(tmp_path / f"{len(own)}.safetensors", net.state_dict(), header)
+        again = import_weights(path, tmp_path / f"{len(own)}-again.safetensors").header
+        assert (again.net, again.options) == ("fcn8s-tiny", header.options)
+        assert (again.heads, again.inputs, again.classes) == (own, kinds, header.classes)
 
 
 def test_files_that_do_not_fit_are_refused_and_nothing_is_written(

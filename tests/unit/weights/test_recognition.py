@@ -103,6 +103,25 @@ def test_layers_and_shapes_of_the_whole_net_are_the_catalogues(name: str) -> Non
     assert ours == theirs
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "last", "colour"),
+    [
+        ("voc-fcn16s", "background", "tvmonitor", (0, 64, 128)),  # fact sheet 3.2
+        ("pascalcontext-fcn16s", "background", "wood", None),  # 3.5
+    ],
+)
+def test_a_released_net_brings_the_names_of_its_classes(
+    tmp_path: Path, name: str, first: str, last: str, colour: tuple[int, int, int] | None
+) -> None:
+    path = written(tmp_path / "a.caffemodel", name)
+    header = import_weights(path, tmp_path / "a.safetensors").header
+    assert (header.classes[0], header.classes[-1]) == (first, last)
+    assert colour is None or header.palette[-1] == colour
+    own = tuple(f"thing {i}" for i in range(len(header.classes)))
+    again = import_weights(path, tmp_path / "b.safetensors", class_names=own)
+    assert again.header.classes == own
+
+
 def test_colour_and_hha_of_nyud_are_told_by_the_data_layer_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.caffemodel"
     path.write_bytes(caffemodel(RELEASED["nyud-fcn32s-hha"]))
