@@ -1,4 +1,4 @@
-"""Files as MATLAB's ``save -v7.3`` writes them: HDF5 behind 512 bytes, axes reversed, cells."""
+"""Files as MATLAB writes them; with ``-v7.3``: HDF5 behind 512 bytes, axes reversed, cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
+from scipy.io import savemat
 
+from pixelwise.data.matfile import MatReader
+from pixelwise.errors import DataError
+
+SEGMENTATION = np.arange(12, dtype=np.uint8).reshape(3, 4)
+IMAGES = np.arange(5 * 4 * 3 * 2, dtype=np.uint8).reshape(5, 4, 3, 2)  # H, W, C, frames
 CLASSES = {"u": "uint", "i": "int", "b": "logical"}
 HEADER = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, Created on: Mon Jul 30 20:05:45 2012 HDF5"
 
@@ -49,3 +56,27 @@ def put(f: h5py.File, place: h5py.Group, name: str, value: Any, storage: Mapping
         kind = kind or {4: "single", 8: "double"}[array.itemsize]
     made.attrs["MATLAB_class"] = np.bytes_(kind)
     return made
+
+
+def v5(path: Path, *, compressed: bool = False) -> Path:
+    """A struct as SBD has it, text, and an array of frames."""
+    people = np.array([(1.5, "ann"), (2.5, "bo")], [("size", object), ("name", object)])
+    fields = {"Segmentation": SEGMENTATION, "Names": np.array(["sky", "sea", ""], object)}
+    content = {"GTcls": fields, "images": IMAGES, "kind": "street", "people": people}
+    savemat(path, content, do_compression=compressed)
+    return path
+
+
+def v73(path: Path, **storage: object) -> Path:
+    fields = {"Segmentation": SEGMENTATION, "Names": ["sky", "sea", ""]}
+    content = {"GTcls": fields, "images": IMAGES, "kind": "street", "seen": SEGMENTATION > 5}
+    return save_v73(path, content, **storage)
+
+
+def refusal(mats: MatReader, path: Path, *keys: str) -> str:
+    with pytest.raises(DataError) as caught:
+        mats.read(path, *keys)
+    assert caught.value.code == "D026"
+    assert str(path) in str(caught.value)
+    assert caught.value.hint
+    return str(caught.value).replace(f"{path}: ", "")

@@ -75,6 +75,24 @@ def prepare_context(
     _prepare(context.RECORD, planner, [source, *(beside or ())], out, options, json=json)
 
 
+@app.command("nyudv2")
+def prepare_nyudv2(source: Src, out: NewFolder, beside: Beside = None, json: Json = False) -> None:
+    """NYUDv2: colour and depth in 40 classes, cropped to 425x560 as the paper has it."""
+    from pixelwise.data.prepare import nyudv2
+
+    _prepare(nyudv2.RECORD, nyudv2.plan, [source, *(beside or ())], out, json=json)
+
+
+@app.command("siftflow")
+def prepare_siftflow(
+    source: Src, out: NewFolder, beside: Beside = None, json: Json = False
+) -> None:
+    """SIFT Flow: 33 semantic and 3 geometric classes, as two heads."""
+    from pixelwise.data.prepare import siftflow
+
+    _prepare(siftflow.RECORD, siftflow.plan, [source, *(beside or ())], out, json=json)
+
+
 @app.command("camvid")
 def prepare_camvid(source: Src, out: NewFolder, beside: Beside = None, json: Json = False) -> None:
     """CamVid as SegNet published it, with its own splits and ours by sequence."""

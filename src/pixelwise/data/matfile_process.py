@@ -225,7 +225,7 @@ def from_hdf5(path: Path, keys: Keys, limit: int, kind: str) -> list[Array]:
                 place = member(place, name)
                 if i < len(parts) - 1 and index is not None:
                     place = f[references(place, name)[checked(index, place.size, name)]]
-            values.append(stored(f, place, *parts[-1], limit, "matlab" in kind))
+            values.append(stored(f, place, *parts[-1], limit, kind))
     return values
 
 
@@ -240,7 +240,7 @@ def member(group: Any, name: str) -> Any:
     return group[name]
 
 
-def stored(f: Any, place: Any, name: str, index: int | None, limit: int, matlab: bool) -> Array:
+def stored(f: Any, place: Any, name: str, index: int | None, limit: int, kind: str) -> Array:
     """The numbers or the text of a data set, or of one of its elements."""
     import h5py
 
@@ -249,28 +249,25 @@ def stored(f: Any, place: Any, name: str, index: int | None, limit: int, matlab:
     if place.is_virtual or place.external:
         raise Refusal(f"`{name}` lies in another file, expected the data itself")
     if h5py.check_ref_dtype(place.dtype):
-        cells = [
-            f[r]
-            for r in (
-                [references(place, name)[checked(index, place.size, name)]]
-                if index is not None
-                else references(place, name)
-            )
-        ]
-        values = [stored(f, cell, name, None, limit, matlab) for cell in cells]
-        return values[0] if index is not None else text_cells(values, name)
-    kind = place.attrs.get("MATLAB_class", b"")
+        chosen = references(place, name)
+        if index is not None:
+            cell = f[chosen[checked(index, place.size, name)]]
+            return stored(f, cell, name, None, limit, kind)
+        return text_cells([stored(f, f[r], name, None, limit, kind) for r in chosen], name)
+    matlab_class = place.attrs.get("MATLAB_class", b"")
     if place.attrs.get("MATLAB_empty"):  # then its dimensions stand in place of the numbers
-        return np.zeros(tuple(map(int, place[()])), "U1" if kind == b"char" else place.dtype)
+        return np.zeros(
+            tuple(map(int, place[()])), "U1" if matlab_class == b"char" else place.dtype
+        )
     frames = place.shape[0] if place.shape else 0
     count = place.size if index is None else place.size // max(frames, 1)
     refuse_large(name, count * place.dtype.itemsize, limit)
     value = np.asarray(place[() if index is None else checked(index, frames, name)])
-    if matlab or kind:
+    if of_matlab(place, kind):
         value = value.T
-    if kind == b"char":
+    if matlab_class == b"char":
         return np.array(["".join(map(chr, row)) for row in np.atleast_2d(value)], np.str_)
-    return value.astype(bool) if kind == b"logical" else value
+    return value.astype(bool) if matlab_class == b"logical" else value
 
 
 def references(place: Any, name: str) -> Array:
@@ -301,8 +298,15 @@ def variables(path: Path) -> dict[str, tuple[int, ...]]:
 
     with h5py.File(path, "r", locking=False) as f:
         names = [k for k in f if isinstance(f.get(k, getlink=True), h5py.HardLink)]
-        shapes = {k: tuple(getattr(f[k], "shape", ())) for k in names if k != "#refs#"}
-    return {k: s[::-1] if "matlab" in kind else s for k, s in shapes.items()}
+        places = {k: f[k] for k in names if k != "#refs#"}
+        shapes = {k: tuple(getattr(place, "shape", ())) for k, place in places.items()}
+        columns = {k for k, place in places.items() if of_matlab(place, kind)}
+    return {k: s[::-1] if k in columns else s for k, s in shapes.items()}
+
+
+def of_matlab(place: Any, kind: str) -> bool:
+    """Whether its axes stand in reverse: by the file's header, or by its own mark."""
+    return "matlab" in kind or "MATLAB_class" in place.attrs
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pixelwise.data.prepare import camvid, context, sbd, voc
+from pixelwise.data.prepare import camvid, context, nyudv2, sbd, siftflow, voc
 
-RECORDS = {module.RECORD.name: module.RECORD for module in (voc, sbd, context, camvid)}
+MODULES = (voc, sbd, context, nyudv2, siftflow, camvid)
+RECORDS = {module.RECORD.name: module.RECORD for module in MODULES}
 """Each has a page in docs/datasets/."""

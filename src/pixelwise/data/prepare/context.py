@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,17 +127,9 @@ def plan(
 
 def _raw(mats: MatFiles, entry: Entry) -> NDArray[np.uint16]:
     """(H, W) numbers of 0 to 459."""
-    raw: NDArray[Any]
     if entry.suffix == ".png":
-        raw = read_labels(entry.place, entry.bytes())
-    else:
-        (raw,) = mats.read(entry, "LabelMap")
-    with np.errstate(invalid="ignore"):  # not a number equals nothing
-        whole = raw.ndim == 2 and raw.dtype.kind in "iuf" and (raw == raw.astype(np.uint16)).all()
-    if not whole:
-        what = f"{entry}: LabelMap is {raw.dtype} of shape {raw.shape}"
-        raise DataError("D026", f"{what}, expected whole numbers (H, W)", "get the archive again")
-    return raw.astype(np.uint16)
+        return read_labels(entry.place, entry.bytes()).astype(np.uint16)
+    return mats.whole_numbers(entry, "LabelMap").astype(np.uint16)
 
 
 def _check_names(entry: Entry) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.matfile import MatReader
 from pixelwise.data.prepare.archives import Entry
 from pixelwise.errors import DataError
+
+T = TypeVar("T")
 
 
 class MatFiles:
@@ -39,11 +43,34 @@ class MatFiles:
             DataError: D026 damaged, or without a key; as ``Entry.bytes``.
             ResourceError: R008 the extra ``data`` is not installed.
         """
+        return self._asked(entry, lambda reader, path: reader.read(path, *keys))
+
+    def variables(self, entry: Entry) -> dict[str, tuple[int, ...]]:
+        """As ``MatReader.variables``; raises what ``read`` does."""
+        return self._asked(entry, lambda reader, path: reader.variables(path))
+
+    def whole_numbers(self, entry: Entry, key: str, *, least: int = 0) -> NDArray[np.int32]:
+        """A label map (H, W): whole numbers of ``least`` to 65535, in whatever type they stand.
+
+        Raises:
+            DataError: D026 others; as ``read``.
+        """
+        (raw,) = self.read(entry, key)
+        with np.errstate(invalid="ignore"):  # not a number equals nothing
+            numbers = raw.astype(np.int32) if raw.dtype.kind in "biuf" else np.empty(0, np.int32)
+            whole = raw.ndim == 2 and np.array_equal(raw, numbers)
+        if not whole or ((numbers < least) | (numbers > 65535)).any():
+            what = f"{entry}: `{key}` is {raw.dtype} of shape {raw.shape}"
+            hint = "get the archive again"
+            raise DataError("D026", f"{what}, expected (H, W) whole numbers from {least}", hint)
+        return numbers
+
+    def _asked(self, entry: Entry, question: Callable[[MatReader, Path], T]) -> T:
         with self._turn:
             self._reader = self._reader or MatReader()
             with entry.on_disk(self.scratch) as path:
                 try:
-                    return self._reader.read(path, *keys)
+                    return question(self._reader, path)
                 except DataError as error:
                     error.args = (str(error).replace(str(path), str(entry)),)
                     raise

@@ -156,7 +156,7 @@ def identity(places: Sequence[Path]) -> list[list[object]]:
 
 
 def listed_names(entry: Entry, known: Mapping[str, object] | None = None) -> list[str]:
-    """The names in a list, one a line; of a path (as /SegNet/CamVid/train/X.png) its stem.
+    """The names in a list, one a line; of a file (as /SegNet/CamVid/train/X.png) its stem.
 
     Args:
         entry: the list.
@@ -172,7 +172,8 @@ def listed_names(entry: Entry, known: Mapping[str, object] | None = None) -> lis
         what = f"{entry}: not a readable list of names ({error.reason})"
         raise DataError("D034", what, "expected one name a line, as UTF-8 text") from error
     first = [line.split()[0] for line in lines if line]  # behind it may be that of a label map
-    names = [PurePosixPath(word).stem if "/" in word else word for word in first]
+    plain = [word.replace("\\", "/").rpartition("/")[2] for word in first]
+    names = [re.sub(r"\.(png|jpe?g|mat)$", "", word, flags=re.IGNORECASE) for word in plain]
     odd = [n for n in names if not re.fullmatch(r"\w[\w.+-]*", n)]
     strange = odd or [n for n in names if known is not None and n not in known]
     if strange:

@@ -27,7 +27,7 @@ from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import atomic_write, refuse_taken, resumed_folder
 from pixelwise.machine.signals import caught
 from pixelwise.pictures.images import read_labels, write_labels
-from pixelwise.pictures.reading import Values, decode
+from pixelwise.pictures.reading import Picture, decode
 
 VERSION = 1
 """Of what is written: what another version has begun is begun anew."""
@@ -154,6 +154,7 @@ def _remove_strays(plan: Plan, content: Path) -> None:
 
 
 # -- pieces ----------------------------------------------------------------------------------
+SAME, AGAIN = "expected the same size", "get the archive again; nothing is ever resized"
 Drawn = Callable[[], tuple[Labels, bytes]]
 """A label map as class ids (H, W), and the bytes of its file where they are to be kept."""
 
@@ -163,29 +164,42 @@ def picture_piece(
     picture: Entry,
     label_maps: Mapping[str, tuple[Drawn, ClassMap]],
     *,
-    values: Values = "8-bit",
+    further: Mapping[str, Entry] | None = None,
 ) -> Piece:
-    """A picture, copied byte by byte, and its label maps by folder, checked against it."""
+    """A picture and its label maps by folder, checked against it.
+
+    The picture is copied byte by byte, as are ``further`` files of it (depth), by folder.
+    """
     target = f"images/{name}{picture.suffix}"
+    copies = {target: picture}
+    copies |= {f"{folder}/{name}{e.suffix}": e for folder, e in (further or {}).items()}
     maps = {f"{folder}/{name}.png": drawn for folder, drawn in label_maps.items()}
 
     def write(content: Path) -> None:
-        data = picture.bytes()
-        image = decode(data, picture.place, values=values)
+        data = {path: entry.bytes() for path, entry in copies.items()}
+        image = decode(data[target], picture.place)
+        for path, entry in list(copies.items())[1:]:
+            _refuse_size(entry, decode(data[path], entry.place, values="stored"), picture, image)
         ready = {path: (*drawn(), class_map) for path, (drawn, class_map) in maps.items()}
         for labels, _, _ in ready.values():
             if labels.shape not in (image.stored.shape[:2], image.shown.shape[:2]):
                 sizes = f"{hxw(image.shown.shape)}, its label map is {hxw(labels.shape)} (HxW)"
-                what = f"{picture} is {sizes}; expected the same size"
-                raise DataError("D013", what, "get the archive again; nothing is ever resized")
+                raise DataError("D013", f"{picture} is {sizes}; {SAME}", AGAIN)
         for path, (labels, original, class_map) in ready.items():
             if original:
                 atomic_write(content / path, original)
             else:
                 write_labels(content / path, labels, np.asarray(class_map.palette, np.uint8))
-        atomic_write(content / target, data)
+        for path, content_of in data.items():
+            atomic_write(content / path, content_of)
 
-    return Piece(name, (target, *maps), write)
+    return Piece(name, (*copies, *maps), write)
+
+
+def _refuse_size(entry: Entry, other: Picture, picture: Entry, image: Picture) -> None:
+    if other.stored.shape[:2] != image.stored.shape[:2]:
+        sizes = f"{hxw(other.stored.shape)}, {picture} is {hxw(image.stored.shape)} (HxW)"
+        raise DataError("D013", f"{entry} is {sizes}; {SAME}", AGAIN)
 
 
 def kept_png(entry: Entry, class_map: ClassMap) -> Drawn:
