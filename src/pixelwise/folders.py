@@ -9,11 +9,14 @@ RUN/recipe.yaml         the exact settings, itself a recipe
     evaluation/         scores.json, guesses/NAME.png, guesses/HEAD/NAME.png of further heads
     environment.json    versions and machine
     report.html         the page about it all
+
+A run in stages has its recipe and the page, and a run folder for each stage: RUN/1-fcn32s, ...
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,6 +50,30 @@ def of_head(folder: Path, head: str, heads: Iterable[str]) -> Path:
     against a folder of truth.
     """
     return folder if head == next(iter(heads)) else folder / head
+
+
+REPORTED = "reported"
+"""The last event of a run's journal: it is trained, evaluated and has its page."""
+_STAGE = re.compile(r"([1-9]\d*)-[A-Za-z0-9][\w-]*")
+
+
+def stage(run: Path, number: int, name: str) -> Path:
+    """The run folder of a stage; the first has number 1."""
+    return run / f"{number}-{name}"
+
+
+def stages(run: Path) -> list[Path]:
+    """The stages that a run in stages has begun, in their order; empty: it is of one piece."""
+    if not (run / RECIPE).is_file() or (run / WEIGHTS).exists():
+        return []
+    begun = {int(m[1]): p for p in run.iterdir() if (m := _STAGE.fullmatch(p.name))}
+    return [p for _, p in sorted(begun.items()) if (p / JOURNAL).is_file()]
+
+
+def is_finished(run: Path) -> bool:
+    """Whether nothing is left to do of a run in one piece."""
+    journal = run / JOURNAL
+    return journal.is_file() and any(e.get("event") == REPORTED for e in read_journal(journal))
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

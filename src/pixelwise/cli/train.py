@@ -11,7 +11,7 @@ import typer
 from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
-from pixelwise.folders import RECIPE, REPORT, STATE
+from pixelwise.folders import RECIPE, REPORT, STATE, stages
 
 if TYPE_CHECKING:
     from pixelwise.training.journal import Watch
@@ -42,7 +42,8 @@ def train(
 ) -> None:
     """Train a net; --resume goes on bit for bit.
 
-    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html.
+    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html; of a recipe
+    in stages a folder of these for each.
     """
     named = {
         "net": net,
@@ -58,6 +59,7 @@ def train(
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.progress_bar import progress_bar, tensorboard_watch
+    from pixelwise.weights.sniff import weight_file
 
     first = processes.is_first()
     if first:
@@ -68,11 +70,18 @@ def train(
     if first:
         say(f"weights: {best}\nreport:  {out / REPORT}")
     if first and json:
-        from pixelwise.weights.checkpoint import read_header
+        each = [{"stage": s.name.partition("-")[2], **_facts(weight_file(s))} for s in stages(out)]
+        facts = _facts(best)
+        report = {"report": str(out / REPORT)}
+        emit_json({**facts, **report, "stages": each} if each else {**facts, **report})
 
-        header = read_header(best)
-        facts = {"weights": str(best), "report": str(out / REPORT), "step": header.step}
-        emit_json({**facts, "scores": dict(header.scores)})
+
+def _facts(weights: Path) -> dict[str, object]:
+    """What a run kept."""
+    from pixelwise.weights.checkpoint import read_header
+
+    header = read_header(weights)
+    return {"weights": str(weights), "step": header.step, "scores": dict(header.scores)}
 
 
 def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
@@ -101,20 +110,27 @@ def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Rec
 
 
 def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
+    begun = (out / STATE).is_dir() or bool(stages(out))
+    if resume:
+        say(f"going on with {out}" if begun else f"{out} holds no saved state: beginning anew")
+    for number, (name, plan) in enumerate(recipe.by_stage().items(), start=1):
+        say(f"stage {number}, {name}: {_described(plan)}")
+    if not recipe.stages:
+        say(_described(recipe, going_on=resume and begun))
+
+
+def _described(recipe: Recipe, *, going_on: bool = False) -> str:
+    """A run in one line; an unknown net is refused before anything is said of it."""
     from pixelwise.nets.catalog import entry
 
-    entry(recipe.net)  # an unknown one is refused before anything is said
+    entry(recipe.net)
     o = recipe.optim
     start = f"starting from {recipe.weights}" if recipe.weights else "from random weights"
-    if resume and (out / STATE).is_dir():
-        start = f"going on with {out}"
-    elif resume:
-        say(f"{out} holds no saved state: beginning anew")
     beside = f" + {recipe.loss.jaccard:g} x soft Jaccard" if recipe.loss.jaccard else ""
     if recipe.loss.keep < 1:
         beside += f" of {recipe.loss.keep:g} of the {recipe.loss.sample}s"
-    say(
-        f"{recipe.net} on {recipe.data} ({recipe.train_split}), {start}; {o.name} lr {o.lr:g}, "
-        f"loss {recipe.loss.reduction}{beside}, batch {recipe.batch}x{recipe.passes}, "
-        f"{recipe.precision}"
+    return (
+        f"{recipe.net} on {recipe.data} ({recipe.train_split}){'' if going_on else f', {start}'}; "
+        f"{o.name} lr {o.lr:g}, loss {recipe.loss.reduction}{beside}, "
+        f"batch {recipe.batch}x{recipe.passes}, {recipe.precision}"
     )

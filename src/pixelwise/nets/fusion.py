@@ -5,7 +5,7 @@ The paper compares them on NYUDv2 (section 5, table 4): colour and depth early, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pixelwise.nets.joining import Concat
@@ -43,9 +43,8 @@ def streams(
             net.add(Concat(STACK, tuple(inputs)))
         trunk = trunk_of(net, width, geometry)
         if len(inputs) > 1:
-            letters = "".join(LETTERS.get(name, name) for name in inputs)
             for first in [n for n, layer in net.layers.items() if layer.inputs == (STACK,)]:
-                net.rename(first, f"{first}_{letters}")
+                net.rename(first, f"{first}_{_letters(inputs)}")
         return {"": trunk}
     trunks = {}
     for name in inputs:
@@ -58,3 +57,21 @@ def coefficients(fusion: Fusion, count: int) -> tuple[float, ...]:
     """What the scores of ``count`` streams are multiplied by before they are added."""
     # A plain sum of two nets that were trained alone doubles the scores (fact sheet, trap 26).
     return (1 / count,) * count if fusion == "average" else ()
+
+
+def _letters(inputs: Iterable[str]) -> str:
+    return "".join(LETTERS.get(name, name) for name in inputs)
+
+
+def first_layers(net: Net) -> dict[str, str]:
+    """Each layer that reads several inputs to its name in a net of one: of early fusion."""
+    if len(net.inputs) < 2:
+        return {}
+    firsts = [name for name, layer in net.layers.items() if layer.inputs == (STACK,)]
+    return {name: name.removesuffix(f"_{_letters(net.inputs)}") for name in firsts}
+
+
+def late_streams(net: Net) -> tuple[str, ...]:
+    """The inputs that have a trunk each; none in a net of one trunk."""
+    several = len(net.inputs) > 1 and STACK not in net.layers
+    return tuple(net.inputs) if several else ()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from pixelwise.pages.markup import percent, render
-from pixelwise.pages.plots import Line, duration, plot, smooth, ticks
+from pixelwise.pages.plots import Axis, Line, duration, from_zero, plot, smooth, ticks
 from pixelwise.pages.run import Event
 
 Events = Sequence[Event]
@@ -87,8 +87,9 @@ def _loss(steps: Events, checks: Events, where: Where, unit: str) -> Figure:
         keys.append(("second", "validation"))
     # A few wild losses must not press the curve flat: 2 % of them may lie above the axis.
     usual = sorted(raw.y)[int(0.98 * (len(raw.y) - 1))]
-    high = _above(max([*even, usual, *held.y[-1:]]))
-    drawing = plot("Loss", lines, unit, "{:.3g}".format, (min(0.0, *raw.y), high))
+    high = above(max([*even, usual, *held.y[-1:]]))
+    up = Axis((min(0.0, *raw.y), high), text="{:.3g}".format)
+    drawing = plot("Loss", lines, from_zero(lines, unit), up)
     return Figure("Loss", f"{even[-1]:.3g} at the end", drawing, keys)
 
 
@@ -98,15 +99,13 @@ def _validation(checks: Events, where: Where, unit: str) -> Figure:
     lines = [line for line in (accuracy, iu) if line.y]  # the score that counts lies on top
     best = best_validation(checks)
     assert best is not None
-    top = _above(max(max(line.y) for line in lines), 1.0)
+    top = above(max(max(line.y) for line in lines), 1.0)
     score = percent(best["mean_iu"])
     mark = (where(best), float(best["mean_iu"]), f"best {score}")
 
-    def written(value: float) -> str:
-        """Grid lines at every half percent need a decimal, others are read more easily without."""
-        return percent(value, 0 if value == round(value, 2) else 1)
-
-    drawing = plot("Validation", lines, unit, written, (0.0, top), mark)
+    drawing = plot(
+        "Validation", lines, from_zero(lines, unit), Axis((0.0, top), text=written), mark
+    )
     outcome = f"best mean IU {score} at step {best.get('step')}"
     keys = [(line.kind, line.name) for line in reversed(lines)]
     return Figure("Validation", outcome, drawing, keys)
@@ -117,11 +116,17 @@ def _rate(steps: Events, where: Where, unit: str) -> Figure | None:
     if not line.y:
         return None
     high = max(line.y)
-    drawing = plot("Learning rate", [line], unit, "{:.3g}".format, (0.0, _above(high) or 1.0))
+    up = Axis((0.0, above(high) or 1.0), text="{:.3g}".format)
+    drawing = plot("Learning rate", [line], from_zero([line], unit), up)
     return Figure("Learning rate", f"highest logged {high:.3g}", drawing, [])
 
 
-def _above(value: float, limit: float = math.inf) -> float:
+def written(value: float) -> str:
+    """Grid lines at every half percent need a decimal, others are read more easily without."""
+    return percent(value, 0 if value == round(value, 2) else 1)
+
+
+def above(value: float, limit: float = math.inf) -> float:
     """The next grid line above ``value``, at most ``limit``."""
     marks = ticks(0.0, value or 1.0)
     step = marks[1] - marks[0] if len(marks) > 1 else marks[0] or 1.0

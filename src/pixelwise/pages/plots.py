@@ -28,30 +28,42 @@ class Line:
     kind: str
 
 
+def plain(value: float) -> str:
+    """A number along an axis."""
+    if value >= 10_000:
+        return f"{value / 1000:.4g}k"
+    return f"{value:.4g}"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """From where to where, what its numbers are of, and how they are written."""
+
+    range: tuple[float, float]
+    label: str = ""
+    text: Callable[[float], str] = plain
+
+
 def plot(
     title: str,
     lines: Sequence[Line],
-    x_label: str,
-    y_text: Callable[[float], str],
-    y_range: tuple[float, float],
+    across: Axis,
+    up: Axis,
     mark: tuple[float, float, str] | None = None,
 ) -> Markup:
-    """Curves over a grid; values above the axis' end are drawn at its end.
+    """Curves over a grid; values beyond the end of an axis are drawn at its end.
 
     Args:
         title: read out in place of the picture.
         lines: the last one is drawn on top.
-        x_label: the unit of the horizontal axis, which begins at 0.
-        y_text: how a value is written.
-        y_range: where the value axis begins and ends.
+        across: the horizontal axis.
+        up: the vertical axis.
         mark: x, y and the word beside a point.
     """
-    longest = max((max(line.x, default=0) for line in lines), default=0)
-    x_range = (0.0, longest or 1.0)
-    x = partial(_place, x_range, LEFT, WIDTH - RIGHT)
-    y = partial(_place, y_range, HEIGHT - BOTTOM, TOP)
+    x = partial(_place, across.range, LEFT, WIDTH - RIGHT)
+    y = partial(_place, up.range, HEIGHT - BOTTOM, TOP)
     dots = [
-        (x(a), y(b), f"{line.name} {y_text(b)} at {_plain(a)} {x_label}")
+        (x(a), y(b), f"{line.name} {up.text(b)} at {across.text(a)} {across.label}")
         for line in lines
         if line.kind != "raw"
         for a, b in list(zip(line.x, line.y, strict=True))[:: max(1, len(line.x) // _DOTS)]
@@ -65,13 +77,18 @@ def plot(
         right=WIDTH - RIGHT,
         top=TOP,
         bottom=HEIGHT - BOTTOM,
-        x_label=x_label,
-        rows=[(y(value), y_text(value)) for value in ticks(*y_range)],
-        columns=[(x(value), _plain(value)) for value in ticks(*x_range)],
+        x_label=across.label,
+        rows=[(y(value), up.text(value)) for value in ticks(*up.range)],
+        columns=[(x(value), across.text(value)) for value in ticks(*across.range)],
         curves=[(line.kind, " ".join(f"{x(a)},{y(b)}" for a, b in thin(line))) for line in lines],
         dots=dots,
         mark=mark and (x(mark[0]), y(mark[1]), mark[2]),
     )
+
+
+def from_zero(lines: Sequence[Line], label: str) -> Axis:
+    """A horizontal axis from 0 to the end of the longest line."""
+    return Axis((0.0, max((max(line.x, default=0) for line in lines), default=0) or 1.0), label)
 
 
 def sparkline(values: Sequence[float | None], title: str) -> Markup:
@@ -143,9 +160,3 @@ def _place(limits: tuple[float, float], start: float, end: float, value: float) 
     """From ``start`` to ``end`` between the limits; a value outside is drawn at the end."""
     low, high = limits
     return round(start + (min(max(value, low), high) - low) / (high - low) * (end - start), 2)
-
-
-def _plain(value: float) -> str:
-    if value >= 10_000:
-        return f"{value / 1000:.4g}k"
-    return f"{value:.4g}"

@@ -13,7 +13,7 @@ from pixelwise import folders
 from pixelwise.data.dataset import DataSet
 from pixelwise.machine.files import atomic_write
 from pixelwise.metrics.protocols import PROTOCOLS
-from pixelwise.pages import matrix
+from pixelwise.pages import matrix, stages
 from pixelwise.pages.curves import class_histories, curves
 from pixelwise.pages.gallery import gallery
 from pixelwise.pages.markup import render
@@ -55,7 +55,7 @@ def page(run: Run) -> str:
     sections = [(link, part(name, make)) for link, name, make in PARTS]
     return render(
         "report.html",
-        title=run.folder.resolve().name or "run",
+        title=(run.folder.parent if run.stages else run.folder).resolve().name or "run",
         facts=part("the head", _facts) or "",
         links=[link for link, markup in sections if link and markup],
         warnings=[e for e in run.events if e.get("event") == "warning" and e.get("text")],
@@ -132,6 +132,7 @@ def _recipe(run: Run) -> Markup | None:
 
 
 PARTS: tuple[tuple[str, str, Callable[[Run], Markup | None]], ...] = (
+    ("stages", "the stages", stages.section),
     ("", "the scores", _scores),
     ("", "the protocols", _protocols),
     ("images", "the images", gallery),

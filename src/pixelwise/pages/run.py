@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Run:
     dataset: DataSet | None
     notes: list[str] = field(default_factory=list)
     """What the page lacks, and why; those who make its parts add to it."""
+    stages: tuple[Path, ...] = ()
+    """Of a run in stages: the folders of all; what stands here is of the last finished one."""
 
     @property
     def classes(self) -> list[str]:
@@ -54,6 +56,9 @@ class Run:
 
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
     """Everything that ``build`` makes a page of, apart from the pictures; raises as it says."""
+    if begun := folders.stages(folder):
+        shown = [stage for stage in begun if folders.is_finished(stage)] or begun
+        return replace(read_run(shown[-1], dataset), stages=tuple(begun))
     if not folder.is_dir():
         what = "is no folder" if folder.exists() else "does not exist"
         raise ModelError("M001", f"{folder} {what}", "give a run folder")

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixelwise.errors import ResourceError, UsageError
-from pixelwise.folders import JOURNAL, RECIPE, REPORT, WEIGHTS, read_journal
+from pixelwise.folders import JOURNAL, RECIPE, REPORT, WEIGHTS, read_journal, stages
 from pixelwise.machine.files import write_error
 from pixelwise.training.recipe import LENGTHS, Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
@@ -83,15 +83,20 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> None:
         raise UsageError("U002", "the recipe names no data", "data: FOLDER, in the recipe")
     if run.resolve() == Path(recipe.data).resolve():
         raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
-    begun = bool(generations(run)) or (run / WEIGHTS).exists()
+    begun = is_begun(run) or any(map(is_begun, stages(run)))
     if not begun and not _journal_begun(run):
         _refuse_what_is_no_runs(run)
     elif resume and (run / RECIPE).exists():
-        _refuse_other_recipe(read_recipe(run / RECIPE), recipe, run)
+        refuse_other_recipe(read_recipe(run / RECIPE), recipe, run)
     elif begun:
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
+
+
+def is_begun(run: Path) -> bool:
+    """Whether a run of one piece has something to go on from."""
+    return bool(generations(run)) or (run / WEIGHTS).exists()
 
 
 def _journal_begun(run: Path) -> bool:
@@ -110,15 +115,20 @@ def _refuse_what_is_no_runs(run: Path) -> None:
         raise UsageError("U003", message, "choose a new folder: -o runs/first")
 
 
-def _refuse_other_recipe(begun: Recipe, recipe: Recipe, run: Path) -> None:
-    """What a resumed run may change: where its data lies, and how it is computed."""
+def refuse_other_recipe(begun: Recipe, recipe: Recipe, run: Path) -> None:
+    """What a resumed run may change: where its data lies, and how it is computed.
+
+    Raises:
+        UsageError: U004 something else.
+    """
     before, now = flat(begun), flat(recipe)
     changed = {
         name: f"{name} {before.get(name, 'unset')} -> {now.get(name, 'unset')}"
         for name in before | now
-        if before.get(name) != now.get(name) and name not in FREE
+        if before.get(name) != now.get(name) and _of_stage(name) not in FREE
     }
-    for name in sorted(changed.keys() & INEXACT):  # said, not refused: one may have no choice
+    inexact = sorted(name for name in changed if _of_stage(name) in INEXACT)
+    for name in inexact:  # said, not refused: one may have no choice
         log.warning(
             "%s was begun with another setting (%s): sums may be rounded otherwise, and the "
             "weights differ in their last bits from those of a run that was never stopped",
@@ -133,6 +143,11 @@ def _refuse_other_recipe(begun: Recipe, recipe: Recipe, run: Path) -> None:
             hint = f"pixelwise train {file} -o NEW --weights {place}{''.join(lengths)}"
         message = f"{run} was begun with other settings: {', '.join(changed.values())}"
         raise UsageError("U004", message, hint)
+
+
+def _of_stage(name: str) -> str:
+    """The setting that one of a stage changes: its name without the stage's."""
+    return name.split(".", 2)[2] if name.startswith("stages.") else name
 
 
 def resume_command(run: Path) -> str:

@@ -31,6 +31,8 @@ class ProgressReport:
     seconds_left: float
     validation: Validation | None = None
     """Where an evaluation was just made."""
+    stage: str = ""
+    """Name of the stage, of a run in stages."""
 
 
 Watch = Callable[[ProgressReport], None]

@@ -8,9 +8,10 @@ as one that was never stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ import torch
 from pixelwise.errors import ResourceError, UsageError
 from pixelwise.machine import memory, signals
 from pixelwise.machine.environment import float32_is_float32, resolve_device
-from pixelwise.training import processes
+from pixelwise.training import processes, stage_runs
 from pixelwise.training.folder import claim, run_lock
 from pixelwise.training.journal import Watch
 from pixelwise.training.recipe import Recipe
@@ -33,6 +34,8 @@ def train(
 ) -> Path:
     """Carry out a recipe; everything ends up in the run folder.
 
+    A recipe in stages is carried out stage by stage, each in a run folder of its own within it.
+
     Args:
         recipe: what to do; when resuming it must be the run's own.
         run: folder for recipe, journal, weights, states, evaluation and report.
@@ -40,7 +43,8 @@ def train(
         watch: called every few steps and after each evaluation.
 
     Returns:
-        The checkpoint of the best weights (of the last ones without a validation split).
+        The checkpoint of the best weights (of the last ones without a validation split), of the
+        last stage.
 
     Raises:
         UsageError: contradictions, a folder in use, a changed recipe.
@@ -49,7 +53,27 @@ def train(
         ResourceError: R002, R007 the folder, R003 memory, R010 another process of the run is gone.
         Stopped: a signal came; the state was saved, or nothing was begun yet.
     """
-    run, first = Path(run), processes.is_first()
+    if recipe.stages:
+
+        def stage(
+            plan: Recipe, folder: Path, later: Mapping[str, Recipe], heard: Watch | None
+        ) -> Path:
+            return _train(plan, folder, resume=resume, watch=heard, later=later)
+
+        return stage_runs.in_turn(recipe, Path(run), stage, resume=resume, watch=watch)
+    return _train(recipe, Path(run), resume=resume, watch=watch)
+
+
+def _train(
+    recipe: Recipe,
+    run: Path,
+    *,
+    resume: bool,
+    watch: Watch | None,
+    later: Mapping[str, Recipe] = MappingProxyType({}),
+) -> Path:
+    """One run, of one piece; ``later`` are the stages to come, by name."""
+    first = processes.is_first()
     # The folder is locked and looked at before other processes are started: what it refuses would
     # leave them waiting.
     with signals.caught() as caught, run_lock(run) if first else nullcontext():
@@ -71,6 +95,7 @@ def train(
 
             begun = begun_with(run) if resume else None
             data = read_data(recipe, begun, watch=stop_reading)
+            stage_runs.refuse_useless_rates(later, recipe, data)
             start = starting_net(recipe, data, begun)
             watched = watch if first else None
             return Run(recipe, run, fabric, data, start, caught, watched).go(resume=resume)

@@ -51,7 +51,8 @@ def progress_bar() -> Iterator[Watch]:
 
             def watch(report: ProgressReport) -> None:
                 nonlocal printed
-                bar.update(task, completed=report.done, text=line(report))
+                name = f"training {report.stage}".strip()
+                bar.update(task, completed=report.done, text=line(report), description=name)
                 if report.validation:
                     console.print(scored(report.validation), markup=False)
                 elif not console.is_terminal and time.monotonic() - printed > EVERY_SECONDS:
@@ -99,11 +100,11 @@ def tensorboard_watch(run: Path, watch: Watch) -> Watch:
         ) from error
 
     @cache  # made with the first report, not before the run folder was found to be free
-    def opened() -> SummaryWriter:
-        return SummaryWriter(str(run / "tensorboard"))
+    def opened(stage: str) -> SummaryWriter:
+        return SummaryWriter(str(run / "tensorboard" / stage))
 
     def both(report: ProgressReport) -> None:
-        writer = opened()
+        writer = opened(report.stage)
         writer.add_scalar("loss", report.loss, report.step)
         writer.add_scalar("images_per_second", report.images_per_second, report.step)
         if report.validation is not None:

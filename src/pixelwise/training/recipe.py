@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pixelwise.data.masking import Masking
 from pixelwise.data.transforms import Augmentation
+from pixelwise.errors import PixelwiseError
 from pixelwise.losses.settings import Loss
 from pixelwise.machine.environment import MOST_THREADS
 from pixelwise.nets.catalog import WIDEST
@@ -27,17 +29,17 @@ from pixelwise.settings import (
     in_one_word,
     limits,
     names_in_one_word,
+    read,
     refuse,
     settings,
 )
 from pixelwise.training.optim import Optim, Schedule
 from pixelwise.training.regimes import Regime, additions, contradictions, put
+from pixelwise.training.stages import LENGTHS, problems, stage_values
 
 # Whoever writes a recipe in Python has its parts from here.
 __all__ = ["LENGTHS", "Augmentation", "Loss", "Optim", "Recipe", "Schedule"]
 
-LENGTHS = ("iterations", "epochs", "minutes")
-"""Settings of which one at most says how long a run is."""
 HINT = "--set key=value changes a setting; docs/training.md lists them all"
 
 # Their ends only catch numbers that were meant for another setting.
@@ -50,10 +52,22 @@ Threads = Annotated[Whole, limits(ge=0, le=MOST_THREADS)]
 
 
 def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """What is given of a recipe, with what its regime gives beside."""
-    for key, value in additions(values).items():
-        put(values, key, value)
-    return values
+    """What is given of a recipe, with what its regime gives beside; of stages, each with its own.
+
+    So a recipe that is saved, with all of its numbers, is the same recipe when it is read.
+    """
+    stages = values.get("stages", {})
+    if not isinstance(stages, Mapping) or not all(isinstance(s, Mapping) for s in stages.values()):
+        return values  # which is refused as such
+    if not stages:
+        for key, value in additions(values).items():
+            put(values, key, value)
+        return values
+    completed_stages = {str(name): dict(changes) for name, changes in stages.items()}
+    for name, settled in stage_values(values, stages).items():
+        for key, value in additions(settled).items():
+            put(completed_stages[name], key, value)
+    return {**values, "stages": completed_stages}
 
 
 @settings(noun="recipe setting", hint=HINT)
@@ -153,10 +167,15 @@ class Recipe:
     """Evaluations without a better mean IU before the run stops early; 0: never."""
     force: bool = False
     """Accept a learning rate that does not fit the loss's reduction."""
+    stages: Mapping[Text, Mapping[Text, Any]] = dataclasses.field(default_factory=dict)
+    """Name to changes of these settings: each is trained in turn, on from the one before."""
 
     _completed = completed(complete)
 
     def __post_init__(self) -> None:
+        if self.stages:  # each has what is checked below; these are what they share
+            refuse(*self._stage_problems())
+            return
         lengths = [name for name in LENGTHS if getattr(self, name)]
         a, sized = self.augment, self.crop is not None
         refuse(
@@ -184,6 +203,20 @@ class Recipe:
             and not self.weights
             and "freeze: trunk needs weights (a random trunk is noise)",
         )
+
+    def _stage_problems(self) -> list[str]:
+        weights, clauses = dict[str, str](), list[str]()
+        for name, values in stage_values(as_dict(self), self.stages).items():
+            try:
+                weights[name] = read(Recipe, {**values, "stages": {}}).weights
+            except PixelwiseError as error:
+                clauses.append(f"stages.{name}: {error}")
+        return [*clauses, *problems(self.stages, weights)]
+
+    def by_stage(self) -> dict[str, Recipe]:
+        """The recipe of each stage by its name; in ``weights`` stage:NAME is one before it."""
+        values = stage_values(as_dict(self), self.stages)
+        return {name: read(Recipe, settled) for name, settled in values.items()}
 
     @property
     def passes(self) -> int:

@@ -11,14 +11,17 @@ from typing import Any
 
 import yaml
 
-from pixelwise.errors import UsageError
+from pixelwise.errors import UsageError, unknown_name
 from pixelwise.machine.files import atomic_write
 from pixelwise.settings import as_dict, known_names, read
 from pixelwise.training.recipe import HINT, LENGTHS, Recipe
 
+PATHS = ("data", "weights")
+"""Settings in which environment variables may stand."""
+
 
 def flat(recipe: Recipe) -> dict[str, str]:
-    """Every setting by the name that ``--set`` takes, as text."""
+    """Every setting by the name that ``--set`` takes, as text; of stages all that they have."""
 
     def leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
         for name, value in values.items():
@@ -29,6 +32,9 @@ def flat(recipe: Recipe) -> dict[str, str]:
             else:
                 yield prefix + name, str(value)
 
+    if recipe.stages:  # as text, 1e-4 and 0.0001 would differ
+        each = recipe.by_stage().items()
+        return {f"stages.{name}.{k}": v for name, settled in each for k, v in flat(settled).items()}
     return dict(leaves(as_dict(recipe), ""))
 
 
@@ -50,8 +56,12 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         raise UsageError("U002", f"{path} is not a recipe: expected `name: value` lines", HINT)
     change(values, settings)
     recipe = read(Recipe, values, place=path)
-    data, weights = (_without_variables(path, text) for text in (recipe.data, recipe.weights))
-    return recipe.replace(data=data, weights=weights)
+    paths = {name: _without_variables(path, getattr(recipe, name)) for name in PATHS}
+    stages = {
+        stage: {k: _without_variables(path, str(v)) if k in PATHS else v for k, v in own.items()}
+        for stage, own in recipe.stages.items()
+    }
+    return recipe.replace(**paths, stages=stages)
 
 
 class _Loader(yaml.SafeLoader):
@@ -100,26 +110,60 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 
 def change(values: dict[str, Any], settings: Sequence[str]) -> None:
-    """Carry ``key=value`` settings out in plain data; a new length replaces the old one."""
-    if {setting.partition("=")[0].strip() for setting in settings} & set(LENGTHS):
+    """Carry ``key=value`` settings out in plain data; a new length replaces the old one.
+
+    What is set for the whole recipe goes before what its stages say of it, and
+    ``stages.NAME.key`` is of one stage.
+    """
+    stages = values.get("stages")
+    own = [s for s in stages.values() if isinstance(s, dict)] if isinstance(stages, dict) else []
+    keys = {setting.partition("=")[0].strip() for setting in settings}
+    for place in (values, *own) if keys & set(LENGTHS) else ():
         for length in LENGTHS:
-            values.pop(length, None)
+            place.pop(length, None)
     for setting in settings:
         key, equals, text = setting.partition("=")
+        key, text = key.strip(), text.strip()
         if not equals:
             raise UsageError(
                 "U002", f"--set {setting}: expected key=value", "e.g. --set optim.lr=1e-4"
             )
-        key = key.strip()
-        # Names in a mapping may have dots: optim.rates.score_fr.bias is `score_fr.bias` of it.
-        mapping = next((n for n in known_names(Recipe) if key.startswith(f"{n}.")), "")
-        *parts, last = [*mapping.split("."), key[len(mapping) + 1 :]] if mapping else key.split(".")
-        place = values
-        for part in parts:  # where it stands in no settings, ``read`` says so
-            if not isinstance(place.get(part), dict):
-                place[part] = {}
-            place = place[part]
-        place[last] = text.strip()
+        stage, _, of_stage = key.removeprefix("stages.").partition(".")
+        if of_stage and key.startswith("stages."):
+            if not isinstance(stages, dict) or not isinstance(stages.get(stage), dict):
+                raise unknown_name("stage of the recipe", stage, list(map(str, stages or ())))
+            _put(stages[stage], of_stage, text)
+            continue
+        for place in own:
+            _take(place, key)
+        _put(values, key, text)
+
+
+def _steps(key: str) -> list[str]:
+    """The names on the way to an entry.
+
+    Names in a mapping may have dots: optim.rates.score_fr.bias is `score_fr.bias` of it.
+    """
+    mapping = next((n for n in known_names(Recipe) if key.startswith(f"{n}.")), "")
+    return [*mapping.split("."), key[len(mapping) + 1 :]] if mapping else key.split(".")
+
+
+def _put(values: dict[str, Any], key: str, text: str) -> None:
+    *parts, last = _steps(key)
+    for part in parts:  # where it stands in no settings, ``read`` says so
+        if not isinstance(values.get(part), dict):
+            values[part] = {}
+        values = values[part]
+    values[last] = text
+
+
+def _take(values: dict[str, Any], key: str) -> None:
+    *parts, last = _steps(key)
+    for part in parts:
+        values = values.get(part, {})
+        if not isinstance(values, dict):
+            return
+    values.pop(last, None)
 
 
 def _beside(values: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:

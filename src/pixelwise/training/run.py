@@ -172,6 +172,7 @@ class Run:
             self._validate(last=True)
         self._save()
         self._write_weights("last")
+        self.fabric.barrier()  # a stage that follows starts from these, in every process
         self.journal.write("end", step=self.progress.step, seconds=self._seconds(), reason="done")
         path = folders.weights(self.folder, "best" if self.data.held_out else "last")
         if self.first:
@@ -179,6 +180,7 @@ class Run:
             if self.progress.collapse and self.progress.step >= COLLAPSED_AFTER:
                 hint = "the weights are kept in the run folder"
                 raise NumericalError("N002", self.progress.collapse, hint)
+            self.journal.write(folders.REPORTED, step=self.progress.step)
         return path
 
     def _write_report(self, weights: Path) -> None:

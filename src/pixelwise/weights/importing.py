@@ -20,6 +20,7 @@ from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError, UsageError, first_few, unknown_name
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog
+from pixelwise.nets.fusion import late_streams
 from pixelwise.nets.net import Net
 from pixelwise.settings import as_dict, decoded
 from pixelwise.weights import surgery
@@ -28,6 +29,7 @@ from pixelwise.weights.load import Foreign, read_weights
 from pixelwise.weights.names import layer_of
 from pixelwise.weights.recognition import net_options, recognise_net
 from pixelwise.weights.sniff import weight_file
+from pixelwise.weights.streams import files_by_stream, refuse_other_streams, together
 from pixelwise.weights.surgery import Transplant
 
 _DATA = {"voc": "voc", "nyud": "nyudv2", "siftflow": "siftflow", "pascalcontext": "context"}
@@ -197,19 +199,27 @@ def read_class_names(path: Path) -> tuple[str, ...]:
 
 
 def start_from(
-    path: Path | str, module: Network, classes: Mapping[str, Sequence[str]] = MappingProxyType({})
+    weights: Path | str,
+    module: Network,
+    classes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> tuple[Foreign, Transplant]:
     """Put what fits of a weight file into a net that is to be trained.
 
-    Layers that belong to other classes keep their own initial values; the plan says so. Where the
+    A net with a trunk for each input takes a file for each: ``color=RUN1,hha=RUN2``.
+    Layers that belong to other classes keep their own initial values; the plan says so. Where a
     file names its classes, as many others than ``classes`` (by head), or these in another order,
     are others.
 
     Raises:
+        UsageError: files for other inputs than the net's.
         ModelError: what ``read_weights`` raises; M040 nothing of the file fits the trunk.
     """
-    foreign = read_weights(path)
-    same = foreign.header is None or _same_classes(foreign.header, classes)
+    files, net = files_by_stream(str(weights)), module.net
+    if "" not in files:
+        refuse_other_streams(files, net)
+    each = {stream: read_weights(path) for stream, path in files.items()}
+    foreign = each[""] if "" in each else together(each, net)
+    same = all(_same_classes(f.header, classes) for f in each.values() if f.header)
     transplant = surgery.plan(
         foreign.tensors,
         module,
@@ -217,7 +227,7 @@ def start_from(
         same_classes=same,
         has_factors=foreign.has_factors,
     )
-    _refuse_misfits(transplant, foreign, module.net, Path(path))
+    _refuse_misfits(transplant, foreign, net, weights)
     surgery.carry_out(transplant, foreign.tensors, module)
     return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
 
@@ -235,11 +245,14 @@ def _same_classes(header: Header, classes: Mapping[str, Sequence[str]]) -> bool:
     return True
 
 
-def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Path) -> None:
+def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Path | str) -> None:
     origin = foreign.name or foreign.kind
-    if not transplant.of("copied", "reshaped"):
+    if not transplant.of(*surgery.TAKEN):
         message = f"{path}: no tensor of this file ({origin}) fits the net"
-        raise ModelError("M040", message, f"pixelwise weights show {path}; pixelwise nets")
+        hint = f"pixelwise weights show {path}; pixelwise nets"
+        if streams := late_streams(net):
+            hint = f"--weights {','.join(f'{name}=FILE' for name in streams)}"
+        raise ModelError("M040", message, hint)
     wrong = [
         f"`{row.target}` is {list(row.source_shape)}, expected {list(row.target_shape)}"
         for row in transplant.of("mismatched")

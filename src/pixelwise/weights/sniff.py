@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pixelwise.errors import ModelError
-from pixelwise.folders import weights
+from pixelwise.folders import is_finished, stages, weights
 
 Kind = Literal["caffe", "safetensors", "torch-zip", "torch-legacy"]
 
@@ -57,11 +57,19 @@ def damaged(path: Path, kind: str, what: str) -> ModelError:
 def weight_file(path: Path) -> Path:
     """A run folder's best (else last) weights; any other path as it is.
 
+    Of a run in stages those of the last one that is finished.
+
     Raises:
         ModelError: M001 a folder without weights.
     """
     if not path.is_dir():
         return path
+    if begun := stages(path):
+        finished = [stage for stage in begun if is_finished(stage)]
+        if not finished:
+            what = f"no stage of {path} is finished ({begun[-1].name} is under way)"
+            raise ModelError("M001", what, f"give {begun[-1]}, or train on with --resume")
+        path = finished[-1]
     for name in ("best", "last"):
         if (candidate := weights(path, name)).is_file():
             return candidate

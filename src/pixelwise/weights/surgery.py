@@ -8,7 +8,7 @@ What the release does silently is a row with a reason here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import dropwhile
 from typing import Any, Literal, get_args
@@ -19,14 +19,18 @@ from torch import Tensor
 from pixelwise.engine.network import Network
 from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
+from pixelwise.nets.fusion import first_layers
 from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
 from pixelwise.weights.names import layer_of, light_names
 
-Action = Literal["copied", "reshaped", "dropped", "missing", "mismatched"]
-"""Copied as it is; reshaped, fully connected to convolution; dropped, in the file only; missing, in
-the net only, which keeps its own; mismatched, of one name and of shapes that cannot be one another.
+Action = Literal["copied", "reshaped", "widened", "dropped", "missing", "mismatched"]
+"""Copied as it is; reshaped, fully connected to convolution; widened, from three bands to those of
+several inputs; dropped, in the file only; missing, in the net only, which keeps its own;
+mismatched, of one name and of shapes that cannot be one another.
 """
+TAKEN: tuple[Action, ...] = ("copied", "reshaped", "widened")
+"""Of what the file has and the net gets."""
 
 _BATCHES_SEEN = "num_batches_tracked"  # torch's counter; no other framework stores one
 _RANDOM = "keeps its initial value"
@@ -44,6 +48,8 @@ class Row:
     target_shape: tuple[int, ...] = ()
     source_shape: tuple[int, ...] = ()
     reason: str = ""
+    bands: tuple[int, ...] = ()
+    """Of each input, where a first layer is widened."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ def plan(
     light = {} if names else light_names(tensors, target.net)
     names = names or light
     placed = {name: names.get(name, name) for name in tensors}
+    placed = _of_several_inputs(placed, target.net)
     stored = {layer_of(name) for name in placed.values()}
     _refuse_other_streams(stored, target.net, has_factors=has_factors)
     state = target.state_dict()
@@ -113,8 +120,22 @@ def plan(
 
 def fitted(transplant: Transplant, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the plan takes from the file, by its name in the net and in its shape there."""
-    rows = transplant.of("copied", "reshaped")
-    return {row.target: tensors[row.source].reshape(row.target_shape) for row in rows}
+    return {
+        row.target: widened(tensors[row.source], row.bands)
+        if row.action == "widened"
+        else tensors[row.source].reshape(row.target_shape)
+        for row in transplant.of(*TAKEN)
+    }
+
+
+def widened(filters: Tensor, bands: Iterable[int]) -> Tensor:
+    """Filters (O, 3, k, k) of colours for a first layer that reads several inputs.
+
+    Three bands get the filters as they are, one band their mean over the three: depth in
+    nyud-fcn32s-color-d (solve.py). An input of other bands has no rule (``plan`` refuses it).
+    """
+    mean = filters.mean(1, keepdim=True)
+    return torch.cat([filters if count == 3 else mean for count in bands], dim=1)
 
 
 def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Network) -> None:
@@ -148,6 +169,16 @@ def _per_class(net: Net) -> frozenset[str]:
     return score_layers(net) | {n for n, r in net.layers.items() if r.per_class}
 
 
+def _of_several_inputs(placed: Mapping[str, str], net: Net) -> dict[str, str]:
+    """Where tensors go, the first layer of a net of one input to the one that reads several."""
+    stored = set(map(layer_of, placed.values()))
+    longer = {alone: name for name, alone in first_layers(net).items() if name not in stored}
+    return {
+        source: longer.get(layer_of(name), layer_of(name)) + name[len(layer_of(name)) :]
+        for source, name in placed.items()
+    }
+
+
 def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net) -> Row:
     layer, _, parameter = name.rpartition(".")
     have, want = tuple(tensor.shape), () if there is None else tuple(there.shape)
@@ -160,6 +191,12 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net)
         return Row("dropped", "", source, (), have, reason)
     if have == want:
         return Row("copied", name, source, want, have)
+    bands = tuple(net.inputs.values())
+    of_colours = have == (*want[:1], 3, *want[2:])
+    if of_colours and layer in first_layers(net) and {1, 3}.issuperset(bands):
+        names = ", ".join(f"{name} ({n})" for name, n in net.inputs.items())
+        reason = f"for {names}: three bands as they are, one band their mean"
+        return Row("widened", name, source, want, have, reason, bands)
     if _same_memory(have, want):
         return Row("reshaped", name, source, want, have, "fully connected to convolution")
     reason = f"{math.prod(have):,} numbers, expected {math.prod(want):,}"

@@ -17,8 +17,10 @@ from pixelwise.pages.plots import (
     RIGHT,
     TOP,
     WIDTH,
+    Axis,
     Line,
     duration,
+    from_zero,
     plot,
     smooth,
     sparkline,
@@ -124,7 +126,7 @@ def test_times_are_told_in_the_unit_that_suits() -> None:
 
 def test_a_curve_runs_from_corner_to_corner_and_is_cut_at_the_top() -> None:
     line = Line("n", [0, 5, 10], [0, 7, 1], "main")
-    made = plot("t", [line], "steps", str, (0.0, 1.0))
+    made = plot("t", [line], from_zero([line], "steps"), Axis((0.0, 1.0), text=str))
     points = re.search(r'points="([^"]+)"', made)
     assert points is not None
     right, bottom = float(WIDTH - RIGHT), float(HEIGHT - BOTTOM)
