@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.prepare.catalog import RECORDS
-from pixelwise.data.preprocess import PUBLISHED, Preprocess
+from pixelwise.data.preprocess import CAFFE, PUBLISHED, Preprocess
 from pixelwise.engine.build import build
 from pixelwise.engine.modules import make
 from pixelwise.engine.network import Network
@@ -22,7 +22,7 @@ from pixelwise.labels import default_names
 from pixelwise.nets import catalog
 from pixelwise.nets.fusion import late_streams
 from pixelwise.nets.net import Net
-from pixelwise.settings import as_dict, decoded
+from pixelwise.settings import as_dict, decoded, read
 from pixelwise.weights import surgery
 from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
 from pixelwise.weights.load import Foreign, read_weights
@@ -277,11 +277,20 @@ def preprocess_of(
     choices = {**PUBLISHED, "plain": plain}
     if stated and stated not in choices:
         raise unknown_name("preprocessing", stated, tuple(choices))
-    if not stated and foreign.header is not None:
-        return dict(foreign.header.preprocess)
     entry = catalog.entry(net) if net else None
     published = PUBLISHED.get(entry.preprocess) if entry else None
+    of_caffe = foreign.kind == "caffe" or _is_caffes_classifier(foreign.header)
     # Of Caffe files in released nets the release says it: NYUDv2 has means of its own.
-    released = published if entry and entry.options and foreign.kind == "caffe" else None
+    released = published if entry and entry.options and of_caffe else None
+    if not stated and not released and foreign.header is not None:
+        return dict(foreign.header.preprocess)
     known = choices.get(stated) or released or foreign.preprocess or published
     return as_dict(known) if known else {}
+
+
+def _is_caffes_classifier(header: Header | None) -> bool:
+    """Whether a checkpoint is a trunk that was trained with Caffe, and imported."""
+    if header is None or header.net not in catalog.NETS:
+        return False
+    classifier = catalog.entry(header.net).task == "classification"
+    return classifier and read(Preprocess, dict(header.preprocess)) == CAFFE

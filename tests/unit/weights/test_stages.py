@@ -16,13 +16,21 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pixelwise.data.preprocess import CAFFE, NYUD_COLOR, NYUD_HHA, Preprocess
+from pixelwise.data.preprocess import (
+    CAFFE,
+    IMAGENET,
+    NYUD_COLOR,
+    NYUD_HHA,
+    SIFTFLOW,
+    Preprocess,
+)
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError, PixelwiseError, UsageError
-from pixelwise.settings import as_dict
+from pixelwise.settings import as_dict, read
 from pixelwise.weights.checkpoint import Header, save_checkpoint
-from pixelwise.weights.importing import start_from
+from pixelwise.weights.importing import preprocess_of, start_from
+from pixelwise.weights.load import read_weights
 from pixelwise.weights.streams import files_by_stream
 from random_weights import random_net
 
@@ -356,3 +364,24 @@ def test_what_both_streams_were_shown_is_put_side_by_side(tmp_path: Path) -> Non
     foreign, _ = start_from(f"color={color},hha={file}", net)
     assert foreign.header is not None
     assert foreign.header.preprocess == {}
+
+
+@pytest.mark.parametrize(
+    ("net", "trained", "expected"),
+    [
+        ("nyud-fcn32s-color", CAFFE, NYUD_COLOR),
+        ("nyud-fcn32s-hha", CAFFE, NYUD_HHA),
+        ("siftflow-fcn32s", CAFFE, SIFTFLOW),
+        ("voc-fcn32s", CAFFE, CAFFE),
+        ("nyud-fcn32s-color", IMAGENET, IMAGENET),  # torchvision's VGG16: other numbers, trap 9
+        ("fcn32s-vgg16", CAFFE, CAFFE),
+    ],
+)
+def test_a_released_net_on_caffes_classifier_has_its_data_sets_mean(
+    tmp_path: Path, net: str, trained: Preprocess, expected: Preprocess
+) -> None:
+    path = tmp_path / "vgg.safetensors"
+    classifier = random_net("vgg16", seed=1, classes=10, **NARROW)
+    header = Header("vgg16", {"classes": 10, **NARROW}, preprocess=as_dict(trained))
+    save_checkpoint(path, classifier.state_dict(), header)
+    assert read(Preprocess, preprocess_of(read_weights(path), net)) == expected
