@@ -13,6 +13,7 @@ from math import log2
 from typing import Any, Literal
 
 from pixelwise.nets import catalog
+from pixelwise.nets.fusion import late_streams
 from pixelwise.nets.net import Net
 from pixelwise.settings import Contradiction
 
@@ -43,8 +44,8 @@ FILLED: Mapping[str, Mapping[str, Any]] = {
 }
 """What a regime gives beside, and the learning rate, where nothing else is said."""
 
-LIGHT_RATES = {"norm2": 1e-3, "conv5_3": 1e-4, "inception_5b/output": 5e-5}
-"""A layer that tells the trunk (AlexNet, VGG16, GoogLeNet) to its rate, found by line search."""
+LIGHT_RATES = {"alexnet": 1e-3, "vgg16": 1e-4, "googlenet": 5e-5}
+"""By trunk, found by line search; the paper prints the last as 5^-5 (fact sheet, trap 25)."""
 HEAVY_RATE = 1e-10
 FINER = 100
 """Each finer stage learns at a hundredth of the rate before (arXiv v2, section 4.2)."""
@@ -65,7 +66,7 @@ def additions(values: Mapping[str, Any]) -> dict[str, Any]:
     filled = {**FILLED[regime], **FIXED[regime]}
     more = {key: value for key, value in filled.items() if not _given(values, key)}
     if not _given(values, "optim.lr"):
-        lr = _rate(regime, str(values.get("net", "fcn8s-tiny")), {**values, **more}["accumulate"])
+        lr = _rate(regime, {"net": "fcn8s-tiny", **values, **more})
         more |= {} if lr is None else {"optim.lr": lr}
     return more
 
@@ -82,22 +83,26 @@ def contradictions(regime: str, values: Mapping[str, Any]) -> list[str]:
     return clauses
 
 
-def _rate(regime: str, name: str, accumulate: object) -> float | None:
+def _rate(regime: str, values: Mapping[str, Any]) -> float | None:
     """The learning rate of a net; None where what it follows from is wrong, and refused as such."""
+    name = str(values["net"])
     try:
-        net, passes = catalog.spec(name), float(str(accumulate))
+        net, trunk = catalog.spec(name), catalog.entry(name).trunk
+        passes = float(str(values["accumulate"]))
     except ValueError:  # of which an unknown net is one
         return None
+    before = stages_before(net)
+    if values.get("fusion") in ("sum", "average") and not late_streams(net):
+        before += 1
     rate = HEAVY_RATE
     if regime == "light":
-        marks = {m for m in LIGHT_RATES if any(n.startswith(m) for n in net.layers)}
-        if not marks:
+        if trunk not in LIGHT_RATES:
             known = "the light regime has rates for AlexNet, VGG16 and GoogLeNet"
             raise Contradiction(f"{known}, expected optim.lr for {name}")
-        rate = LIGHT_RATES[marks.pop()]
+        rate = LIGHT_RATES[trunk]
     if regime == "accumulated" and passes > 0:
         rate /= passes  # Caffe divides what it accumulated by the number; our sum does not
-    return float(f"{rate / FINER ** stages_before(net):.6g}")
+    return float(f"{rate / FINER**before:.6g}")
 
 
 def stages_before(net: Net) -> int:
@@ -109,7 +114,7 @@ def stages_before(net: Net) -> int:
     if any(record.fixed_factor for record in net.layers.values()):
         return 0
     last = max(getattr(r, "stride", 1) for r in net.layers.values() if r.upsamples)
-    return int(log2(32 / last)) + any(n.startswith("score_fused") for n in net.layers)
+    return int(log2(32 / last)) + bool(late_streams(net))
 
 
 def _given(values: Mapping[str, Any], key: str) -> bool:

@@ -22,6 +22,7 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import read_recipe, write_recipe
 from pixelwise.training.run_data import RunData
 from pixelwise.training.stages import with_files
+from pixelwise.weights.published import IMAGENET, imagenet
 from pixelwise.weights.streams import files_by_stream
 
 log = logging.getLogger(__name__)
@@ -110,7 +111,9 @@ def _refuse_what_is_missing(name: str, plan: Recipe) -> None:
     """What would end a later stage at its first step, said before the first one's days."""
     catalog.entry(plan.net)
     for file in files_by_stream(plan.weights).values():
-        if file and not file.startswith("stage:") and not Path(file).exists():
+        if file == IMAGENET:
+            imagenet(plan.net)
+        elif file and not file.startswith("stage:") and not Path(file).exists():
             raise ModelError("M001", f"stage {name}: {file} does not exist", "check the path")
 
 

@@ -26,6 +26,7 @@ from pixelwise.training.run_data import RunData
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
 from pixelwise.weights.published import IMAGENET, imagenet
+from pixelwise.weights.streams import files_by_stream
 from pixelwise.weights.surgery import without_values
 
 # The filler of CaffeNet's last layer (models/bvlc_reference_caffenet, fc8: gaussian, std 0.01); the
@@ -81,7 +82,9 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     fresh = _preprocess(data, preprocessing.PUBLISHED.get(catalog.entry(recipe.net).preprocess))
     if not recipe.weights:
         return StartingNet(net, options, fresh)
-    source = imagenet(recipe.net) if recipe.weights == IMAGENET else recipe.weights
+    files = files_by_stream(recipe.weights)
+    found = {s: str(imagenet(recipe.net)) if f == IMAGENET else f for s, f in files.items()}
+    source = ",".join(f"{stream}={file}" if stream else file for stream, file in found.items())
     foreign, transplant = start_from(source, net, classes)
     stored = preprocess_of(foreign, recipe.net)
     published = read(Preprocess, stored) if stored else None

@@ -43,6 +43,12 @@ def test_the_light_regime(net: str, lr: float) -> None:
         ("fcn16s-vgg16", 1e-12),
         ("fcn8s-vgg16", 1e-14),
         ("fcn8s-vgg16-atonce", 1e-10),
+        ("voc-fcn32s", 1e-10),
+        ("voc-fcn8s-atonce", 1e-10),
+        ("siftflow-fcn16s", 1e-12),
+        ("nyud-fcn32s-hha", 1e-10),
+        ("nyud-fcn32s-color-d", 1e-10),
+        ("nyud-fcn32s-color-hha", 1e-12),  # from two nets that were trained alone
     ],
 )
 def test_the_heavy_regime(net: str, lr: float) -> None:
@@ -53,6 +59,11 @@ def test_the_heavy_regime(net: str, lr: float) -> None:
     assert (r.schedule.name, r.augment.mirror) == ("fixed", False)
     assert (r.sampling, r.seed) == ("replacement_python2", 1337)
     assert effective_rate(r, P) > 0  # accepted
+
+
+def test_late_fusion_of_any_net_learns_as_the_released_one() -> None:
+    assert Recipe(net="fcn32s-vgg16", regime="heavy", fusion="sum").optim.lr == 1e-12
+    assert Recipe(net="fcn32s-vgg16", regime="heavy", fusion="early").optim.lr == 1e-10
 
 
 def test_the_accumulated_regime() -> None:
