@@ -52,8 +52,8 @@ def of_head(folder: Path, head: str, heads: Iterable[str]) -> Path:
     return folder if head == next(iter(heads)) else folder / head
 
 
-REPORTED = "reported"
-"""The last event of a run's journal: it is trained, evaluated and has its page."""
+DONE = "done"
+"""The reason of the last event in a run's journal: it is trained, evaluated and has its page."""
 _STAGE = re.compile(r"([1-9]\d*)-[A-Za-z0-9][\w-]*")
 
 
@@ -73,7 +73,7 @@ def stages(run: Path) -> list[Path]:
 def is_finished(run: Path) -> bool:
     """Whether nothing is left to do of a run in one piece."""
     journal = run / JOURNAL
-    return journal.is_file() and any(e.get("event") == REPORTED for e in read_journal(journal))
+    return journal.is_file() and any(e.get("reason") == DONE for e in read_journal(journal))
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:

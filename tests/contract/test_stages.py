@@ -177,7 +177,7 @@ def test_a_run_in_stages_is_used_as_its_last_finished_stage(data, finished, tmp_
     parts = tmp_path / "parts"
     shutil.copytree(finished, parts)
     journal = parts / "3-fcn8s/journal.jsonl"
-    kept = [line for line in journal.read_text().splitlines() if '"reported"' not in line]
+    kept = [line for line in journal.read_text().splitlines() if '"done"' not in line]
     journal.write_text("\n".join(kept) + "\n")
     assert pw.load(parts).header.net == "fcn16s-tiny"
     for number, name in ((1, "fcn32s"), (2, "fcn16s")):
@@ -333,4 +333,4 @@ def test_what_lies_in_numbered_folders_is_no_run_in_stages(finished, tmp_path) -
     (tmp_path / "1-first").mkdir()
     (tmp_path / "1-first/journal.jsonl").write_text("")
     assert stages(tmp_path) == []
-    assert read_journal(finished / "1-fcn32s/journal.jsonl")[-1]["event"] == "reported"
+    assert read_journal(finished / "1-fcn32s/journal.jsonl")[-1]["reason"] == "done"

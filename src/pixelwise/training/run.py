@@ -173,14 +173,15 @@ class Run:
         self._save()
         self._write_weights("last")
         self.fabric.barrier()  # a stage that follows starts from these, in every process
-        self.journal.write("end", step=self.progress.step, seconds=self._seconds(), reason="done")
+        end = {"step": self.progress.step, "seconds": self._seconds()}
         path = folders.weights(self.folder, "best" if self.data.held_out else "last")
         if self.first:
             self._write_report(path)
             if self.progress.collapse and self.progress.step >= COLLAPSED_AFTER:
                 hint = "the weights are kept in the run folder"
+                self.journal.write("end", **end, reason=self.progress.collapse)
                 raise NumericalError("N002", self.progress.collapse, hint)
-            self.journal.write(folders.REPORTED, step=self.progress.step)
+        self.journal.write("end", **end, reason=folders.DONE)  # the page is written as well
         return path
 
     def _write_report(self, weights: Path) -> None:
