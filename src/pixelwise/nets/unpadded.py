@@ -16,6 +16,10 @@ def unpadded(padded: Net) -> Net:
     Where nothing is padded a cell sees its receptive field and nothing else, so a picture's scores
     are those of the windows of that size, and its gradients the sum of theirs (paper, sections 3.1
     and 3.4). Branches that are joined are cropped to the one that loses the most at the rim.
+
+    Raises:
+        UsageError: U002 the cells of two branches then lie between each other, as those of a
+            ResNet's shortcuts do.
     """
     net = Net()
     for layer in padded.layers.values():
