@@ -11,7 +11,9 @@ their time is taken for all hundred. Random weights, one thread, no gradients.
 Same answer first: without padding, on windows of the receptive field, one pass and windows must
 agree. The published nets pad inside; how far their scores then are off from those of windows, in
 deviations, is printed beside the times.
-Memory is what a process grows to while it runs one way once (Linux).
+
+Seconds are the processor's for this process, which others on the machine hardly move. Memory is
+what a process grows to while it runs one way once (Linux).
 """
 
 from __future__ import annotations
@@ -132,9 +134,9 @@ def measure(name: str, batches: list[int], options: argparse.Namespace) -> list[
 
 
 def timed(way: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     way()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def agree(name: str) -> None:

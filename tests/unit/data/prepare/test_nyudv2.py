@@ -155,6 +155,9 @@ def test_frames_are_cropped_and_mapped_as_by_the_scripts_of_gupta(tmp_path: Path
             kinds = [k for k, listed in nyudv2.OTHERS.items() if given in listed]
             expected = ids[word] if word in ids else ids[(kinds or ["otherprop"])[0]]
             assert labels[row, column] == (expected if given else 255)
+        unknown = FRAMES["labels"][45:470, 40:600, number] == 0
+        assert unknown.any()
+        assert np.array_equal(labels == 255, unknown)
     uses_colour_and_offers_depth(out)
 
 
