@@ -174,7 +174,7 @@ def spec(name: str, **options: Any) -> Net:
         elif option == "fusion" and value not in get_args(Fusion):
             problem = f"fusion is {value!r}, expected one of {', '.join(get_args(Fusion))}"
             hint = "sum is the paper's late fusion, average the release's"
-        elif option in ("rarefied", "lowered") and isinstance(value, str):
+        elif option in ("rarefied", "lowered") and not _are_names(value):
             problem, hint = f"{option} is {value!r}, expected names of layers", "['pool5']"
         else:
             continue
@@ -214,6 +214,11 @@ def _are_counts(value: object) -> bool:
         and all(isinstance(k, str) and _NAME.fullmatch(k) for k in value)
         and all(map(_is_count, value.values()))
     )
+
+
+def _are_names(value: object) -> bool:
+    """A list of words, not one word."""
+    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
 
 
 def _is_count(value: object) -> bool:

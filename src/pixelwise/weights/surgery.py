@@ -148,7 +148,8 @@ def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Net
 
 def score_layers(net: Net) -> frozenset[str]:
     """The layers that give scores: those that start at zero, and a classifier's last."""
-    return frozenset({n for n, r in net.layers.items() if r.zero_start} | {net.top})
+    scores = {n for n, r in net.layers.items() if r.zero_start}
+    return frozenset(scores or {net.top})  # the top may be a sum of streams, which has no weights
 
 
 def other_classes(row: Row, net: Net) -> bool:

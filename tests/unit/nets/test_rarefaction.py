@@ -290,9 +290,10 @@ def test_a_pool_whose_windows_would_be_padding_alone_is_refused() -> None:
         AvgPool("mean", ("data",), 3, 2, 2)
 
 
-def test_layers_are_named_in_a_list() -> None:
-    with pytest.raises(UsageError, match="rarefied is 'pool5', expected names of layers"):
-        spec("fcn32s-vgg16", rarefied="pool5")
+@pytest.mark.parametrize("wrong", ["pool5", 5, [5], [["pool5"]], {"pool5": 1}])
+def test_layers_are_named_in_a_list(wrong: object) -> None:
+    with pytest.raises(UsageError, match=r"rarefied is .*, expected names of layers"):
+        spec("fcn32s-vgg16", rarefied=wrong)
 
 
 def test_a_dilated_pool_of_a_classifier_keeps_its_mean() -> None:

@@ -13,6 +13,7 @@ from pixelwise.nets.layers import Conv, Dropout, Input, Lrn, Relu, Scale, Upsamp
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import MaxPool
 from pixelwise.nets.released import RELEASED
+from pixelwise.weights.surgery import score_layers
 
 # The layers of the prototxts as "name: numbers" (fact sheet 1.2 to 1.4), inputs by their tops.
 VGG = [
@@ -130,6 +131,15 @@ def test_siftflow_layers_stand_in_the_released_order() -> None:
         "upscore8_sem", "score_sem",
     ]  # fmt: skip
     assert names[11] == "score_fr_geo"
+
+
+def test_the_top_is_the_last_map_before_any_upsampling() -> None:
+    tops = {"nyud-fcn16s-color-hha": "score_fused", "siftflow-fcn8s": "score_fr_sem"}
+    assert {name: spec(name).top for name in tops} == tops
+    # what can be zero, or of other classes, are the scores of the streams
+    scores = score_layers(spec("nyud-fcn16s-color-hha"))
+    assert scores == {f"score_{at}{s}" for at in ("fr", "pool4") for s in ("color", "hha")}
+    assert score_layers(spec("googlenet")) == {"loss3/classifier"}
 
 
 def test_who_reads_what() -> None:

@@ -92,8 +92,7 @@ def segment(
     inner = learned in ("inner", "all")
     tops = {stream: trunk.top for stream, trunk in trunks.items()}
     x = _score(net, "fr", tops, classes, end, fusion)
-    # Of several scores the first speaks for all: their strides and fields are alike.
-    net.top = net.top or f"score_fr{next(iter(trunks))}{end}"
+    net.top = net.top or x  # of several heads the first: their strides and fields are alike
     source = "2"
     for step in SKIPS:
         if step < stride:
