@@ -21,18 +21,24 @@ SCRATCH = 1.25
 
 
 def check_picture(
-    net: Net, size: tuple[int, int], device: torch.device, *, scores: bool = False
+    net: Net,
+    size: tuple[int, int],
+    device: torch.device,
+    *,
+    scores: bool = False,
+    beside: int = 0,
 ) -> None:
     """Refuse a picture of ``size`` (H, W), as the net sees it, that does not fit.
 
-    With ``scores`` all scores of every pixel will be held; labels are made without.
+    With ``scores`` all scores of every pixel will be held; labels are made without. ``beside`` is
+    how many numbers are held while the net is carried out.
 
     Raises:
         ResourceError: R003 with the bytes needed and available.
         UsageError: U002 the net gives nothing for a picture so small.
     """
     numbers, layer = peak_of_maps(net, *size, () if scores else before_upsampling(net))
-    needed = int(SCRATCH * FLOAT32 * numbers)
+    needed = int(FLOAT32 * (SCRATCH * numbers + beside))
     what = f"a picture of {hxw(size)} (HxW) needs about {needed:,} bytes at {layer}"
     require(needed, device, what, HINT)
 

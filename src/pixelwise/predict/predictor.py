@@ -25,7 +25,7 @@ from pixelwise.predict.border import Border, border, mirrored
 from pixelwise.predict.grid import EVERY_PIXEL, enlarged, nearest
 from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.showings import Showing, Showings
-from pixelwise.predict.stitching import step, stitched, stitched_grid
+from pixelwise.predict.stitching import numbers_held, step, stitched, stitched_grid
 from pixelwise.predict.view import View
 
 
@@ -119,9 +119,12 @@ class Predictor:
         try:
             plan = [((h, w), border(self.net, h), border(self.net, w)) for h, w in sizes]
             for (height, width), rows, columns in plan:
-                moved = (self.view.stitch - 1) * self._shift
+                moved, beside = (self.view.stitch - 1) * self._shift, 0
                 whole = rows.around(height) + moved, columns.around(width) + moved
-                check_picture(self.net, whole, self.runner.device, scores=scores)
+                if moved:
+                    beside = numbers_held(self.net, whole, self.view.stitch)
+                device = self.runner.device
+                check_picture(self.net, whole, device, scores=scores, beside=beside)
         except UsageError as error:
             raise DataError(
                 "D023",

@@ -55,6 +55,12 @@ def stitched_grid(net: Net, head: str, factor: int) -> CoordMap:
     return CoordMap(seen.scale / factor, seen.shift - (factor - 1) * seen.scale / factor)
 
 
+def numbers_held(net: Net, size: tuple[int, int], factor: int) -> int:
+    """Scores of the stitched maps, of moved pictures of ``size`` (H, W), until all is in place."""
+    (rows, columns), heads = map(net.sizes, size), coarse_scores(net).values()
+    return sum(factor**2 * net.channels[c] * rows[c] * columns[c] for c in heads)
+
+
 def stitched(runner: Runner, x: Tensor, factor: int) -> dict[str, ScoreMap]:
     """As ``runner.maps``, of preprocessed pictures (N, B, H, W), ``factor`` times finer."""
     if factor == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import pixelwise as pw
+from make_data import canonical_set
+from make_data import picture as made
 from pixelwise.cli.app import app
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.build import build
@@ -27,7 +30,7 @@ from pixelwise.predict import predictor as predictors
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.stitching import stitched, stitched_grid
 from pixelwise.predict.view import View
-from small_model import photo, pixels, save_classifier, save_model
+from small_model import CLASSES, photo, pixels, save_classifier, save_model
 
 PLAIN = Preprocess("rgb", 1.0, (128.0,) * 3, (64.0,) * 3)
 
@@ -208,13 +211,18 @@ def test_two_heads_are_stitched_each() -> None:
         assert not torch.equal(made[head].scores, plain[head].scores)
 
 
-def test_memory_is_asked_for_the_picture_with_the_shifts(
+def test_memory_is_asked_for_the_moved_picture_and_the_stitched_maps(
     model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(predictors, "check_picture", lambda net, size, *_, **k: asked.append(size))
+    monkeypatch.setattr(
+        predictors, "check_picture", lambda *given, **more: asked.append((given[1], more["beside"]))
+    )
+    model.predictor.labels(pixels((40, 56)))
     model.shown(stitch=4).predictor.labels(pixels((40, 56)))
-    assert asked == [(40 + 3 * 2, 56 + 3 * 2)]
+    net, size = model.predictor.net, (40 + 3 * 2, 56 + 3 * 2)
+    rows, columns = (net.sizes(n)["fuse_pool3"] for n in size)
+    assert asked == [((40, 56), 0), (size, 16 * 3 * rows * columns)]
 
 
 # -- in files and commands ------------------------------------------------------------------------
@@ -229,6 +237,26 @@ def test_predict_and_evaluate_take_it_and_checkpoints_keep_it(tmp_path: Path, mo
     kept = pw.load(shown.save(tmp_path / "kept.safetensors"), device="cpu")
     assert kept.predictor.view.stitch == 4
     assert (kept.predict(picture).labels == expected).all()
+    data = canonical_set(
+        tmp_path / "data",
+        {"train": [made(i) for i in range(4)]},
+        {name: (i, 0, 0) for i, name in enumerate(CLASSES)},
+    )
+    scoring = [
+        "evaluate",
+        str(model.path),
+        str(data),
+        "--split",
+        "train",
+        "--stitch",
+        "2",
+        "--json",
+    ]
+    done = CliRunner().invoke(app, [*scoring, "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    evaluated = model.shown(stitch=2).evaluate(data, "train")
+    assert json.loads(done.stdout)["mean_iu"] == evaluated.as_dict()["mean_iu"]
+    assert evaluated.as_dict()["mean_iu"] != model.evaluate(data, "train").as_dict()["mean_iu"]
     # another factor makes other outputs, which do not go into the same folder
     words[-1] = "2"
     with pytest.raises(UsageError, match=r"'stitch': 4.*'stitch': 2"):
