@@ -76,11 +76,20 @@ def prepare_context(
 
 
 @app.command("nyudv2")
-def prepare_nyudv2(source: Src, out: NewFolder, beside: Beside = None, json: Json = False) -> None:
+def prepare_nyudv2(
+    source: Src,
+    out: NewFolder,
+    beside: Beside = None,
+    hha: Annotated[
+        bool, typer.Option("--hha", help="write HHA of both depths too, for about 0.5 s a frame")
+    ] = False,
+    json: Json = False,
+) -> None:
     """NYUDv2: colour and depth in 40 classes, cropped to 425x560 as the paper has it."""
     from pixelwise.data.prepare import nyudv2
 
-    _prepare(nyudv2.RECORD, nyudv2.plan, [source, *(beside or ())], out, json=json)
+    planner = partial(nyudv2.plan, hha=hha)
+    _prepare(nyudv2.RECORD, planner, [source, *(beside or ())], out, {"hha": hha}, json=json)
 
 
 @app.command("siftflow")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.formats.canonical import Description
+from pixelwise.data.hha import hha as depth_as_hha
 from pixelwise.data.prepare.archives import Entry
 from pixelwise.data.prepare.mats import MatFiles
 from pixelwise.data.prepare.record import Download, Published
@@ -103,16 +104,21 @@ RECORD = Published(
 )
 
 
-def plan(source: Source, mats: MatFiles) -> Plan:
+def plan(source: Source, mats: MatFiles, *, hha: bool = False) -> Plan:
     """All frames, with the inputs that are there; colour is used unless others are asked for.
+
+    Args:
+        source: the files.
+        mats: reads them.
+        hha: computed from both depths of the authors' file; FCN's archive brings its own.
 
     Raises:
         DataError: D010 what is missing; D026 a file with other variables, sizes or names.
     """
     labelled = source.matching(re.escape(LABELLED.file))
     if labelled:
-        return _of_labelled(source, mats, next(iter(labelled.values())))
-    return _of_released(source, mats)
+        return _of_labelled(source, mats, next(iter(labelled.values())), hha=hha)
+    return _of_released(source, mats, hha=hha)
 
 
 def frames() -> list[str]:
@@ -134,7 +140,7 @@ def _planned(source: Source, pieces: tuple[Piece, ...], inputs: Mapping[str, str
 
 
 # -- from the file of the data set's authors -------------------------------------------------------
-def _of_labelled(source: Source, mats: MatFiles, entry: Entry) -> Plan:
+def _of_labelled(source: Source, mats: MatFiles, entry: Entry, *, hha: bool) -> Plan:
     if not entry.unpacked:
         what = f"{entry}: lies in an archive, expected the file itself: it is read frame by frame"
         raise DataError("D010", what, f"unpack {entry.home.name} and give its folder")
@@ -152,23 +158,31 @@ def _of_labelled(source: Source, mats: MatFiles, entry: Entry) -> Plan:
         what = f"{entry}: {len(words)} names, in other places {first_few(other) or 'none'}"
         raise DataError("D026", f"{what}, expected the {NAMES} of NYUDv2", again)
     inputs = {"color": "images", "depth": "depth", "rawdepth": "rawdepth"}
+    inputs |= {"hha": "hha"} if hha else {}
     folders = ("labels", *inputs.values())
     pieces = tuple(
         Piece(
             name,
             tuple(f"{folder}/{name}.png" for folder in folders),
-            partial(_write_labelled, mats, entry, number, name),
+            partial(_write_labelled, mats, entry, number, name, hha=hha),
         )
         for number, name in enumerate(names)
     )
     return _planned(source, pieces, inputs)
 
 
-def _write_labelled(mats: MatFiles, entry: Entry, number: int, name: str, content: Path) -> None:
+def _write_labelled(
+    mats: MatFiles, entry: Entry, number: int, name: str, content: Path, *, hha: bool
+) -> None:
     keys = [f"{variable}[{number}]" for variable in VARIABLES]
     image, depth, raw, numbers = (array[CROP] for array in mats.read(entry, *keys))
     labels = numbers_to_classes().ids(numbers, Path(f"{entry}: {keys[3]}"))
     arrays = {"images": image, "depth": millimetres(depth), "rawdepth": millimetres(raw)}
+    if hha:
+        try:
+            arrays["hha"] = depth_as_hha(arrays["depth"], arrays["rawdepth"])
+        except DataError as error:
+            raise DataError(error.code, f"{entry}: {keys[1]}: {error}", error.hint) from error
     for folder, array in arrays.items():
         write_image(content / folder / f"{name}.png", array)
     write_labels(content / f"labels/{name}.png", labels, np.asarray(CLASSES.palette, np.uint8))
@@ -193,7 +207,7 @@ def millimetres(metres: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 # -- from the archive of the authors of FCN --------------------------------------------------------
-def _of_released(source: Source, mats: MatFiles) -> Plan:
+def _of_released(source: Source, mats: MatFiles, *, hha: bool) -> Plan:
     kinds = {"color": r"images/img_(\d+)\.png", "segmentation": r"segmentation/img_(\d+)\.mat"}
     kinds |= {kind: rf"{kind}/img_(\d+)\.png" for kind in ("depth", "hha")}
     files = {k: {n: e for (n,), e in source.matching(p).items()} for k, p in kinds.items()}
@@ -201,7 +215,7 @@ def _of_released(source: Source, mats: MatFiles) -> Plan:
         what = f"{LABELLED.file} (it holds: {source.holds})"
         raise RECORD.missing(source.place, what, LABELLED.file)
     names = frames()
-    further = [kind for kind in ("depth", "hha") if files[kind]]
+    further = [kind for kind in ("depth", "hha") if files[kind] or (kind == "hha" and hha)]
     for kind in ("color", "segmentation", *further):
         if bare := [name for name in names if name not in files[kind]]:
             what = f"{source.place}: {len(bare)} of {len(names)} frames have no {kind} file"

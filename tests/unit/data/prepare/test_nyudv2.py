@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -15,6 +16,7 @@ from scipy.io import loadmat, savemat
 
 import published
 from matlab_files import put, save_v73
+from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.prepare import nyudv2
@@ -175,6 +177,27 @@ def uses_colour_and_offers_depth(out: Path) -> None:
     assert described["inputs"] == {"color": "images", "depth": "depth", "rawdepth": "rawdepth"}
 
 
+def test_hha_is_what_the_command_makes_of_both_depths(tmp_path: Path) -> None:
+    path, out, own = labelled(tmp_path / "src"), tmp_path / "out", tmp_path / "own"
+    assert run(["data", "prepare", "nyudv2", str(path), str(out), "--hha"]) == 0
+    assert run(["data", "hha", str(out / "depth"), str(out / "rawdepth"), "-o", str(own)]) == 0
+    for name in ("5001", "5002", "5003"):
+        assert png(own / f"{name}.png").shape == (425, 560, 3)
+        assert (png(out / f"hha/{name}.png") == png(own / f"{name}.png")).all()
+    hha = open_dataset(out).using(inputs=["hha"])
+    assert hha.read(hha.items("val")[0]).image.shape == (425, 560, 3)
+
+
+def test_depth_that_is_missing_everywhere_is_told_with_its_frame(tmp_path: Path) -> None:
+    raw = FRAMES["rawDepths"].copy()
+    raw[..., 2] = 0
+    path = labelled(tmp_path / "src", rawDepths=raw)
+    planner = partial(nyudv2.plan, hha=True)
+    lines = told(lambda: prepare(nyudv2.RECORD, planner, [path], tmp_path / "out"))
+    what = "depth is missing (0) everywhere, expected a depth picture"
+    assert lines == [f"D019 {path}: depths[2]: {what}"]
+
+
 def test_metres_become_millimetres_as_matlab_rounds() -> None:
     metres = np.array([0, 0.0625, 0.3125, 0.1875, 1.25, 65.5345, 70, np.inf, np.nan, -1, 0.0004])
     expected = [0, 63, 313, 188, 1250, 65535, 65535, 65535, 0, 0, 0]  # halves up, not to even
@@ -292,7 +315,7 @@ def test_the_archive_of_fcn_is_kept_to_the_byte_and_its_labels_lose_one(tmp_path
 def test_a_member_that_lacks_or_is_of_another_size_is_told(tmp_path: Path) -> None:
     files = released()
     del files["nyud/data/hha/img_5003.png"]
-    source = published.unpack(files, tmp_path / "one")
+    source = published.unpack(files, tmp_path / "one")  # FCN's archive brings HHA, or has none
     (line,) = refused(source, tmp_path / "out")
     assert line == f"D031 {source}: 1 of 3 frames have no hha file: 5003"
     depth = Image.fromarray(np.ones((42, 51), np.uint16))
