@@ -27,6 +27,8 @@ USERBLOCKS = (0, 512, 1024, 2048)  # where HDF5's signature may stand; MATLAB's 
 MATLAB_73 = b"MATLAB 7.3"
 ENDIAN = slice(126, 128)  # MAT-File Format, level 5: MI or IM after the header text and version
 PLAIN = "biufcU"  # kinds of numpy that are bytes and no objects
+EMPTY = {b"char": "U1", b"cell": "U1", b"logical": "?", b"single": "f4", b"double": "f8"}
+"""By MATLAB's class: what an array without elements is an array of; its numbers do not say."""
 PART = re.compile(r"([^.\[\]/]+)(?:\[(\d+)\])?")
 SHARE = 4  # of the memory that one array may take: it is held up to three times while it is sent
 
@@ -255,10 +257,8 @@ def stored(f: Any, place: Any, name: str, index: int | None, limit: int, kind: s
             return stored(f, cell, name, None, limit, kind)
         return text_cells([stored(f, f[r], name, None, limit, kind) for r in chosen], name)
     matlab_class = place.attrs.get("MATLAB_class", b"")
-    if place.attrs.get("MATLAB_empty"):  # then its dimensions stand in place of the numbers
-        return np.zeros(
-            tuple(map(int, place[()])), "U1" if matlab_class == b"char" else place.dtype
-        )
+    if place.attrs.get("MATLAB_empty"):
+        return np.zeros(shape_of(place, kind), EMPTY.get(matlab_class, place.dtype))
     frames = place.shape[0] if place.shape else 0
     count = place.size if index is None else place.size // max(frames, 1)
     refuse_large(name, count * place.dtype.itemsize, limit)
@@ -299,9 +299,15 @@ def variables(path: Path) -> dict[str, tuple[int, ...]]:
     with h5py.File(path, "r", locking=False) as f:
         names = [k for k in f if isinstance(f.get(k, getlink=True), h5py.HardLink)]
         places = {k: f[k] for k in names if k != "#refs#"}
-        shapes = {k: tuple(getattr(place, "shape", ())) for k, place in places.items()}
-        columns = {k for k, place in places.items() if of_matlab(place, kind)}
-    return {k: s[::-1] if k in columns else s for k, s in shapes.items()}
+        return {name: shape_of(place, kind) for name, place in places.items()}
+
+
+def shape_of(place: Any, kind: str) -> tuple[int, ...]:
+    """As MATLAB has it; of a group nothing."""
+    if place.attrs.get("MATLAB_empty"):  # then its dimensions stand in place of the numbers
+        return tuple(map(int, place[()]))
+    shape = tuple(getattr(place, "shape", ()))
+    return shape[::-1] if of_matlab(place, kind) else shape
 
 
 def of_matlab(place: Any, kind: str) -> bool:

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from golden.make_mat73 import CONTENT
 from matlab_files import IMAGES, SEGMENTATION, refusal, save_v73, v5, v73
 from pixelwise.data.matfile import MatReader
 from pixelwise.errors import DataError
+
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,22 @@ def test_real_files_equal_what_scipy_reads(real_data: Path) -> None:
         names, codes = mats.read(real_data / "hha/meta/classMapping40.mat", "className", "mapClass")
     assert names[[0, 1, 39]].tolist() == ["wall", "floor", "otherprop"]
     assert codes.shape == (1, 894)
+
+
+def test_a_file_of_another_writer_is_read_as_it_was_written(mats: MatReader) -> None:
+    shapes = mats.variables(GOLDEN / "mat73.mat")
+    for key, value in CONTENT.items():
+        name, expected = (
+            (f"{key}.Segmentation", value["Segmentation"]) if key == "GTcls" else (key, value)
+        )
+        (read,) = mats.read(GOLDEN / "mat73.mat", name)
+        expected = np.atleast_1d(expected)
+        assert read.dtype.kind == ("U" if expected.dtype == object else expected.dtype.kind)
+        assert read.tolist() == expected.tolist()
+        assert shapes[key] == {"GTcls": (), "names": (1, 3), "scene": (1, 12)}.get(key, read.shape)
+    frame, word = mats.read(GOLDEN / "mat73.mat", "images[1]", "names[1]")
+    assert np.array_equal(frame, CONTENT["images"][..., 1])
+    assert word.tolist() == ["floor mat"]
 
 
 # -- what is refused ------------------------------------------------------------------------------
