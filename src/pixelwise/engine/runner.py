@@ -23,6 +23,8 @@ from pixelwise.nets.net import Net
 
 STRIP = 2**20
 """Scores held at once while labels are made: 4 MiB, which a processor's cache holds."""
+STRIP_ON_GPU = 2**26
+"""256 MiB: a GPU is kept waiting by many small strips."""
 
 
 class Runner(Protocol):
@@ -85,7 +87,8 @@ class ScoreMap:
         labels = torch.empty((n, height, width), dtype=dtype, device=self.cells.device)
         step = len(self.upsampling.shares) if self.upsampling else 1
         # Whole strides: a strip that begins inside one computes it from its start.
-        count = max(1, STRIP // (n * classes * width * step)) * step
+        held = STRIP_ON_GPU if labels.is_cuda else STRIP
+        count = max(1, held // (n * classes * width * step)) * step
         for first in range(0, height, count):
             rows = self.rows(first, min(count, height - first))
             # The same class as argmax, first of equals, in a quarter of its time (torch 2.13, CPU).
