@@ -108,6 +108,8 @@ def test_layers_and_shapes_of_the_whole_net_are_the_catalogues(name: str) -> Non
     [
         ("voc-fcn16s", "background", "tvmonitor", (0, 64, 128)),  # fact sheet 3.2
         ("pascalcontext-fcn16s", "background", "wood", None),  # 3.5
+        ("nyud-fcn32s-color", "wall", "otherprop", None),  # 3.3
+        ("siftflow-fcn16s", "awning", "window", None),  # 3.4
     ],
 )
 def test_a_released_net_brings_the_names_of_its_classes(
@@ -117,6 +119,9 @@ def test_a_released_net_brings_the_names_of_its_classes(
     header = import_weights(path, tmp_path / "a.safetensors").header
     assert (header.classes[0], header.classes[-1]) == (first, last)
     assert colour is None or header.palette[-1] == colour
+    if name.startswith("siftflow"):
+        assert [*header.heads] == ["sem", "geo"]
+        assert header.heads["geo"].classes == ("sky", "horizontal", "vertical")
     own = tuple(f"thing {i}" for i in range(len(header.classes)))
     again = import_weights(path, tmp_path / "b.safetensors", class_names=own)
     assert again.header.classes == own
