@@ -74,7 +74,7 @@ def test_a_narrow_copy_gives_the_same_scores_in_opencv(tmp_path: Path, name: str
     net = save_random(tmp_path / "net.safetensors", name, width=1 / 8)
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     there = opened(files)
-    for height, width in ((97, 131), (188, 125)):
+    for height, width in ((97, 131), (40, 33)):
         assert compare(net, there, files, height, width) < EXACT
 
 
@@ -151,7 +151,7 @@ def test_the_border_fades_as_in_the_released_nets(tmp_path: Path, name: str) -> 
     save(tmp_path / "net.safetensors", name, net, classes=2, width=1 / 16)
     files = export_weights(tmp_path / "net.safetensors", tmp_path / "net.caffemodel")
     for height, (top, bottom, last) in FADE[name].items():
-        picture = np.zeros((3, height, height), np.float32)
+        picture = np.zeros((3, height, 100), np.float32)
         (theirs,) = in_opencv(opened(files), files, picture)
         with torch.inference_mode():
             ours = net(torch.from_numpy(picture)[None]).numpy()

@@ -127,7 +127,8 @@ def _refuse_too_large(layers: list[CaffeLayer], path: Path) -> None:
 def _comments(header: Header, net: Net, height: int, width: int) -> Iterator[str]:
     """What a prototxt has no field for, and a user of the files must know."""
     yield f"{header.net}, written by pixelwise {__version__}"
-    yield f"pictures: (pixel * scale - mean) / std of {json.dumps(dict(header.preprocess))}"
+    pixels = json.dumps(dict(header.preprocess))
+    yield f"pictures: (x * scale - mean) / std, bands under log as logarithms: {pixels}"
     yield f"any height and width will do in place of {hxw((height, width))}"
     heads = {head: own.classes for head, own in header.heads.items()}
     for head, classes in (heads or {next(iter(net.outputs)): header.classes}).items():
