@@ -8,6 +8,7 @@ of NYUDv2 by the data layer alone.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -23,7 +24,7 @@ from pixelwise.weights.surgery import score_layers
 
 # BVLC's GoogLeNet file has the two classifiers that helped to train it.
 _TRAINING_ALONE = re.compile(r"loss[12]/")
-_HEAD = re.compile(r"score_fr_(\w+)")
+_HEAD = re.compile(r"score_fr_([A-Za-z][A-Za-z0-9_-]*)")
 _TOPS = re.compile(r"'tops': \[([^\]]*)\]")  # of nyud_layers.NYUDSegDataLayer
 
 Shapes = dict[str, tuple[int, ...]]
@@ -51,10 +52,14 @@ def recognise_net(foreign: Foreign, path: Path) -> str:
 
 
 def layer_shapes(foreign: Foreign, net: Net) -> Shapes:
-    """The weights of a file by the names that their layers have, or would have, in ``net``."""
+    """The weights of a file by the names that their layers have, or would have, in ``net``.
+
+    Those without a number or an axis are no layer's.
+    """
     names = foreign.names or light_names(foreign.tensors, net)
     ours = {names.get(name, name): tuple(t.shape) for name, t in foreign.tensors.items()}
-    return {layer_of(name): shape for name, shape in ours.items() if name.endswith(".weight")}
+    weights = ((name, shape) for name, shape in ours.items() if name.endswith(".weight"))
+    return {layer_of(name): shape for name, shape in weights if math.prod(shape) and shape}
 
 
 def heads_of(shapes: Shapes) -> dict[str, int]:

@@ -229,6 +229,19 @@ def test_a_file_with_a_layer_more_or_less_is_no_known_net(tmp_path: Path) -> Non
     assert [recognise_net(foreign(s), tmp_path) for s in (more, less, grey)] == ["", "", ""]
 
 
+@pytest.mark.parametrize("shape", [(), (0, 4096, 1, 1), (21,), (21, 4096)])
+@pytest.mark.parametrize("layer", ["score_fr", "score_fr_sem", "score_fr_\u00fc", "conv1_1"])
+def test_odd_shapes_and_names_are_no_net_and_no_crash(
+    tmp_path: Path, layer: str, shape: tuple[int, ...]
+) -> None:
+    shapes = spec("fcn32s-vgg16").parameter_shapes()
+    shapes = {k: v for k, v in shapes.items() if k != "score_fr.weight"}
+    found = recognise_net(foreign(shapes | {f"{layer}.weight": shape}), tmp_path)
+    # With numbers it is the score layer of 21 classes, of a head that has no name or one.
+    scored = {"score_fr": "voc-fcn32s", "score_fr_sem": "fcn32s-vgg16"}
+    assert found == (scored.get(layer, "") if shape in [(21,), (21, 4096)] else "")
+
+
 def test_classifiers_are_known_with_what_helped_to_train_them(tmp_path: Path) -> None:
     shapes = spec("googlenet").parameter_shapes() | {"loss1/conv.weight": (128, 512, 1, 1)}
     assert recognise_net(foreign(shapes), tmp_path) == "googlenet"
