@@ -25,6 +25,10 @@ def predict(
         list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
     ] = None,
     split: Annotated[str, typer.Option(help="SRC are data sets: this split of them")] = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="NAME=FOLDER", help="files of a further input, e.g. depth"),
+    ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
     zoom: Zoom = "",
     mirror: Mirror = False,
@@ -40,7 +44,8 @@ def predict(
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
-    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names.
+    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names; of further
+    heads the same in a folder of the head's name.
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise.cli.arguments import load_model
@@ -50,7 +55,7 @@ def predict(
 
     wanted = f"{save},heatmaps" if heat else save
     wanted = f"{wanted},labels" if submission else wanted
-    plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split)
+    plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split, inputs=inputs or [])
     for reason in plan.left_out:
         say(f"left out: {reason}")
     loaded = load_model(

@@ -228,7 +228,7 @@ def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
         what = f"{folder}: no such folder (expected a folder of label maps)"
         raise DataError("D010", what, "check the path")
     files = pictures(folder)
-    if is_predictions(folder):
+    if is_predictions(folder) or is_predictions(folder.parent):  # or of a further head
         files = [path for path in files if not path.name.endswith(OVERLAY)]
     return by_stem(files, problems)
 

@@ -1,4 +1,4 @@
-"""Many pictures through one model: a plan that can be printed, then carried out.
+"""Many pictures through one model: a plan (``plan.py``) carried out.
 
 Every output is written whole or not at all, and counts as made by its record
 (``prediction_records``). ``manifest.json`` names the model: two models in one folder are refused.
@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import DataError, PixelwiseError, UsageError, unknown_name
-from pixelwise.folders import MAKER, MANIFEST, is_predictions
+from pixelwise.errors import PixelwiseError, UsageError
+from pixelwise.folders import MAKER, MANIFEST, is_predictions, of_head
 from pixelwise.machine.files import atomic_write, remove_leftovers, write_json
 from pixelwise.machine.signals import caught
 from pixelwise.pictures import reading
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.predict import prediction_records, saving
 from pixelwise.predict.model import Model
+from pixelwise.predict.plan import Plan as Plan
+from pixelwise.predict.plan import plan as plan
+from pixelwise.predict.plan import refuse_head_collisions, refuse_other_inputs
 from pixelwise.predict.prediction import Prediction, find_class
 from pixelwise.predict.prediction_records import Record
-from pixelwise.predict.sources import APART, Job, find, folded
+from pixelwise.predict.sources import Job
 from pixelwise.settings import as_dict
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will be done."""
-
-    jobs: tuple[Job, ...]
-    out: Path
-    kinds: tuple[str, ...]
-    failures: str = "failures.jsonl"
-    """File name for what fails; each shard has its own."""
-    left_out: tuple[str, ...] = ()
-    """Folders among the sources that are not taken for pictures, with the reason."""
 
 
 @dataclass
@@ -51,48 +41,6 @@ class Done:
     """Pictures with an output that was changed by hand: nothing of theirs was touched."""
     failures: list[dict[str, str]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
-
-
-def plan(
-    sources: Sequence[str], out: Path, *, save: str, shard: str = "1/1", split: str = ""
-) -> Plan:
-    """Find the pictures and name what will be made of them; see ``sources.find``.
-
-    Raises:
-        UsageError: unknown outputs, a bad shard, and as ``find``.
-        DataError: as ``find``.
-    """
-    kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
-    for kind in kinds:
-        if kind not in saving.ENDS:
-            raise unknown_name("output", kind, tuple(saving.ENDS))
-    if not kinds:
-        raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
-    part, parts = _shard(shard)  # before pictures are looked for, which may take long
-    jobs, left_out = find(sources, out, split=split)
-    if saving.HEAT in kinds:
-        _refuse_heat_collisions(jobs)
-    failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
-    return Plan(tuple(jobs[part - 1 :: parts]), out, kinds, failures, tuple(left_out))
-
-
-def _shard(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if match and 1 <= int(match[1]) <= int(match[2]):
-        return int(match[1]), int(match[2])
-    message = f"--shard is {text}, expected I/N with 1 <= I <= N"
-    raise UsageError("U002", message, "--shard 1/4")
-
-
-def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
-    """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
-    folders = {folded(f"{job.name}{saving.ENDS[saving.HEAT]}"): job for job in jobs}
-    for job in jobs:
-        for parent in Path(job.name).parents:
-            if other := folders.get(folded(parent.as_posix())):
-                where = f"among the outputs of {job.source}"
-                message = f"the heat maps of {other.source} would lie {where}"
-                raise DataError("D030", message, APART)
 
 
 def carry_out(
@@ -110,17 +58,20 @@ def carry_out(
 
     Raises:
         UsageError: U003 the folder holds another model's outputs, or files that are not ours; U001
-            an unknown class; U002 a net of several heads.
+            an unknown class or input; U002 nothing says where an input lies.
+        DataError: D030 outputs of further heads would lie among those of pictures.
         ResourceError: the disk is full or not writable.
         Stopped: a signal came; finished outputs are kept.
     """
-    _ = model.predictor.net.output  # one label map a picture is written: several are refused
-    shown = [find_class(name, model.classes) for name in heat]
+    refuse_other_inputs(plan, model)
+    heads = tuple(model.heads)
+    refuse_head_collisions(plan.jobs, heads[1:])
+    shown = [_shown_class(name, model) for name in heat]
     view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
     if view["stitch"] == 1:  # folders of versions without it stay as they are
         del view["stitch"]
     identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
-    work = _Work(plan, model, saving.parts(plan.kinds, shown), identity, force)
+    work = _Work(plan, model, saving.parts(plan.kinds, shown, heads), identity, force)
     _claim(work)
     done = Done()
     with caught() as stop:
@@ -140,6 +91,14 @@ def carry_out(
     return done
 
 
+def _shown_class(name: str, model: Model) -> tuple[str, int]:
+    """Head and number of a class, in the first head that has one of this name."""
+    for head, own in model.heads.items():
+        with suppress(UsageError):
+            return head, find_class(name, own.classes)
+    return next(iter(model.heads)), find_class(name, model.classes)  # says what is there
+
+
 @dataclass(frozen=True)
 class _Work:
     plan: Plan
@@ -150,6 +109,12 @@ class _Work:
     """What outputs depend on beside the picture."""
     force: bool
 
+    @property
+    def folders(self) -> list[Path]:
+        """Where the outputs of each head lie."""
+        heads = tuple(self.model.heads)
+        return [of_head(self.plan.out, head, heads) for head in heads]
+
 
 def _claim(work: _Work) -> None:
     """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
@@ -157,12 +122,15 @@ def _claim(work: _Work) -> None:
     problem = "" if work.force else _belongs_to_others(work)
     if problem:
         raise UsageError("U003", problem, "choose another -o, or --force to make everything anew")
+    heads = {head: list(own.classes) for head, own in model.heads.items()}
     facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
-    write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts})
+    several = {"heads": heads} if len(heads) > 1 else {}
+    write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts, **several})
     written = {out}
     for name in (job.name for job in work.plan.jobs):
-        written |= {(out / name).parent, prediction_records.place(out, name).parent}
-        written.add(saving.path(out, name, saving.HEAT))
+        written.add(prediction_records.place(out, name).parent)
+        for place in work.folders:
+            written |= {(place / name).parent, saving.path(place, name, saving.HEAT)}
     for folder in written:
         remove_leftovers(folder)
 
@@ -171,7 +139,12 @@ def _belongs_to_others(work: _Work) -> str:
     """Why outputs may not be written into the folder, if so."""
     plan, out = work.plan, work.plan.out
     if not is_predictions(out):
-        outputs = (saving.path(out, job.name, kind) for job in plan.jobs for kind in plan.kinds)
+        outputs = (
+            saving.path(place, job.name, kind)
+            for job in plan.jobs
+            for kind in plan.kinds
+            for place in work.folders
+        )
         foreign = next((path for path in outputs if path.exists()), None)
         return f"{foreign} exists and was not made by pixelwise" if foreign else ""
     before = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
@@ -185,9 +158,10 @@ def _belongs_to_others(work: _Work) -> str:
 def _one(work: _Work, job: Job, done: Done) -> None:
     out, wanted, header = work.plan.out, work.wanted, work.model.header
     try:
-        data = file_bytes(job.source)  # read once: what is hashed is what is decoded
-        digest = hashlib.sha256(data).hexdigest()
-        made_from = {"source_sha256": digest, **work.identity}
+        files = job.files(work.model.inputs)
+        # Read once: what is hashed is what is decoded.
+        data = {name: file_bytes(path) for name, path in files.items()}
+        made_from = {**_digests(data), **work.identity}
         known = prediction_records.read(out, job.name)
         same = known.of(made_from)
         kinds = wanted if work.force else prediction_records.missing(out, same, wanted)
@@ -206,11 +180,11 @@ def _one(work: _Work, job: Job, done: Done) -> None:
                 f"{altered} was changed since it was made from {job.source}",
                 "move it away and run again, or --force to make everything anew",
             )
-        prediction = _predict(work.model, job, data, kinds)
+        prediction = _predict(work.model, files, data, kinds)
         # Only now: a picture that cannot be labelled leaves its earlier outputs and record.
         prediction_records.begin(out, job.name, kinds)
         written = {k: saving.write(k, out, job.name, prediction, header) for k in kinds}
-        areas = prediction.areas()
+        areas = {h: own.areas() for h, own in (prediction.heads or {"": prediction}).items()}
         now = prediction_records.record(out, job.name, made_from, written, areas)
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
@@ -222,11 +196,25 @@ def _one(work: _Work, job: Job, done: Done) -> None:
     done.results.append(_result(work, job, now, made=True))
 
 
-def _predict(model: Model, job: Job, data: bytes, kinds: Sequence[str]) -> Prediction:
+def _digests(data: Mapping[str, bytes]) -> dict[str, Any]:
+    """What tells the files of a picture from others: the first one's checksum, and the others'."""
+    first, *further = (hashlib.sha256(content).hexdigest() for content in data.values())
+    several = dict(zip([*data][1:], further, strict=True))
+    return {"source_sha256": first, **({"inputs_sha256": several} if several else {})}
+
+
+def _predict(
+    model: Model, files: Mapping[str, Path], data: Mapping[str, bytes], kinds: Sequence[str]
+) -> Prediction:
+    picture = data if len(data) > 1 else next(iter(data.values()))
     try:
-        return model.predict(data, probabilities=saving.needs_probabilities(kinds))
+        return model.predict(picture, probabilities=saving.needs_probabilities(kinds))
     except PixelwiseError as error:  # of bytes it does not know whose they are
-        error.args = (f"{job.source}: {str(error).removeprefix(f'{reading.UNNAMED}: ')}",)
+        text = str(error).removeprefix(f"{reading.UNNAMED}: ")
+        for name, path in files.items():
+            text = text.replace(f"input `{name}`", str(path))
+        first = str(next(iter(files.values())))
+        error.args = (text if len(data) > 1 and first in text else f"{first}: {text}",)
         raise
 
 
@@ -238,6 +226,7 @@ def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, An
         "made": made,
         "outputs": [str(work.plan.out / path) for path in known.files(work.wanted)],
         "areas": known.areas,
+        **({"heads": known.head_areas} if known.head_areas else {}),
     }
 
 

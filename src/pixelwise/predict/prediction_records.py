@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Record:
     """Kind of output to its files, by their paths in the folder, and their checksums."""
     areas: Mapping[str, float] | None = None
     """Class to its share of the picture; None in records of older versions."""
+    head_areas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """The same by head, where there are several; ``areas`` is the first one's."""
 
     def of(self, made_from: Mapping[str, Any]) -> Record:
         """This record, or an empty one if it is of another source or model."""
@@ -51,11 +53,16 @@ def read(out: Path, name: str) -> Record:
         fields = json.loads(place(out, name).read_text(encoding="utf-8"))
         kinds = {kind: dict(files) for kind, files in fields["kinds"].items()}
         areas = fields.get("areas")
-        areas = None if areas is None else {name: float(area) for name, area in areas.items()}
-        return Record(dict(fields["made_from"]), kinds, areas)
+        areas = None if areas is None else _shares(areas)
+        heads = {head: _shares(own) for head, own in fields.get("head_areas", {}).items()}
+        return Record(dict(fields["made_from"]), kinds, areas, heads)
     # By hand: names of files may be no UTF-8, which the reader of settings refuses.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return NOTHING
+
+
+def _shares(areas: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(area) for name, area in areas.items()}
 
 
 def missing(out: Path, known: Record, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -92,9 +99,10 @@ def record(
     name: str,
     made_from: Mapping[str, Any],
     files: Mapping[str, Sequence[Path]],
-    areas: Mapping[str, float],
+    areas: Mapping[str, Mapping[str, float]],
 ) -> Record:
-    """Note files by kind that were made now; remove those of earlier records that are not true.
+    """Note files by kind that were made now, and areas by head; remove those of earlier records
+    that are not true.
 
     Other kinds of the same source and model stay in the record, which is returned as it is now.
     """
@@ -104,7 +112,9 @@ def record(
     }
     with in_turn(place(out, name).parent):
         before = read(out, name)
-        now = Record(made_from, {**before.of(made_from).kinds, **made}, areas)
+        several = areas if len(areas) > 1 else {}
+        kept = before.of(made_from).kinds
+        now = Record(made_from, {**kept, **made}, next(iter(areas.values())), several)
         write_json(place(out, name), vars(now))
         for stale in before.files().keys() - now.files().keys():
             if _sum(out, stale):

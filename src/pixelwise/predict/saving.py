@@ -26,22 +26,31 @@ TOP = 3  # heat maps drawn when no class is named
 _FIRST = f"first {TOP}"
 
 
-def parts(kinds: Sequence[str], heat: Sequence[int]) -> tuple[str, ...]:
-    """The kinds as records have them: each class's heat map is one.
+def parts(
+    kinds: Sequence[str], heat: Sequence[tuple[str, int]], heads: Sequence[str]
+) -> tuple[str, ...]:
+    """The kinds as records have them: each class's heat map is one, those of further heads begin
+    with the head's name.
 
-    Without classes in ``heat`` the maps of the ``TOP`` largest of each picture are one together.
+    Without classes (head and number) in ``heat`` the maps of the ``TOP`` largest of each picture
+    are one together.
     """
-    maps = [f"{HEAT} {i}" for i in heat] or [f"{HEAT} {_FIRST}"]
-    return tuple([k for k in kinds if k != HEAT] + (maps if HEAT in kinds else []))
+    made = []
+    for head in heads:
+        front = "" if head == heads[0] else f"{head}/"
+        maps = [f"{HEAT} {i}" for of, i in heat if of == head] if heat else [f"{HEAT} {_FIRST}"]
+        own = [k for k in kinds if k != HEAT] + (maps if HEAT in kinds else [])
+        made += [front + part for part in own]
+    return tuple(made)
 
 
 def needs_probabilities(wanted: Sequence[str]) -> bool:
     """Whether label maps alone are too little for these ``parts``."""
-    return any(kind.startswith(("scores", HEAT)) for kind in wanted)
+    return any(part.rpartition("/")[2].startswith(("scores", HEAT)) for part in wanted)
 
 
 def path(out: Path, name: str, kind: str) -> Path:
-    """The file (of heat maps the folder) of a picture's output."""
+    """The file (of heat maps the folder) of a picture's output; ``out`` is that of the head."""
     return out / f"{name}{ENDS[kind]}"
 
 
@@ -51,8 +60,10 @@ def write(part: str, out: Path, name: str, prediction: Prediction, header: Heade
     Raises:
         ResourceError: the disk is full or not writable.
     """
-    kind, _, which = part.partition(" ")
-    target = path(out, name, kind)
+    head, _, own = part.rpartition("/")
+    kind, _, which = own.partition(" ")
+    prediction = prediction.heads[head] if head else prediction
+    target = path(out / head, name, kind)  # as ``folders.of_head`` has it
     match kind:
         case "labels":
             text = {"model": header.sha256, "net": header.net}

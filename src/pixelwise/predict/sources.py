@@ -6,10 +6,12 @@ import glob
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
+from pixelwise.data.dataset import no_partner
 from pixelwise.data.formats import canonical
 from pixelwise.data.formats.folder import label_folders
 from pixelwise.data.formats.layouts import open_dataset
@@ -30,14 +32,38 @@ class Job:
 
     source: Path
     name: str
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    """Files by the name of the input; one that is wanted and not there is named all the same."""
+
+    def files(self, names: Sequence[str]) -> dict[str, Path]:
+        """The file of each of a model's inputs; the first one's is ``source`` if none is named.
+
+        Raises:
+            DataError: D031 a further input has none.
+        """
+        files = {name: self.inputs[name] for name in names if name in self.inputs}
+        files = {names[0]: self.source, **files}
+        for name in names:
+            if name not in files:
+                raise no_partner(self.source, f"file for input `{name}`")
+            if files[name] != self.source and not files[name].exists():
+                raise no_partner(self.source, f"file {files[name]}, for input `{name}`")
+        return {name: files[name] for name in names}
 
 
-def find(sources: Sequence[str], out: Path, *, split: str = "") -> tuple[list[Job], list[str]]:
+def find(
+    sources: Sequence[str],
+    out: Path,
+    *,
+    split: str = "",
+    inputs: Mapping[str, Path] = MappingProxyType({}),
+) -> tuple[list[Job], list[str]]:
     """The pictures of all sources, each once, and what was left out, with the reason.
 
     Left out are earlier predictions, label maps and the like that lie beside their pictures,
     formats that are not read, and links to nothing. With ``split`` the sources are data sets, and
-    the pictures are those of this split of them, with labels or without.
+    the pictures are those of this split of them, with labels or without. ``inputs`` are folders of
+    further inputs by their names, whose files are called as the pictures are.
 
     Raises:
         UsageError: U003 ``out`` is a file, or holds pictures that are to be read.
@@ -54,7 +80,20 @@ def find(sources: Sequence[str], out: Path, *, split: str = "") -> tuple[list[Jo
             jobs.setdefault(job.source.absolute(), job)
     once = list(jobs.values())
     _refuse_collisions(once)
+    partners = {name: _by_name(folder) for name, folder in inputs.items()}
+    for i, job in enumerate(once if inputs else ()):
+        files = {n: p.get(job.name, inputs[n] / f"{job.name}.*") for n, p in partners.items()}
+        once[i] = replace(job, inputs={**job.inputs, **files})
     return once, left_out
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder by what their outputs would be called."""
+    if not folder.is_dir():
+        raise DataError("D010", f"{folder}: no such folder", "--input NAME=FOLDER")
+    jobs = [Job(path, _name(path.relative_to(folder))) for path in _walk(folder, [])]
+    _refuse_collisions(jobs)
+    return {job.name: job.source for job in jobs}
 
 
 def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
@@ -71,11 +110,8 @@ def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
 
 def _of_split(source: str, split: str) -> list[Job]:
     """The pictures of a split of a data set, by their names there."""
-    dataset = open_dataset(source)
-    if len(dataset.inputs) > 1:
-        what = f"{source} makes a picture of {', '.join(dataset.inputs)}, expected one file"
-        raise UsageError("U002", what, "predict arrays of all bands, in Python")
-    return [Job(i.image, _short(i.name)) for i in dataset.items(split, labelled=False)]
+    items = open_dataset(source).items(split, labelled=False)
+    return [Job(item.image, _short(item.name), item.inputs) for item in items]
 
 
 def _expand(source: str, left_out: list[str]) -> list[Job]:

@@ -145,16 +145,6 @@ def test_outputs_are_of_the_bytes_that_were_hashed_whatever_happens_to_the_file(
     assert (predict(model, photos, tmp_path / "out").made) == 1  # the file is another now
 
 
-def test_a_net_of_several_heads_is_refused_before_anything_is_written(
-    model: models.Model, photos: Path, tmp_path: Path
-) -> None:
-    net = model.predictor.net
-    net.heads = {"parts": net.output, "objects": "score_fr"}
-    with pytest.raises(UsageError, match="several heads: parts, objects"):
-        predict(model, photos, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
 def test_scores_that_are_not_finite_give_no_label_map(
     model: models.Model, photos: Path, tmp_path: Path
 ) -> None:

@@ -15,19 +15,30 @@ from small_model import save_model
 @pytest.mark.parametrize(
     ("kinds", "heat", "expected"),
     [
-        (("labels", "scores"), (3,), ("labels", "scores")),
-        (("heatmaps", "labels"), (), ("labels", "heatmaps first 3")),
-        (("heatmaps",), (3, 0), ("heatmaps 3", "heatmaps 0")),
+        (("labels", "scores"), (("a", 3),), ("labels", "scores", "b/labels", "b/scores")),
+        (
+            ("heatmaps", "labels"),
+            (),
+            ("labels", "heatmaps first 3", "b/labels", "b/heatmaps first 3"),
+        ),
+        (
+            ("heatmaps",),
+            (("a", 3), ("b", 1), ("a", 0)),
+            ("heatmaps 3", "heatmaps 0", "b/heatmaps 1"),
+        ),
     ],
 )
-def test_each_heat_map_is_a_part(kinds, heat, expected) -> None:
-    assert saving.parts(kinds, heat) == expected
+def test_each_heat_map_and_each_heads_output_is_a_part(kinds, heat, expected) -> None:
+    assert saving.parts(kinds, heat, ("a", "b")) == expected
+    of_first = tuple(part for part in expected if "/" not in part)
+    assert saving.parts(kinds, [c for c in heat if c[0] == "a"], ("a",)) == of_first
 
 
 @pytest.mark.parametrize(
     ("wanted", "needed"),
     [
-        (("labels", "overlay"), False),
+        (("labels", "overlay", "geometry/labels"), False),
+        (("labels", "geometry/heatmaps 2"), True),
         (("labels", "scores"), True),
         (("labels", "heatmaps 2"), True),
         ((), False),

@@ -1,0 +1,118 @@
+"""What ``predict`` will do: a plan that can be printed, and why one cannot be carried out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.errors import DataError, UsageError, unknown_name
+from pixelwise.predict import saving
+from pixelwise.predict.model import Model
+from pixelwise.predict.sources import APART, Job, find, folded
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done."""
+
+    jobs: tuple[Job, ...]
+    out: Path
+    kinds: tuple[str, ...]
+    failures: str = "failures.jsonl"
+    """File name for what fails; each shard has its own."""
+    left_out: tuple[str, ...] = ()
+    """Folders among the sources that are not taken for pictures, with the reason."""
+    inputs: tuple[str, ...] | None = ()
+    """Further inputs whose files were looked for; None: those that a data set has."""
+
+
+def plan(
+    sources: Sequence[str],
+    out: Path,
+    *,
+    save: str,
+    shard: str = "1/1",
+    split: str = "",
+    inputs: Sequence[str] = (),
+) -> Plan:
+    """Find the pictures and name what will be made of them; see ``sources.find``.
+
+    ``inputs`` are further ones, as ``depth=FOLDER``.
+
+    Raises:
+        UsageError: unknown outputs, a bad shard or input, and as ``find``.
+        DataError: as ``find``.
+    """
+    kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
+    for kind in kinds:
+        if kind not in saving.ENDS:
+            raise unknown_name("output", kind, tuple(saving.ENDS))
+    if not kinds:
+        raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
+    part, parts = _shard(shard)  # before pictures are looked for, which may take long
+    folders = _input_folders(inputs, split)
+    jobs, left_out = find(sources, out, split=split, inputs=folders)
+    if saving.HEAT in kinds:
+        _refuse_heat_collisions(jobs)
+    failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
+    chosen, named = tuple(jobs[part - 1 :: parts]), None if split else tuple(folders)
+    return Plan(chosen, out, kinds, failures, tuple(left_out), named)
+
+
+def _input_folders(inputs: Sequence[str], split: str) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for text in inputs:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder) or name in folders:
+            what = f"--input {text}: expected NAME=FOLDER, each input once"
+            raise UsageError("U002", what, "--input depth=FOLDER")
+        folders[name] = Path(folder)
+    if folders and split:
+        what = "--input and --split both say where inputs lie"
+        raise UsageError("U002", what, "leave --input out: a data set names its inputs itself")
+    return folders
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if match and 1 <= int(match[1]) <= int(match[2]):
+        return int(match[1]), int(match[2])
+    message = f"--shard is {text}, expected I/N with 1 <= I <= N"
+    raise UsageError("U002", message, "--shard 1/4")
+
+
+def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
+    """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
+    folders = {folded(f"{job.name}{saving.ENDS[saving.HEAT]}"): job for job in jobs}
+    for job in jobs:
+        for parent in Path(job.name).parents:
+            if other := folders.get(folded(parent.as_posix())):
+                where = f"among the outputs of {job.source}"
+                message = f"the heat maps of {other.source} would lie {where}"
+                raise DataError("D030", message, APART)
+
+
+def refuse_other_inputs(plan: Plan, model: Model) -> None:
+    """Refuse inputs that the model has not, and want of those that it has (U001, U002)."""
+    first, *further = model.inputs
+    if plan.inputs is None:
+        return
+    for name in plan.inputs:
+        if name not in model.inputs:
+            raise unknown_name(f"input of {model.path}", name, model.inputs)
+    for name in further:
+        if name not in plan.inputs:
+            what = f"{model.path} takes {first} and {', '.join(further)}; where {name} lies is not"
+            raise UsageError("U002", f"{what} known", f"--input {name}=FOLDER")
+
+
+def refuse_head_collisions(jobs: Sequence[Job], further: Sequence[str]) -> None:
+    """A head's outputs lie in a folder of its name, where a picture of ``geometry/`` would go."""
+    folders = {folded(head): head for head in further}
+    for job in jobs:
+        parts = Path(job.name).parts
+        if len(parts) > 1 and (head := folders.get(folded(parts[0]))):
+            message = f"the label maps of head `{head}` would lie among the outputs of {job.source}"
+            raise DataError("D030", message, APART)
