@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from pixelwise.pages.markup import percent, render
 from pixelwise.pages.plots import Axis, Line, duration, from_zero, plot, smooth, ticks
-from pixelwise.pages.run import Event
+from pixelwise.pages.run import Event, of_head
 
 Events = Sequence[Event]
 Where = Callable[[Event], float]
@@ -61,12 +61,28 @@ def _validations(events: Events) -> list[Event]:
 
 
 def _figures(steps: Events, checks: Events, where: Where, unit: str) -> list[Figure]:
+    """Loss, validation and rate; of several heads each one's loss and validation as well."""
+    named: Iterable[str] = next(
+        (e["heads"] for e in checks if isinstance(e.get("heads"), dict)), {}
+    )
+    heads = [(head, *_of_head(steps, checks, head)) for head in named]
+    losses = [("", steps, checks), *heads]
     figures = [
-        _loss(steps, checks, where, unit) if steps else None,
-        _validation(checks, where, unit) if checks else None,
+        *(_named(_loss(s, c, where, unit), head) for head, s, c in losses if s),
+        *(_named(_validation(c, where, unit), h) for h, _, c in heads or losses if c),
         _rate(steps, where, unit),
     ]
     return [figure for figure in figures if figure]
+
+
+def _named(figure: Figure, head: str) -> Figure:
+    return figure._replace(title=f"{figure.title}: {head}") if head else figure
+
+
+def _of_head(steps: Events, checks: Events, head: str) -> tuple[Events, Events]:
+    """The events that tell of a head, with its numbers in place of the run's."""
+    of_steps = [e | of_head(e, head) for e in steps if of_head(e, head)]
+    return of_steps, _validations([e | of_head(e, head) for e in checks if of_head(e, head)])
 
 
 def _line(name: str, kind: str, events: Events, field: str, where: Where) -> Line:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from pixelwise import folders
 from pixelwise.errors import PixelwiseError
 from pixelwise.labels import VOID, colour, three_bands
 from pixelwise.metrics.confusion import confusion
@@ -50,11 +49,11 @@ class Shown:
 
 def gallery(run: Run) -> Markup | None:
     """The section of images; those that could not be shown are added to the run's notes."""
-    dataset, guesses = run.dataset, run.folder / folders.GUESSES
+    dataset, guesses = run.dataset, run.folder / run.guesses
     if dataset is None or not run.scores:
         return None
     if not guesses.is_dir():
-        run.notes.append("no images: evaluation/guesses is missing")
+        run.notes.append(f"no images: {run.guesses} is missing")
         return None
     try:
         items = {item.name: item for item in dataset.items(run.split)}
@@ -79,7 +78,14 @@ def gallery(run: Run) -> Markup | None:
     ends = [("Worst images", list(rows(worst))), ("Best images", list(rows(best)))]
     if not any(shown for _, shown in ends):
         return None
-    return render("gallery.html", ends=ends, names=run.classes, colours=run.colours, hatch=SWATCH)
+    return render(
+        "gallery.html",
+        ends=ends,
+        names=run.classes,
+        colours=run.colours,
+        hatch=SWATCH,
+        head=run.head,
+    )
 
 
 def chosen(

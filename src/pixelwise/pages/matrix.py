@@ -43,13 +43,14 @@ def confusions(counts: Counts, most: int = 6, by: str = "pixels") -> list[Confus
     return sorted(wrong, key=lambda c: getattr(c, by), reverse=True)[:most]
 
 
-def section(counts: Counts, names: Sequence[str]) -> Markup:
+def section(counts: Counts, names: Sequence[str], head: str = "") -> Markup:
     """Heat map with rows adding up to 100 %, and confusions in words."""
     lists = [
         ("Most pixels", confusions(counts)),
         ("Largest share of a class", confusions(counts, by="share")),
     ]
-    return render("confusions.html", heat_map=heat_map(counts, names), lists=lists, names=names)
+    drawn = heat_map(counts, names)
+    return render("confusions.html", heat_map=drawn, lists=lists, names=names, head=head)
 
 
 def heat_map(counts: Counts, names: Sequence[str]) -> Markup:

@@ -44,23 +44,28 @@ def build(run: Path, *, dataset: DataSet | None = None) -> Path:
 def page(run: Run) -> str:
     """The page as text."""
 
-    def part(name: str, make: Callable[[Run], Markup | None]) -> Markup | None:
+    def part(name: str, make: Callable[[Run], Markup | None], own: Run) -> Markup | None:
         """A part of the page; what a strange file makes impossible becomes a note."""
         try:
-            return make(run)
+            return make(own)
         except STRANGE as error:
             run.notes.append(f"{name} cannot be shown ({type(error).__name__}: {str(error)[:80]})")
             return None
 
-    sections = [(link, part(name, make)) for link, name, make in PARTS]
+    sections: list[tuple[str, str, Markup | None]] = []
+    for link, name, make, by_head in PARTS:
+        for own in run.heads if by_head else [run]:
+            place = f"{link}-{own.head}" if own.head else link
+            text = f"{link}: {own.head}" if own.head else link
+            sections.append((link and place, text, part(name, make, own)))
     return render(
         "report.html",
         title=(run.folder.parent if run.stages else run.folder).resolve().name or "run",
-        facts=part("the head", _facts) or "",
-        links=[link for link, markup in sections if link and markup],
+        facts=part("the head", _facts, run) or "",
+        links=[(link, text) for link, text, markup in sections if link and markup],
         warnings=[e for e in run.events if e.get("event") == "warning" and e.get("text")],
         notes=run.notes,
-        sections=[markup for _, markup in sections if markup],
+        sections=[markup for *_, markup in sections if markup],
     )
 
 
@@ -82,7 +87,8 @@ def _facts(run: Run) -> Markup:
 def _scores(run: Run) -> Markup | None:
     if not run.scores:
         return None
-    return render("scores.html", scores=run.scores, intervals=run.scores.get("intervals") or {})
+    intervals = run.scores.get("intervals") or {}
+    return render("scores.html", scores=run.scores, intervals=intervals, head=run.head)
 
 
 def _protocols(run: Run) -> Markup | None:
@@ -90,7 +96,7 @@ def _protocols(run: Run) -> Markup | None:
     if not values:
         return None
     reasons = run.scores.get("protocol_reasons") or {}
-    return render("protocols.html", values=values, reasons=reasons, rules=PROTOCOLS)
+    return render("protocols.html", values=values, reasons=reasons, rules=PROTOCOLS, head=run.head)
 
 
 def _classes(run: Run) -> Markup | None:
@@ -102,6 +108,7 @@ def _classes(run: Run) -> Markup | None:
     rows = zip(classes, run.colours[: len(classes)], histories[: len(classes)], strict=True)
     return render(
         "classes.html",
+        head=run.head,
         rows=list(rows),
         absent=[c["name"] for c in classes if c["iu"] is None],
         total=sum(c["truth_pixels"] for c in classes) or 1,
@@ -117,7 +124,7 @@ def _confusions(run: Run) -> Markup | None:
     names = run.classes
     if counts.shape != (len(names), len(names)):  # a part of it would be a wrong picture
         raise ValueError(f"{len(names)} classes, but counts of shape {counts.shape}")
-    return matrix.section(counts, names)
+    return matrix.section(counts, names, run.head)
 
 
 def _recipe(run: Run) -> Markup | None:
@@ -131,14 +138,15 @@ def _recipe(run: Run) -> Markup | None:
     return render("recipe.html", blocks=blocks)
 
 
-PARTS: tuple[tuple[str, str, Callable[[Run], Markup | None]], ...] = (
-    ("stages", "the stages", stages.section),
-    ("", "the scores", _scores),
-    ("", "the protocols", _protocols),
-    ("images", "the images", gallery),
-    ("learning", "the curves", lambda run: curves(run.events)),
-    ("classes", "the classes", _classes),
-    ("confusions", "the confusions", _confusions),
-    ("", "the recipe", _recipe),
+PARTS: tuple[tuple[str, str, Callable[[Run], Markup | None], bool], ...] = (
+    ("stages", "the stages", stages.section, False),
+    ("", "the scores", _scores, True),
+    ("", "the protocols", _protocols, True),
+    ("images", "the images", gallery, True),
+    ("learning", "the curves", lambda run: curves(run.events), False),
+    ("classes", "the classes", _classes, True),
+    ("confusions", "the confusions", _confusions, True),
+    ("", "the recipe", _recipe, False),
 )
-"""In the page's order: the anchor that the head links to, what a note calls it, its maker."""
+"""In the page's order: the anchor that the head links to, what a note calls it, its maker, and
+whether each head of the net has one."""

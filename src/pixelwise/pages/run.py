@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,31 @@ class Run:
     """What the page lacks, and why; those who make its parts add to it."""
     stages: tuple[Path, ...] = ()
     """Of a run in stages: the folders of all; what stands here is of the last finished one."""
+    head: str = ""
+    """The one of several that is looked at, see ``heads``."""
+    guesses: str = folders.GUESSES
+    """Where its label maps are in the folder."""
+
+    @property
+    def heads(self) -> list[Run]:
+        """The run as each of its heads sees it; of one head itself."""
+        heads = self.scores.get("heads")
+        known = heads.items() if isinstance(heads, dict) else ()
+        scores = {head: own for head, own in known if isinstance(own, dict)}
+        return [self._of(head, scores) for head in scores] or [self]
+
+    def _of(self, head: str, all_heads: Mapping[str, Any]) -> Run:
+        dataset = self.dataset
+        if dataset and head in dataset.class_maps:
+            dataset = dataset.using(heads=[head])
+        return replace(
+            self,
+            scores=all_heads[head],
+            events=[e | of_head(e, head) for e in self.events],
+            dataset=dataset,
+            head=head,
+            guesses=folders.of_head(Path(folders.GUESSES), head, all_heads).as_posix(),
+        )
 
     @property
     def classes(self) -> list[str]:
@@ -52,6 +77,14 @@ class Run:
     def split(self) -> str:
         """The one that was evaluated."""
         return str(self.scores.get("split") or self.recipe.get("val_split") or "val")
+
+
+def of_head(event: Event, head: str) -> Event:
+    """What an event tells of one head alone."""
+    scores, losses = event.get("heads"), event.get("head_losses")
+    own = scores.get(head) if isinstance(scores, dict) else None
+    loss = {"loss": losses[head]} if isinstance(losses, dict) and head in losses else {}
+    return {**(own if isinstance(own, dict) else {}), **loss}
 
 
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:
@@ -97,8 +130,9 @@ def _fields(path: Path, parse: Callable[[str], Any], lack: str, notes: list[str]
 def _dataset(recipe: dict[str, Any], notes: list[str]) -> DataSet | None:
     if not recipe.get("data"):
         return None
+    names = {kind: recipe.get(kind) or () for kind in ("inputs", "heads")}
     try:
-        return open_dataset(Path(str(recipe["data"])))
+        return open_dataset(Path(str(recipe["data"]))).using(**names)
     except (PixelwiseError, OSError, ValueError) as error:
         notes.append(f"no images: the data cannot be opened ({str(error)[:300]})")
         return None
