@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -253,11 +254,11 @@ def test_a_run_of_two_heads_goes_on_bit_for_bit(
 ) -> None:
     """Journal included: the mean loss of each head over all steps since the last one logged."""
     settings = (
-        "net=fcn8s-vgg16-tight width=0.03125 batch=2 accumulate=2 crop=32x32 ema=0.9 save_every=1 "
+        "net=fcn8s-vgg16-tight width=0.015625 batch=2 accumulate=2 crop=32x32 ema=0.9 save_every=1 "
         "fusion=average loss.keep=0.5 augment.jitter=2 augment.rare=0.3 augment.paste=0.5 "
-        "validate_every=3 threads=1"
+        "validate_every=4 threads=1"
     )
-    length = ("--iterations", "5")
+    length = ("--iterations", "4")
     assert small_runs.train(data, tmp_path / "whole", settings, *length) == 0
     with monkeypatch.context() as stopped:
         small_runs.stop_after(stopped, 2)
@@ -306,6 +307,25 @@ def test_a_sample_counts_the_labels_of_all_heads() -> None:
 def test_the_total_weighs_heads_that_are_named_and_counts_others_once() -> None:
     loss = Loss(head_weights={"shapes": 0.5, "none": 0})
     assert loss.total({"things": 2.0, "shapes": 3.0, "none": 9.0}) == 3.5
+
+
+def test_the_report_shows_each_head(trained: Path) -> None:
+    """Scores, images, classes and confusions of each, and curves of each in one section."""
+    page = (trained / "report.html").read_text("utf-8")
+    scores = json.loads((trained / "evaluation/scores.json").read_text("utf-8"))["heads"]
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    for head in HEADS:
+        for part in ("Scores", "Images", "Classes", "Confusions"):
+            assert f"{part}: {head}" in titles
+        assert f">{100 * scores[head]['mean_iu']:.1f} %</p>" in page
+        assert page.count(f"<b>Loss: {head}</b>") == page.count(f"<b>Validation: {head}</b>") == 2
+        assert f'<a href="#images-{head}">' in page
+    assert page.count("<b>Loss</b>") == page.count("<b>Learning rate</b>") == 2
+    ids = re.findall(r' id="([^"]*)"', page)
+    assert len(ids) == len(set(ids))
+    assert page.count('alt="guess of p') == 2 * scores["things"]["images"]
+    assert "is not shown" not in page
+    assert "collapsed" not in page
 
 
 # -- predictions ------------------------------------------------------------------------------

@@ -33,7 +33,13 @@ def test_text_is_escaped_and_markup_is_not() -> None:
     made = sparkline([0.5], "<b> & 'x'\"")
     assert "<title>&lt;b&gt; &amp; &#39;x&#39;&#34;</title>" in made
     row = {"name": "<i>", "iu": None, "reason": "<u>", "truth_pixels": 0, "guess_pixels": 0}
-    facts = {"absent": ["<i>"], "total": 1, "with_curves": True, "sparkline": lambda *_: made}
+    facts = {
+        "head": "",
+        "absent": ["<i>"],
+        "total": 1,
+        "with_curves": True,
+        "sparkline": lambda *_: made,
+    }
     page = render("classes.html", rows=[(row, (1, 2, 3), [0.5])], **facts)
     assert f"<td>{made}</td>" in page
     assert 'style="background:rgb(1, 2, 3)"></i>&lt;i&gt;</span>' in page
