@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from make_data import folder_set
+import small_runs
+from make_data import folder_set, two_of_each
 from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from small_runs import recipe
+from two_heads import SETTINGS
 
 
 @pytest.fixture(scope="module")
@@ -21,4 +23,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "first"
     loop.train(recipe(data), run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def two_headed_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_of_each(tmp_path_factory.mktemp("heads") / "d")
+
+
+@pytest.fixture(scope="session")
+def two_headed_run(two_headed_data: Path) -> Path:
+    """A stream for the colours and one for depth, and two heads on both."""
+    data = two_headed_data
+    run = data.parent / "run"
+    assert small_runs.train(data, run, SETTINGS, "--iterations", "80") == 0
     return run
