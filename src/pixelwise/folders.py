@@ -31,6 +31,8 @@ SCORES = "evaluation/scores.json"
 GUESSES = "evaluation/guesses"
 ENVIRONMENT = "environment.json"
 REPORT = "report.html"
+RATES = "find-lr.html"
+"""A loose file beside what a run writes: the search for its learning rate."""
 
 
 def weights(run: Path, which: str) -> Path:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, say
+from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
-from pixelwise.folders import RECIPE, REPORT, STATE, stages
+from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 
 if TYPE_CHECKING:
     from pixelwise.training.journal import Watch
@@ -38,12 +38,15 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="also write RUN/tensorboard (extra)")
     ] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="only look for a rate: RUN/find-lr.html")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a net; --resume goes on bit for bit.
 
-    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html; of a recipe
-    in stages a folder of these for each.
+    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html; of a recipe in
+    stages a folder of these for each.
     """
     named = {
         "net": net,
@@ -56,6 +59,9 @@ def train(
         "threads": threads,
     }
     recipe = _recipe(source, out, _joined(named, settings or []), resume=resume)
+    if find_lr:
+        _find_rate(recipe, out, steps=iterations, json=json)
+        return
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.progress_bar import progress_bar, tensorboard_watch
@@ -134,3 +140,27 @@ def _described(recipe: Recipe, *, going_on: bool = False) -> str:
         f"{o.name} lr {o.lr:g}, loss {recipe.loss.reduction}{beside}, "
         f"batch {recipe.batch}x{recipe.passes}, {recipe.precision}"
     )
+
+
+def _find_rate(recipe: Recipe, out: Path, *, steps: int, json: bool) -> None:
+    """Trials of rates, as a table, a page, or JSON; nothing is trained."""
+    from pixelwise.pages.rates import write_rates
+    from pixelwise.training.line_search import Trial, find_rate
+
+    def told(trial: Trial) -> None:
+        loss = "grew without end" if trial.loss is None else f"{trial.loss:.4g}"
+        say(f"lr {trial.lr:.3g}: loss {loss}")
+
+    search = find_rate(recipe, out, steps=steps, watch=told)
+    facts = search.as_dict()
+    page = write_rates(out / RATES, f"Learning rate for {out.name}", facts)
+    if json:
+        emit_json({**facts, "page": str(page)})
+        return
+    rows = [(t.lr, "grew without end" if t.loss is None else t.loss) for t in search.trials]
+    table(f"{search.steps} steps each", ("learning rate", "loss"), rows)
+    if search.proposal is None:
+        say(f"no rate lowers the loss in {search.steps} steps: try more, --iterations N")
+    else:
+        say(f"proposed: --set optim.lr={search.proposal:.2g}")
+    say(f"page: {page}")

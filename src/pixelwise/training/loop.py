@@ -81,7 +81,7 @@ def _train(
             claim(recipe, run, resume=resume)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
-        fabric = _fabric(recipe)
+        fabric = fabric_of(recipe)
         with (
             processes.together(fabric),
             resumable(),
@@ -101,7 +101,8 @@ def _train(
             return Run(recipe, run, fabric, data, start, caught, watched).go(resume=resume)
 
 
-def _fabric(recipe: Recipe) -> Any:
+def fabric_of(recipe: Recipe) -> Any:
+    """A launched ``lightning_fabric.Fabric`` for device, precision and processes of a recipe."""
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -96,6 +96,19 @@ def resolved(plans: Mapping[str, Recipe], name: str, run: Path) -> Recipe:
     return plans[name].replace(weights=with_files(plans[name].weights, file))
 
 
+def next_stage(recipe: Recipe, run: Path) -> Recipe:
+    """The recipe of the first stage that is not finished in ``run``.
+
+    Raises:
+        UsageError: U002 all are finished.
+    """
+    plans = recipe.by_stage()
+    for number, name in enumerate(plans, start=1):
+        if not folders.is_finished(folders.stage(run, number, name)):
+            return resolved(plans, name, run)
+    raise UsageError("U002", f"every stage of {run} is finished", "choose another -o")
+
+
 def _named(watch: Watch | None, name: str) -> Watch | None:
     """A watch that hears of which stage a report is."""
     if watch is None:
