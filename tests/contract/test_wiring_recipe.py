@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+import pixelwise as pw
 from make_data import canonical_set, picture
 from small_runs import events, train
 from witness import witness
@@ -136,6 +137,25 @@ def test_upsampling_is_trained_where_it_is_asked_for(
     layers = changed(*ends)
     assert {name for name in layers if name.startswith("upscore")} == moved
     assert {"conv1_1", "bn1_1", "fc6", "score_fr"} <= layers
+
+
+def test_a_lowered_stride_is_trained_from_the_net_as_it_was(data: Path, tmp_path: Path) -> None:
+    """fc6 keeps its 3x3 and is dilated, or becomes 6x6 with the old weights between zeros."""
+    start = f"{NARROW} net=fcn32s-tiny iterations=2 batch=2"
+    assert train(data, tmp_path / "start", start) == 0
+    old = load_file(tmp_path / "start/weights/best.safetensors")["fc6.weight"]
+    settings = f"{start} freeze=trunk weights={tmp_path / 'start'}"
+    for option, kernel in (("rarefied", 3), ("lowered", 6)):
+        run = tmp_path / option
+        assert train(data, run, f"{settings} {option}=pool5") == 0
+        weight = last(run)["fc6.weight"]
+        assert weight.shape[-1] == kernel
+        step = kernel // 3
+        assert torch.equal(weight[..., ::step, ::step], old)
+        assert weight.count_nonzero() == old.count_nonzero()
+        kept = pw.load(run, device="cpu")
+        assert (kept.predictor.net.stride, kept.header.options[option]) == (16, ["pool5"])
+        assert kept.predict(picture(0, (32, 40))[0]).labels.shape == (32, 40)
 
 
 def test_a_frozen_trunk_and_layers_of_rate_zero_stay(data: Path, tmp_path: Path) -> None:

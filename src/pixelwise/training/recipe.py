@@ -143,6 +143,11 @@ class Recipe:
     """Batch norm keeps its stored statistics (small batches, pretrained trunks)."""
     learned: Literal["none", "inner", "all"] = "none"
     """Upsampling that is trained: none (the releases), inner (the paper: all but the last), all."""
+    rarefied: Names = ()
+    """Layers whose stride becomes 1 while all later filters are dilated: a finer output with the
+    same weights and field (section 3.2)."""
+    lowered: Names = ()
+    """Layers whose stride becomes 1 while later filters grow instead: pool5 gives fc6 14x14."""
     width: Annotated[Number, limits(gt=0, le=WIDEST)] = 1.0
     """Factor on the net's channels."""
     precision: Literal["fp32", "bf16"] = "fp32"

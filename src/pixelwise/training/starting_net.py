@@ -129,6 +129,9 @@ def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
     options |= {"inputs": bands} if len(bands) > 1 else {"channels": next(iter(bands.values()))}
     if recipe.fusion != "own":
         options["fusion"] = recipe.fusion
+    for option in ("rarefied", "lowered"):
+        if names := getattr(recipe, option):
+            options[option] = list(names)
     return {**options, "width": recipe.width, "learned": recipe.learned}
 
 

@@ -23,13 +23,15 @@ from pixelwise.nets.fusion import first_layers
 from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
 from pixelwise.weights.names import layer_of, light_names
+from pixelwise.weights.rarefied import spread, spreads
 
-Action = Literal["copied", "reshaped", "widened", "dropped", "missing", "mismatched"]
+Action = Literal["copied", "reshaped", "widened", "rarefied", "dropped", "missing", "mismatched"]
 """Copied as it is; reshaped, fully connected to convolution; widened, from three bands to those of
-several inputs; dropped, in the file only; missing, in the net only, which keeps its own;
-mismatched, of one name and of shapes that cannot be one another.
+several inputs; rarefied, to the longer filters behind a lowered stride; dropped, in the file only;
+missing, in the net only, which keeps its own; mismatched, of one name and of shapes that cannot be
+one another.
 """
-TAKEN: tuple[Action, ...] = ("copied", "reshaped", "widened")
+TAKEN: tuple[Action, ...] = ("copied", "reshaped", "widened", "rarefied")
 """Of what the file has and the net gets."""
 
 _BATCHES_SEEN = "num_batches_tracked"  # torch's counter; no other framework stores one
@@ -120,12 +122,16 @@ def plan(
 
 def fitted(transplant: Transplant, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the plan takes from the file, by its name in the net and in its shape there."""
-    return {
-        row.target: widened(tensors[row.source], row.bands)
-        if row.action == "widened"
-        else tensors[row.source].reshape(row.target_shape)
-        for row in transplant.of(*TAKEN)
-    }
+    taken = {}
+    for row in transplant.of(*TAKEN):
+        tensor = tensors[row.source]
+        if row.action == "widened":
+            taken[row.target] = widened(tensor, row.bands)
+        elif row.action == "rarefied":
+            taken[row.target] = spread(tensor, row.target_shape)
+        else:
+            taken[row.target] = tensor.reshape(row.target_shape)
+    return taken
 
 
 def widened(filters: Tensor, bands: Iterable[int]) -> Tensor:
@@ -200,6 +206,9 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net)
         return Row("widened", name, source, want, have, reason, bands)
     if _same_memory(have, want):
         return Row("reshaped", name, source, want, have, "fully connected to convolution")
+    if spreads(have, want):
+        reason = "a lowered stride: zeros between the weights of the longer filter"
+        return Row("rarefied", name, source, want, have, reason)
     reason = f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
     if layer in _per_class(net) and have[:1] != want[:1]:
         reason = f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
