@@ -89,7 +89,8 @@ def _enlarged(
     net: Net, head: str, scores: ScoreMap, factor: int, size: tuple[int, int]
 ) -> ScoreMap:
     """The map with stitched cells, and with the upsampling that is left to do."""
-    cells = scores.cells
+    cells, coarse = scores.cells, coarse_scores(net)[head] != net.outputs[head]
+    assert coarse == (scores.upsampling is not None), "a runner gives scores before upsampling"
     if scores.upsampling is None:
         return replace(scores, window=Window(0, 0, cells.shape[2], cells.shape[3]))
     by, grid = step(net, factor), stitched_grid(net, head, factor)
