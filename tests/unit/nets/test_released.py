@@ -162,6 +162,15 @@ def test_who_reads_what() -> None:
     )
 
 
+def test_the_16s_of_two_streams_begins_as_the_32s_with_zero_scores_beside() -> None:
+    coarse, fine = (spec(f"nyud-fcn{s}s-color-hha") for s in (32, 16))
+    own = fine.parameter_shapes().items() - coarse.parameter_shapes().items()
+    assert coarse.parameter_shapes().items() <= fine.parameter_shapes().items()
+    new = {name.partition(".")[0] for name, _ in own}
+    assert new == {"score_pool4color", "score_pool4hha"}
+    assert all(fine.layers[name].zero_start for name in new)
+
+
 # -- numbers --------------------------------------------------------------------------------------
 VGG_TRUNK = 14_714_688 + 102_764_544 + 16_781_312  # fact sheet 1.2, 7
 
