@@ -74,7 +74,9 @@ class Preprocess:
     def _logarithm(self, plane: NDArray[Any], out: NDArray[np.float32], band: int) -> None:
         known = plane > 0
         out[...] = 0
-        out[known] = (np.log(plane[known]) * self.scale - self.mean[band]) / self.std[band]
+        out[known] = (
+            np.log(plane[known], dtype=np.float32) * self.scale - self.mean[band]
+        ) / self.std[band]
 
     def mean_pixel(self) -> NDArray[np.float64]:
         """The (B,) numbers, in the picture's order, that come out as zero."""

@@ -93,7 +93,11 @@ def compare(
     for system in sorted(chosen, key=lambda s: s.is_model):
         if system.is_model:
             model, keep = load(system.path), folders[system.name]
-            scored[system.name] = model.evaluate(dataset, split, keep=keep, watch=advance)
+            # Of a model of several heads the one that the data's first labels are of.
+            heads = [head for head in dataset.heads[:1] if head in model.heads]
+            scored[system.name] = model.evaluate(
+                dataset, split, heads=heads, keep=keep, watch=advance
+            )
         else:
             scored[system.name] = score_guesses(system.path, dataset, split, advance=advance)
     names = tuple(s.name for s in chosen)

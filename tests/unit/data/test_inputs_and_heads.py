@@ -17,7 +17,7 @@ from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.data.preprocess import PUBLISHED
+from pixelwise.data.preprocess import CAFFE, IMAGENET, PUBLISHED, Preprocess, joined, standard
 from pixelwise.data.sample import Item
 from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import UsageError
@@ -189,3 +189,47 @@ def test_what_was_described_before_is_described_in_the_same_words(tmp_path: Path
     assert list(told) == ["classes", "palette", "ignore", "source"]
     assert told["classes"] == ["a", "b", "c"]
     assert numbered(told["classes"], told["palette"]) == open_dataset(tmp_path / "out").class_map
+
+
+def test_inspection_and_statistics_tell_of_each_head(tmp_path: Path, capsys) -> None:
+    root = two_of_each(tmp_path / "d")
+    truth = [picture(i)[1] for i in range(6)]
+    assert run(["data", "inspect", str(root), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["classes"] == found["heads"]["things"]["classes"]
+    flat, high = found["heads"]["shapes"]["classes"]
+    assert sum(flat["pixels"].values()) == sum(int((t == 0).sum()) for t in truth)
+    assert sum(high["pixels"].values()) == sum(int((t > 0).sum()) for t in truth)
+    assert run(["data", "stats", str(root), "--json"]) == 0
+    counted = json.loads(capsys.readouterr().out)
+    assert counted["classes"] == counted["heads"]["things"]["classes"]
+    shares = [c["share"] for c in counted["heads"]["shapes"]["classes"]]
+    assert sum(shares) == pytest.approx(1)
+    assert len(counted["mean"]) == 4
+    for words in (["inspect"], ["stats"]):
+        assert run(["data", *words, str(root)]) == 0
+        assert "(head `shapes`)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_head_whose_labels_are_all_void_is_refused_by_its_name(tmp_path: Path) -> None:
+    root = two_of_each(tmp_path / "d")
+    for path in (root / "shapes").iterdir():
+        Image.fromarray(np.full((40, 48), 7, np.uint8)).save(path)  # its void
+    problems = [str(p) for p in inspect(open_dataset(root)).problems]
+    assert len(problems) == 2  # train and val
+    assert all("(head `shapes`) is void, expected labels" in p for p in problems)
+
+
+def test_inputs_are_preprocessed_together_as_each_alone() -> None:
+    """Turned colours, another scale, a logarithm: each part keeps its own."""
+    rng = np.random.default_rng(0)
+    depth = Preprocess("rgb", 1.0, (7.0,), (0.5,), "stored", log=(0,))
+    parts = (IMAGENET, depth, CAFFE, standard([300.0, 20.0], [10.0, 2.0], "stored"))
+    images = [rng.integers(1, 256, (5, 6, len(p.mean)), np.uint8) for p in parts]
+    alone = np.concatenate([p(image) for p, image in zip(parts, images, strict=True)])
+    stack = np.concatenate(images, axis=2).astype(np.uint16)
+    together = joined(parts)
+    np.testing.assert_allclose(together(stack), alone, rtol=1e-5, atol=1e-5)
+    means = np.concatenate([p.mean_pixel() for p in parts])
+    np.testing.assert_allclose(together.mean_pixel(), means, rtol=1e-12)
+    assert joined([CAFFE]) is CAFFE
