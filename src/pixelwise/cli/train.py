@@ -65,7 +65,6 @@ def train(
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.progress_bar import progress_bar, tensorboard_watch
-    from pixelwise.weights.sniff import weight_file
 
     first = processes.is_first()
     if first:
@@ -76,18 +75,20 @@ def train(
     if first:
         say(f"weights: {best}\nreport:  {out / REPORT}")
     if first and json:
-        each = [{"stage": s.name.partition("-")[2], **_facts(weight_file(s))} for s in stages(out)]
-        facts = _facts(best)
-        report = {"report": str(out / REPORT)}
-        emit_json({**facts, **report, "stages": each} if each else {**facts, **report})
+        emit_json(_outcome(best, out))
 
 
-def _facts(weights: Path) -> dict[str, object]:
-    """What a run kept."""
+def _outcome(best: Path, out: Path) -> dict[str, object]:
+    """What a run kept, and each of its stages."""
     from pixelwise.weights.checkpoint import read_header
+    from pixelwise.weights.sniff import weight_file
 
-    header = read_header(weights)
-    return {"weights": str(weights), "step": header.step, "scores": dict(header.scores)}
+    def facts(weights: Path) -> dict[str, object]:
+        header = read_header(weights)
+        return {"weights": str(weights), "step": header.step, "scores": dict(header.scores)}
+
+    each = [{"stage": s.name.partition("-")[2], **facts(weight_file(s))} for s in stages(out)]
+    return {**facts(best), "report": str(out / REPORT), **({"stages": each} if each else {})}
 
 
 def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
