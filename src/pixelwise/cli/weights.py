@@ -36,7 +36,8 @@ def import_file(
 ) -> None:
     """Read a weight file and write a checkpoint; print what was copied, reshaped, dropped, missing.
 
-    Without --net the blobs are stored under the file's own layer names.
+    Without --net it is the net whose layers the file has; if there is none, the blobs are stored
+    under the file's own layer names.
     """
     from pixelwise.weights.importing import import_weights, read_class_names
 
