@@ -49,8 +49,7 @@ class MatReader:
 
     def __init__(self, *, memory: int = MEMORY, seconds: int = SECONDS) -> None:
         if not all(map(find_spec, ("scipy", "h5py"))):
-            hint = 'pip install "pixelwise[data]"'
-            raise ResourceError("R008", "scipy and h5py, which read .mat files, are missing", hint)
+            raise _lacking("scipy and h5py, which read .mat files, are missing")
         self.memory, self.seconds = memory, seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
@@ -79,6 +78,7 @@ class MatReader:
         Raises:
             DataError: D010 no such file; D026 it is damaged or of another format, it lacks a key
                 (with those that are there), or what is there is no array.
+            ResourceError: R008 what is installed does not load.
         """
         return tuple(self._asked(Path(path), keys)[1])
 
@@ -107,23 +107,26 @@ class MatReader:
             try:
                 head, arrays = _answer(process, path, keys)
             except (OSError, ValueError, TypeError, KeyError):
-                self._process = None
+                self.close()
                 late = monotonic() - begun >= 2 * self.seconds
-                raise self._died(process, path, late=late) from None
+                raise self._died(process.returncode, path, late=late) from None
+            except BaseException:  # half an answer would be taken for the next file's
+                self.close()
+                raise
             finally:
                 clock.cancel()
             if "damaged" in head:  # what it did to the process's memory is not known
                 self.close()
+        if "lacking" in head:
+            raise _lacking(f"what reads .mat files cannot be loaded ({head['lacking']})")
         if "damaged" in head or "refused" in head:
             hint = head.get("hint") or "fetch it again, or leave it out"
             raise DataError("D026", f"{path}: {head.get('refused') or head['damaged']}", hint)
         return head, arrays
 
-    def _died(self, process: subprocess.Popen[bytes], path: Path, *, late: bool) -> DataError:
-        process.kill()
-        process.communicate()
-        names = {-getattr(signal, n): n for n in dir(signal) if n.startswith("SIG")}
-        ending = names.get(process.returncode, f"exit code {process.returncode}")
+    def _died(self, code: int, path: Path, *, late: bool) -> DataError:
+        numbers = {-number: number.name for number in signal.Signals}
+        ending = numbers.get(code, f"exit code {code}")
         what = f"the process that read it died ({ending}), as damaged files make it"
         if late or ending == "SIGXCPU":
             what = f"not read within {self.seconds} s of processor time"
@@ -131,9 +134,13 @@ class MatReader:
 
 
 def _started(memory: int, seconds: int) -> subprocess.Popen[bytes]:
-    """The child: a session of its own, so that Ctrl-C does not reach it; it ends with stdin."""
+    """The child: a session of its own, so that Ctrl-C does not reach it; it ends with stdin.
+
+    Raises:
+        ResourceError: R008 it does not start, whatever the file.
+    """
     program = [sys.executable, "-P", matfile_process.__file__, str(memory), str(seconds)]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         program,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -141,6 +148,16 @@ def _started(memory: int, seconds: int) -> subprocess.Popen[bytes]:
         env={**os.environ, **ENVIRONMENT},
         start_new_session=True,
     )
+    assert process.stdout
+    if process.stdout.readline() != matfile_process.READY:
+        process.kill()
+        process.communicate()
+        raise _lacking("the process that reads .mat files does not start")
+    return process
+
+
+def _lacking(what: str) -> ResourceError:
+    return ResourceError("R008", what, 'pip install "pixelwise[data]"')
 
 
 def _answer(

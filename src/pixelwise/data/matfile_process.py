@@ -26,6 +26,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 USERBLOCKS = (0, 512, 1024, 2048)  # where HDF5's signature may stand; MATLAB's stands at 512
 MATLAB_73 = b"MATLAB 7.3"
 ENDIAN = slice(126, 128)  # MAT-File Format, level 5: MI or IM after the header text and version
+READY = b"ready\n"  # the first line of the answers: numpy has loaded
 PLAIN = "biufcU"  # kinds of numpy that are bytes and no objects
 EMPTY = {b"char": "U1", b"cell": "U1", b"logical": "?", b"single": "f4", b"double": "f8"}
 """By MATLAB's class: what an array without elements is an array of; its numbers do not say."""
@@ -47,6 +48,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not fall among the answers
     limit_memory(memory)
+    answers.write(READY)
+    answers.flush()
     for line in sys.stdin.buffer:
         question = json.loads(line)
         limit_time(seconds)
@@ -84,6 +87,8 @@ def answer(out: BinaryIO, path: Path, keys: Sequence[str], limit: int) -> None:
             head = {"variables": variables(path)}
     except Refusal as refusal:
         arrays, head = [], {"refused": str(refusal), "hint": refusal.hint}
+    except ImportError as error:
+        arrays, head = [], {"lacking": str(error)}
     except MemoryError:
         arrays, head = [], {"damaged": "it asks for more memory than the reader may take"}
     except Exception as error:  # noqa: BLE001 - the libraries raise anything on damaged files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from pixelwise.errors import DataError, ResourceError
 
 STAND_IN = """
 import json, os, signal, sys, time
+print("ready", flush=True)
 for line in sys.stdin:
     path = json.loads(line)["path"]
     if "segv" in path:
@@ -77,9 +79,10 @@ def test_processor_time_is_limited_for_each_file_and_not_for_all() -> None:
 import resource, time
 limit_time(5)
 first = resource.getrlimit(resource.RLIMIT_CPU)[0]
-while time.process_time() < 1.1: pass
+measured, resource.getrusage = resource.getrusage, lambda _: (700.0, 70.0)
 limit_time(5)
-assert resource.getrlimit(resource.RLIMIT_CPU)[0] == first + 1
+assert (first, resource.getrlimit(resource.RLIMIT_CPU)[0]) == (6, 776)
+resource.getrusage = measured
 limit_memory(1 << 30)
 limit_time(0)
 while True: pass
@@ -174,6 +177,38 @@ def read_or_refused(mats: MatReader, path: Path, content: bytes, *keys: str) -> 
         if error.code != "D026" or str(path) not in str(error):
             raise
         return False
+
+
+def test_what_does_not_start_or_load_is_no_fault_of_the_file(
+    stand_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matfile_process, "READY", b"another\n")
+    with MatReader() as mats, pytest.raises(ResourceError, match="does not start") as caught:
+        mats.read(stand_in / "good.mat", "x")
+    assert caught.value.code == "R008"
+    monkeypatch.undo()
+    (tmp_path / "scipy").mkdir()
+    (tmp_path / "scipy" / "__init__.py").write_text("raise ImportError('libfoo.so')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    with MatReader() as mats, pytest.raises(ResourceError, match=r"loaded \(libfoo.so\)"):
+        mats.read(v5(tmp_path / "a.mat"), "kind")
+
+
+def test_an_interrupted_answer_is_not_taken_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, whole = v5(tmp_path / "a.mat"), json.loads
+
+    def interrupted(text: bytes) -> object:
+        monkeypatch.setattr(json, "loads", whole)
+        raise KeyboardInterrupt
+
+    with MatReader() as mats:
+        mats.read(path, "kind")
+        monkeypatch.setattr(json, "loads", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mats.read(path, "images")
+        assert mats.read(path, "kind")[0].tolist() == ["street"]
 
 
 @pytest.mark.parametrize(
