@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import pixelwise as pw
 from make_data import folder_set
 from page_tree import page_tree, table
 from pixelwise.cli.app import run as command
+from pixelwise.engine.build import build
 from pixelwise.errors import ModelError, NumericalError, Stopped, UsageError
 from pixelwise.folders import is_finished, read_journal, stages
 from pixelwise.training import loop
@@ -334,3 +335,43 @@ def test_what_lies_in_numbered_folders_is_no_run_in_stages(finished, tmp_path) -
     (tmp_path / "1-first/journal.jsonl").write_text("")
     assert stages(tmp_path) == []
     assert read_journal(finished / "1-fcn32s/journal.jsonl")[-1]["reason"] == "done"
+
+
+@pytest.mark.slow
+def test_two_processes_go_through_the_stages_together(data, tmp_path) -> None:
+    """As one process with the whole batch: every stage starts from the same weights in both."""
+    ends = []
+    for devices, batch in ((1, 4), (2, 2)):
+        plan = recipe(
+            data, devices=devices, batch=batch, frozen_bn=True, augment=Augmentation(mirror=False)
+        )
+        run = tmp_path / f"{devices}"
+        write_recipe(tmp_path / "plan.yaml", plan)
+        words = [sys.executable, "-m", "pixelwise", "train", str(tmp_path / "plan.yaml")]
+        done = subprocess.run(
+            [*words, "-o", str(run)], capture_output=True, text=True, check=False, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        assert folders(run) == ["1-fcn32s", "2-fcn16s", "3-fcn8s"]
+        ends.append(weights(run / "3-fcn8s"))
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(tensor, ends[1][name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_finer_net_straight_from_a_classifier_is_warned_of_in_a_regime(
+    data, tmp_path, caplog
+) -> None:
+    """At 1e-14 its coarse scores would stay at zero (fact sheet, trap 10)."""
+    classifier = tmp_path / "vgg.safetensors"
+    save_file(build("vgg16", classes=5, width=1 / 32).state_dict(), classifier)
+    narrow = {"width": 1 / 32, "iterations": 1, "stages": {}, "regime": "heavy", "force": True}
+    for net, rate, warned in (
+        ("fcn32s-vgg16-tight", 1e-10, False),
+        ("fcn8s-vgg16-tight", 1e-14, True),
+        ("fcn8s-vgg16-atonce", 1e-10, False),
+    ):
+        plan = Recipe(data=str(data), net=net, weights=str(classifier), **narrow)
+        assert plan.optim.lr == rate
+        caplog.clear()
+        loop.train(plan, tmp_path / net)
+        assert ("at the rate of a finer stage (1e-14)" in caplog.text) == warned

@@ -22,12 +22,13 @@ from pixelwise.predict import memory
 from pixelwise.settings import read
 from pixelwise.training.optim import groups
 from pixelwise.training.recipe import Recipe
+from pixelwise.training.regimes import stages_before
 from pixelwise.training.run_data import RunData
 from pixelwise.weights.checkpoint import Header
 from pixelwise.weights.importing import preprocess_of, start_from
 from pixelwise.weights.published import IMAGENET, imagenet
 from pixelwise.weights.streams import files_by_stream
-from pixelwise.weights.surgery import without_values
+from pixelwise.weights.surgery import TAKEN, Transplant, without_values
 
 # The filler of CaffeNet's last layer (models/bvlc_reference_caffenet, fc8: gaussian, std 0.01); the
 # paper does not give its own.
@@ -89,17 +90,29 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     stored = preprocess_of(foreign, recipe.net)
     published = read(Preprocess, stored) if stored else None
     gaps = without_values(transplant, net.net)
-    warning = (
-        f"{len(gaps)} tensors are not in {recipe.weights} and start from random values: "
-        f"{first_few(gaps)}"
-    )
+    warnings = [_without_coarse_scores(recipe, net.net, transplant)]
+    if gaps:
+        listed = f"start from random values: {first_few(gaps)}"
+        warnings.append(f"{len(gaps)} tensors are not in {recipe.weights} and {listed}")
     return StartingNet(
         net,
         options,
         _preprocess(data, published) if published else fresh,
         {"file": str(source), **transplant.as_dict()},
-        (warning,) if gaps else (),
+        tuple(filter(None, warnings)),
         (foreign.header and foreign.header.trained_on) or frozenset(),
+    )
+
+
+def _without_coarse_scores(recipe: Recipe, net: Net, transplant: Transplant) -> str:
+    """What is wrong with a regime's rate of a finer stage where no coarser one went before."""
+    scores = {row.target for row in transplant.of(*TAKEN) if row.target.startswith("score_fr")}
+    if recipe.regime == "none" or not stages_before(net) or scores:
+        return ""
+    return (
+        f"{recipe.net} learns at the rate of a finer stage ({recipe.optim.lr:g}), and "
+        f"{recipe.weights} has no scores of a coarser one to start from: train that first, as "
+        "recipes with `stages` do, or give optim.lr"
     )
 
 
