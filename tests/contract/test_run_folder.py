@@ -29,16 +29,16 @@ def test_two_trainers_cannot_share_a_folder(data, tmp_path) -> None:
 def test_the_folder_is_locked_before_it_is_looked_at(data, tmp_path, monkeypatch) -> None:
     """Another process cannot finish between the look at the folder and the first step."""
     plan, run = recipe(data, iterations=1), tmp_path / "run"
-    original = loop._fabric
+    original = loop.fabric_of
 
     def fabric(asked: Recipe):
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "_fabric", original)
+            patch.setattr(loop, "fabric_of", original)
             with pytest.raises(ResourceError, match="is in use by process"):
                 loop.train(plan, run)
         return original(asked)
 
-    monkeypatch.setattr(loop, "_fabric", fabric)
+    monkeypatch.setattr(loop, "fabric_of", fabric)
     loop.train(plan, run)
     assert [e["event"] for e in read_journal(run / JOURNAL)].count("start") == 1
 

@@ -260,7 +260,8 @@ def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Pa
     ]
     if wrong:
         message = f"{path}: {origin} does not fit the net: {first_few(wrong, separator='; ')}"
-        raise ModelError("M040", message, f"pixelwise weights show {path}")
+        shown = next(iter(files_by_stream(str(path)).values()))
+        raise ModelError("M040", message, f"pixelwise weights show {shown}")
 
 
 def preprocess_of(
