@@ -19,11 +19,11 @@ from make_data import picture, two_of_each
 from pixelwise.cli.app import run as command
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.sample import Sample
-from pixelwise.errors import DataError, UsageError
+from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.predict.model import Model, load
 from pixelwise.training.recipe import Loss
 from pixelwise.training.state import generations
-from pixelwise.weights.checkpoint import read_header
+from pixelwise.weights.checkpoint import load_checkpoint, read_header, save_checkpoint
 from problems import told
 from two_heads import HEADS, SETTINGS
 
@@ -319,3 +319,23 @@ def test_the_report_shows_each_head(trained: Path) -> None:
     assert page.count('alt="guess of p') == 2 * scores["things"]["images"]
     assert "is not shown" not in page
     assert "collapsed" not in page
+
+
+def test_a_header_whose_heads_are_not_the_nets_is_refused(trained: Path, tmp_path: Path) -> None:
+    header, tensors = load_checkpoint(trained / "weights/best.safetensors")
+    shapes = header.heads["shapes"]
+    for heads, message in (
+        ({"things": header.heads["things"]}, "the net has the heads things, shapes"),
+        (
+            {**header.heads, "shapes": replace(shapes, classes=("a", "b", "c"))},
+            "3 class names for 2 classes",
+        ),
+    ):
+        path = save_checkpoint(tmp_path / "m.safetensors", tensors, replace(header, heads=heads))
+        with pytest.raises(ModelError, match=message) as caught:
+            load(path)
+        assert caught.value.code == "M002"
+    wide = {**header.inputs, "depth": replace(header.inputs["depth"], bands=2)}
+    path = save_checkpoint(tmp_path / "m.safetensors", tensors, replace(header, inputs=wide))
+    with pytest.raises(ModelError, match="5 bands of inputs for 4 channels"):
+        load(path)
