@@ -20,7 +20,7 @@ def hha(
     ] = None,
     unit: Annotated[float, typer.Option(metavar="METRES", help="of one count")] = 0.001,
     camera: Annotated[
-        str, typer.Option(metavar="fx,fy,cx,cy", help="in pixels from 1; default NYUDv2's")
+        str, typer.Option(metavar="fx,fy,cx,cy", help="in pixels from 1, or a cameras.json")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="replace what is there")] = False,
     json: Json = False,

@@ -17,7 +17,7 @@ from pixelwise.data.listing import refuse_unlistable, write_splits
 from pixelwise.data.sample import Item, content, each
 from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder
-from pixelwise.pictures.images import write_labels
+from pixelwise.pictures.images import write_image, write_labels
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +62,12 @@ def _listing_problems(dataset: DataSet) -> Iterator[DataError]:
 
 
 def _description(dataset: DataSet) -> Description:
-    """Names as they were; the first input lies in images/, the first head in labels/."""
-    known = (name for item in dataset.all_items() for name in item.inputs)
+    """Names as they were; the first input lies in images/, the first head in labels/.
+
+    Inputs that are computed are written as pictures where they are used, and left out elsewhere.
+    """
+    offered = (name for item in dataset.all_items() for name in item.inputs)
+    known = (name for name in offered if name not in dataset.computed)
     taken = {"splits"}
     inputs = _folders("images", (*dataset.inputs, *known), taken)
     heads = _folders("labels", (*dataset.heads, *dataset.class_maps), taken)
@@ -94,7 +98,13 @@ def _write(dataset: DataSet, description: Description, out: Path, item: Item) ->
         labels = heads[head] if head in heads else source.read(class_map)
         path = out / description.heads[head] / f"{item.name}.png"
         write_labels(path, labels, np.asarray(class_map.palette, np.uint8))
+    for name in dataset.inputs:
+        if name in dataset.computed:
+            place = out / description.inputs[name] / f"{item.name}.png"
+            write_image(place, dataset.using(inputs=[name]).image(item))
     for name, path in item.inputs.items():
+        if name in dataset.computed:
+            continue
         with path.open("rb") as original:
             copy = partial(shutil.copyfileobj, original)
             atomic_write(out / description.inputs[name] / f"{item.name}{path.suffix.lower()}", copy)

@@ -12,6 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
+from pixelwise.data.depth import HhaInput
 from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
 from pixelwise.errors import DataError, raise_all, unknown_name
 from pixelwise.pictures.bands import (
@@ -53,6 +54,9 @@ class DataSet:
     """Which numbers of its pictures are taken, see ``pictures.reading``."""
     kinds: Mapping[str, InputKind] = field(default_factory=dict)
     """By input what a net was trained on, where that is known: others are refused."""
+
+    computed: Mapping[str, HhaInput] = field(default_factory=dict)
+    """Inputs whose files hold depth, of which HHA is made as they are read."""
 
     @property
     def class_map(self) -> ClassMap:
@@ -179,16 +183,24 @@ class DataSet:
         values: Values = self.values if len(self.inputs) == 1 else "stored"
         images: dict[str, NDArray[Any]] = {}
         for name in self.inputs:
-            path = item.inputs[name]
-            picture = decode(file_bytes(path), path, values=values)
+            path, made = item.inputs[name], self.computed.get(name)
+            picture = decode(file_bytes(path), path, values="stored" if made else values)
             image = as_labelled(picture, path, size) if size else picture.shown
             size, other = size or image.shape[:2], other or str(path)
             refuse_other_size(image.shape, path, size, other)
+            if made:
+                image = made.image(image, path, item.name, self._raw_depth(item, made))
             images[name] = repeated(image) if values == "8-bit" else image
             if name in self.kinds:
                 refuse_other_kind(images[name], self.kinds[name], path)
             other = str(item.inputs[self.inputs[0]])  # further inputs are measured by the first
         return images
+
+    def _raw_depth(self, item: Item, made: HhaInput) -> NDArray[Any] | None:
+        if not made.source.raw:
+            return None
+        path = item.inputs[made.source.raw]
+        return decode(file_bytes(path), path, values="stored").shown
 
     def kinds_of(self, item: Item) -> dict[str, InputKind]:
         """Of which kind each input of an item is; raises as ``image``."""
@@ -226,6 +238,8 @@ class DataSet:
             values = sorted(class_map.values.items())
             meaning = class_map.classes, values, class_map.colours, *stored
             digest.update(repr(meaning).encode("utf-8", "surrogatepass"))
+        for made in (self.computed[name] for name in self.inputs if name in self.computed):
+            digest.update(repr(made.facts).encode("utf-8", "surrogatepass"))
         for split in sorted(set(splits) or self.splits):
             if splits and not self.splits.get(split):
                 raise self._missing(split)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import no_partner
+from pixelwise.data.depth import MILLIMETRE, as_depth, median_metres, read_cameras
 from pixelwise.data.hha import NYUD_SIZES, Camera, hha, nyud_camera
 from pixelwise.data.listing import by_stem, pictures
 from pixelwise.errors import DataError, UsageError, hxw, raise_all
@@ -22,10 +22,6 @@ from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.pictures.images import text_in, write_image
 from pixelwise.pictures.reading import decode
 
-MILLIMETRE = 0.001
-"""Metres of one count in NYUDv2's depth pictures, and in most that a Kinect made."""
-MEANT = (0.05, 100.0)
-"""Metres that the median of a depth picture may be: no sensor of rooms or streets sees others."""
 ROOM = 10.0  # metres; farther than a Kinect sees, and than most rooms go
 MADE_BY, MAKER, MADE_FROM = "made_by", "pixelwise data hha", "made_from"
 """What the files say of themselves."""
@@ -92,7 +88,7 @@ def carry_out(
     jobs: tuple[Job, ...],
     *,
     unit: float = MILLIMETRE,
-    camera: Camera | None = None,
+    camera: Camera | Mapping[str, Camera] | None = None,
     force: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> Done:
@@ -101,7 +97,7 @@ def carry_out(
     Args:
         jobs: of ``plan``.
         unit: metres of one count.
-        camera: of all pictures; by default NYUDv2's.
+        camera: of all pictures, or of each by its stem; by default NYUDv2's.
         force: make again what is there, whatever it is.
         watch: called after each picture.
 
@@ -115,7 +111,7 @@ def carry_out(
     with caught() as stop:
         for job in jobs:
             try:
-                _one(job, unit, camera, force, done)
+                _one(job, unit, _of_picture(camera, job), force, done)
             except DataError as error:
                 problems.append(error)
             watch()
@@ -128,6 +124,15 @@ def carry_out(
     )
     raise_all(f"{done.made + done.skipped} of {len(jobs)} depth pictures were encoded", problems)
     return done
+
+
+def _of_picture(camera: Camera | Mapping[str, Camera] | None, job: Job) -> Camera | None:
+    if not isinstance(camera, Mapping):
+        return camera
+    if job.depth.stem not in camera:
+        message = f"{job.depth}: there is no camera for `{job.depth.stem}`"
+        raise DataError("D034", message, "add it to the file of --camera")
+    return camera[job.depth.stem]
 
 
 def _one(job: Job, unit: float, camera: Camera | None, force: bool, done: Done) -> None:
@@ -171,47 +176,15 @@ def depth_in(data: bytes, path: Path) -> NDArray[Any]:
     return as_depth(decode(data, path, values="stored").shown, path)
 
 
-def as_depth(image: NDArray[Any], path: Path) -> NDArray[Any]:
-    """A picture (H, W, B) as depth (H, W); raises as ``depth_in``."""
-    if image.shape[2] != 1:
-        message = f"{path} has {image.shape[2]} bands, expected one of depth"
-        raise DataError("D018", message, "give the depth picture, not what was coloured after it")
-    if image.dtype == np.uint8:
-        message = f"{path} holds 8-bit numbers, expected depth of 16 bits or float"
-        hint = "depth that was scaled to 8 bits has lost its unit: export it as 16-bit PNG"
-        raise DataError("D019", message, hint)
-    return image[..., 0]
-
-
-def median_metres(depth: NDArray[Any], unit: float, path: Path) -> float:
-    """The median of what is known, in metres.
-
-    Raises:
-        DataError: D019 nothing is known; or the median says that the unit is another.
-    """
-    known = depth[depth > 0]
-    if not known.size:
-        message = f"{path}: depth is missing (0) everywhere, expected a depth picture"
-        raise DataError("D019", message, "check which file holds depth")
-    median = float(np.median(known)) * unit
-    if not MEANT[0] <= median <= MEANT[1]:
-        # The power of ten that makes it about two metres, as rooms are.
-        likely = 10.0 ** round(math.log10(2 * unit / median))
-        raise DataError(
-            "D019",
-            f"{path}: its median depth is {median:.3g} m at {unit:g} m a count, expected "
-            f"{MEANT[0]:g} to {MEANT[1]:g} m",
-            f"--unit {likely:g}",
-        )
-    return median
-
-
-def parse_camera(text: str) -> Camera:
-    """``fx,fy,cx,cy``.
+def parse_camera(text: str) -> Camera | dict[str, Camera]:
+    """``fx,fy,cx,cy``; or a file of cameras by picture, as made scenes have.
 
     Raises:
         UsageError: U002 another form, or a focal length that is not above zero.
+        DataError: D034 a file of another form.
     """
+    if Path(text).is_file():
+        return read_cameras(Path(text))
     try:
         fx, fy, cx, cy = (float(part) for part in text.split(","))
     except ValueError:

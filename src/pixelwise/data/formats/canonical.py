@@ -11,6 +11,9 @@ order of the bands and of the heads; a head without ``classes`` has those of the
     "use": ["colour", "things"]
 
 ``use`` leaves the others to those who ask for them (``DataSet.using``); without it all are used.
+An input may be computed of another, which is depth (see ``data.depth``); it is used if asked for::
+
+    "computed": {"hha": {"of": "depth", "unit": 0.001, "camera": "cameras.json"}}
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from typing import Any
 from pixelwise.data.class_files import Classes, Raw, class_ids, parsed
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet, no_partner
+from pixelwise.data.depth import HhaInput, HhaOf, read_cameras
 from pixelwise.data.listing import Listing, by_stem, pictures
 from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap
 from pixelwise.errors import DataError
@@ -32,6 +36,7 @@ from pixelwise.pictures.reading import Values
 from pixelwise.settings import (
     Byte,
     Plain,
+    as_dict,
     parse_json,
     read,
     refuse,
@@ -70,14 +75,25 @@ class Parts:
     use: tuple[str, ...] = ()
     values: Values = "8-bit"
     """Which numbers of the pictures are taken."""
+    computed: Mapping[Plain, HhaOf] = field(default_factory=dict)
+    """Inputs that are computed of others."""
 
     def __post_init__(self) -> None:
-        twice = self.inputs.keys() & self.heads.keys()
-        strange = [n for n in self.use if n not in {*self.inputs, *self.heads}]
-        kinds = (("input", self.inputs), ("head", self.heads))
+        inputs = {**self.inputs, **self.computed}
+        twice = inputs.keys() & self.heads.keys()
+        strange = [n for n in self.use if n not in {*inputs, *self.heads}]
+        kinds = (("input", inputs), ("head", self.heads))
+        absent = [
+            (name, part)
+            for name, made in self.computed.items()
+            for part in (made.of, made.raw)
+            if part and part not in self.inputs
+        ]
         unused = [k for k, names in kinds if self.use and not names.keys() & set(self.use)]
         refuse(
             *(f"`{name}` is an input and a head" for name in twice),
+            *(f"`{n}` is an input and computed" for n in self.inputs.keys() & self.computed.keys()),
+            *(f"`{name}` is computed of `{part}`, which is no input" for name, part in absent),
             *(f"`use` names `{name}`, which is neither" for name in strange),
             *(f"`use` names no {kind}" for kind in unused),
         )
@@ -91,14 +107,27 @@ class Description:
     inputs: Mapping[str, str] = field(default_factory=lambda: INPUTS)
     heads: Mapping[str, str] = field(default_factory=lambda: HEADS)
     use: tuple[str, ...] = ()
-    """Names of inputs and heads; none: all."""
+    """Names of inputs and heads; none: all that are no computed ones."""
     values: Values = "8-bit"
+    computed: Mapping[str, HhaOf] = field(default_factory=dict)
 
     @property
     def used(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Inputs and heads, in their order."""
-        inputs, heads = ([n for n in f if n in (self.use or f)] for f in (self.inputs, self.heads))
+        heads = [n for n in self.heads if n in (self.use or self.heads)]
+        inputs = [n for n in {**self.inputs, **self.computed} if n in (self.use or self.inputs)]
         return tuple(inputs), tuple(heads)
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """Where the files of each input lie, of computed ones those that they are computed of."""
+        return {**self.inputs, **{n: self.inputs[made.of] for n, made in self.computed.items()}}
+
+    @property
+    def needed(self) -> set[str]:
+        """The inputs of which each picture must have a file."""
+        used = self.used[0]
+        return {*used, *(m.raw for n, m in self.computed.items() if n in used and m.raw)}
 
 
 def recognise(root: Path) -> bool:
@@ -111,11 +140,17 @@ def open_layout(root: Path) -> DataSet:
     """The data set; its splits are drawn where splits/ holds no list."""
     description = described(root / NAME)
     inputs, heads = description.used
-    images, labels = description.inputs[inputs[0]], description.heads[heads[0]]
+    folders = description.folders
+    images, labels = folders[inputs[0]], description.heads[heads[0]]
     listing = Listing(root, inputs[0], heads[0])
     items = listing.pairs(root / images, root / labels)
-    for name, folder in description.inputs.items():
-        for item, path in _further(listing, folder, images, items, needed=name in inputs):
+    for name, folder in folders.items():
+        if folder == images:  # which has made the items
+            found = [(item, item.image) for item in items.values()]
+        else:
+            needed = name in description.needed
+            found = _further(listing, folder, images, items, needed=needed)
+        for item, path in found:
             items[item.name] = replace(item, inputs={**item.inputs, name: path})
     for name, folder in description.heads.items():
         for item, path in _further(listing, folder, labels, items, needed=name in heads):
@@ -124,7 +159,33 @@ def open_layout(root: Path) -> DataSet:
     evidence, maps = f"{NAME} beside {images}/ and {labels}/", description.class_maps
     dataset = listing.dataset("canonical", evidence, maps[heads[0]], splits)
     values = description.values
-    return replace(dataset, class_maps=maps, inputs=inputs, heads=heads, values=values)
+    computed = _computed(root, description, listing.problems)
+    problems = listing.all_problems
+    return replace(
+        dataset,
+        class_maps=maps,
+        inputs=inputs,
+        heads=heads,
+        values=values,
+        computed=computed,
+        problems=problems,
+    )
+
+
+def _computed(
+    root: Path, description: Description, problems: list[DataError]
+) -> dict[str, HhaInput]:
+    """How computed inputs are made; a file of cameras that cannot be read is a problem."""
+    computed = {}
+    for name, source in description.computed.items():
+        try:
+            own = read_cameras(root / source.camera) if isinstance(source.camera, str) else {}
+        except DataError as error:
+            if name in description.used[0]:
+                problems.append(error)
+            own = {}
+        computed[name] = HhaInput(source, own)
+    return computed
 
 
 def further_folders(root: Path) -> set[str]:
@@ -133,7 +194,7 @@ def further_folders(root: Path) -> set[str]:
         description = described(root / NAME)
     except DataError:
         return set()
-    images = description.inputs[description.used[0][0]]
+    images = description.folders[description.used[0][0]]
     return {*description.inputs.values(), *description.heads.values()} - {images}
 
 
@@ -169,7 +230,7 @@ def _description(content: bytes) -> Description:
         heads[name] = read(Head, entry if "classes" in entry else {**data, **entry}, place=place)
     maps = {name: head.class_map() for name, head in heads.items()}
     folders = {name: head.folder for name, head in heads.items()}
-    return Description(maps, parts.inputs, folders, parts.use, parts.values)
+    return Description(maps, parts.inputs, folders, parts.use, parts.values, parts.computed)
 
 
 def write_description(out: Path, description: Description, source: str) -> None:
@@ -182,6 +243,8 @@ def write_description(out: Path, description: Description, source: str) -> None:
     if description.heads != HEADS:
         folders = description.heads.items()
         lines["heads"] = {h: {"folder": folder} | own.get(h, {}) for h, folder in folders}
+    if description.computed:
+        lines["computed"] = {name: as_dict(made) for name, made in description.computed.items()}
     if description.use:
         lines["use"] = list(description.use)
     if description.values != "8-bit":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.classes import numbered
+from pixelwise.data.depth import HhaOf
 from pixelwise.data.formats.canonical import HEADS, INPUTS, Description, write_description
 from pixelwise.data.listing import write_splits
 from pixelwise.data.sample import IMAGE, LABELS
@@ -20,6 +21,7 @@ from pixelwise.pictures.images import write_image, write_labels
 # Of every twenty scenes (ten rooms, ten streets): 14 to train, 2 to validate, 4 to test.
 PATTERN = ("train",) * 14 + ("val",) * 2 + ("test",) * 4
 FEWEST = len(PATTERN)
+CAMERAS = "cameras.json"
 
 
 def make_scenes(
@@ -55,7 +57,8 @@ def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
     geometric = numbered([*GEOMETRIC_COLOURS], [*GEOMETRIC_COLOURS.values()])
     maps = {LABELS: numbered(SCENE_CLASSES, SCENE_PALETTE), "geometry": geometric}
     inputs, heads = {**INPUTS, "depth": "depth"}, {**HEADS, "geometry": "geometric"}
-    description = Description(maps, inputs, heads, use=(IMAGE, LABELS))
+    computed = {"hha": HhaOf("depth", camera=CAMERAS)}
+    description = Description(maps, inputs, heads, use=(IMAGE, LABELS), computed=computed)
     palettes = {name: np.array(class_map.palette, np.uint8) for name, class_map in maps.items()}
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     cameras = {}
@@ -69,6 +72,6 @@ def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
         cameras[name] = {**asdict(made.camera), "gravity": list(made.gravity)}
         splits[PATTERN[index % len(PATTERN)]].append(name)
     facts = {"unit_metres": 0.001, "geometric_classes": [*GEOMETRIC_COLOURS], "cameras": cameras}
-    write_json(out / "cameras.json", facts)
+    write_json(out / CAMERAS, facts)
     write_splits(out / "splits", splits)
     write_description(out, description, f"pixelwise scenes, seed {seed}")
