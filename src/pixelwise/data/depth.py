@@ -101,6 +101,18 @@ class HhaInput:
         return (self.source, *own)
 
 
+@dataclass(frozen=True)
+class Depth:
+    """Depth for a net that takes HHA of it."""
+
+    source: Any
+    """What ``pictures.reading.read`` takes, and ``raw`` likewise."""
+    made: HhaInput
+    name: str
+    """Of the picture, whose camera is taken."""
+    raw: Any = None
+
+
 def read_cameras(path: Path) -> dict[str, Camera]:
     """The cameras of a file such as made scenes have, by picture; D034 it holds none."""
     told = parsed(path, lambda content: read(_Cameras, parse_json(content)), CAMERAS)

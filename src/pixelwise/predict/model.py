@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pixelwise import settings
 from pixelwise.data.dataset import DataSet
+from pixelwise.data.depth import Depth, HhaInput, HhaOf
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.masking import masked_as
 from pixelwise.data.preprocess import Preprocess
@@ -84,6 +85,19 @@ class Model:
         return tuple(self.header.inputs or self.predictor.net.inputs)
 
     @property
+    def computed(self) -> dict[str, HhaInput]:
+        """The inputs that it was trained on as HHA of depth, and how that was made.
+
+        Raises:
+            ModelError: M002 the header says it in another way.
+        """
+        told = self.header.data.get("computed", {})
+        try:
+            return {name: HhaInput(settings.read(HhaOf, source)) for name, source in told.items()}
+        except (DataError, AttributeError) as error:
+            raise ModelError("M002", f"{self.path}: data.computed: {error}", DAMAGED) from error
+
+    @property
     def task(self) -> str:
         """``segmentation``, or ``classification`` for a convolutionalised classifier."""
         return catalog.entry(self.header.net).task
@@ -95,7 +109,8 @@ class Model:
             picture: a path, the bytes of a file, a PIL image, or an array (H, W, B) of uint8 (of a
                 net trained on stored values also of others); (H, W) is grey, and a fourth band
                 is alpha, composed over white, where the net takes three. For a net of several
-                inputs one of these for each, by name, or an array of all bands.
+                inputs one of these for each, by name, or an array of all bands. An input that was
+                HHA of depth in training takes depth, or a ``data.depth.Depth``, as well.
             probabilities: keep them too: (K, H, W) float32, of a classifier its coarse map.
 
         Raises:
@@ -122,14 +137,15 @@ class Model:
     def _image(self, picture: Picture | Mapping[str, Picture] | Any) -> NDArray[Any]:
         """(H, W, B): one picture, or one for each input by its name."""
         kinds, several = dict(self.header.inputs), len(self.inputs) > 1
-        # Photos of one input may be grey or in colour; of several each is what it is.
-        values: Values = "stored" if several else self.predictor.preprocess.values
+        # Photos of one input may be grey or in colour; of several each is what it is, and depth.
+        told = several or bool(self.computed)
+        values: Values = "stored" if told else self.predictor.preprocess.values
         if not isinstance(picture, Mapping):
             if several and not isinstance(picture, np.ndarray):
                 form = ", ".join(f'"{name}": ...' for name in self.inputs)
                 what = f"the model takes {', '.join(self.inputs)}, and one picture was given"
                 raise UsageError("U002", what, f"model.predict({{{form}}})")
-            image = read(picture, bands=self.predictor.bands, values=values)
+            image = self._read(picture, self.inputs[0], self.predictor.bands, values)
             if kinds and values == "stored" and image.shape[2] == self.predictor.bands:
                 refuse_other_kind(image, whole(kinds), UNNAMED)
             return image
@@ -141,11 +157,27 @@ class Model:
         for name in self.inputs:
             try:
                 bands = kinds[name].bands if name in kinds else self.predictor.net.inputs[name]
-                images[name] = read(picture[name], bands=bands, values=values)
+                images[name] = self._read(picture[name], name, bands, values)
             except DataError as error:  # of bytes it does not know whose they are
                 text = str(error).replace(str(UNNAMED), f"input `{name}`", 1)
                 raise DataError(error.code, text, error.hint) from None
         return stacked(images, kinds or {name: kind_of(i) for name, i in images.items()})
+
+    def _read(self, picture: Any, name: str, bands: int, values: Values) -> NDArray[Any]:
+        """The picture of an input; of one that was computed of depth, depth will do."""
+        made = self.computed.get(name)
+        if isinstance(picture, Depth):
+            depth = read(picture.source, bands=1, values="stored")
+            raw = None if picture.raw is None else read(picture.raw, bands=1, values="stored")
+            return picture.made.image(depth, UNNAMED, picture.name, raw)
+        image = read(picture, bands=bands, values=values)
+        if made is None or image.shape[2] != 1:
+            return image
+        if isinstance(made.source.camera, str):
+            what = f"{UNNAMED}: the camera of this depth is not known, each picture that the model "
+            hint = "pixelwise data hha DEPTH -o OUT --camera fx,fy,cx,cy, and give it what is made"
+            raise DataError("D034", f"{what}was trained on had its own", hint)
+        return made.image(image, UNNAMED, "")
 
     def fitting(self, dataset: DataSet, heads: Sequence[str] = ()) -> DataSet:
         """The data set with this model's inputs, and those of its heads that are asked for.

@@ -21,6 +21,7 @@ from pixelwise.data.statistics import Statistics
 from pixelwise.errors import DataError, hxw, raise_all, unknown_name
 from pixelwise.losses.weighting import Scheme, class_weights
 from pixelwise.pictures.bands import InputKind
+from pixelwise.settings import as_dict
 from pixelwise.training.feed import SampleCache
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
@@ -48,7 +49,8 @@ class RunData:
     """(height, width) of the training pictures, each once."""
     facts: Mapping[str, Any]
     """What tells later whether data is that of the run: ``path``, ``fingerprint`` of the files of
-    both splits, and ``splits``, the names in each, if they were drawn: they stay the run's own."""
+    both splits, ``splits``, the names in each, if they were drawn: they stay the run's own; and
+    ``computed``, by input how it is made of depth."""
     contents: frozenset[str]
     """``data.sample.content`` of each training picture."""
 
@@ -149,6 +151,8 @@ def read_data(
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
     if dataset.drawn:
         facts["splits"] = {s: [item.name for item in row] for s, row in dataset.splits.items()}
+    if computed := {n: made.source for n, made in dataset.computed.items() if n in dataset.inputs}:
+        facts["computed"] = {name: as_dict(source) for name, source in computed.items()}
     return RunData(
         dataset,
         read,

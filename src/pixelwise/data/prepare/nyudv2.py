@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.depth import HhaOf
 from pixelwise.data.formats.canonical import Description
 from pixelwise.data.hha import hha as depth_as_hha
 from pixelwise.data.prepare.archives import Entry
@@ -135,7 +136,11 @@ def members() -> dict[str, list[str]]:
 
 
 def _planned(source: Source, pieces: tuple[Piece, ...], inputs: Mapping[str, str]) -> Plan:
-    description = Description({"labels": CLASSES}, inputs, use=("color", "labels"))
+    computed = {}
+    if "depth" in inputs and "hha" not in inputs:  # as the release made it, from both
+        computed["hha"] = HhaOf("depth", raw="rawdepth" if "rawdepth" in inputs else "")
+    maps, use = {"labels": CLASSES}, ("color", "labels")
+    description = Description(maps, inputs, use=use, computed=computed)
     return Plan(description, members(), pieces, f"NYUDv2, of {source.place}", source.notes)
 
 
