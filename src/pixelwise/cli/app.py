@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 from pixelwise import __version__
 from pixelwise.cli import (
+    bounds,
     compare,
     data,
     demo,
@@ -52,6 +53,7 @@ app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(score.score)
 app.command()(compare.compare)
+app.command()(bounds.bounds)
 app.command()(report.report)
 app.command()(nets.nets)
 app.add_typer(data.app, name="data")

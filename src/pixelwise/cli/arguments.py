@@ -48,3 +48,12 @@ def parse_parts(text: str, option: str) -> dict[str, int]:
         problem = f"{option} is `{text}`, expected each name once, with its number"
         raise UsageError("U002", problem, example)
     return read
+
+
+def parse_factors(text: str) -> tuple[int, ...]:
+    """``32,16`` to numbers, each once; U002 another form, or one below 1."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"[1-9]\d{0,4}", part) for part in parts):
+        message = f"--factors is `{text}`, expected whole numbers from 1 on, after commas"
+        raise UsageError("U002", message, "--factors 32,16,8")
+    return tuple(dict.fromkeys(map(int, parts)))
