@@ -180,7 +180,7 @@ def _one(work: _Work, job: Job, done: Done) -> None:
                 f"{altered} was changed since it was made from {job.source}",
                 "move it away and run again, or --force to make everything anew",
             )
-        prediction = _predict(work.model, files, data, kinds)
+        prediction = _predict(work.model, files, job.pictures(data, work.model.inputs), kinds)
         # Only now: a picture that cannot be labelled leaves its earlier outputs and record.
         prediction_records.begin(out, job.name, kinds)
         written = {k: saving.write(k, out, job.name, prediction, header) for k in kinds}
@@ -204,7 +204,7 @@ def _digests(data: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _predict(
-    model: Model, files: Mapping[str, Path], data: Mapping[str, bytes], kinds: Sequence[str]
+    model: Model, files: Mapping[str, Path], data: Mapping[str, Any], kinds: Sequence[str]
 ) -> Prediction:
     picture = data if len(data) > 1 else next(iter(data.values()))
     try:

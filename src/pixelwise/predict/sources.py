@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from pixelwise.data.dataset import no_partner
+from pixelwise.data.depth import Depth, HhaInput
 from pixelwise.data.formats import canonical
 from pixelwise.data.formats.folder import label_folders
 from pixelwise.data.formats.layouts import open_dataset
@@ -34,13 +36,20 @@ class Job:
     name: str
     inputs: Mapping[str, Path] = field(default_factory=dict)
     """Files by the name of the input; one that is wanted and not there is named all the same."""
+    computed: Mapping[str, HhaInput] = field(default_factory=dict)
+    """Inputs whose files are depth; by its name in the data set, ``item``, it has its camera."""
+    item: str = ""
 
     def files(self, names: Sequence[str]) -> dict[str, Path]:
         """The file of each of a model's inputs; the first one's is ``source`` if none is named.
 
+        After them raw depth, where inputs are computed of it.
+
         Raises:
             DataError: D031 a further input has none.
         """
+        raws = [m.source.raw for n, m in self.computed.items() if n in names and m.source.raw]
+        names = [*names, *(raw for raw in raws if raw not in names)]
         files = {name: self.inputs[name] for name in names if name in self.inputs}
         files = {names[0]: self.source, **files}
         for name in names:
@@ -49,6 +58,14 @@ class Job:
             if files[name] != self.source and not files[name].exists():
                 raise no_partner(self.source, f"file {files[name]}, for input `{name}`")
         return {name: files[name] for name in names}
+
+    def pictures(self, data: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Any]:
+        """What ``Model.predict`` takes for its inputs, of the bytes of ``files``."""
+        given: dict[str, Any] = {name: data[name] for name in names}
+        for name, made in self.computed.items():
+            if name in given:
+                given[name] = Depth(data[name], made, self.item, data.get(made.source.raw))
+        return given
 
 
 def find(
@@ -110,8 +127,11 @@ def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
 
 def _of_split(source: str, split: str) -> list[Job]:
     """The pictures of a split of a data set, by their names there."""
-    items = open_dataset(source).items(split, labelled=False)
-    return [Job(item.image, _short(item.name), item.inputs) for item in items]
+    dataset = open_dataset(source)
+    return [
+        Job(item.image, _short(item.name), item.inputs, dataset.computed, item.name)
+        for item in dataset.items(split, labelled=False)
+    ]
 
 
 def _expand(source: str, left_out: list[str]) -> list[Job]:

@@ -177,6 +177,49 @@ def test_a_net_of_colour_and_hha_is_trained_on_depth_and_takes_it(root: Path, mo
     assert caught.value.code == "D019"
 
 
+def test_predict_takes_the_depth_of_a_split_or_of_a_folder(
+    root: Path, model: Model, tmp_path: Path
+) -> None:
+    dataset = open_dataset(root)
+    item = dataset.items("val")[0]
+    expected = model.predict(dataset.image(item)).labels
+    run_folder = str(root.parent / "run")
+    split, folder = tmp_path / "split", tmp_path / "folder"
+    assert run(["predict", run_folder, str(root), "--split", "val", "-o", str(split)]) == 0
+    further = ["--input", f"hha={root / 'depth'}"]
+    words = ["predict", run_folder, str(root / f"images/{item.name}.png"), *further]
+    assert run([*words, "-o", str(folder)]) == 0
+    for out in (split, folder):
+        assert np.array_equal(read(out / f"{item.name}.png"), expected)
+
+
+def test_raw_depth_and_the_cameras_of_a_split_count_in_predict(tmp_path: Path) -> None:
+    scenes = make_scenes(tmp_path / "s", count=20, size=(24, 32))
+    description = json.loads((scenes / "dataset.json").read_text())
+    description["inputs"]["raw"] = "raw"
+    description["computed"]["hha"]["raw"] = "raw"
+    (scenes / "dataset.json").write_text(json.dumps(description))
+    (scenes / "raw").mkdir()
+    for path in (scenes / "depth").iterdir():
+        Image.fromarray(np.where(np.arange(32) < 20, read(path), 0).astype(np.uint16)).save(
+            scenes / "raw" / path.name
+        )
+    place = tmp_path / "run"
+    assert small_runs.train(scenes, place, "inputs=hha validate_every=1", "--iterations", "1") == 0
+    model, dataset = load(place, device="cpu"), open_dataset(scenes).using(inputs=["hha"])
+    words = ["predict", str(place), str(scenes), "--split", "val", "-o", str(tmp_path / "out")]
+    assert run(words) == 0
+    for item in dataset.items("val"):
+        expected = model.predict(dataset.image(item)).labels
+        assert np.array_equal(read(tmp_path / f"out/{item.name}.png"), expected)
+    before = (tmp_path / f"out/{item.name}.png").stat().st_mtime_ns
+    assert run(words) == 0
+    assert (tmp_path / f"out/{item.name}.png").stat().st_mtime_ns == before
+    Image.fromarray(read(scenes / f"depth/{item.name}.png")).save(scenes / f"raw/{item.name}.png")
+    assert run(words) == 0  # other raw depth is another picture
+    assert (tmp_path / f"out/{item.name}.png").stat().st_mtime_ns != before
+
+
 def test_depth_whose_camera_is_not_known_is_refused(tmp_path: Path) -> None:
     scenes = make_scenes(tmp_path / "s", count=20, size=(24, 32))
     place = tmp_path / "run"
