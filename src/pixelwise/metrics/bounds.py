@@ -34,30 +34,28 @@ class Convention:
     """How a label map is made coarse and fine again."""
 
     about: str
-    down: Literal["triangle", "kernel", "mean", "cells", "centres", "nearest"]
-    """Shares of each class: under a triangle two cells wide (mirrored at the border, sizes rounded,
-    as MATLAB's imresize does), under the net's upsampling kernel, or over the cell (sizes rounded,
-    or cells of whole pixels); or the class of one pixel: the middle one of such a cell, or
-    Pillow's nearest."""
-    up: Literal["bilinear", "kernel", "nearest", "cells"]
+    down: Literal["kernel", "triangle", "mean", "cells", "centres", "nearest"]
+    """Shares of each class: under the net's upsampling kernel, two cells wide, from a cell on the
+    edge of the picture to one on the other (as a convolution of pad ``factor``); under the triangle
+    of as many cells as fit, rounded, as MATLAB's imresize does; over such a cell; or over a cell of
+    whole pixels. Pictures are mirrored at the border. Or the class of one pixel: the middle one of
+    a cell of whole pixels, or Pillow's nearest."""
+    up: Literal["kernel", "bilinear", "nearest", "cells"]
     """Between the shares of the nearest four cells, which lie as ``down`` has them; or of one."""
     void: Literal["class", "first class", "none"]
     """Void is a class that may win, counts as class 0 (VOC's background), or has no share."""
 
 
 CONVENTIONS = {
-    "bilinear": Convention(
-        "shares of each class, bilinear both ways, void as class 0",
-        "triangle", "bilinear", "first class",
-    ),
-    "bilinear-void": Convention(
-        "the same, with void as a class that may win", "triangle", "bilinear", "class"
-    ),
-    "bilinear-known": Convention(
-        "the same, of what is not void", "triangle", "bilinear", "none"
-    ),
     "net": Convention(
-        "the net's upsampling kernel both ways, void as class 0", "kernel", "kernel", "first class"
+        "shares of each class under the net's bilinear kernel both ways, void as class 0",
+        "kernel", "kernel", "first class",
+    ),
+    "net-void": Convention("the same, void as a class that may win", "kernel", "kernel", "class"),
+    "net-known": Convention("the same, of what is not void", "kernel", "kernel", "none"),
+    "bilinear": Convention(
+        "shares of each class by bilinear resizing both ways, void as class 0",
+        "triangle", "bilinear", "first class",
     ),
     "mean": Convention(
         "shares over each cell, then bilinear, void as class 0", "mean", "bilinear", "first class"
@@ -66,7 +64,7 @@ CONVENTIONS = {
     "centre": Convention("the middle pixel of each cell, repeated", "centres", "cells", "class"),
     "nearest": Convention("Pillow's nearest both ways", "nearest", "nearest", "class"),
 }  # fmt: skip
-DEFAULT = "bilinear"
+DEFAULT = "net"
 
 
 def convention(name: str) -> Convention:
@@ -94,6 +92,8 @@ def restored(labels: Labels, factor: int, way: Convention) -> Labels:
     classes = np.unique(labels)
     if way.void == "none" and classes.size > 1:
         classes = classes[classes != VOID]
+    if factor == 1:  # nothing is lost, whatever the kernel
+        return labels
     shares = _coarse(labels, classes, factor, way)
     if way.down == "cells":  # the commonest, not a mixture
         shares = (shares.argmax(2)[..., None] == np.arange(classes.size)).astype(np.float32)
@@ -131,8 +131,9 @@ def _coarse(labels: Labels, classes: Labels, factor: int, way: Convention) -> Fl
 
 
 def _cells(size: int, factor: int, down: str) -> int:
-    rounded = math.floor(size / factor + 0.5) if down in ("triangle", "mean") else 0
-    return max(1, rounded or math.ceil(size / factor))
+    if down in ("triangle", "mean"):
+        return max(1, math.floor(size / factor + 0.5))
+    return math.ceil(size / factor) + (down == "kernel")
 
 
 def _sampled(size: int, factor: int, down: str) -> NDArray[np.int64]:
@@ -153,21 +154,17 @@ def _pillows(size: int, out: int) -> NDArray[np.int64]:
 def _weights(size: int, factor: int, down: str) -> Floats:
     """(cells, size): what each pixel gives to each cell."""
     cells = np.arange(_cells(size, factor, down))[:, None]
-    pixel = np.arange(size)
     if down == "cells":
-        given = (pixel // factor == cells).astype(np.float64)
-    elif down == "kernel":  # nothing lies beyond the border
-        given = (1 - np.abs(pixel - cells * factor - (factor - 1) / 2) / factor).clip(0)
+        given = (np.arange(size) // factor == cells).astype(np.float64)
     else:
-        width = size / cells.size
-        around = np.arange(-size, 2 * size)  # with a mirror image on either side
-        away = np.abs(around - (cells + 0.5) * width + 0.5)
+        width = factor if down == "kernel" else size / cells.size
+        middle = cells * width - (0.5 if down == "kernel" else (1 - width) / 2)
+        away = np.abs(np.arange(-size, 2 * size) - middle)  # with a mirror image on either side
         # A pixel that straddles the edge of its cell gives each of the two its part.
         given = np.clip(width / 2 + 0.5 - away, 0, 1) if down == "mean" else 1 - away / width
         before, inside, after = np.split(given.clip(0), 3, axis=1)
         given = inside + before[:, ::-1] + after[:, ::-1]
-    scale = factor if down == "kernel" else given.sum(1, keepdims=True)
-    weights: Floats = (given / scale).astype(np.float32)
+    weights: Floats = (given / given.sum(1, keepdims=True)).astype(np.float32)
     return weights
 
 
@@ -179,7 +176,7 @@ def _taps(size: int, cells: int, factor: int, up: str) -> tuple[NDArray[Any], ..
     elif up == "nearest":
         at = _pillows(cells, size) + 0.0
     elif up == "kernel":
-        at = (pixel - (factor - 1) / 2) / factor
+        at = (pixel + 0.5) / factor
     else:
         at = (pixel + 0.5) * (cells / size) - 0.5
     at = np.clip(at, 0, cells - 1)

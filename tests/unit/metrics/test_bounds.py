@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pixelwise.cli.app import run
-from pixelwise.metrics.bounds import CONVENTIONS, bound, count, restored
+from pixelwise.metrics.bounds import CONVENTIONS, FACTORS, PUBLISHED, bound, count, restored
 
 Out = pytest.CaptureFixture[str]
 
@@ -39,10 +39,10 @@ def test_cells_by_hand() -> None:
 
 def test_void_counts_as_class_0_wins_or_has_no_share() -> None:
     row = np.array([[1, 255, 255, 255]], np.uint8)
-    ways = ("bilinear", "bilinear-void", "bilinear-known")
+    ways = ("net", "net-void", "net-known")
     made = [int(restored(row, 4, CONVENTIONS[name])[0, 0]) for name in ways]
     assert made == [0, 255, 1]
-    assert (restored(np.full((3, 3), 255, np.uint8), 2, CONVENTIONS["bilinear-known"]) == 255).all()
+    assert (restored(np.full((3, 3), 255, np.uint8), 2, CONVENTIONS["net-known"]) == 255).all()
     assert count(row, np.array([[255, 0, 0, 0]], np.uint8))[1, 255] == 1
     assert count(row, row).sum() == 1
 
@@ -92,16 +92,17 @@ def test_bilinear_is_torchs_on_mirrored_one_hot_maps(factor: int, size: tuple[in
 
 @pytest.mark.parametrize("factor", [4, 8])
 def test_net_is_a_convolution_and_a_transposed_one_by_the_nets_kernel(factor: int) -> None:
+    """Kernel 2f, stride f, pad f; the picture is mirrored at its border."""
     size = 47, 61
     truth = blobs(4, size)
     filled = np.where(truth == 255, 0, truth)
-    maps = torch.from_numpy((np.arange(4)[:, None, None] == filled).astype(np.float64))[:, None]
+    ends = [factor * -(-n // factor) - n for n in size]
+    mirrored = np.pad(filled, [(factor, factor + end) for end in ends], mode="symmetric")
+    maps = torch.from_numpy((np.arange(4)[:, None, None] == mirrored).astype(np.float64))[:, None]
     line = 1 - (torch.arange(2 * factor) - factor + 0.5).abs().double() / factor
     kernel = (line[:, None] * line)[None, None]
-    back = [factor * -(-n // factor) - n for n in size]
-    padded = torch.nn.functional.pad(maps, (0, back[1], 0, back[0]))
-    small = torch.nn.functional.conv2d(padded, kernel, stride=factor, padding=factor // 2)
-    large = torch.nn.functional.conv_transpose2d(small, kernel, stride=factor, padding=factor // 2)
+    small = torch.nn.functional.conv2d(maps, kernel, stride=factor)
+    large = torch.nn.functional.conv_transpose2d(small, kernel, stride=factor, padding=factor)
     expected, clear = clearly_largest(large[:, 0, : size[0], : size[1]])
     assert clear.mean() > 0.98
     made = restored(truth, factor, CONVENTIONS["net"])
@@ -145,7 +146,7 @@ def test_a_folder_of_label_maps_is_counted_as_a_whole(tmp_path: Path, capsys: Ou
     assert told["bounds"]["4"] == bound(table)
     assert run(["bounds", str(folder)]) == 0
     told = capsys.readouterr()
-    assert "upper bounds on 3 label maps, bilinear: shares of each class" in told.err
+    assert "upper bounds on 3 label maps, net: shares of each class" in told.err
     assert told.out.count("│") > 6
 
 
@@ -154,7 +155,11 @@ def test_a_folder_of_label_maps_is_counted_as_a_whole(tmp_path: Path, capsys: Ou
     [
         (["--factors", "8,x"], 2, "--factors is `8,x`, expected whole numbers from 1 on"),
         (["--factors", "0"], 2, "--factors is `0`"),
-        (["--convention", "linear"], 2, "no convention is called `linear`"),
+        (
+            ["--convention", "linear"],
+            2,
+            "no convention is called `linear`; did you mean `bilinear`",
+        ),
         (["--list", "{list}"], 3, "p9 is listed and has no label map in"),
     ],
 )
@@ -181,3 +186,17 @@ def test_folders_without_labels_are_told(tmp_path: Path, capsys: Out) -> None:
     Image.fromarray(np.full((5, 5), 300, np.uint16)).save(void / "p0.png")
     assert run(["bounds", str(void)]) == 3
     assert "the value 300 names no class" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_papers_bounds_on_its_736_pictures_are_met_within_half_a_point(
+    real_data: Path, capsys: Out
+) -> None:
+    maps = real_data / "voc_samples/SegmentationClass"
+    names = real_data / "voc_samples/lists/fcn_pascal/seg11valid.txt"
+    assert run(["bounds", str(maps), "--list", str(names), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == 736
+    assert list(told["bounds"]) == [str(factor) for factor in FACTORS]
+    for published, found in zip(PUBLISHED, told["bounds"].values(), strict=True):
+        assert abs(found - published) < 0.005
