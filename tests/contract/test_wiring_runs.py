@@ -192,7 +192,7 @@ def test_validation_and_evaluation_score_the_weights_and_view_that_are_kept(
 @pytest.mark.parametrize("name", ["best", "last"])
 def test_the_finished_model_keeps_the_recipes_view(averaged: Path, name: str) -> None:
     kept = header(averaged / f"weights/{name}.safetensors")
-    assert kept["inference"] == {"zooms": [1.0, 1.5], "mirror": True}
+    assert kept["inference"] == {"zooms": [1.0, 1.5], "mirror": True, "stitch": 1}
     assert (kept["net"], kept["step"]) == ("fcn8s-tiny", 31)
     assert kept["classes"] == list(CLASSES)
     assert kept["palette"] == [list(colour) for colour in CLASSES.values()]
@@ -201,7 +201,7 @@ def test_the_finished_model_keeps_the_recipes_view(averaged: Path, name: str) ->
 def test_without_zooms_the_model_has_the_zoom_it_was_trained_at(data: Path, tmp_path: Path) -> None:
     assert train(data, tmp_path, f"{NARROW} iterations=1 zoom=1.5") == 0
     kept = header(tmp_path / "weights/best.safetensors")
-    assert kept["inference"] == {"zooms": [1.5], "mirror": False}
+    assert kept["inference"] == {"zooms": [1.5], "mirror": False, "stitch": 1}
 
 
 # -- precision ------------------------------------------------------------------------------------
