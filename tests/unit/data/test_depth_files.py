@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from PIL import Image
 
 from pixelwise.cli.app import run
+from pixelwise.data.depth_files import carry_out, plan
 from pixelwise.data.hha import Camera, hha
+from pixelwise.errors import Stopped
 
 Out = pytest.CaptureFixture[str]
 
@@ -66,6 +70,21 @@ def test_a_folder_is_made_once_and_other_depth_is_not_mixed_in(tmp_path: Path, c
     assert np.array_equal(read(tmp_path / "out/p2.png"), room())
     assert run([*command, "--force"]) == 0
     assert np.array_equal(read(tmp_path / "out/p2.png"), hha(room(far=3)))
+
+
+def test_a_stopped_batch_keeps_what_is_made_and_goes_on(tmp_path: Path) -> None:
+    for i in range(3):
+        save(tmp_path / f"depth/p{i}.png", room(far=1 + i))
+    jobs = plan(tmp_path / "depth", None, tmp_path / "out")
+
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="stopped after 1 of 3 pictures; finished ones are kept"):
+        carry_out(jobs, watch=stop)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["p0.png"]
+    done = carry_out(jobs)
+    assert (done.made, done.skipped) == (2, 1)
 
 
 def test_each_bad_picture_is_told_and_the_others_are_made(tmp_path: Path, capsys: Out) -> None:

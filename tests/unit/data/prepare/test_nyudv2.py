@@ -174,6 +174,9 @@ def uses_colour_and_offers_depth(out: Path) -> None:
     sample = both.read(item)
     assert sample.image.shape == (425, 560, 4)
     assert sample.image.dtype == np.uint16
+    made = dataset.using(inputs=["hha"]).image(item)  # which is not stored
+    own = depth_as_hha(png(out / f"depth/{item.name}.png"), png(out / f"rawdepth/{item.name}.png"))
+    assert np.array_equal(made, own)
     described = json.loads((out / "dataset.json").read_text())
     assert described["inputs"] == {"color": "images", "depth": "depth", "rawdepth": "rawdepth"}
 
