@@ -44,8 +44,8 @@ def predict(
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
-    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save names; of further
-    heads the same in a folder of the head's name.
+    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save
+    names; of further heads the same in a folder of the head's name.
     Pictures that fail are listed in failures.jsonl; the exit code is then 1.
     """
     from pixelwise.cli.arguments import load_model
