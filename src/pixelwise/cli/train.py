@@ -45,8 +45,8 @@ def train(
 ) -> None:
     """Train a net; --resume goes on bit for bit.
 
-    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/, report.html; of a recipe in
-    stages a folder of these for each.
+    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/ and
+    report.html; of a recipe in stages a folder of these for each.
     """
     named = {
         "net": net,
