@@ -27,7 +27,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "numba": ("metrics/",),
     "typer": ("cli/",),
     "rich": ("cli/", "training/progress_bar.py"),
-    "yaml": ("training/recipe_text.py", "pages/run.py"),
+    "yaml": ("training/recipe_text.py", "pages/run.py", "data/formats/ultralytics.py"),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
     "pydantic": ("settings.py",),

@@ -132,9 +132,17 @@ def described(root: Path) -> ClassMap | None:
     """
     if (root / "classes.json").exists():
         return parsed(root / "classes.json", _class_map, FORMS)
-    lists = (root / name for name in ("classes.txt", "class_names.txt"))
-    named = next((path for path in lists if path.exists()), None)
-    return parsed(named, _from_lines, "one class name per line") if named else None
+    lists = (names_in(root / name) for name in ("classes.txt", "class_names.txt"))
+    return next((class_map for class_map in lists if class_map), None)
+
+
+def names_in(path: Path) -> ClassMap | None:
+    """The classes that a file names, one a line; None without it.
+
+    Raises:
+        DataError: D034 it names none, or is no text.
+    """
+    return parsed(path, _from_lines, "one class name per line") if path.exists() else None
 
 
 def parsed(path: Path, build: Callable[[bytes], T], expected: str) -> T:

@@ -57,15 +57,28 @@ def recognise(root: Path) -> bool:
 
 def open_layout(root: Path) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
-    listing, pair, outer = Listing(root), part_in(root).pair, _outer_parts(root)
+    return open_with(root, "folder")
+
+
+def open_with(
+    root: Path,
+    layout: str,
+    classes: ClassMap | None = None,
+    note: str = "",
+    found: str = "",
+    pair: Pair | None = None,
+) -> DataSet:
+    """Such folders with other classes or of other names; ``found`` begins the evidence."""
+    listing, outer = Listing(root), _outer_parts(root)
+    pair = pair or part_in(root).pair
     parts = _parts(pair, outer)
     images, labels = next(both for both in (*(part.pair for part in parts), pair) if both)
     splits = _by_part(parts, listing) if parts else _flat((images, labels), listing)
-    listing.notes += _doubts(root, parts, outer)
-    evidence = f"folders {images.relative_to(root)}/ and {labels.relative_to(root)}/"
+    listing.notes += [*_doubts(root, parts, outer), *([note] if note else [])]
+    evidence = f"{found}folders {images.relative_to(root)}/ and {labels.relative_to(root)}/"
     if images == labels:
         evidence = "pictures and label maps, marked by their endings, in one folder"
-    return listing.dataset("folder", evidence, _classes(listing, splits), splits)
+    return listing.dataset(layout, evidence, classes or classes_of_folder(listing, splits), splits)
 
 
 def _parts(pair: Pair | None, outer: tuple[Part, ...]) -> tuple[Part, ...]:
@@ -130,7 +143,7 @@ def _by_part(parts: Sequence[Part], listing: Listing) -> Splits:
     return splits
 
 
-def _classes(listing: Listing, splits: Splits) -> ClassMap:
+def classes_of_folder(listing: Listing, splits: Splits) -> ClassMap:
     """What the folder's own files say, else what the values in its label maps let conclude."""
     root = listing.root
     if class_map := described(root):

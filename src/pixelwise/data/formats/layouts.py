@@ -1,8 +1,8 @@
 """How a data folder is recognised: by what is in it, not by its name.
 
-The canonical layout (``dataset.json``), CamVid in SegNet's form, PASCAL VOC's, and folders of
-pictures beside folders of masks. Every problem of the listing is told at once; what is inside the
-files is checked when they are read (``DataSet.read``), and all of it beforehand by
+The canonical layout (``dataset.json``), those of labelling tools and published data sets, and
+folders of pictures beside folders of masks. Every problem of the listing is told at once; what is
+inside the files is checked when they are read (``DataSet.read``), and all of it beforehand by
 ``data.inspect``.
 """
 
@@ -14,11 +14,27 @@ from pathlib import Path
 from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.formats import camvid, canonical, folder, voc
+from pixelwise.data.formats import (
+    ade20k,
+    camvid,
+    canonical,
+    cityscapes,
+    coco,
+    cvat,
+    folder,
+    labelme,
+    objects,
+    paddle,
+    ultralytics,
+    voc,
+)
 from pixelwise.data.formats.folder import LABEL_FOLDERS, SPLITS, part_in
 from pixelwise.errors import DataError, first_few, raise_all
 
-LAYOUTS = (canonical, camvid, voc, folder)
+LAYOUTS = (
+    *(canonical, camvid, cvat, voc, cityscapes, coco, labelme),
+    *(ade20k, ultralytics, paddle, objects, folder),
+)
 """In the order in which they are tried: what says most of itself first."""
 
 
@@ -95,7 +111,7 @@ def described_classes(labels: Path) -> ClassMap | None:
 def layout_classes(labels: Path) -> ClassMap | None:
     """What the label maps in a folder mean where its data set is of a layout with own classes."""
     labels, root = labels.absolute(), labels.absolute().parent
-    known = (layout for layout in (camvid, voc) if layout.recognise(root))
+    known = (layout for layout in (camvid, cvat, voc) if layout.recognise(root))
     return next((k.classes(root) for k in known if labels in k.label_folders(root)), None)
 
 

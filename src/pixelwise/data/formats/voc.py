@@ -29,15 +29,19 @@ def label_folders(root: Path) -> list[Path]:
 
 def open_layout(root: Path) -> DataSet:
     """The data set. With lists only the listed pictures need labels (VOC has many without)."""
+    note = "no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others"
+    return open_with(root, "voc", classes(root), "", "" if described(root) else note)
+
+
+def open_with(root: Path, layout: str, classes: ClassMap, found: str, note: str = "") -> DataSet:
+    """VOC's folders and lists with other classes; ``found`` begins the evidence."""
     listing, labels = Listing(root), label_folders(root)
     lists = root / "ImageSets" / "Segmentation"
     items = listing.pairs(root / "JPEGImages", *labels, strays=bool(lists_in(lists)))
     splits = listing.splits(lists, items)
-    if described(root) is None:
-        note = "no class list: the 21 names of PASCAL VOC are meant; classes.txt gives others"
-        listing.notes.append(note)
-    evidence = f"folders JPEGImages/ and {labels[0].name}/"
-    return listing.dataset("voc", evidence, classes(root), splits)
+    listing.notes += [note] if note else []
+    evidence = f"{found}folders JPEGImages/ and {labels[0].name}/"
+    return listing.dataset(layout, evidence, classes, splits)
 
 
 def classes(root: Path) -> ClassMap:
