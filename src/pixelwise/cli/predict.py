@@ -44,9 +44,8 @@ def predict(
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
-    Writes NAME.png (class ids, palette PNG), NAME_overlay.jpg, and what --save
-    names; of further heads the same in a folder of the head's name.
-    Pictures that fail are listed in failures.jsonl; the exit code is then 1.
+    Writes NAME.png, NAME_overlay.jpg and what --save names, of further heads in a
+    folder of each; failures are listed in failures.jsonl (exit code 1).
     """
     from pixelwise.cli.arguments import load_model
     from pixelwise.machine.memory import freed_memory_kept

@@ -298,12 +298,12 @@ def test_every_door_gives_the_same_picture(tmp_path: Path) -> None:
 
 def test_a_stack_has_the_bands_of_all_and_a_dtype_that_holds_them() -> None:
     depth = np.full((6, 8, 1), 40000, np.uint16)
-    both = reading.stack([RGB, depth])
+    both = bands.stack([RGB, depth])
     assert (both.shape, both.dtype) == ((6, 8, 4), np.uint16)
     assert np.array_equal(both[..., :3], RGB)
     assert (both[..., 3] == 40000).all()
-    assert reading.stack([RGB, depth.astype(np.float32)]).dtype == np.float32
-    assert reading.stack([RGB]) is RGB
+    assert bands.stack([RGB, depth.astype(np.float32)]).dtype == np.float32
+    assert bands.stack([RGB]) is RGB
 
 
 def test_inputs_of_an_item_are_stacked_and_must_be_of_one_size(tmp_path: Path) -> None:
