@@ -13,7 +13,7 @@ from pixelwise.data.dataset import as_labelled
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.sample import Item, LabelMap
 from pixelwise.errors import DataError
-from pixelwise.pictures import imagefile, images, reading
+from pixelwise.pictures import bands, imagefile, images, reading
 from tiff import write_tiff
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
