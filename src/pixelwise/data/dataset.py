@@ -179,8 +179,10 @@ class DataSet:
         self, item: Item, size: tuple[int, ...] | None = None, other: str = ""
     ) -> dict[str, NDArray[Any]]:
         """By input its part of the picture; arguments and errors as of ``image``."""
-        # Photos of one set may be grey or in colour; of several inputs each is what it is.
-        values: Values = self.values if len(self.inputs) == 1 else "stored"
+        # Photos of one set may be grey or in colour; of several inputs each is what it is, also
+        # when it is used alone: depth of 16 bits brought to 8 has steps of a quarter of a metre.
+        values: Values = self.values if len(item.inputs) == 1 else "stored"
+        alike = self.values == "8-bit" and len(self.inputs) == 1
         images: dict[str, NDArray[Any]] = {}
         for name in self.inputs:
             path, made = item.inputs[name], self.computed.get(name)
@@ -190,7 +192,7 @@ class DataSet:
             refuse_other_size(image.shape, path, size, other)
             if made:
                 image = made.image(image, path, item.name, self._raw_depth(item, made))
-            images[name] = repeated(image) if values == "8-bit" else image
+            images[name] = repeated(image) if alike and image.dtype == "uint8" else image
             if name in self.kinds:
                 refuse_other_kind(images[name], self.kinds[name], path)
             other = str(item.inputs[self.inputs[0]])  # further inputs are measured by the first

@@ -12,7 +12,7 @@ is the highest value that pixels have, all else the mean pixel.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,13 +21,17 @@ from numpy.typing import NDArray
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UsageError, first_few, unknown_name
 from pixelwise.labels import VOID
+from pixelwise.pictures.bands import InputKind
 from pixelwise.pictures.images import cast
 
 Masking = Literal["none", "foreground", "background", "shape"]
 
 
 def masked_as(
-    masking: str, classes: Sequence[str], pixel: NDArray[Any]
+    masking: str,
+    classes: Sequence[str],
+    pixel: NDArray[Any],
+    kinds: Mapping[str, InputKind] | None = None,
 ) -> Callable[[Sample], Sample]:
     """What shows samples so masked.
 
@@ -35,6 +39,7 @@ def masked_as(
         masking: what is hidden, one of ``Masking``.
         classes: of the labels that say where; ``none`` needs no background among them.
         pixel: (B,) for what is hidden, ``Preprocess.mean_pixel``.
+        kinds: of several inputs, each of which has a highest value of its own.
 
     Raises:
         UsageError: U001 no such masking, U002 no class is called background.
@@ -52,10 +57,13 @@ def masked_as(
             "call it so in the data's classes.txt, or leave the mask out",
         )
     background = names.index("background")
-    return lambda sample: _masked(sample, masking, background, pixel)
+    dtypes = [kind.dtype for kind in (kinds or {}).values() for _ in range(kind.bands)]
+    return lambda sample: _masked(sample, masking, background, pixel, dtypes)
 
 
-def _masked(sample: Sample, masking: str, background: int, pixel: NDArray[Any]) -> Sample:
+def _masked(
+    sample: Sample, masking: str, background: int, pixel: NDArray[Any], dtypes: Sequence[str]
+) -> Sample:
     """The sample with another picture; its labels stay."""
     image, labels = sample.image, sample.labels
     behind = labels == background
@@ -70,5 +78,5 @@ def _masked(sample: Sample, masking: str, background: int, pixel: NDArray[Any]) 
                 f"{image.dtype}",
                 "mask foreground or background alone",
             )
-        made[before] = np.iinfo(image.dtype).max
+        made[before] = [np.iinfo(dtype).max for dtype in dtypes or (image.dtype,)]
     return dataclasses.replace(sample, image=made)

@@ -258,7 +258,7 @@ class Model:
             split,
             trained_on=self.header.trained_on,
             keep=Path(keep) if keep else None,
-            shown=masked_as(mask, dataset.classes, pixel),
+            shown=masked_as(mask, dataset.classes, pixel, dataset.kinds),
             watch=watch,
         )
 

@@ -77,7 +77,8 @@ class Run:
             raise UsageError("U003", f"{folder} holds the data's own files", "choose another -o")
         self.recipe, self.folder, self.fabric = recipe, folder, fabric
         pixel = start.preprocess.mean_pixel()
-        shown, read = masked_as(recipe.mask, data.dataset.classes, pixel), data.read
+        shown = masked_as(recipe.mask, data.dataset.classes, pixel, data.inputs)
+        read = data.read
         # After the data was read once: statistics and what is trained on are of whole pictures.
         data = replace(data, read=lambda item: shown(read(item)))
         self.data, self.start, self.caught, self.watch = data, start, caught, watch

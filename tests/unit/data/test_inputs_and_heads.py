@@ -107,6 +107,17 @@ def test_one_head_and_one_input_of_several_can_be_chosen(tmp_path: Path) -> None
         dataset.using(inputs=["colour", "hha"])
 
 
+def test_depth_alone_keeps_the_numbers_that_it_has_beside_colours(tmp_path: Path) -> None:
+    both = open_dataset(two_of_each(tmp_path / "d"))
+    item = both.all_items()[2]
+    alone = both.using(inputs=["depth"]).read(item).image
+    assert (alone.shape, alone.dtype) == ((40, 48, 1), np.uint16)
+    assert np.array_equal(alone[..., 0], both.read(item).image[..., 3])
+    Image.fromarray(picture(2)[0]).convert("L").save(item.inputs["colour"])
+    grey = both.using(inputs=["colour"]).read(item).image
+    assert grey.shape == (40, 48, 3)  # a grey photo is one all the same
+
+
 def test_files_of_inputs_and_heads_must_be_there_and_of_one_size(tmp_path: Path) -> None:
     root = two_of_each(tmp_path / "d")
     (root / "depth/p1.png").unlink()

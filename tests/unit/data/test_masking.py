@@ -8,6 +8,7 @@ import pytest
 from pixelwise.data.masking import masked_as
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UsageError
+from pixelwise.pictures.bands import InputKind
 
 CLASSES = ("background", "cat", "dog")
 LABELS = np.array([[0, 1, 2, 255], [0, 0, 255, 1]], np.uint8)
@@ -44,6 +45,15 @@ def test_a_shape_is_a_silhouette_whatever_the_picture() -> None:
     assert deep[0, 1].tolist() == [65535] * 3
     with pytest.raises(UsageError, match="whole numbers, the pictures are of float32"):
         show(Sample("d", IMAGE.astype(np.float32), {"labels": LABELS}))
+
+
+def test_white_beside_depth_of_16_bits_is_that_of_8() -> None:
+    kinds = {"color": InputKind(3, "uint8"), "depth": InputKind(1, "uint16")}
+    stack = np.concatenate([IMAGE, IMAGE[..., :1]], axis=2).astype(np.uint16)
+    show = masked_as("shape", CLASSES, np.array([*MEAN, 2550.0]), kinds)
+    made = show(Sample("a", stack, {"labels": LABELS})).image
+    assert made[0, 1].tolist() == [255, 255, 255, 65535]
+    assert made[0, 0].tolist() == [*FILL, 2550]
 
 
 def test_the_background_is_a_class_by_name() -> None:
