@@ -19,9 +19,11 @@ from make_data import picture, two_of_each
 from pixelwise.cli.app import run as command
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.sample import Sample
+from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.predict.model import Model, load
-from pixelwise.training.recipe import Loss
+from pixelwise.training import loop
+from pixelwise.training.recipe import Loss, Recipe
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint, read_header, save_checkpoint
 from problems import told
@@ -339,3 +341,19 @@ def test_a_header_whose_heads_are_not_the_nets_is_refused(trained: Path, tmp_pat
     path = save_checkpoint(tmp_path / "m.safetensors", tensors, replace(header, inputs=wide))
     with pytest.raises(ModelError, match="5 bands of inputs for 4 channels"):
         load(path)
+
+
+def test_inputs_of_a_released_net_stand_in_its_order(tmp_path: Path) -> None:
+    """Its means are by place: HHA shown with the means of colours would be wrong silently."""
+    scenes = make_scenes(tmp_path / "scenes", count=20, size=(32, 40))
+    plan = Recipe(
+        data=str(scenes),
+        net="nyud-fcn32s-color-hha",
+        width=1 / 16,
+        inputs=("hha", "image"),
+        iterations=1,
+        device="cpu",
+    )
+    with pytest.raises(UsageError, match="`hha` stands in the place of another") as caught:
+        loop.train(plan, tmp_path / "run")
+    assert "--set inputs=color,hha" in caught.value.hint

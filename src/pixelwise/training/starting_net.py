@@ -135,6 +135,7 @@ def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
             f"`{next(iter(bands))}`",
             "--set inputs=..., with the names of several; or leave fusion out",
         )
+    _refuse_other_order(recipe, bands)
     # One head or input is a number, as in the names of the layers.
     options: dict[str, Any] = {"classes": next(iter(heads.values()))}
     if len(heads) > 1:
@@ -146,6 +147,19 @@ def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
         if names := getattr(recipe, option):
             options[option] = list(names)
     return {**options, "width": recipe.width, "learned": recipe.learned}
+
+
+def _refuse_other_order(recipe: Recipe, inputs: Collection[str]) -> None:
+    """A released net's preprocessing is by place: its own names belong to their places."""
+    own = list(catalog.entry(recipe.net).options.get("inputs", ()))
+    strange = [n for i, n in enumerate(inputs) if n in own and own.index(n) != i]
+    if strange:
+        raise UsageError(
+            "U002",
+            f"{recipe.net} has the inputs {', '.join(own)}, and `{strange[0]}` stands in the place "
+            f"of another ({', '.join(inputs)})",
+            f"--set inputs={','.join(own)}, or the data's names in that order",
+        )
 
 
 def _preprocess(data: RunData, known: Preprocess | None) -> Preprocess:
