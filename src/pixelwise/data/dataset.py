@@ -137,7 +137,9 @@ class DataSet:
                 raise unknown_name(f"{kind} of {self.root}", unknown[0], names)
         used = tuple(inputs) or self.inputs
         gaps = [(i.image, n) for i in items for n in used if n not in i.inputs]
-        raise_all(self.root, [no_partner(p, f"picture for input `{n}`") for p, n in gaps])
+        of = {n: f", which is computed of `{made.source.of}`" for n, made in self.computed.items()}
+        wanted = [(p, f"picture for input `{n}`{of.get(n, '')}") for p, n in gaps]
+        raise_all(self.root, [no_partner(path, what) for path, what in wanted])
         return replace(self, inputs=used, heads=tuple(heads) or self.heads)
 
     @property

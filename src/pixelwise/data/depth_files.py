@@ -21,6 +21,7 @@ from pixelwise.machine.signals import caught
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.pictures.images import text_in, write_image
 from pixelwise.pictures.reading import decode
+from pixelwise.pictures.recognise import SUFFIXES
 
 ROOM = 10.0  # metres; farther than a Kinect sees, and than most rooms go
 MADE_BY, MAKER, MADE_FROM = "made_by", "pixelwise data hha", "made_from"
@@ -52,9 +53,14 @@ def plan(depth: Path, raw: Path | None, out: Path) -> tuple[Job, ...]:
     """A file, or each picture of a folder by its stem.
 
     Raises:
-        UsageError: U002 a file beside a folder; U003 ``out`` would replace what is read.
+        UsageError: U002 a file beside a folder, or ``out`` is a picture but no PNG; U003
+            it would replace what is read.
         DataError: D010 nothing there; D030, D031 depth pictures of one stem, or without raw depth.
     """
+    if out.suffix.lower() in SUFFIXES - {".png"} and not out.is_dir():
+        raise UsageError(
+            "U002", f"-o {out}: HHA is written as PNG", f"-o {out.with_suffix('.png')}"
+        )
     if depth.is_dir():
         jobs = _of_folders(depth, raw, out)
     else:

@@ -53,7 +53,8 @@ def label_maps(data: Path, stems: Sequence[str] | None = None) -> dict[str, Path
         maps = {stem: maps[stem] for stem in wanted if stem in maps}
     raise_all(folder, problems)
     if not maps:
-        raise DataError("D010", f"{folder} holds no label map", "they are .png files of numbers")
+        hint = "name the folder right in which they lie, .png files of numbers: of one split, say"
+        raise DataError("D010", f"{folder} holds no label map", hint)
     return maps
 
 

@@ -70,6 +70,13 @@ def test_raw_depth_says_what_is_missing(tmp_path: Path) -> None:
     assert "raw/p0.*" in told(lambda: open_dataset(root))[0]
 
 
+def test_a_picture_without_the_depth_that_hha_needs_is_told(tmp_path: Path) -> None:
+    root = make_scenes(tmp_path / "s", count=20, size=(24, 32))
+    next(iter((root / "depth").iterdir())).unlink()
+    (line,) = told(lambda: open_dataset(root).using(inputs=["hha"]))
+    assert line.endswith("expected a picture for input `hha`, which is computed of `depth`")
+
+
 def test_made_scenes_offer_hha_with_the_camera_of_each_picture(tmp_path: Path) -> None:
     root = make_scenes(tmp_path / "s", count=20, size=(24, 32))
     dataset = open_dataset(root).using(inputs=["image", "hha"])

@@ -157,6 +157,7 @@ def test_what_is_read_is_not_replaced_and_must_be_of_one_kind(tmp_path: Path, ca
     for command, code, message in (
         ([folder, "-o", folder], 2, "a.png is a depth picture to read"),
         ([file, "-o", file], 2, "a.png is a depth picture to read"),
+        ([file, "-o", tmp_path / "b.jpg"], 2, "HHA is written as PNG"),
         ([file, folder, "-o", tmp_path / "b"], 2, "is a file and"),
         ([folder, file, "-o", tmp_path / "b"], 2, "is a folder,"),
         ([tmp_path / "none", "-o", tmp_path / "b"], 3, "no such file"),
@@ -168,3 +169,4 @@ def test_what_is_read_is_not_replaced_and_must_be_of_one_kind(tmp_path: Path, ca
         assert message in capsys.readouterr().err
     assert np.array_equal(read(file), room())
     assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "b.jpg").exists()

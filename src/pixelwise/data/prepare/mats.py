@@ -57,12 +57,16 @@ class MatFiles:
         """
         (raw,) = self.read(entry, key)
         with np.errstate(invalid="ignore"):  # not a number equals nothing
-            numbers = raw.astype(np.int32) if raw.dtype.kind in "biuf" else np.empty(0, np.int32)
-            whole = raw.ndim == 2 and np.array_equal(raw, numbers)
-        if not whole or ((numbers < least) | (numbers > 65535)).any():
+            flat = raw.ndim == 2 and raw.dtype.kind in "biuf"
+            numbers = raw.astype(np.int32) if flat else np.zeros((1, 1), np.int32)
+            right = flat & (raw == numbers) & (numbers >= least) & (numbers <= 65535)
+        if not right.all():
             what = f"{entry}: `{key}` is {raw.dtype} of shape {raw.shape}"
-            hint = "get the archive again"
-            raise DataError("D026", f"{what}, expected (H, W) whole numbers from {least}", hint)
+            what += f", expected (H, W) whole numbers from {least}"
+            if flat:
+                row, column = (int(i[0]) for i in np.nonzero(~right))
+                what += f", not {raw[row, column]:g} as at x={column} y={row}"
+            raise DataError("D026", what, "get the archive again")
         return numbers
 
     def _asked(self, entry: Entry, question: Callable[[MatReader, Path], T]) -> T:

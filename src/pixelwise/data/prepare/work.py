@@ -29,6 +29,7 @@ from pixelwise.machine.signals import caught
 from pixelwise.pictures.images import read_labels, write_labels
 from pixelwise.pictures.reading import Picture, decode
 
+OTHER = "get the archive again: these are not the label maps of this data set"
 VERSION = 1
 """Of what is written: what another version has begun is begun anew."""
 
@@ -125,8 +126,8 @@ def _carry_out(plan: Plan, content: Path, progress: Progress) -> None:
             if not all((content / file).is_file() for file in piece.files):
                 piece.write(content)
             seen.append(piece.name)
-        except DataError as error:
-            return error
+        except DataError as error:  # no classes.json would be read here
+            return DataError("D012", str(error), OTHER) if error.code == "D012" else error
         except PixelwiseError as error:  # a full disk will not get better with the next picture
             fatal.append(error)
         finally:

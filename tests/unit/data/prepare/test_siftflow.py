@@ -18,6 +18,7 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.prepare import siftflow
 from pixelwise.data.prepare.work import prepare
+from pixelwise.errors import DataError
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import scores
 from problems import told
@@ -162,6 +163,7 @@ def test_lists_of_others_and_of_the_same_pictures_are_refused(tmp_path: Path) ->
         ("SemanticLabels", mat(np.full((30, 40), 34)), "value 34 names no class (1200 px, first"),
         ("SemanticLabels", mat(np.full((30, 40), -1)), "expected (H, W) whole numbers from 0"),
         ("GeoLabels", mat(np.full((30, 40), -2)), "expected (H, W) whole numbers from -1"),
+        ("SemanticLabels", mat(np.diag([1, 1, -1])), "from 0, not -1 as at x=2 y=2"),
         ("GeoLabels", mat(np.full((30, 40), 1.5)), "`S` is float64 of shape (30, 40), expected"),
         ("GeoLabels", mat(np.full((30, 40), np.nan)), "`S` is float64 of shape (30, 40), expected"),
         ("GeoLabels", mat(np.ones((30, 41))), "is 30x40, its label map is 30x41 (HxW)"),
@@ -178,6 +180,14 @@ def test_a_label_map_that_is_not_as_it_should_be_is_told(
     assert said in line
     assert f"{source}: SiftFlowDataset/" in line
     assert NAMES[2] in line
+
+
+def test_what_to_do_about_a_strange_value_is_not_to_describe_it(tmp_path: Path) -> None:
+    content = {inside("SemanticLabels", f"{NAMES[2]}.mat"): mat(np.full((30, 40), 34))}
+    source = published.zipped(files(**content), tmp_path / "SiftFlowDataset.zip")
+    with pytest.raises(DataError) as caught:
+        prepare(siftflow.RECORD, siftflow.plan, [source], tmp_path / "out")
+    assert caught.value.hint.startswith("get the archive again")
 
 
 def test_killed_and_started_again_the_result_is_that_of_one_run(tmp_path: Path) -> None:
