@@ -117,7 +117,9 @@ def split_data(
         what = f"{data} holds one picture, expected at least two to split"
         raise UsageError("U002", what, "add pictures")
     fit, out = by_seed(items, seed, held=held)
-    folder = data / ("ImageSets/Segmentation" if dataset.layout == "voc" else "splits")
+    folder = dataset.root / (
+        "ImageSets/Segmentation" if dataset.layout in ("voc", "cvat") else "splits"
+    )
     write_splits(folder, {"train": [i.name for i in fit], "val": [i.name for i in out]})
     if json:
         emit_json({"folder": str(folder), "train": len(fit), "val": len(out)})

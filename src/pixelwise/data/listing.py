@@ -14,7 +14,10 @@ from pixelwise.errors import DataError, raise_all
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 
-LABEL_ENDS = ("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask")
+LABEL_ENDS = (
+    *("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask"),
+    *("_L", "_segmentation", "_labelIds", "_manual1"),
+)
 """Endings that tools give to label maps; known where every label map has the same."""
 
 
@@ -51,16 +54,19 @@ class Listing:
             masks = marked(together.keys())
             left = {stem: path for stem, path in together.items() if stem not in masks}
             right = self._by_picture(together, masks)
-            end = end_of(min(masks, default=""))
+            own, end = "", end_of(min(masks, default=""))
         else:
             left, right = by_stem(pictures(images), self.problems), {}
             for folder in reversed(labels):
                 right |= by_stem(pictures(folder), self.problems)
-            end = _common_end(left, right)
-            right = {stem.removesuffix(end): path for stem, path in right.items()}
+            own, end = ends_of(left.keys(), right.keys())
+            right = {stem.removesuffix(end) + own: path for stem, path in right.items()}
+            note = f"label maps are called as their pictures with `{end}` for `{own}` at the end"
+            if own + end and end not in LABEL_ENDS and note not in self.notes:
+                self.notes.append(note)
         if not strays:
             for stem in left.keys() - right.keys():
-                wanted = f"label map {labels[0] / stem}{end}.png"
+                wanted = f"label map {labels[0] / stem.removesuffix(own)}{end}.png"
                 self._bare[left[stem]] = no_partner(left[stem], wanted)
             loose = sorted(right.keys() - left.keys())
             self.problems += [no_partner(right[s], f"picture {images / s}.*") for s in loose]
@@ -187,11 +193,35 @@ def marked(stems: Set[str]) -> set[str]:
     return {s for s in stems if end_of(s) and s.removesuffix(end_of(s)) in stems}
 
 
-def _common_end(left: Mapping[str, Path], right: Mapping[str, Path]) -> str:
-    """What all label stems have in addition, as in ``street1_mask.png``; empty if nothing."""
-    if not right or left.keys() & right.keys():
-        return ""
-    return next((end for end in LABEL_ENDS if all(s.endswith(end) for s in right)), "")
+def ends_of(left: Set[str], right: Set[str]) -> tuple[str, str]:
+    """How all pictures and all label maps end where the rest of their names is the same.
+
+    The ending of the label maps alone, as ``_mask``, under which most find a picture; else one of
+    each side that begins with a mark (``21_training``, ``21_manual1``). An ending has a letter:
+    numbers tell pictures apart. Nothing where some names are the same as they are.
+    """
+    if not left or not right or left & right:
+        return "", ""
+    shared = [[e for e in _shared_ends(side) if any(map(str.isalpha, e))] for side in (left, right)]
+    marked_ends = [[e for e in side if e[0] in "_-. "] for side in shared]
+    pairs = [("", end) for end in shared[1]]
+    pairs += [(a, b) for a in marked_ends[0] for b in ("", *marked_ends[1])]
+
+    def partners(pair: tuple[str, str]) -> int:
+        stems = {stem.removesuffix(pair[0]) for stem in left}
+        return len((stems - {""}) & {stem.removesuffix(pair[1]) for stem in right})
+
+    best = max(pairs, key=partners, default=("", ""))
+    if 2 * partners(best) >= min(len(left), len(right)):
+        return best
+    return "", next((end for end in LABEL_ENDS if all(s.endswith(end) for s in right)), "")
+
+
+def _shared_ends(stems: Set[str]) -> list[str]:
+    """The endings that all have, the longest first."""
+    first = min(stems, key=len)
+    ends = (first[i:] for i in range(len(first)))
+    return [end for end in ends if all(stem.endswith(end) for stem in stems)]
 
 
 def _columns(line: str, items: Container[str]) -> tuple[str, str]:

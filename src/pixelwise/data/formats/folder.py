@@ -21,7 +21,10 @@ from pixelwise.data.sample import Item, Splits
 from pixelwise.errors import DataError, raise_all
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "photos", "jpegimages")
-LABEL_FOLDERS = ("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt")
+LABEL_FOLDERS = (
+    *("labels", "label", "masks", "mask", "annotations", "annotation", "ann_dir", "gt"),
+    *("groundtruth", "ground_truth", "1st_manual"),
+)
 """Names that count, in any case; of several the first in this order."""
 ALIASES = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
 SPLITS = {"train": "train", "val": "val", "test": "test", **ALIASES}

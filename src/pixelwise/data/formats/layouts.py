@@ -36,6 +36,8 @@ LAYOUTS = (
     *(ade20k, ultralytics, paddle, objects, folder),
 )
 """In the order in which they are tried: what says most of itself first."""
+DEPTH = 3
+"""How many folders above its own a data set is found from; VOC's tar has two."""
 
 
 def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
@@ -51,13 +53,20 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
             D032, D034 problems of the listing; several at once as one D035.
     """
     root = Path(path)
+    if root.is_file():
+        unpack = f"unpack it: python -m zipfile -e {root} {root.with_suffix('')} (tar xf for a tar)"
+        raise DataError("D010", f"{root}: a file, expected the folder of a data set", unpack)
     if not root.is_dir():
         raise DataError("D010", f"{root}: no such folder", "give the folder of a data set")
     try:
+        given, root = root, _beginning(root)
         layout = next((known for known in LAYOUTS if known.recognise(root)), None)
         if layout is None:
-            raise _unknown(root)
+            raise _unknown(given)
         dataset: DataSet = layout.open_layout(root)
+        if root != given:
+            note = f"the data begins in {root.relative_to(given)}/"
+            dataset = replace(dataset, notes=(note, *dataset.notes))
     except OSError as error:
         what = f"{error.filename or root}: cannot be read ({error.strerror or error})"
         raise DataError("D010", what, "check who may read it") from error
@@ -113,6 +122,25 @@ def layout_classes(labels: Path) -> ClassMap | None:
     labels, root = labels.absolute(), labels.absolute().parent
     known = (layout for layout in (camvid, cvat, voc) if layout.recognise(root))
     return next((k.classes(root) for k in known if labels in k.label_folders(root)), None)
+
+
+def _beginning(root: Path) -> Path:
+    """The folder of a data set that a folder holds, and no other; the folder itself, if none."""
+    place = root
+    for _ in range(DEPTH):
+        if any(layout.recognise(place) for layout in LAYOUTS):
+            return place
+        inside = (p for p in place.iterdir() if not p.name.startswith((".", "__MACOSX")))
+        folders = sorted(p for p in inside if p.is_dir() and not p.is_symlink())
+        fit = [f for f in folders if any(layout.recognise(f) for layout in LAYOUTS)]
+        if len(fit) > 1:
+            names = ", ".join(str(f.relative_to(root)) for f in fit)
+            hint = f"give the one that is meant: pixelwise data inspect {fit[0]}"
+            raise DataError("D011", f"{root}: it holds several data sets ({names})", hint)
+        if len(fit or folders) != 1:
+            return root
+        place = (fit or folders)[0]
+    return place
 
 
 def _unknown(root: Path) -> DataError:

@@ -1,0 +1,83 @@
+"""Where the data begins, and names that differ by an ending."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from make_data import folder_set
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.listing import ends_of
+from problems import told
+
+
+def renamed(root: Path, folder: str, end: str) -> None:
+    for path in sorted((root / folder).iterdir()):
+        path.rename(path.with_name(f"{path.stem}{end}{path.suffix}"))
+
+
+@pytest.mark.parametrize(
+    "end", ["_L", "_mask", "_segmentation", "_gt", "_labelIds", "_manual1", "Truth", "_x.y"]
+)
+def test_a_common_ending_of_label_maps_is_stripped(tmp_path: Path, end: str) -> None:
+    root = folder_set(tmp_path, 4, images="image", labels="groundTruth")
+    renamed(root, "groundTruth", end)
+    dataset = open_dataset(root)
+    assert [item.name for item in dataset.all_items()] == ["p0", "p1", "p2", "p3"]
+    assert all(item.labels for item in dataset.all_items())
+
+
+def test_an_ending_of_each_side_is_stripped_and_told(tmp_path: Path) -> None:
+    root = folder_set(tmp_path, 4)
+    renamed(root, "images", "_training")
+    renamed(root, "labels", "_manual1x")
+    dataset = open_dataset(root)
+    assert [i.name for i in dataset.all_items()] == [f"p{i}_training" for i in range(4)]
+    note = "label maps are called as their pictures with `_manual1x` for `_training` at the end"
+    assert note in dataset.notes
+    (root / "labels/p2_manual1x.png").unlink()
+    assert told(lambda: open_dataset(root)) == [
+        f"D031 {root}/images/p2_training.png has no partner, expected a label map "
+        f"{root}/labels/p2_manual1x.png"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "ends"),
+    [
+        ({"a1", "b1"}, {"a1_m", "b1_m"}, ("", "_m")),
+        ({"f01", "f11", "f21"}, {"f02", "f12", "f22"}, ("", "")),  # frames, not endings
+        ({"a"}, {"b_mask"}, ("", "_mask")),  # which names what is missing
+        ({"a", "b"}, {"a", "b_x"}, ("", "")),
+        ({"cat"}, {"dog"}, ("", "")),
+        ({"1_im", "2_im"}, {"1", "2"}, ("_im", "")),
+        (set(), {"a"}, ("", "")),
+    ],
+)
+def test_endings_by_rule(left: set[str], right: set[str], ends: tuple[str, str]) -> None:
+    assert ends_of(left, right) == ends
+
+
+def test_data_that_begins_further_down_is_found_and_told(tmp_path: Path) -> None:
+    folder_set(tmp_path / "kit/set", 4, images="JPEGImages", labels="SegmentationClass")
+    (tmp_path / "__MACOSX").mkdir()
+    dataset = open_dataset(tmp_path)
+    assert (dataset.layout, dataset.root) == ("voc", tmp_path / "kit/set")
+    assert dataset.notes[0] == "the data begins in kit/set/"
+
+
+def test_of_several_data_sets_one_is_asked_for(tmp_path: Path) -> None:
+    for year in ("VOC2007", "VOC2012"):
+        folder_set(tmp_path / year, 2)
+    assert told(lambda: open_dataset(tmp_path)) == [
+        f"D011 {tmp_path}: it holds several data sets (VOC2007, VOC2012)"
+    ]
+
+
+def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"PK\x05\x06" + bytes(18))
+    with pytest.raises(ValueError, match="a file, expected the folder") as caught:
+        open_dataset(path)
+    assert f"python -m zipfile -e {path} {tmp_path}/a" in str(getattr(caught.value, "hint", ""))
