@@ -4,6 +4,7 @@ A folder may describe its label maps in ``classes.json``, in one of three forms:
 
     {"classes": ["membrane", "cell"], "ignore": [2]}                  names of 0, 1, 2, ...
     {"classes": {"0": "membrane", "255": "cell"}, "ignore": []}       raw value to name
+    {"classes": {"0": "membrane", "1..65535": "cell"}}                or values from .. to
     {"colours": {"128,0,0": "roof", "#000000": "ground"}, "ignore": ["255,255,255"]}
 
 or just name them, one a line, in ``classes.txt``.
@@ -38,6 +39,8 @@ FORMS = (
 )
 T = TypeVar("T")
 K = TypeVar("K", int, Colour)
+MAX_RAW = 65535
+"""Of 16 bits."""
 NOT_NAMES = ("__ignore__", "_ignore_")
 """Lines of labelme's class lists that stand for void."""
 
@@ -60,6 +63,20 @@ def _colour(value: object) -> object:
     raise Contradiction(f"{value!r} is no colour, expected red,green,blue or #rrggbb")
 
 
+def _each(listed: Mapping[object, object]) -> dict[object, object]:
+    """Keys that are ranges, ``1..65535``, as their numbers."""
+    spread: dict[object, object] = {}
+    for key, name in listed.items():
+        ends = re.fullmatch(r"\s*([0-9]{1,5})\.\.([0-9]{1,5})\s*", str(key))
+        first, last = (int(end) for end in ends.groups()) if ends else (0, 0)
+        refuse(bool(ends) and last > MAX_RAW and f"`{key}` ends beyond {MAX_RAW}")
+        refuse(bool(ends) and first > last and f"`{key}` ends before it begins")
+        keys: list[object] = [str(v) for v in range(first, last + 1)] if ends else [key]
+        refuse(*(f"`{key}` holds {k}, which stands there already" for k in keys if k in spread))
+        spread |= dict.fromkeys(keys, name)
+    return spread
+
+
 def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
     """Names by what is named: keys as ``read_key`` understands them, or 0, 1, 2, ... of a list."""
 
@@ -71,6 +88,7 @@ def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
             return dict(enumerate(listed))
         if not isinstance(listed, Mapping):
             return listed
+        listed = _each(listed)
         keys = [read_key(text) for text in listed]  # 0 and 00 are one key twice
         refuse(*(f"`{t}` stands there twice" for i, t in enumerate(listed) if keys[i] in keys[:i]))
         return dict(zip(keys, listed.values(), strict=True))
@@ -78,7 +96,7 @@ def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
     return BeforeValidator(by_key)
 
 
-Raw = Annotated[Exact, limits(ge=0, le=65535), BeforeValidator(_digits)]
+Raw = Annotated[Exact, limits(ge=0, le=MAX_RAW), BeforeValidator(_digits)]
 """A value in a label map, of 16 bits at most."""
 Shade = Annotated[Colour, BeforeValidator(_colour)]
 Classes = Annotated[Mapping[Raw, Name], limits(min_length=1), _meant(_digits)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.doubts import Doubts
 from pixelwise.errors import DataError, first_few, raise_all
 from pixelwise.labels import VOID, Labels, colours_for, default_names
 from pixelwise.pictures.images import read_colours, read_labels
@@ -106,16 +107,20 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
         The map, and a sentence on what was concluded.
 
     Raises:
-        DataError: label maps that cannot be read, all of them; D012 two readings.
+        DataError: label maps that cannot be read, all of them; D012 two readings, those of
+            ``Doubts`` too.
     """
     values: set[int] = set()
-    problems = []
+    problems, doubts = [], Doubts(root)
     for path in paths:
         try:
-            values.update(np.unique(read_labels(path)).tolist())
+            labels = read_labels(path)
         except DataError as error:
             problems.append(error)
-    raise_all(root, problems)
+            continue
+        values.update(np.unique(labels).tolist())
+        doubts.look(path, labels)
+    raise_all(root, [*problems, *doubts.problems.values()])
     known, held = sorted(values - {VOID}), _spans(values)
     marked = len(known) == 2 and known[0] == 0 and known[1] > 1
     if values == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):

@@ -54,19 +54,19 @@ class Listing:
             masks = marked(together.keys())
             left = {stem: path for stem, path in together.items() if stem not in masks}
             right = self._by_picture(together, masks)
-            own, end = "", end_of(min(masks, default=""))
+            other, end = "", end_of(min(masks, default=""))
         else:
             left, right = by_stem(pictures(images), self.problems), {}
             for folder in reversed(labels):
                 right |= by_stem(pictures(folder), self.problems)
-            own, end = ends_of(left.keys(), right.keys())
-            right = {stem.removesuffix(end) + own: path for stem, path in right.items()}
-            note = f"label maps are called as their pictures with `{end}` for `{own}` at the end"
-            if own + end and end not in LABEL_ENDS and note not in self.notes:
+            other, end = ends_of(left.keys(), right.keys())
+            right = {stem.removesuffix(end) + other: path for stem, path in right.items()}
+            note = f"label maps are called as their pictures with `{end}` for `{other}` at the end"
+            if other + end and end not in LABEL_ENDS and note not in self.notes:
                 self.notes.append(note)
         if not strays:
             for stem in left.keys() - right.keys():
-                wanted = f"label map {labels[0] / stem.removesuffix(own)}{end}.png"
+                wanted = f"label map {labels[0] / stem.removesuffix(other)}{end}.png"
                 self._bare[left[stem]] = no_partner(left[stem], wanted)
             loose = sorted(right.keys() - left.keys())
             self.problems += [no_partner(right[s], f"picture {images / s}.*") for s in loose]

@@ -74,6 +74,17 @@ def read_labels(path: Path, data: bytes = b"") -> Labels:
     )
 
 
+def palette_in(path: Path) -> Array | None:
+    """The colours of a label map's palette, (up to 256, 3); None if it has none.
+
+    Raises:
+        DataError: those of ``file_bytes`` and ``opened``.
+    """
+    with opened(file_bytes(path), path) as (image, _):
+        listed = image.getpalette() if image.mode == "P" else None
+    return np.array(listed, np.uint8).reshape(-1, 3) if listed else None
+
+
 def _drawn(path: Path, hint: str, data: bytes = b"") -> tuple[Image.Image, ImageHeader]:
     """A label map as Pillow decodes it, if it holds the values that were drawn."""
     with opened(data or file_bytes(path), path) as (image, header):
