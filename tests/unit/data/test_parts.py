@@ -168,6 +168,7 @@ def test_a_folder_nobody_asked_for_need_not_be_readable(tmp_path, monkeypatch) -
 
 
 def test_a_shelf_of_data_sets_is_not_one(tmp_path: Path) -> None:
-    folder_set(tmp_path / "mine", 2)
-    with pytest.raises(DataError, match="no known layout"):
+    for name in ("mine", "yours"):
+        folder_set(tmp_path / name, 2)
+    with pytest.raises(DataError, match="it holds several data sets"):
         open_dataset(tmp_path)
