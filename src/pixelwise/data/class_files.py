@@ -90,7 +90,8 @@ def _meant(read_key: Callable[[object], object]) -> BeforeValidator:
             return listed
         listed = _each(listed)
         keys = [read_key(text) for text in listed]  # 0 and 00 are one key twice
-        refuse(*(f"`{t}` stands there twice" for i, t in enumerate(listed) if keys[i] in keys[:i]))
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        refuse(*(f"`{t}` stands there twice" for i, t in enumerate(listed) if first[keys[i]] < i))
         return dict(zip(keys, listed.values(), strict=True))
 
     return BeforeValidator(by_key)
