@@ -73,8 +73,8 @@ def _bvlc(net: str, file: str, megabytes: float, sha1: str) -> Published:
     return Published(net, file, megabytes, f"sha1:{sha1}", _BVLC_TERMS, f"{_BERKELEY}/{file}")
 
 
-# Sizes: torchvision's documentation, Caffe's model zoo. SHA-1: models/bvlc_*/readme.md (fact sheet
-# 10.4). For VGG16 and the released FCNs no digest was published.
+# Sizes are rounded; those of packages are measured, of the others nothing depends on them. SHA-1:
+# models/bvlc_*/readme.md (fact sheet 10.4). For VGG16 and the released FCNs none was published.
 _OF_TRUNKS = (
     _lite(0, 18.8, "57934424"),
     _lite(1, 21.9, "77cc7160"),
@@ -87,7 +87,7 @@ _OF_TRUNKS = (
         "VGG_ILSVRC_16_layers.caffemodel",
         553.4,
         "",
-        "CC BY 4.0",  # the authors' page, very_deep
+        "Creative Commons Attribution",  # the authors' page, very_deep
         "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel",
     ),
     _torchvision("vgg16", "vgg16-397923af.pth", 553.4),
@@ -112,8 +112,10 @@ PUBLISHED: dict[str, Published] = {p.file: p for p in (*_OF_TRUNKS, *_RELEASED)}
 
 def home() -> Path:
     """The folder of weights."""
-    told = os.environ.get(HOME, "")
-    return (Path(told) if told else Path.home() / ".cache" / "pixelwise") / "weights"
+    named_folder = os.environ.get(HOME, "")
+    return (
+        Path(named_folder) if named_folder else Path.home() / ".cache" / "pixelwise"
+    ) / "weights"
 
 
 def named(name: str) -> Published:

@@ -79,7 +79,8 @@ def compare(
         chosen: at least one; a model's label maps are kept in ``out``.
         dataset: the pictures and the truth.
         split: of which pictures.
-        out: a folder; what an earlier comparison wrote there is replaced.
+        out: a folder; files of the same names are replaced, so panels of an earlier comparison
+            whose pictures are not shown now stay there.
         load: a model from its path.
         advance: called after each picture of each system.
 
@@ -87,7 +88,9 @@ def compare(
         DataError: all guesses that are missing or cannot be read.
         ModelError: a model whose classes are not the data set's.
     """
-    folders = {s.name: out / GUESSES / _file_name(s.name) for s in chosen}
+    # Names that differ by letters that no file has are told apart by numbers.
+    folder_names = named([_file_name(s.name) for s in chosen])
+    folders = {s.name: out / GUESSES / f for s, f in zip(chosen, folder_names, strict=True)}
     # Foreign label maps first: what is missing among them is known before a net has run.
     scored: dict[str, Evaluation] = {}
     for system in sorted(chosen, key=lambda s: s.is_model):

@@ -84,6 +84,17 @@ def test_panels_and_page_show_each_guess_beside_the_truth(data: Path, tmp_path: 
     assert (second == np.array([*CLASSES.values()], np.uint8)[moved]).all()
 
 
+def test_names_that_make_one_file_name_keep_their_guesses_apart(data: Path, tmp_path: Path) -> None:
+    models = [save_model(tmp_path / f"{i}.safetensors", seed=i) for i in range(2)]
+    words = [f"a b={models[0]}", f"a+b={models[1]}", str(data)]
+    assert run(["compare", *words, "-o", str(tmp_path / "out")]) == 0
+    folders = sorted((tmp_path / "out" / "guesses").iterdir())
+    assert [f.name for f in folders] == ["a_b 1", "a_b 2"]
+    maps = [np.asarray(Image.open(folder / "val0.png")) for folder in folders]
+    for model, labels in zip(models, maps, strict=True):
+        assert (load(model).predict(data / "images" / "val0.png").labels == labels).all()
+
+
 def test_missing_guesses_are_all_listed_before_any_net_runs(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
