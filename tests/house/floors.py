@@ -26,7 +26,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
     "typer": ("cli/",),
-    "rich": ("cli/", "training/progress_bar.py"),
+    "rich": ("cli/", "machine/progress.py"),
     "yaml": ("training/recipe_text.py", "pages/run.py", "data/formats/ultralytics.py"),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),

@@ -31,7 +31,7 @@ from pixelwise.cli import (
     train,
     weights,
 )
-from pixelwise.cli.console import emit_json, say
+from pixelwise.cli.console import emit_json, remarks_said, say
 from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, UsageError
 from pixelwise.machine.files import write_error
 
@@ -100,7 +100,8 @@ def _carry_out(arguments: list[str]) -> int:
     """The exit code of a command whose errors are printed; those of stdout are raised."""
     try:
         _refuse_empty(arguments)
-        outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
+        with remarks_said():
+            outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _printing(error)):

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say, table
+from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Json
+from pixelwise.machine.progress import progress
 
 
 def bounds(
@@ -34,7 +35,7 @@ def bounds(
     way = convention or DEFAULT
     names = read_names(stems) if stems else None
     sides = parse_factors(factors)
-    with progress("resampling", len(evaluation.label_maps(data, names))) as advance:
+    with progress("resampling", len(evaluation.label_maps(data, names)), quiet=json) as advance:
         found = evaluation.bounds(data, stems=names, factors=sides, way=way, advance=advance)
     if json:
         emit_json(found.as_dict())

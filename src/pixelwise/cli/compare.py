@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say, table
+from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
+from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.comparison import Comparison
@@ -52,7 +53,7 @@ def compare(
         )
 
     count = len(dataset.items(split)) * len(chosen)
-    with progress(f"comparing on {split}", count) as advance, freed_memory_kept():
+    with progress(f"comparing on {split}", count, quiet=json) as advance, freed_memory_kept():
         made = comparing.compare(chosen, dataset, split, out, load=load, advance=advance)
     if json:
         emit_json({"data": arguments[-1], "split": split, **made.as_dict()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,22 +53,27 @@ def say(text: str) -> None:
     console.print(_shown(text), markup=False, emoji=False)
 
 
+class _Talk(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        word = "warning: " if record.levelno >= logging.WARNING else ""
+        say(word + record.getMessage())
+
+
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Any]:
-    """A progress bar on stderr; yields ``advance(steps=1, text="")``. Silent when no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    console = Console(stderr=True)
-    words, text = TextColumn("{task.description}"), TextColumn("{task.fields[text]}")
-    columns = (words, BarColumn(), MofNCompleteColumn(), text, Remaining())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=total, text="")
-
-        def advance(steps: int = 1, text: str = "") -> None:
-            bar.update(task, advance=steps, text=text)
-
-        yield advance
+def remarks_said(level: int = logging.WARNING) -> Iterator[None]:
+    """What the library notes by the way is said, from ``level`` on, as what commands say."""
+    logger = logging.getLogger("pixelwise")
+    own = [] if any(isinstance(h, _Talk) for h in logger.handlers) else [_Talk()]
+    before = logger.level
+    for handler in own:
+        logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        for handler in own:
+            logger.removeHandler(handler)
 
 
 def _shown(text: str) -> str:
@@ -86,17 +92,3 @@ def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
-
-
-@contextmanager
-def progress_bytes(description: str) -> Iterator[Any]:
-    """A progress bar of a download on stderr; yields ``watch(done, total)``."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    console = Console(stderr=True)
-    words = TextColumn("{task.description}")
-    columns = (words, BarColumn(), DownloadColumn(), TransferSpeedColumn(), Remaining())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)

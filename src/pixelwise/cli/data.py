@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli import hha
-from pixelwise.cli.console import emit_json, progress, say, table
+from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import DataPath, Json, NewFolder
 from pixelwise.cli.prepare import app as prepare
 from pixelwise.errors import hxw
+from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from pixelwise.data.inspect import Inspection
@@ -33,7 +34,7 @@ def inspect_data(data: DataPath, json: Json = False) -> None:
     from pixelwise.errors import raise_all
 
     dataset = open_dataset(data, strict=False)
-    with progress("reading", len(dataset.all_items())) as advance:
+    with progress("reading", len(dataset.all_items()), quiet=json) as advance:
         inspection = inspect(dataset, watch=advance)
     if json and not inspection.problems:
         emit_json(inspection.as_dict())
@@ -74,7 +75,7 @@ def stats(
     from pixelwise.data.statistics import statistics
 
     dataset = open_dataset(data)
-    with progress("counting", len(dataset.items(split))) as advance:
+    with progress("counting", len(dataset.items(split)), quiet=json) as advance:
         counted = statistics(dataset, split, watch=advance)
     if json:
         emit_json({"data": str(data), "split": split, **counted.as_dict()})
@@ -136,7 +137,7 @@ def convert_data(data: DataPath, out: NewFolder, json: Json = False) -> None:
     for note in dataset.notes:
         say(f"note: {note}")
     count = len(dataset.all_items())
-    with progress("writing", count) as advance:
+    with progress("writing", count, quiet=json) as advance:
         convert(dataset, out, watch=advance)
     if json:
         splits = {name: len(items) for name, items in dataset.splits.items()}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.console import emit_json, remarks_said, say, table
 from pixelwise.cli.options import Json
 from pixelwise.cli.scores import title
+from pixelwise.machine.progress import percent, progress
 
 
 def demo(
@@ -22,10 +24,15 @@ def demo(
 ) -> None:
     """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
     from pixelwise.machine.memory import freed_memory_kept
-    from pixelwise.training.progress_bar import progress_bar
+    from pixelwise.training.watching import watch_on
     from pixelwise.workflows.demo import run
 
-    with progress_bar() as watch, freed_memory_kept():
+    with (
+        remarks_said(logging.INFO),
+        progress("training", 1.0, amount=percent, quiet=json) as bar,
+        freed_memory_kept(),
+    ):
+        watch = watch_on(bar)
         result = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
     if json:
         emit_json(asdict(result))

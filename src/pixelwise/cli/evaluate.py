@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli import options
-from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.scores import show
+from pixelwise.machine.progress import progress
 
 
 def evaluate(
@@ -49,7 +50,7 @@ def evaluate(
     chosen = tuple(name.strip() for name in heads.split(",") if name.strip())
     dataset = loaded.fitting(open_dataset(data), chosen)
     count = len(dataset.items(split))
-    with progress(f"evaluating {split}", count) as advance, freed_memory_kept():
+    with progress(f"evaluating {split}", count, quiet=json) as advance, freed_memory_kept():
         evaluation = loaded.evaluate(
             dataset, split, heads=chosen, keep=save, mask=mask, watch=advance
         )

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Json
 from pixelwise.errors import first_few, hxw
+from pixelwise.machine.progress import progress
 
 
 def hha(
@@ -34,7 +35,7 @@ def hha(
     depth_files.refuse_unit(unit)
     own = depth_files.parse_camera(camera) if camera else None
     jobs = depth_files.plan(depth, raw, out)
-    with progress("encoding", len(jobs)) as advance:
+    with progress("encoding", len(jobs), quiet=json) as advance:
         done = depth_files.carry_out(jobs, unit=unit, camera=own, force=force, watch=advance)
     far = [f"{path} {metres:.3g} m" for path, metres in done.far.items()]
     if far:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Stitch, Threads, Zoom
+from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from pixelwise.predict.jobs import Done, Plan
@@ -68,7 +69,7 @@ def predict(
     )
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)
-    with progress("predicting", len(plan.jobs)) as advance, freed_memory_kept():
+    with progress("predicting", len(plan.jobs), quiet=json) as advance, freed_memory_kept():
         done = jobs.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
     packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
     if json:

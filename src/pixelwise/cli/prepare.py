@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Json, NewFolder
+from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from pixelwise.data.prepare.record import Published
@@ -121,7 +122,9 @@ def _prepare(
 ) -> None:
     from pixelwise.data.prepare.work import prepare
 
-    plan = prepare(record, planner, places, out, options=options, progress=progress)
+    plan = prepare(
+        record, planner, places, out, options=options, progress=partial(progress, quiet=json)
+    )
     for note in plan.notes:
         say(f"note: {note}")
     splits = {name: len(lines) for name, lines in plan.splits.items()}

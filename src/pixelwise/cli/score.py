@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress, say
+from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Json, Protocols
 from pixelwise.cli.scores import show
+from pixelwise.machine.progress import progress
 
 
 def score(
@@ -41,7 +42,7 @@ def score(
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     wanted = read_names(stems) if stems else None
     total = len(match(guesses, truth, wanted))
-    with progress("scoring", total) as advance:
+    with progress("scoring", total, quiet=json) as advance:
         evaluation = score_folders(
             guesses, truth, classes=classes, stems=wanted, ignore=ignore or (), advance=advance
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.console import emit_json, remarks_said, say, table
 from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
 from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
+from pixelwise.machine.progress import percent, progress
 
 if TYPE_CHECKING:
     from pixelwise.training.journal import Watch
@@ -64,12 +66,14 @@ def train(
         return
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
-    from pixelwise.training.progress_bar import progress_bar, tensorboard_watch
+    from pixelwise.training.watching import tensorboard_watch, watch_on
 
-    first = processes.is_first()
+    first = processes.is_first()  # of several processes it alone speaks
     if first:
         _introduce(recipe, out, resume=resume)
-    with progress_bar() as watch:
+    level, quiet = (logging.INFO, json) if first else (logging.ERROR, True)
+    with remarks_said(level), progress("training", 1.0, amount=percent, quiet=quiet) as bar:
+        watch = watch_on(bar)
         both: Watch = tensorboard_watch(out, watch) if tensorboard and first else watch
         best = carry_out(recipe, out, resume=resume, watch=both)
     if first:

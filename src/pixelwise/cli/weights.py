@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixelwise.cli.console import emit_json, progress_bytes, say, table
+from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Json, ModelPath
+from pixelwise.machine.progress import megabytes, progress
 
 LONGEST = 200  # characters of a fact that are shown
 
@@ -134,8 +135,8 @@ def get_published(
     from pixelwise.weights.published import named
 
     published = named(name)
-    with progress_bytes(f"fetching {published.file}") as watch:
-        path = fetch(published, address=address, watch=watch)
+    with progress(f"fetching {published.file}", amount=megabytes, quiet=json) as bar:
+        path = fetch(published, address=address, watch=bar.reach)
     digest = sha256(path)
     if json:
         emit_json({"path": str(path), "sha256": digest, "checked": published.digest})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pixelwise.cli.app import run
+from pixelwise.cli.console import remarks_said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell")
@@ -48,3 +50,16 @@ def test_a_system_error_that_is_not_of_stdout_is_not_called_so(
     captured = capsys.readouterr()
     assert "standard output" not in captured.err
     assert json.loads(captured.out)["code"] == "B001"
+
+
+def test_remarks_of_the_library_are_said_once_as_commands_speak(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    note = logging.getLogger("pixelwise.somewhere")
+    with remarks_said():
+        note.info("of no interest")
+        with remarks_said(logging.INFO):
+            note.info("rate %g", 0.5)
+            note.warning("mind [this] \x1b[2J")
+        note.info("of no interest either")
+    assert capsys.readouterr().err == "rate 0.5\nwarning: mind [this] \\x1b[2J\n"

@@ -22,7 +22,7 @@ from pixelwise.pictures.imagefile import MAX_BYTES
 FILES = 1_000_000
 """More files in a folder are no data set that is known here; VOC 2012 has 40,000."""
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
-"""As ``cli.console.progress``: what is done, how much there is, and what tells of each step."""
+"""As ``machine.progress``: what is done, how much there is, and what tells of each step."""
 
 
 def silent(_: str, __: int) -> AbstractContextManager[Callable[[int], object]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from pixelwise.training import progress_bar
+from pixelwise.machine.progress import Progress, percent
+from pixelwise.training import watching
 from pixelwise.training.journal import ProgressReport
 
 
@@ -17,21 +18,15 @@ def report(step: int) -> ProgressReport:
     return ProgressReport(step, 400, step / 400, 0.25, 5.5, 130.4)
 
 
-def test_a_line_has_step_loss_speed_and_time_left() -> None:
-    assert progress_bar.line(report(100)) == "step 100/400  loss 0.2500  5.5 images/s  2:10 left"
+def test_a_report_is_told_with_its_stage_step_loss_speed_and_time_left() -> None:
+    told: list[str] = []
 
+    def show(work: Progress) -> None:
+        told.append(f"{work.doing}: {work.facts}")
 
-def test_without_a_terminal_there_is_a_line_now_and_then(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(range(0, 1000, 10))  # ten seconds between ticks
-    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: float(next(clock)))
-    with progress_bar.progress_bar() as watch:
-        for step in range(10, 90, 10):
-            watch(report(step))
-    said = capsys.readouterr().err.splitlines()
-    assert 1 <= len(said) < 8
-    assert all("images/s" in line for line in said)
+    bar = Progress("training", 1.0, amount=percent, show=show)
+    watching.watch_on(bar)(replace(report(100), stage="32s"))
+    assert told == ["training 32s: 25 %, step 100/400, loss 0.2500, 5.5 images/s, 2:10 left"]
 
 
 def test_tensorboard_makes_no_folder_before_there_is_something_to_write(
@@ -54,16 +49,10 @@ def test_tensorboard_makes_no_folder_before_there_is_something_to_write(
     package.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, package.__name__, package)
     seen: list[ProgressReport] = []
-    watch = progress_bar.tensorboard_watch(tmp_path, seen.append)
+    watch = watching.tensorboard_watch(tmp_path, seen.append)
     assert list(tmp_path.iterdir()) == []
     for step in (10, 20):
         watch(report(step))
     assert (tmp_path / "tensorboard").is_dir()
     assert [step for name, _, step in written if name == "loss"] == [10, 20]
     assert [t.step for t in seen] == [10, 20]
-
-
-def test_warnings_of_the_run_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar.progress_bar():
-        logging.getLogger("pixelwise.somewhere").warning("mind [this]")
-    assert "mind [this]" in capsys.readouterr().err
