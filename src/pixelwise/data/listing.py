@@ -9,6 +9,7 @@ from pathlib import Path
 from pixelwise.data import splits
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet, no_partner
+from pixelwise.data.grouping import grouped
 from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap, Splits
 from pixelwise.errors import DataError, raise_all
 from pixelwise.machine.files import atomic_write
@@ -91,8 +92,11 @@ class Listing:
         if files:
             return {path.stem: self.split(path, items) for path in files}
         self.drawn = True
-        drawn = splits.drawn([item for item in items.values() if item.labels])
+        labelled = [item for item in items.values() if item.labels]
+        drawn, groups = splits.drawn(labelled), grouped(labelled).evidence
         note = "train and val were drawn, by the names alone"
+        if groups:
+            note = f"train and val were drawn, of whole groups ({groups})"
         alone = "and one picture alone: there is no val"
         self.notes.append(f"no lists of splits{': ' + note if 'val' in drawn else ', ' + alone}")
         return drawn

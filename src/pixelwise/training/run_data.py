@@ -136,7 +136,7 @@ def read_data(
         if not isinstance(before, dict):  # how runs drew that did not note it
             then = zip(("train", "val"), by_seed(items), strict=True)
             before = {split: [i.name for i in members] for split, members in then if members}
-        dataset = replace(dataset, splits=kept(items, before))
+        dataset = replace(dataset, splits={**dataset.splits, **kept(items, before)})
     splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
     try:
         fingerprint = dataset.fingerprint(*splits)
@@ -150,7 +150,8 @@ def read_data(
     items = dataset.items(recipe.train_split)
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
     if dataset.drawn:
-        facts["splits"] = {s: [item.name for item in row] for s, row in dataset.splits.items()}
+        drawn = {s: row for s, row in dataset.splits.items() if s in ("train", "val")}
+        facts["splits"] = {s: [item.name for item in row] for s, row in drawn.items()}
     if computed := {n: made.source for n, made in dataset.computed.items() if n in dataset.inputs}:
         facts["computed"] = {name: as_dict(source) for name, source in computed.items()}
     return RunData(

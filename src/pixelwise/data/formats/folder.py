@@ -77,6 +77,12 @@ def open_with(
     parts = _parts(pair, outer)
     images, labels = next(both for both in (*(part.pair for part in parts), pair) if both)
     splits = _by_part(parts, listing) if parts else _flat((images, labels), listing)
+    if parts and not any(_is_split(part) for part in parts):
+        # Scenes or clips: each may be named as a split, but none says that it is to be trained on.
+        listing.notes.append(
+            f"the folders in {images.parent.name}/ are groups: no split is called so"
+        )
+        splits |= listing.splits(root / "splits", {i.name: i for i in chain(*splits.values())})
     listing.notes += [*_doubts(root, parts, outer), *([note] if note else [])]
     evidence = f"{found}folders {images.relative_to(root)}/ and {labels.relative_to(root)}/"
     if images == labels:
@@ -107,7 +113,7 @@ def _doubts(root: Path, parts: Sequence[Part], outer: Sequence[Part]) -> Iterato
     for folder in _subfolders(root) if parts and parts == outer else ():
         if folder not in used and _is_whole(folder):
             yield f"{folder.name}/ is left out: its name is that of no split"
-    if parts and lists_in(root / "splits"):
+    if any(_is_split(part) for part in parts) and lists_in(root / "splits"):
         yield "splits/ is not read: the folders say what the splits are"
 
 
@@ -118,16 +124,20 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _flat(pair: Pair, listing: Listing) -> Splits:
+def _flat(pair: Pair, listing: Listing) -> dict[str, tuple[Item, ...]]:
     items = listing.pairs(*pair)
     if not items and not listing.problems:
         what = f"{pair[0]} holds no picture"
         listing.problems.append(DataError("D032", what, "add pictures"))
         return {}
-    return listing.splits(listing.root / "splits", items)
+    return dict(listing.splits(listing.root / "splits", items))
 
 
-def _by_part(parts: Sequence[Part], listing: Listing) -> Splits:
+def _is_split(part: Part) -> bool:
+    return part.folder.name.lower().startswith(tuple(SPLITS))  # train2017 is one too
+
+
+def _by_part(parts: Sequence[Part], listing: Listing) -> dict[str, tuple[Item, ...]]:
     """Folders as splits; where two hold one stem, every name gets its folder in front."""
     splits: dict[str, tuple[Item, ...]] = {}
     for part in parts:
