@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,31 +17,43 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # failures on the screen; all are in failures.jsonl
 
+Sources = Annotated[
+    list[str], typer.Argument(metavar="SRC", help="files, folders, globs, list.txt, -")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
+Save = Annotated[str, typer.Option(help="of labels,overlay,scores,heatmaps")]
+Heat = Annotated[
+    list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
+]
+Split = Annotated[str, typer.Option(help="SRC are data sets: this split of them")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", metavar="NAME=FOLDER", help="files of a further input, e.g. depth"),
+]
+Download = Annotated[bool, typer.Option("--download", help="SRC may be addresses of the web")]
+Shard = Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")]
+Submission = Annotated[bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")]
+Force = Annotated[bool, typer.Option("--force", help="make all outputs anew")]
+
 
 def predict(
     model: ModelPath,
-    sources: Annotated[list[str], typer.Argument(metavar="SRC", help="files, folders, globs")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results")],
-    save: Annotated[str, typer.Option(help="of labels,overlay,scores,heatmaps")] = "labels,overlay",
-    heat: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
-    ] = None,
-    split: Annotated[str, typer.Option(help="SRC are data sets: this split of them")] = "",
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option("--input", metavar="NAME=FOLDER", help="files of a further input, e.g. depth"),
-    ] = None,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")] = "1/1",
+    sources: Sources,
+    out: Out,
+    save: Save = "labels,overlay",
+    heat: Heat = None,
+    split: Split = "",
+    inputs: Inputs = None,
+    download: Download = False,
+    shard: Shard = "1/1",
     zoom: Zoom = "",
     mirror: Mirror = False,
     stitch: Stitch = None,
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
-    submission: Annotated[
-        bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="make all outputs anew")] = False,
+    submission: Submission = False,
+    force: Force = False,
     json: Json = False,
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
@@ -55,18 +68,12 @@ def predict(
 
     wanted = f"{save},heatmaps" if heat else save
     wanted = f"{wanted},labels" if submission else wanted
-    plan = jobs.plan(sources, out, save=wanted, shard=shard, split=split, inputs=inputs or [])
+    pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
+    plan = pictures(save=wanted, download=download)
     for reason in plan.left_out:
         say(f"left out: {reason}")
-    loaded = load_model(
-        model,
-        zoom=zoom,
-        mirror=mirror,
-        stitch=stitch,
-        precision=precision,
-        device=device,
-        threads=threads,
-    )
+    shown = partial(load_model, model, zoom=zoom, mirror=mirror, stitch=stitch)
+    loaded = shown(precision=precision, device=device, threads=threads)
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)
     with progress("predicting", len(plan.jobs), quiet=json) as advance, freed_memory_kept():

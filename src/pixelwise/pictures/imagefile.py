@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pixelwise.errors import DataError, hxw
-from pixelwise.pictures.recognise import FORMATS, HEAD, kind_in
+from pixelwise.pictures.recognise import FORMATS, HEAD, kind_in, kind_of
 
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
@@ -28,6 +28,8 @@ MAX_BYTES = 2**30
 ORIENTATION = 0x0112  # EXIF tag
 BITS, PHOTOMETRIC, EXTRA, SAMPLE_FORMAT = 258, 262, 338, 339  # TIFF 6.0 tags
 NEW_SUBFILE_TYPE = 254  # TIFF tag
+PAGED = ("TIFF", "GIF", "WEBP")
+"""Formats of pages or frames; a PNG of several is rare, and opening each PNG takes long."""
 _quiet = threading.Lock()  # what is done to Python's warnings is done to those of all threads
 
 
@@ -127,20 +129,25 @@ def file_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def opened(data: bytes, path: Path) -> Iterator[tuple[Image.Image, ImageHeader]]:
+def opened(
+    data: bytes, path: Path, place: int | None = None
+) -> Iterator[tuple[Image.Image, ImageHeader]]:
     """A file as Pillow decodes it, and its header; errors inside the block are the file's too.
+
+    ``place`` is one of ``pages_in``; without it the file must hold one picture alone.
 
     Raises:
         DataError: D015 a format or kind of TIFF that is not read, D020 unreadable, D022 too many
             pixels, D025 several pictures.
     """
     try:
-        with _open(data) as image:
+        with _open(io.BytesIO(data)) as image:
+            image.seek(place or 0)
             width, height = image.size
             if width * height > MAX_PIXELS:
                 size = f"{hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP"
                 raise _too_large(path, f"{size}, the limit is {MAX_PIXELS / 1e6:.0f} MP")
-            if (count := _pictures(image)) > 1:
+            if place is None and (count := len(_pictures(image))) > 1:
                 message = f"{path}: holds {count} pictures, expected one"
                 raise DataError("D025", message, "save the one that is meant as a file of its own")
             header = header_of(image, data)
@@ -166,11 +173,26 @@ def _too_large(path: Path, what: str) -> DataError:
     return DataError("D022", f"{path}: {what}", "cut or shrink the picture")
 
 
-def _open(data: bytes) -> Image.Image:
+def pages_in(path: Path) -> list[int]:
+    """Where the pictures of a TIFF, GIF or WebP of several stand; empty for one alone.
+
+    Also for what cannot be opened, which is told when it is read.
+    """
+    if path.suffix.lower() in (".jpg", ".jpeg", ".png") or kind_of(path) not in PAGED:
+        return []
+    try:
+        with _open(path) as image:
+            places = _pictures(image)
+    except Exception:  # noqa: BLE001 - damaged in any way
+        return []
+    return places if len(places) > 1 else []
+
+
+def _open(source: Path | io.BytesIO) -> Image.Image:
     """Pillow warns of what is checked here anyway, and of harmless oddities of TIFF tags."""
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(source, formats=FORMATS)
 
 
 def _unidentified(data: bytes, path: Path) -> DataError:
@@ -201,23 +223,24 @@ def _tiff_numbers(data: bytes) -> str:
     return f"{len(bits)} band(s) of {max(bits)}-bit{form} numbers{white}{order}"
 
 
-def _pictures(image: Any) -> int:
-    """How many pictures a file holds; a JPEG's further ones (MPO) and a TIFF's previews are none.
+def _pictures(image: Any) -> list[int]:
+    """Where a file's pictures stand; a JPEG's further ones (MPO) and a TIFF's previews are none.
 
     Phones put a depth or brightness map behind the picture that they show; a TIFF marks previews
     and masks of another page in its tag 254 (TIFF 6.0, NewSubfileType, bits 0 and 2).
     """
     if image.format == "MPO" or not getattr(image, "is_animated", False):
-        return 1
-    count: int = image.n_frames
+        return [0]
+    places = list(range(image.n_frames))
     if image.format != "TIFF":
-        return count
-    previews = 0
-    for page in range(count):
-        image.seek(page)
-        previews += bool(image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 0b101)
+        return places
+    shown = []
+    for place in places:
+        image.seek(place)
+        if not image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 0b101:
+            shown.append(place)
     image.seek(0)
-    return count - previews
+    return shown
 
 
 def _stored_as(image: Image.Image) -> str:

@@ -63,13 +63,25 @@ class Picture:
         return np.ascontiguousarray(turn(self.stored)) if turn else self.stored
 
 
-def decode(data: bytes, path: Path, *, values: Values = "8-bit") -> Picture:
+@dataclass(frozen=True)
+class Page:
+    """One of the pictures in a file of several."""
+
+    data: bytes
+    """Of the file."""
+    place: int
+    """One of ``imagefile.pages_in``."""
+
+
+def decode(
+    data: bytes, path: Path, *, values: Values = "8-bit", place: int | None = None
+) -> Picture:
     """Picture and header of a file of which ``data`` are the bytes; ``path`` is for messages.
 
     Raises:
         DataError: D015 mode or format not supported, and those of ``opened``.
     """
-    with opened(data, path) as (image, header):
+    with opened(data, path, place) as (image, header):
         return Picture(_bands(image, header, path, values), header)
 
 
@@ -77,8 +89,8 @@ def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[An
     """A picture as a net of ``bands`` takes it; another count is left for the net to refuse.
 
     Args:
-        source: a path, the bytes of a file, a PIL image, or what numpy makes an array of: (H, W)
-            or (H, W, bands); a fourth band of 8 bits is alpha where three are wanted.
+        source: a path, the bytes of a file, a ``Page``, a PIL image, or what numpy makes an array
+            of: (H, W) or (H, W, bands); a fourth band of 8 bits is alpha where three are wanted.
         bands: of the net.
         values: see the table above.
 
@@ -90,6 +102,8 @@ def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[An
     """
     if isinstance(source, bytes):
         image = decode(source, UNNAMED, values=values).shown
+    elif isinstance(source, Page):
+        image = decode(source.data, UNNAMED, values=values, place=source.place).shown
     elif isinstance(source, Path | str):
         path = Path(source)
         image = decode(file_bytes(path), path, values=values).shown

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from pixelwise.machine.signals import caught
 from pixelwise.pictures import reading
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.predict import prediction_records, saving
+from pixelwise.predict.addresses import fetch_picture
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan as Plan
 from pixelwise.predict.plan import plan as plan
@@ -108,6 +110,9 @@ class _Work:
     identity: Mapping[str, Any]
     """What outputs depend on beside the picture."""
     force: bool
+    kept_bytes: Callable[[Path], bytes] = field(
+        default_factory=lambda: lru_cache(maxsize=1)(file_bytes)
+    )
 
     @property
     def folders(self) -> list[Path]:
@@ -158,9 +163,12 @@ def _belongs_to_others(work: _Work) -> str:
 def _one(work: _Work, job: Job, done: Done) -> None:
     out, wanted, header = work.plan.out, work.wanted, work.model.header
     try:
+        if job.address:
+            fetch_picture(job.address, job.source)
         files = job.files(work.model.inputs)
-        # Read once: what is hashed is what is decoded.
-        data = {name: file_bytes(path) for name, path in files.items()}
+        # Read once: what is hashed is what is decoded; of several pages, for all of them.
+        read = file_bytes if job.place is None else work.kept_bytes
+        data = {name: read(path) for name, path in files.items()}
         made_from = {**_digests(data), **work.identity}
         known = prediction_records.read(out, job.name)
         same = known.of(made_from)
@@ -172,12 +180,12 @@ def _one(work: _Work, job: Job, done: Done) -> None:
         at_stake = same.files(kinds) if same.kinds else known.files()
         altered = None if work.force else prediction_records.altered(out, at_stake)
         if altered and same.kinds and _is_picture(altered):
-            done.kept.append({"path": str(job.source), "kept": str(altered)})
+            done.kept.append({"path": job.shown, "kept": str(altered)})
             return
         if altered:  # and of another picture or model now, or damaged: someone must decide
             raise UsageError(
                 "U003",
-                f"{altered} was changed since it was made from {job.source}",
+                f"{altered} was changed since it was made from {job.shown}",
                 "move it away and run again, or --force to make everything anew",
             )
         prediction = _predict(work.model, files, job.pictures(data, work.model.inputs), kinds)
@@ -188,9 +196,10 @@ def _one(work: _Work, job: Job, done: Done) -> None:
         now = prediction_records.record(out, job.name, made_from, written, areas)
     except PixelwiseError as error:
         # A full disk will not get better with the next picture; a smaller picture may fit.
-        if error.exit_code == 5 and (error.code != "R003" or len(work.plan.jobs) == 1):
+        passing = error.code in ("R003", "R011") and len(work.plan.jobs) > 1
+        if error.exit_code == 5 and not passing:
             raise
-        done.failures.append({"path": str(job.source), **error.as_dict()})
+        done.failures.append({"path": job.shown, **error.as_dict()})
         return
     done.made += 1
     done.results.append(_result(work, job, now, made=True))
@@ -221,7 +230,7 @@ def _predict(
 def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, Any]:
     """What ``--json`` tells of a picture whose outputs are there, now or before."""
     return {
-        "path": str(job.source),
+        "path": job.shown,
         "sha256": known.made_from["source_sha256"],
         "made": made,
         "outputs": [str(work.plan.out / path) for path in known.files(work.wanted)],

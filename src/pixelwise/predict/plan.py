@@ -36,6 +36,7 @@ def plan(
     shard: str = "1/1",
     split: str = "",
     inputs: Sequence[str] = (),
+    download: bool = False,
 ) -> Plan:
     """Find the pictures and name what will be made of them; see ``sources.find``.
 
@@ -53,7 +54,7 @@ def plan(
         raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
     part, parts = _shard(shard)  # before pictures are looked for, which may take long
     folders = _input_folders(inputs, split)
-    jobs, left_out = find(sources, out, split=split, inputs=folders)
+    jobs, left_out = find(sources, out, split=split, inputs=folders, download=download)
     if saving.HEAT in kinds:
         _refuse_heat_collisions(jobs)
     failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
@@ -89,8 +90,8 @@ def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
     for job in jobs:
         for parent in Path(job.name).parents:
             if other := folders.get(folded(parent.as_posix())):
-                where = f"among the outputs of {job.source}"
-                message = f"the heat maps of {other.source} would lie {where}"
+                where = f"among the outputs of {job.shown}"
+                message = f"the heat maps of {other.shown} would lie {where}"
                 raise DataError("D030", message, APART)
 
 
@@ -114,5 +115,5 @@ def refuse_head_collisions(jobs: Sequence[Job], further: Sequence[str]) -> None:
     for job in jobs:
         parts = Path(job.name).parts
         if len(parts) > 1 and (head := folders.get(folded(parts[0]))):
-            message = f"the label maps of head `{head}` would lie among the outputs of {job.source}"
+            message = f"the label maps of head `{head}` would lie among the outputs of {job.shown}"
             raise DataError("D030", message, APART)

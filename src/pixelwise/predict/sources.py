@@ -1,4 +1,4 @@
-"""Which pictures are meant by files, folders and globs, and the name of each one's outputs."""
+"""Which pictures are meant by files, folders, globs, lists and addresses, and their names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +18,13 @@ from pixelwise.data.formats import canonical
 from pixelwise.data.formats.folder import label_folders
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.listing import marked
-from pixelwise.errors import DataError, UsageError
+from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.folders import is_predictions
+from pixelwise.pictures.imagefile import pages_in
+from pixelwise.pictures.reading import Page
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
+from pixelwise.predict.addresses import is_address, place_of
+from pixelwise.predict.name_lists import common_folder, is_list, names_in
 
 PHOTOS = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """Suffixes that no label map has, whatever its name ends in."""
@@ -39,6 +43,15 @@ class Job:
     computed: Mapping[str, HhaInput] = field(default_factory=dict)
     """Inputs whose files are depth; by its name in the data set, ``item``, it has its camera."""
     item: str = ""
+    place: int | None = None
+    """Which picture of a file of several, of ``imagefile.pages_in``."""
+    address: str = ""
+    """Of the web, from where ``source`` is fetched."""
+
+    @property
+    def shown(self) -> str:
+        """How messages name it."""
+        return self.address or str(self.source)
 
     def files(self, names: Sequence[str]) -> dict[str, Path]:
         """The file of each of a model's inputs; the first one's is ``source`` if none is named.
@@ -62,6 +75,8 @@ class Job:
     def pictures(self, data: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Any]:
         """What ``Model.predict`` takes for its inputs, of the bytes of ``files``."""
         given: dict[str, Any] = {name: data[name] for name in names}
+        if self.place is not None:
+            given[names[0]] = Page(data[names[0]], self.place)
         for name, made in self.computed.items():
             if name in given:
                 given[name] = Depth(data[name], made, self.item, data.get(made.source.raw))
@@ -74,8 +89,13 @@ def find(
     *,
     split: str = "",
     inputs: Mapping[str, Path] = MappingProxyType({}),
+    download: bool = False,
 ) -> tuple[list[Job], list[str]]:
     """The pictures of all sources, each once, and what was left out, with the reason.
+
+    A source is a file, a folder, a pattern, a list of these (``name_lists``), or an address, which
+    is fetched when its turn comes, if ``download`` allows it. Of a file of several pictures each is
+    one, ``stem-p001``. Files of a list are named as seen from the folder that holds them all.
 
     Left out are earlier predictions, label maps and the like that lie beside their pictures,
     formats that are not read, and links to nothing. With ``split`` the sources are data sets, and
@@ -89,12 +109,21 @@ def find(
     """
     if out.exists() and not out.is_dir():
         raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
-    jobs: dict[Path, Job] = {}
+    jobs: dict[tuple[Path, int | None], Job] = {}
     left_out: list[str] = []
+    taken: Iterable[Job]
     for source in sources:
-        for job in _of_split(source, split) if split else _expand(source, left_out):
-            _refuse_own_input(job.source, Path(source), out)
-            jobs.setdefault(job.source.absolute(), job)
+        if split:
+            taken = _apart(_of_split(source, split), source, out)
+        elif is_list(source):
+            taken = _listed(source, out, left_out, download=download)
+        elif is_address(source):
+            place, name = place_of(source, out, allowed=download)
+            taken = [Job(place, _short(name), address=source)]
+        else:
+            taken = _apart(_expand(source, left_out), source, out)
+        for job in taken:
+            jobs.setdefault((job.source.absolute(), job.place), job)
     once = list(jobs.values())
     _refuse_collisions(once)
     partners = {name: _by_name(folder) for name, folder in inputs.items()}
@@ -113,16 +142,38 @@ def _by_name(folder: Path) -> dict[str, Path]:
     return {job.name: job.source for job in jobs}
 
 
-def _refuse_own_input(picture: Path, source: Path, out: Path) -> None:
+def _apart(jobs: Iterable[Job], source: str, out: Path) -> Iterator[Job]:
     """Outputs beside pictures could replace them, and would be pictures of the next run."""
-    home, place = out.resolve(), picture.resolve()
-    inside = home.is_relative_to(source.resolve()) and home in place.parents
-    if inside or place.parent == home:
-        raise UsageError(
-            "U003",
-            f"{out} holds {picture.name}, a picture to read; outputs could replace it",
-            "choose another -o",
-        )
+    home = out.resolve()
+    around = home.is_relative_to(Path(source).resolve())
+    for job in jobs:
+        place = job.source.resolve()
+        if (around and home in place.parents) or place.parent == home:
+            raise UsageError(
+                "U003",
+                f"{out} holds {job.source.name}, a picture to read; outputs could replace it",
+                "choose another -o",
+            )
+        yield job
+
+
+def _listed(source: str, out: Path, left_out: list[str], *, download: bool) -> Iterator[Job]:
+    """What a list names; all that is wrong with it is told together."""
+    names, problems = names_in(source), list[DataError]()
+    below = common_folder([name for name in names if os.path.isfile(name)])  # noqa: PTH113
+    for name in names:
+        try:
+            if is_address(name):
+                place, own = place_of(name, out, allowed=download)
+                yield Job(place, _short(own), address=name)
+            else:
+                yield from _apart(_expand(name, left_out, below), name, out)
+        except DataError as error:
+            problems.append(error)
+        except OSError as error:  # a name that no file can have
+            what = f"{name[:LONGEST]}: cannot be read ({error.strerror})"
+            problems.append(DataError("D010", what, "check the list"))
+    raise_all(f"list {source}", problems)
 
 
 def _of_split(source: str, split: str) -> list[Job]:
@@ -134,26 +185,37 @@ def _of_split(source: str, split: str) -> list[Job]:
     ]
 
 
-def _expand(source: str, left_out: list[str]) -> list[Job]:
+def _expand(source: str, left_out: list[str], below: Path | None = None) -> list[Job]:
+    """The pictures of a file, a folder or a pattern; a file's name is as seen from ``below``."""
     if not source:  # Path("") would be the current folder
         message = "the name of a picture or folder is empty"
         raise UsageError("U002", message, "check the variable that it came from")
     path = Path(source)
     if path.is_dir():
-        inside = [Job(p, _name(p.relative_to(path))) for p in _walk(path, left_out)]
+        pictures = list(_walk(path, left_out))
+        inside = [job for p in pictures for job in _pages(p, _name(p.relative_to(path)))]
         if not inside:
             message = "; ".join([f"{path} holds no picture to read", *left_out[:3]])
             raise DataError("D010", message, f"known: {' '.join(sorted(SUFFIXES))}")
         return inside
     if path.is_file():
-        return [Job(path, _name(Path(path.name)))]
+        seen = path.absolute().relative_to(below) if below else Path(path.name)
+        return _pages(path, _name(seen))
     if path.exists():
         raise DataError("D010", f"{path} is neither a file nor a folder", "give pictures")
     matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
     files = [p for p in matches if is_picture(p)]
     if not files:
         raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
-    return [Job(p, _name(Path(p.name))) for p in files]
+    return [job for p in files for job in _pages(p, _name(Path(p.name)))]
+
+
+def _pages(path: Path, name: str) -> list[Job]:
+    """A picture; of a file of several each page or frame."""
+    places = pages_in(path)
+    digits = max(3, len(str(len(places))))
+    pages = [Job(path, f"{name}-p{i:0{digits}}", place=p) for i, p in enumerate(places, 1)]
+    return pages or [Job(path, name)]
 
 
 def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
@@ -217,7 +279,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
     for job in jobs:
         first = taken.setdefault(folded(job.name), job)
         if first is not job:
-            both = f"{first.source} and {job.source}"
+            both = f"{first.shown} and {job.shown}"
             message = f"{both} would both be written as {job.name}.png"
             problems.append(DataError("D030", message, APART))
     if len(problems) == 1:

