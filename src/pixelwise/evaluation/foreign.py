@@ -27,6 +27,7 @@ ADD = "add it, or score a part: --list FILE"
 _ADD_GUESS = "add it, or compare on a split of which all are there: --split NAME"
 MOST = 1024
 """Classes that the largest value may stand for; more take a table of their square."""
+RIGHT_CLASSES = "give the right --classes N, --ignore a value of the truth, or map the values first"
 NOTHING = "nothing was scored: a mean over fewer images would not be comparable"
 
 
@@ -107,14 +108,8 @@ def score_folders(
         reading = _Reading(names, lambda pair: _without(read_labels(pair.truth), void))
     else:
         reading = _as_described(class_map, truth, classes, ignore)
-    problems: list[DataError] = []
-    try:
-        evaluation = evaluate(_read_pairs(matches, reading, problems, advance), reading.classes)
-    except UsageError:  # no pair was left to count
-        assert problems
     summary = f"{guesses} cannot be scored against {truth}"
-    raise_all(guesses, problems, summary=summary, hint=NOTHING)
-    return evaluation
+    return _evaluated(matches, reading, guesses, summary, advance)
 
 
 def score_guesses(
@@ -151,11 +146,7 @@ def score_guesses(
         return items[pair.name].labels[head].read(dataset.class_map)
 
     reading = _Reading(dataset.classes, truth, guess_reader(dataset))
-    try:
-        evaluation = evaluate(_read_pairs(matches, reading, problems, advance), reading.classes)
-    except UsageError:  # no pair was left to count
-        assert problems
-    raise_all(guesses, problems, summary=summary, hint=NOTHING)
+    evaluation = _evaluated(matches, reading, guesses, summary, advance)
     return replace(evaluation, trained_on=None)
 
 
@@ -233,22 +224,33 @@ def _maps(folder: Path, problems: list[DataError]) -> dict[str, Path]:
     return by_stem(files, problems)
 
 
-def _read_pairs(
+def _evaluated(
     matches: Sequence[Match],
     reading: _Reading,
-    problems: list[DataError],
+    guesses: Path,
+    summary: str,
     advance: Callable[[], object],
-) -> Iterator[Pair]:
-    """Pairs that can be counted; what cannot is added to ``problems`` and the rest still read."""
-    for pair in matches:
-        try:
-            guess, truth = reading.guess(pair.guess), reading.truth(pair)
-            _check(pair, guess, truth, len(reading.classes))
-        except DataError as error:
-            problems.append(error)
-        else:
-            yield Pair(pair.name, truth, guess)
-        advance()
+) -> Evaluation:
+    """All pairs counted, or all problems of all files: what cannot be counted is still read."""
+    problems: list[DataError] = []
+
+    def pairs() -> Iterator[Pair]:
+        for pair in matches:
+            try:
+                guess, truth = reading.guess(pair.guess), reading.truth(pair)
+                _check(pair, guess, truth, len(reading.classes))
+            except DataError as error:
+                problems.append(error)
+            else:
+                yield Pair(pair.name, truth, guess)
+            advance()
+
+    try:
+        evaluation = evaluate(pairs(), reading.classes)
+    except UsageError:  # no pair was left to count
+        assert problems
+    raise_all(guesses, problems, summary=summary, hint=NOTHING)
+    return evaluation
 
 
 def _check(pair: Match, guess: Labels, truth: Labels, num_classes: int) -> None:
@@ -256,17 +258,15 @@ def _check(pair: Match, guess: Labels, truth: Labels, num_classes: int) -> None:
         sizes = f"is {hxw(guess.shape)}, but {pair.truth} is {hxw(truth.shape)} (HxW)"
         what = f"{pair.guess} {sizes}; expected one size"
         raise DataError("D013", what, "export both at the size of the picture")
-    counted = truth != VOID
-    _check_values(pair.truth, truth[counted], num_classes, "or 255 for void")
-    _check_values(pair.guess, guess[counted], num_classes, "void is no class to predict")
-
-
-def _check_values(path: Path, values: Labels, num_classes: int, note: str) -> None:
-    if listed := strange_values(values, num_classes):
-        expected = f"expected 0..{num_classes - 1}; {note}"
-        message = f"{path}: values that name no class: {listed} ({expected})"
-        hint = "give the right --classes N, --ignore a value of the truth, or map the values first"
-        raise DataError("D012", message, hint)
+    roles = (
+        (pair.truth, truth, "or 255 for void"),
+        (pair.guess, guess, "void is no class to predict"),
+    )
+    for path, values, note in roles:
+        if listed := strange_values(values[truth != VOID], num_classes):
+            expected = f"expected 0..{num_classes - 1}; {note}"
+            message = f"{path}: values that name no class: {listed} ({expected})"
+            raise DataError("D012", message, RIGHT_CLASSES)
 
 
 def _without(truth: Labels, void: Set[int]) -> Labels:

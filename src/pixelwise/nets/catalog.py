@@ -16,11 +16,7 @@ from pixelwise.nets.net import Net
 from pixelwise.nets.rarefaction import lower_stride, rarefy
 from pixelwise.nets.released import RELEASED
 from pixelwise.nets.trunks.alexnet import alexnet
-from pixelwise.nets.trunks.efficientnet import (
-    efficientnetlite0,
-    efficientnetlite1,
-    efficientnetlite2,
-)
+from pixelwise.nets.trunks.efficientnet import EFFICIENTNET_LITE
 from pixelwise.nets.trunks.googlenet import googlenet
 from pixelwise.nets.trunks.mobilenet import mobilenetv2
 from pixelwise.nets.trunks.resnet import resnet18, resnet50
@@ -75,15 +71,12 @@ FAMILIES: dict[str, Family] = {
     "resnet18": Family(resnet18, ("tight",), "imagenet", "ResNet-18, batch norm", "fc1000"),
     "resnet50": Family(resnet50, ("tight",), "imagenet", "ResNet-50, batch norm", "fc1000"),
     "mobilenetv2": Family(mobilenetv2, ("tight",), "imagenet", "MobileNetV2, small", "fc1000"),
-    "efficientnetlite0": Family(
-        efficientnetlite0, ("tight",), "efficientnet-lite", "EfficientNet-Lite0, small", "fc1000"
-    ),
-    "efficientnetlite1": Family(
-        efficientnetlite1, ("tight",), "efficientnet-lite", "EfficientNet-Lite1, small", "fc1000"
-    ),
-    "efficientnetlite2": Family(
-        efficientnetlite2, ("tight",), "efficientnet-lite", "EfficientNet-Lite2, small", "fc1000"
-    ),
+    **{
+        f"efficientnetlite{i}": Family(
+            trunk, ("tight",), "efficientnet-lite", f"EfficientNet-Lite{i}, small", "fc1000"
+        )
+        for i, trunk in enumerate(EFFICIENTNET_LITE)
+    },
     "tiny": Family(tiny, ("tight",), "plain", "narrow, batch norm, learns from scratch"),
 }
 

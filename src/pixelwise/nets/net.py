@@ -7,6 +7,7 @@ sights, parameters) is kept beside it, and a net whose maps do not align refuses
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -116,23 +117,25 @@ class Net:
         name: str,
         src: str,
         width: int,
-        *,
         kernel: int = 1,
         stride: int = 1,
         pad: Pad = 0,
         groups: int = 1,
+        *,
         bias: bool = True,
         init: Init = "he",
         bn: str = "",
+        eps: float = 1e-5,
         relu: str = "",
+        cut: float = math.inf,
     ) -> str:
         """A convolution, then what is named of its batch normalisation and its ReLU."""
         bias = bias and not bn  # the normalisation subtracts it, and adds its own
         layer = layers.Conv(name, (src,), width, kernel, stride, pad, groups, 1, bias, init)
         x = self.add(layer)
         if bn:
-            x = self.add(layers.BatchNorm(bn, (x,)))
-        return self.add(layers.Relu(relu, (x,))) if relu else x
+            x = self.add(layers.BatchNorm(bn, (x,), eps))
+        return self.add(layers.Relu(relu, (x,), cut)) if relu else x
 
     def max_pool(
         self,

@@ -160,7 +160,11 @@ def _decompress(path: Path, head: bytes, target: Path, progress: Progress) -> No
         read = 0
         with path.open("rb") as packed, progress(f"unpacking {path.name}", size) as advance:
             unpacked = opener(packed)
-            while chunk := _next(path, unpacked):
+            while True:
+                with _as_damage(path):
+                    chunk = unpacked.read(CHUNK)
+                if not chunk:
+                    break
                 if f.tell() + len(chunk) > limit:
                     raise _refused(path, f"more than {limit:,} bytes")
                 f.write(chunk)
@@ -170,12 +174,15 @@ def _decompress(path: Path, head: bytes, target: Path, progress: Progress) -> No
     atomic_write(target, copy)
 
 
-def _next(path: Path, unpacked: Any) -> bytes:
+@contextmanager
+def _as_damage(path: Path, name: str = "") -> Iterator[None]:
+    """What the readers raise of an archive as D040, of the member ``name`` if it is one's."""
     try:
-        chunk: bytes = unpacked.read(CHUNK)
+        yield
+    except DataError:
+        raise
     except FAULTS as error:
-        raise _damaged(path, error) from error
-    return chunk
+        raise _damaged(path, f"{name}: {error}" if name else error) from error
 
 
 @dataclass
@@ -199,35 +206,31 @@ class _Headers:
 def _of_tar(path: Path, plain: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Names in a tar and how each is read; ``plain`` is the archive, or what was in it."""
     size, end = plain.stat().st_size, 0
-    try:
-        with plain.open("rb") as file, tarfile.open(fileobj=_Headers(file), mode="r:") as tar:  # type: ignore[call-overload]
-            while member := tar.next():
-                tar.members.clear()  # which would be kept, all of them
-                inside = member.isreg() and not member.issparse()
-                beyond = inside and member.offset_data + member.size > size
-                # A negative size would lead back, for ever (CVE-2025-8194).
-                if beyond or member.size < 0 or tar.offset <= end:
-                    raise _damaged(path, f"in {member.name}")
-                end = tar.offset
-                if inside:
-                    place = member.offset_data, member.size
-                    yield member.name, partial(_read_range, path, plain, *place)
-            file.seek(end)
-            if file.read(512) != bytes(512):  # POSIX pax, tar: two such blocks end an archive
-                raise _damaged(path, "no end mark")
-    except FAULTS as error:
-        if isinstance(error, DataError):
-            raise
-        raise _damaged(path, error) from error
+    with (
+        _as_damage(path),
+        plain.open("rb") as file,
+        tarfile.open(fileobj=_Headers(file), mode="r:") as tar,  # type: ignore[call-overload]
+    ):
+        while member := tar.next():
+            tar.members.clear()  # which would be kept, all of them
+            inside = member.isreg() and not member.issparse()
+            beyond = inside and member.offset_data + member.size > size
+            # A negative size would lead back, for ever (CVE-2025-8194).
+            if beyond or member.size < 0 or tar.offset <= end:
+                raise _damaged(path, f"in {member.name}")
+            end = tar.offset
+            if inside:
+                place = member.offset_data, member.size
+                yield member.name, partial(_read_range, path, plain, *place)
+        file.seek(end)
+        if file.read(512) != bytes(512):  # POSIX pax, tar: two such blocks end an archive
+            raise _damaged(path, "no end mark")
 
 
 def _read_range(path: Path, plain: Path, place: int, size: int) -> bytes:
-    try:
-        with plain.open("rb") as f:
-            f.seek(place)
-            data = f.read(min(size, MAX_BYTES + 1))
-    except OSError as error:
-        raise _damaged(path, error) from error
+    with _as_damage(path), plain.open("rb") as f:
+        f.seek(place)
+        data = f.read(min(size, MAX_BYTES + 1))
     if len(data) < min(size, MAX_BYTES + 1):
         raise _damaged(path, "shorter than it was")
     return data
@@ -235,7 +238,7 @@ def _read_range(path: Path, plain: Path, place: int, size: int) -> bytes:
 
 def _of_zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Names in a zip and how each is read."""
-    try:
+    with _as_damage(path):
         _refuse_long_contents(path)
         archive = zipfile.ZipFile(path)
         total = 0
@@ -247,18 +250,11 @@ def _of_zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             if total > BYTES or info.file_size > RATIO * info.compress_size + CHUNK:
                 raise _refused(path, f"`{info.filename}` of {info.file_size:,} bytes, a bomb")
             yield info.filename, partial(_read_zipped, path, archive, info)
-    except FAULTS as error:
-        if isinstance(error, DataError):
-            raise
-        raise _damaged(path, error) from error
 
 
 def _read_zipped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    try:
-        with archive.open(info) as f:
-            return f.read(MAX_BYTES + 1)
-    except FAULTS as error:
-        raise _damaged(path, f"{info.filename}: {error}") from error
+    with _as_damage(path, info.filename), archive.open(info) as f:
+        return f.read(MAX_BYTES + 1)
 
 
 def _refuse_long_contents(path: Path) -> None:

@@ -8,11 +8,17 @@ from pathlib import Path
 from pixelwise.data.classes import numbered
 from pixelwise.data.formats.camvid import PARTS, VOID_VALUE, own_splits, sequence
 from pixelwise.data.formats.canonical import Description
-from pixelwise.data.prepare.archives import Entry
 from pixelwise.data.prepare.mats import MatFiles
 from pixelwise.data.prepare.record import Download, Published
 from pixelwise.data.prepare.source import Source, listed_names
-from pixelwise.data.prepare.work import Piece, Plan, kept_png, picture_piece, refuse_unlabelled
+from pixelwise.data.prepare.work import (
+    Piece,
+    Plan,
+    kept_png,
+    picture_piece,
+    planned,
+    refuse_unlabelled,
+)
 from pixelwise.data.sample import IMAGE, Item
 from pixelwise.labels import CAMVID_CLASSES, CAMVID_PALETTE, VOID
 
@@ -65,19 +71,13 @@ def plan(source: Source, mats: MatFiles) -> Plan:
         if inside:
             splits[part] = listed_names(lists[part,], pictures) if listed else inside
     refuse_unlabelled({part: n for part, n in splits.items() if part in annotated}, labels)
-    train = tuple(_item(name) for name in splits.get("train", ()))
-    own = {split: [i.name for i in items] for split, items in own_splits(train).items()}
-    names = sorted({name for listed_in in splits.values() for name in listed_in})
-    pieces = tuple(_piece(name, pictures[name], labels.get(name)) for name in names)
-    about = f"CamVid as SegNet published it, of {source.place}"
-    return Plan(Description({"labels": CLASSES}), splits | own, pieces, about, source.notes)
+    # As the splits by drive ask for it: its name, and the drive as its group.
+    items = [Item(n, {IMAGE: Path(n)}, {}, sequence(n)) for n in splits.get("train", ())]
+    own = {split: [i.name for i in items] for split, items in own_splits(tuple(items)).items()}
 
+    def piece(name: str) -> Piece:
+        maps = {"labels": (kept_png(labels[name], CLASSES), CLASSES)} if name in labels else {}
+        return picture_piece(name, pictures[name], maps)
 
-def _item(name: str) -> Item:
-    """As the splits by drive ask for it: its name, and the drive as its group."""
-    return Item(name, {IMAGE: Path(name)}, {}, sequence(name))
-
-
-def _piece(name: str, picture: Entry, labels: Entry | None) -> Piece:
-    maps = {"labels": (kept_png(labels, CLASSES), CLASSES)} if labels else {}
-    return picture_piece(name, picture, maps)
+    description = Description({"labels": CLASSES})
+    return planned(source, "CamVid as SegNet published it", description, splits | own, piece)

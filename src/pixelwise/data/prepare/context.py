@@ -23,7 +23,7 @@ from pixelwise.data.prepare.archives import Entry
 from pixelwise.data.prepare.mats import MatFiles
 from pixelwise.data.prepare.record import Download, Published
 from pixelwise.data.prepare.source import Source, listed_names
-from pixelwise.data.prepare.work import Plan, picture_piece, refuse_unlabelled
+from pixelwise.data.prepare.work import Piece, Plan, picture_piece, planned, refuse_unlabelled
 from pixelwise.errors import DataError, UsageError, first_few
 from pixelwise.labels import VOID, Labels, colours_for, voc_palette
 from pixelwise.pictures.images import read_labels
@@ -98,31 +98,30 @@ def plan(
             data set.
     """
     where = source.place
-    pictures = source.matching(r"VOC2010/JPEGImages/([^/]+)\.jpe?g")
-    lists = source.matching(r"VOC2010/ImageSets/Main/(train|val)\.txt")
+    pictures = source.named(r"VOC2010/JPEGImages/([^/]+)\.jpe?g")
+    lists = source.named(r"VOC2010/ImageSets/Main/(train|val)\.txt")
     if not pictures or len(lists) < 2:
         what = "ImageSets/Main/train.txt and val.txt" if pictures else "JPEGImages/*.jpg"
         raise RECORD.missing(where, f"VOC2010/{what} (it holds: {source.holds})", PICTURES.file)
-    maps = {n: e for (n, _), e in source.matching(r"trainval/([^/]+)\.(mat|png)").items()}
+    maps = source.named(r"trainval/([^/]+)\.(mat|png)")
     if not maps:
         what = f"trainval/*.mat (it holds: {source.holds})"
         raise RECORD.missing(where, what, ANNOTATIONS.file)
     for entry in source.matching(r"labels\.txt").values():
         _check_names(entry)
-    known = voc.names_in(pictures)
-    splits = {split: listed_names(entry, known) for (split,), entry in sorted(lists.items())}
+    splits = {split: listed_names(entry, pictures) for split, entry in sorted(lists.items())}
     refuse_unlabelled(splits, maps)
     classes = class_map(names or tuple(INDEX), background=background)
 
     def drawn(entry: Entry) -> tuple[Labels, bytes]:
         return classes.ids(_raw(mats, entry), entry.place), b""
 
-    pieces = tuple(
-        picture_piece(name, known[name], {"labels": (partial(drawn, maps[name]), classes)})
-        for name in sorted({name for listed in splits.values() for name in listed})
-    )
-    about = f"PASCAL-Context, of {where}"
-    return Plan(Description({"labels": classes}), splits, pieces, about, source.notes)
+    def piece(name: str) -> Piece:
+        return picture_piece(
+            name, pictures[name], {"labels": (partial(drawn, maps[name]), classes)}
+        )
+
+    return planned(source, "PASCAL-Context", Description({"labels": classes}), splits, piece)
 
 
 def _raw(mats: MatFiles, entry: Entry) -> NDArray[np.uint16]:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.classes import ClassMap
 from pixelwise.data.matfile import MatReader
 from pixelwise.data.prepare.archives import Entry
 from pixelwise.errors import DataError
+from pixelwise.labels import VOID
 
 T = TypeVar("T")
+
+
+def counted_from_one(classes: ClassMap) -> ClassMap:
+    """The same classes in files where 1 is the first and 0 is void."""
+    return replace(classes, values={0: VOID, **{i + 1: i for i in range(len(classes.classes))}})
 
 
 class MatFiles:

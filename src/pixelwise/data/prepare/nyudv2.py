@@ -22,12 +22,12 @@ from pixelwise.data.depth import HhaOf
 from pixelwise.data.formats.canonical import Description
 from pixelwise.data.hha import hha as depth_as_hha
 from pixelwise.data.prepare.archives import Entry
-from pixelwise.data.prepare.mats import MatFiles
+from pixelwise.data.prepare.mats import MatFiles, counted_from_one
 from pixelwise.data.prepare.record import Download, Published
 from pixelwise.data.prepare.source import Source
 from pixelwise.data.prepare.work import Piece, Plan, picture_piece
 from pixelwise.errors import DataError, first_few
-from pixelwise.labels import VOID, Labels, colours_for, voc_palette
+from pixelwise.labels import VOID, Labels, voc_palette
 from pixelwise.pictures.images import write_image, write_labels
 
 # Gupta's mapping, classMapping40.mat (``mapClass``): the number of 1 to 894 that each of the first
@@ -58,7 +58,7 @@ OTHERS = {
     "otherprop": (),
 }  # fmt: skip
 NAMES = 894
-CLASSES = numbered((*NUMBERS, *OTHERS), colours_for(40, voc_palette(40).tolist()))
+CLASSES = numbered((*NUMBERS, *OTHERS), voc_palette(40).tolist())
 """Coloured as the release shows them: VOC's rule (vis.py)."""
 # train, val and test (s) in runs of frames; the sets are those of the lists of the release
 # (data/nyud/*.txt), which are NYU's splits.mat with train divided.
@@ -215,7 +215,7 @@ def millimetres(metres: NDArray[Any]) -> NDArray[np.uint16]:
 def _of_released(source: Source, mats: MatFiles, *, hha: bool) -> Plan:
     kinds = {"color": r"images/img_(\d+)\.png", "segmentation": r"segmentation/img_(\d+)\.mat"}
     kinds |= {kind: rf"{kind}/img_(\d+)\.png" for kind in ("depth", "hha")}
-    files = {k: {n: e for (n,), e in source.matching(p).items()} for k, p in kinds.items()}
+    files = {kind: source.named(pattern) for kind, pattern in kinds.items()}
     if not files["color"] and not files["segmentation"]:
         what = f"{LABELLED.file} (it holds: {source.holds})"
         raise RECORD.missing(source.place, what, LABELLED.file)
@@ -239,6 +239,4 @@ def _of_released(source: Source, mats: MatFiles, *, hha: bool) -> Plan:
 def _released_labels(mats: MatFiles, entry: Entry) -> tuple[Labels, bytes]:
     """0 to 40, less one, so that 0 is void (nyud_layers.py)."""
     raw = mats.whole_numbers(entry, "segmentation")
-    values = {0: VOID, **{i + 1: i for i in range(len(CLASSES.classes))}}
-    classes = ClassMap(CLASSES.classes, CLASSES.palette, values)
-    return classes.ids(raw.astype(np.uint16), entry.place), b""
+    return counted_from_one(CLASSES).ids(raw.astype(np.uint16), entry.place), b""

@@ -9,7 +9,7 @@ footnote 7).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,7 +21,7 @@ from pixelwise.data.prepare.archives import Entry
 from pixelwise.data.prepare.mats import MatFiles
 from pixelwise.data.prepare.record import Download, Published
 from pixelwise.data.prepare.source import Source, listed_names
-from pixelwise.data.prepare.work import Drawn, Piece, Plan, kept_png, picture_piece
+from pixelwise.data.prepare.work import Drawn, Piece, Plan, kept_png, picture_piece, planned
 from pixelwise.errors import DataError, first_few
 from pixelwise.labels import VOC_CLASSES, Labels
 
@@ -76,8 +76,8 @@ def read(source: Source, mats: MatFiles) -> Sbd | None:
     tree = next(iter(everywhere))[0]
     home = re.escape(tree)
     maps = {name: entry for (place, name), entry in everywhere.items() if place == tree}
-    pictures = {n: e for (n,), e in source.matching(rf"{home}/img/([^/]+)\.jpe?g").items()}
-    lists = {n: e for (n,), e in source.matching(rf"{home}/(train|val)\.txt").items()}
+    pictures = source.named(rf"{home}/img/([^/]+)\.jpe?g")
+    lists = source.named(rf"{home}/(train|val)\.txt")
     wanted = (("img/*.jpg", pictures), ("train.txt", "train" in lists), ("val.txt", "val" in lists))
     if absent := [f"{tree}/{what}" for what, there in wanted if not there]:
         raise RECORD.missing(source.place, absent[0], ARCHIVE.file)
@@ -107,11 +107,9 @@ def plan(source: Source, mats: MatFiles) -> Plan:
         what = f"dataset/cls/*.mat (it holds: {source.holds})"
         raise RECORD.missing(source.place, what, ARCHIVE.file)
     splits: dict[str, Sequence[str]] = {"train": sbd.train, "val": sbd.val}
-    pictures = {n: e for (n,), e in source.matching(r"VOC2011/JPEGImages/([^/]+)\.jpe?g").items()}
-    maps = source.matching(r"VOC2011/SegmentationClass/([^/]+)\.png")
-    voc = {name: kept_png(entry, CLASSES) for (name,), entry in maps.items()}
-    pictures |= sbd.pictures
-    valid, notes = seg11valid(source, sbd.train, {n: e for n, e in pictures.items() if n in voc})
+    pictures = {**source.named(r"VOC2011/JPEGImages/([^/]+)\.jpe?g"), **sbd.pictures}
+    maps = source.named(r"VOC2011/SegmentationClass/([^/]+)\.png")
+    valid, notes = seg11valid(source, sbd.train, pictures.keys() & maps.keys())
     if valid:
         splits["seg11valid"] = [f"{name} {VOC_LABELS}/{name}.png" for name in valid]
     own = {*sbd.train, *sbd.val}
@@ -119,23 +117,18 @@ def plan(source: Source, mats: MatFiles) -> Plan:
     def piece(name: str) -> Piece:
         drawn = {"labels": (sbd.drawn[name], CLASSES)} if name in own else {}
         if name in valid:
-            drawn[VOC_LABELS] = (voc[name], CLASSES)
+            drawn[VOC_LABELS] = (kept_png(maps[name], CLASSES), CLASSES)
         return picture_piece(name, pictures[name], drawn)
 
-    pieces = tuple(map(piece, sorted({*own, *valid})))
-    about = f"SBD, of {source.place}"
-    return Plan(Description({"labels": CLASSES}), splits, pieces, about, (*source.notes, *notes))
+    return planned(source, "SBD", Description({"labels": CLASSES}), splits, piece, notes)
 
 
 def seg11valid(
-    source: Source, trained: Sequence[str], labelled: Mapping[str, object]
+    source: Source, trained: Sequence[str], labelled: Set[str]
 ) -> tuple[list[str], tuple[str, ...]]:
-    """The 736 pictures, in the order of VOC 2011's val, and why there are none.
+    """The 736 pictures in the order of VOC 2011's val, or none and why there are none.
 
-    Args:
-        source: where VOC 2011's list may be.
-        trained: SBD's train, which is left out.
-        labelled: pictures with a label map of VOC.
+    ``trained`` is SBD's train, which is left out, ``labelled`` what has a label map of VOC.
     """
     lists = source.matching(r"VOC2011/ImageSets/Segmentation/val\.txt")
     if not lists:
@@ -164,7 +157,7 @@ def beside(
     source: Source,
     mats: MatFiles,
     splits: Mapping[str, Sequence[str]],
-    labelled: Mapping[str, object],
+    labelled: Set[str],
 ) -> Beside:
     """``seg11valid`` and ``trainaug`` of a year of VOC with these splits.
 

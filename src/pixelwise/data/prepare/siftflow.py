@@ -13,15 +13,15 @@ from functools import partial
 
 import numpy as np
 
-from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.classes import numbered
 from pixelwise.data.formats.canonical import Description
 from pixelwise.data.prepare.archives import Entry
-from pixelwise.data.prepare.mats import MatFiles
+from pixelwise.data.prepare.mats import MatFiles, counted_from_one
 from pixelwise.data.prepare.record import Download, Published
 from pixelwise.data.prepare.source import Source, listed_names
-from pixelwise.data.prepare.work import Plan, picture_piece, refuse_unlabelled
+from pixelwise.data.prepare.work import Piece, Plan, picture_piece, planned, refuse_unlabelled
 from pixelwise.errors import DataError, first_few
-from pixelwise.labels import VOID, Labels, colours_for, voc_palette
+from pixelwise.labels import Labels, voc_palette
 
 # data/sift-flow/classes.txt of the release, in the order of the net's outputs.
 SEMANTIC = (
@@ -32,7 +32,7 @@ SEMANTIC = (
 )  # fmt: skip
 GEOMETRIC = ("sky", "horizontal", "vertical")
 HEADS = {
-    head: numbered(names, colours_for(len(names), voc_palette(len(names)).tolist()))
+    head: numbered(names, voc_palette(len(names)).tolist())
     for head, names in (("sem", SEMANTIC), ("geo", GEOMETRIC))
 }
 """By the names that the released nets give their heads; coloured as the release shows them (VOC's
@@ -77,8 +77,8 @@ def plan(source: Source, mats: MatFiles) -> Plan:
         DataError: D010 what is missing; D031 pictures without label maps; D034 a list of another
             data set.
     """
-    pictures = _in(source, rf"Images/{SCENES}/([^/]+)\.jpe?g")
-    maps = {head: _in(source, rf"{f}/{SCENES}/([^/]+)\.mat") for head, f in FOLDERS.items()}
+    pictures = source.named(rf"Images/{SCENES}/([^/]+)\.jpe?g")
+    maps = {head: source.named(rf"{f}/{SCENES}/([^/]+)\.mat") for head, f in FOLDERS.items()}
     wanted = {"Images/*.jpg": pictures, **{f"{f}/*.mat": maps[h] for h, f in FOLDERS.items()}}
     if absent := [what for what, there in wanted.items() if not there]:
         folder, _, name = absent[0].partition("/")
@@ -93,26 +93,18 @@ def plan(source: Source, mats: MatFiles) -> Plan:
     if bare := [name for name in left if name in UNANNOTATED]:
         notes = [f"{' and '.join(bare)} have no annotation and are left out"]
         notes += [f"so are {len(left) - len(bare)} that no list names"] * (left != bare)
-    pieces = tuple(
-        picture_piece(
-            name,
-            pictures[name],
-            {head: (partial(_drawn, mats, maps[head][name], head), HEADS[head]) for head in HEADS},
-        )
-        for name in names
-    )
+
+    def piece(name: str) -> Piece:
+        drawn = {h: (partial(_drawn, mats, maps[h][name], h), HEADS[h]) for h in HEADS}
+        return picture_piece(name, pictures[name], drawn)
+
     description = Description(HEADS, heads={head: head for head in HEADS})
-    about = f"SIFT Flow, of {source.place}"
-    return Plan(description, splits, pieces, about, (*source.notes, *notes))
-
-
-def _in(source: Source, pattern: str) -> dict[str, Entry]:
-    return {name: entry for (name,), entry in source.matching(pattern).items()}
+    return planned(source, "SIFT Flow", description, splits, piece, notes)
 
 
 def _splits(source: Source, pictures: Mapping[str, Entry]) -> dict[str, list[str]]:
     """``trainval`` and ``test``, of which no picture is in both."""
-    lists = _in(source, r"(trainval|test|TestSet1)\.txt")
+    lists = source.named(r"(trainval|test|TestSet1)\.txt")
     tests = [name for name in ("test", "TestSet1") if name in lists]
     if not tests:
         raise RECORD.missing(source.place, "test.txt or TestSet1.txt", TEST.file)
@@ -128,6 +120,4 @@ def _splits(source: Source, pictures: Mapping[str, Entry]) -> dict[str, list[str
 def _drawn(mats: MatFiles, entry: Entry, head: str) -> tuple[Labels, bytes]:
     """``S`` as class ids: -1 counts as 0, and 0 is void."""
     raw = np.maximum(mats.whole_numbers(entry, "S", least=LEAST[head]), 0).astype(np.uint16)
-    classes = HEADS[head]
-    values = {0: VOID, **{i + 1: i for i in range(len(classes.classes))}}
-    return ClassMap(classes.classes, classes.palette, values).ids(raw, entry.place), b""
+    return counted_from_one(HEADS[head]).ids(raw, entry.place), b""

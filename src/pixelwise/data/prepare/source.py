@@ -51,6 +51,10 @@ class Source:
                 hits.setdefault(match.groups(), entry)
         return hits
 
+    def named(self, pattern: str) -> dict[str, Entry]:
+        """The first group of a pattern, a name, to its file."""
+        return {groups[0]: entry for groups, entry in self.matching(pattern).items()}
+
     @property
     def holds(self) -> str:
         """A glance at what is there, for messages."""

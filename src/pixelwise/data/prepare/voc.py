@@ -8,22 +8,20 @@ in SBD's train (arXiv 1411.4038v2, footnote 7). It is computed, and needs VOC 20
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 
 from pixelwise.data.classes import numbered
 from pixelwise.data.formats.canonical import Description
 from pixelwise.data.prepare import sbd
-from pixelwise.data.prepare.archives import Entry
 from pixelwise.data.prepare.mats import MatFiles
 from pixelwise.data.prepare.record import Download, Published
 from pixelwise.data.prepare.source import Source, listed_names
 from pixelwise.data.prepare.work import (
-    Drawn,
     Piece,
     Plan,
     kept_png,
     picture_piece,
+    planned,
     refuse_unlabelled,
 )
 from pixelwise.errors import UsageError
@@ -85,9 +83,9 @@ def plan(source: Source, mats: MatFiles, year: str = "") -> Plan:
     """
     tree = chosen_year(source, year)
     home = re.escape(tree)
-    pictures = names_in(source.matching(rf"{home}/JPEGImages/([^/]+)\.jpe?g"))
-    maps = names_in(source.matching(rf"{home}/SegmentationClass/([^/]+)\.png"))
-    lists = names_in(source.matching(rf"{home}/ImageSets/Segmentation/([^/]+)\.txt"))
+    pictures = source.named(rf"{home}/JPEGImages/([^/]+)\.jpe?g")
+    maps = source.named(rf"{home}/SegmentationClass/([^/]+)\.png")
+    lists = source.named(rf"{home}/ImageSets/Segmentation/([^/]+)\.txt")
     archive = TRAINVAL.get(tree, TRAINVAL["VOC2012"])
     if not lists:
         raise RECORD.missing(source.place, f"{tree}/ImageSets/Segmentation/*.txt", archive)
@@ -98,25 +96,16 @@ def plan(source: Source, mats: MatFiles, year: str = "") -> Plan:
         raise RECORD.missing(source.place, f"{tree}/SegmentationClass/*.png", archive)
     refuse_unlabelled({s: n for s, n in splits.items() if s in LABELLED}, maps)
     drawn = {name: kept_png(entry, CLASSES) for name, entry in maps.items()}
-    more = sbd.beside(source, mats, splits, {n: e for n, e in pictures.items() if n in maps})
+    more = sbd.beside(source, mats, splits, pictures.keys() & maps.keys())
     splits |= {split: list(listed) for split, listed in more.splits.items()}
     pictures, drawn = {**more.pictures, **pictures}, {**more.drawn, **drawn}
-    names = sorted({name for listed in splits.values() for name in listed})
-    pieces = tuple(_piece(name, pictures[name], drawn) for name in names)
-    notes = (*source.notes, *more.notes)
-    about = f"PASCAL {tree}, of {source.place}"
-    return Plan(Description({"labels": CLASSES}), splits, pieces, about, notes)
 
+    def piece(name: str) -> Piece:
+        maps = {"labels": (drawn[name], CLASSES)} if name in drawn else {}
+        return picture_piece(name, pictures[name], maps)
 
-def _piece(name: str, picture: Entry, drawn: Mapping[str, Drawn]) -> Piece:
-    """A picture with its label map, where it has one."""
-    maps = {"labels": (drawn[name], CLASSES)} if name in drawn else {}
-    return picture_piece(name, picture, maps)
-
-
-def names_in(hits: Mapping[tuple[str, ...], Entry]) -> dict[str, Entry]:
-    """Last group of a pattern to the file."""
-    return {groups[-1]: entry for groups, entry in hits.items()}
+    description = Description({"labels": CLASSES})
+    return planned(source, f"PASCAL {tree}", description, splits, piece, more.notes)
 
 
 def chosen_year(source: Source, year: str) -> str:

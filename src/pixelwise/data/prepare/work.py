@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +26,7 @@ from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import atomic_write, refuse_taken, resumed_folder
 from pixelwise.machine.signals import caught
 from pixelwise.pictures.images import read_labels, write_labels
-from pixelwise.pictures.reading import Picture, decode
+from pixelwise.pictures.reading import decode
 
 OTHER = "get the archive again: these are not the label maps of this data set"
 VERSION = 1
@@ -56,6 +55,20 @@ class Plan:
     source: str
     """For ``dataset.json``: what it is."""
     notes: tuple[str, ...] = ()
+
+
+def planned(
+    source: Source,
+    title: str,
+    description: Description,
+    splits: Mapping[str, Sequence[str]],
+    piece: Callable[[str], Piece],
+    notes: Sequence[str] = (),
+) -> Plan:
+    """A data set of all pictures that its lists name, each of which ``piece`` makes one."""
+    names = sorted({line.split()[0] for lines in splits.values() for line in lines})
+    about, said = f"{title}, of {source.place}", (*source.notes, *notes)
+    return Plan(description, splits, tuple(map(piece, names)), about, said)
 
 
 class Planner(Protocol):
@@ -179,11 +192,15 @@ def picture_piece(
     def write(content: Path) -> None:
         data = {path: entry.bytes() for path, entry in copies.items()}
         image = decode(data[target], picture.place)
+        size = image.stored.shape[:2]
         for path, entry in list(copies.items())[1:]:
-            _refuse_size(entry, decode(data[path], entry.place, values="stored"), picture, image)
+            other = decode(data[path], entry.place, values="stored").stored.shape[:2]
+            if other != size:
+                what = f"{entry} is {hxw(other)}, {picture} is {hxw(size)} (HxW)"
+                raise DataError("D013", f"{what}; {SAME}", AGAIN)
         ready = {path: (*drawn(), class_map) for path, (drawn, class_map) in maps.items()}
         for labels, _, _ in ready.values():
-            if labels.shape not in (image.stored.shape[:2], image.shown.shape[:2]):
+            if labels.shape not in (size, image.shown.shape[:2]):
                 sizes = f"{hxw(image.shown.shape)}, its label map is {hxw(labels.shape)} (HxW)"
                 raise DataError("D013", f"{picture} is {sizes}; {SAME}", AGAIN)
         for path, (labels, original, class_map) in ready.items():
@@ -197,23 +214,17 @@ def picture_piece(
     return Piece(name, (*copies, *maps), write)
 
 
-def _refuse_size(entry: Entry, other: Picture, picture: Entry, image: Picture) -> None:
-    if other.stored.shape[:2] != image.stored.shape[:2]:
-        sizes = f"{hxw(other.stored.shape)}, {picture} is {hxw(image.stored.shape)} (HxW)"
-        raise DataError("D013", f"{entry} is {sizes}; {SAME}", AGAIN)
-
-
 def kept_png(entry: Entry, class_map: ClassMap) -> Drawn:
     """A label map in a picture file; its bytes are kept if it is a palette PNG of these colours."""
-    return partial(_kept_png, entry, class_map)
 
+    def drawn() -> tuple[Labels, bytes]:
+        data = entry.bytes()
+        raw = read_labels(entry.place, data)
+        labels = class_map.ids(raw, entry.place)
+        right = _is_palette_png(data, class_map) and (labels == raw).all()
+        return labels, data if right else b""
 
-def _kept_png(entry: Entry, class_map: ClassMap) -> tuple[Labels, bytes]:
-    data = entry.bytes()
-    raw = read_labels(entry.place, data)
-    labels = class_map.ids(raw, entry.place)
-    right = _is_palette_png(data, class_map) and (labels == raw).all()
-    return labels, data if right else b""
+    return drawn
 
 
 def _is_palette_png(data: bytes, class_map: ClassMap) -> bool:

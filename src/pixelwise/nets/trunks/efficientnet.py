@@ -15,9 +15,8 @@ from functools import partial
 
 from pixelwise.geometry import Pad
 from pixelwise.nets.net import Net
-from pixelwise.nets.pooling import GlobalAvgPool
-from pixelwise.nets.trunks.mobilenet import conv_bn, inverted_residual, relu6
-from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
+from pixelwise.nets.trunks.mobilenet import inverted_residuals
+from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
 
 # kernel, expansion, channels, repeats, stride of the first repeat
 STAGES = (
@@ -29,7 +28,6 @@ STAGES = (
     (5, 6, 192, 4, 2),
     (3, 6, 320, 1, 1),
 )
-EPS = 1e-3  # of batch norm, as in TensorFlow's code
 DIVISOR = 8  # channels are rounded to multiples of it
 
 
@@ -48,39 +46,24 @@ def efficientnet_lite(
     length of the pictures that the weights were trained on.
     """
     more = int(geometry == "tight")
-    pad, side = same(3, 2, side, more), halved(side)
-    x = conv_bn(net, "conv1", net.input, scaled(32, width), kernel=3, stride=2, pad=pad, eps=EPS)
-    x = relu6(net, "conv1", x)
-    number, stride, last = 0, 2, {}
-    for index, (kernel, expansion, out, repeats, first_stride) in enumerate(STAGES):
-        ends = index in (0, len(STAGES) - 1)
-        for i in range(repeats if ends else math.ceil(repeats * depth)):
-            number += 1
-            name, step = f"block{number}", first_stride if i == 0 else 1
-            pad, side = same(kernel, step, side, more), halved(side) if step == 2 else side
-            stride *= step
-            x = inverted_residual(
-                net,
-                name,
-                x,
-                scaled(rounded(out * channels), width),
-                expansion,
-                step,
-                kernel=kernel,
-                pad=pad,
-                eps=EPS,
-            )
-            last[stride] = Skip(name, x)
-    x = relu6(net, "conv_head", conv_bn(net, "conv_head", x, scaled(1280, width), eps=EPS))
-    if geometry == "published":
-        x = net.add(GlobalAvgPool("pool", (x,)))
-    return Trunk(x, last, tight=True)
+
+    def pad_of(kernel: int, step: int, stride: int) -> Pad:
+        return same(kernel, step, -(side // -stride), more)  # SAME halves and rounds up
+
+    stages = []
+    for index, (kernel, expansion, out, repeats, step) in enumerate(STAGES):
+        inner = 0 < index < len(STAGES) - 1
+        count = math.ceil(repeats * depth) if inner else repeats
+        stages.append((kernel, expansion, rounded(out * channels), count, step))
+    # Of batch norm as in TensorFlow's code.
+    return inverted_residuals(net, width, geometry, stages, pad_of, top="conv_head", eps=1e-3)
 
 
-# Factors on channels and depth, and the picture's side (efficientnet_lite_params).
-efficientnetlite0 = partial(efficientnet_lite, channels=1.0, depth=1.0, side=224)
-efficientnetlite1 = partial(efficientnet_lite, channels=1.0, depth=1.1, side=240)
-efficientnetlite2 = partial(efficientnet_lite, channels=1.1, depth=1.2, side=260)
+# Lite0, 1 and 2: channels, depth and the picture's side (efficientnet_lite_params).
+EFFICIENTNET_LITE: tuple[TrunkFunction, ...] = tuple(
+    partial(efficientnet_lite, channels=channels, depth=depth, side=side)
+    for channels, depth, side in ((1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260))
+)
 
 
 def same(kernel: int, stride: int, length: int, more: int = 0) -> Pad:
@@ -88,11 +71,6 @@ def same(kernel: int, stride: int, length: int, more: int = 0) -> Pad:
     total = max((-(length // -stride) - 1) * stride + kernel - length, 0)
     before, after = total // 2, total - total // 2
     return before if before == after else (before, after + more)
-
-
-def halved(length: int) -> int:
-    """Output length of SAME with a stride of 2."""
-    return -(length // -2)
 
 
 def rounded(channels: float) -> int:

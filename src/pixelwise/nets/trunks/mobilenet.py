@@ -2,84 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from pixelwise.geometry import Pad
-from pixelwise.nets.layers import BatchNorm, Relu
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import GlobalAvgPool
 from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, scaled
 
-# expansion, channels, repeats, stride of the first repeat
+# kernel, expansion, channels, repeats, stride of the first repeat
 STAGES = (
-    (1, 16, 1, 1),
-    (6, 24, 2, 2),
-    (6, 32, 3, 2),
-    (6, 64, 4, 2),
-    (6, 96, 3, 1),
-    (6, 160, 3, 2),
-    (6, 320, 1, 1),
+    (3, 1, 16, 1, 1),
+    (3, 6, 24, 2, 2),
+    (3, 6, 32, 3, 2),
+    (3, 6, 64, 4, 2),
+    (3, 6, 96, 3, 1),
+    (3, 6, 160, 3, 2),
+    (3, 6, 320, 1, 1),
 )
 
 
 def mobilenetv2(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> Trunk:
     """Up to the 1280-channel features; skips are the last blocks of their strides."""
-    x = conv_bn(net, "conv1", net.input, scaled(32, width), kernel=3, stride=2, pad=1)
-    x = relu6(net, "conv1", x)
+    return inverted_residuals(net, width, geometry, STAGES, lambda *_: 1, top="conv18")
+
+
+def inverted_residuals(
+    net: Net,
+    width: float,
+    geometry: Geometry,
+    stages: Iterable[tuple[int, int, int, int, int]],
+    pad_of: Callable[[int, int, int], Pad],
+    *,
+    top: str,
+    eps: float = 1e-5,
+) -> Trunk:
+    """A trunk of blocks that expand 1x1, filter per channel and project 1x1 linearly.
+
+    A block is added to its input where that is alike. ``stages`` are as above, ``pad_of`` gives the
+    padding of a window by its kernel, its stride and that of the map before it, ``top`` names the
+    last convolution, ``eps`` is batch norm's.
+    """
+
+    def conv(
+        name: str,
+        src: str,
+        channels: int,
+        kernel: int = 1,
+        step: int = 1,
+        pad: Pad = 0,
+        of: int = 1,
+    ) -> str:
+        norm, relu = f"{name}/bn", f"{name}/relu"
+        window = (kernel, step, pad, of)
+        return net.conv(name, src, channels, *window, bn=norm, eps=eps, relu=relu, cut=6.0)
+
+    x = conv("conv1", net.input, scaled(32, width), 3, 2, pad_of(3, 2, 1))
     number, stride, last = 0, 2, {}
-    for expansion, channels, repeats, first_stride in STAGES:
+    for kernel, expansion, channels, repeats, first_stride in stages:
         for i in range(repeats):
             number += 1
-            name, step = f"block{number}", first_stride if i == 0 else 1
+            block, src, step = f"block{number}", x, first_stride if i == 0 else 1
+            hidden, pad = expansion * net.channels[src], pad_of(kernel, step, stride)
+            if expansion != 1:
+                x = conv(f"{block}_expand", x, hidden)
+            x = conv(f"{block}_dwise", x, hidden, kernel, step, pad, hidden)
+            project = f"{block}_project"
+            x = net.conv(project, x, scaled(channels, width), bn=f"{project}/bn", eps=eps)
+            if step == 1 and net.channels[src] == net.channels[x]:
+                x = net.sum(block, src, x)
             stride *= step
-            x = inverted_residual(net, name, x, scaled(channels, width), expansion, step)
-            last[stride] = Skip(name, x)
-    x = relu6(net, "conv18", conv_bn(net, "conv18", x, scaled(1280, width)))
+            last[stride] = Skip(block, x)
+    x = conv(top, x, scaled(1280, width))
     if geometry == "published":
         x = net.add(GlobalAvgPool("pool", (x,)))
     return Trunk(x, last, tight=True)
-
-
-def inverted_residual(
-    net: Net,
-    name: str,
-    src: str,
-    width: int,
-    expansion: int,
-    stride: int,
-    *,
-    kernel: int = 3,
-    pad: Pad = 1,
-    eps: float = 1e-5,
-) -> str:
-    """Expand 1x1, filter per channel, project 1x1 linearly; added to its input if alike."""
-    x, hidden = src, net.channels[src] * expansion
-    if expansion != 1:
-        expand = f"{name}_expand"
-        x = relu6(net, expand, conv_bn(net, expand, x, hidden, eps=eps))
-    dwise, project = f"{name}_dwise", f"{name}_project"
-    x = conv_bn(
-        net, dwise, x, hidden, kernel=kernel, stride=stride, pad=pad, groups=hidden, eps=eps
-    )
-    x = conv_bn(net, project, relu6(net, dwise, x), width, eps=eps)
-    return net.sum(name, src, x) if stride == 1 and net.channels[src] == width else x
-
-
-def conv_bn(
-    net: Net,
-    name: str,
-    src: str,
-    width: int,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    pad: Pad = 0,
-    groups: int = 1,
-    eps: float = 1e-5,
-) -> str:
-    """A convolution and its batch normalisation ``<name>/bn``."""
-    x = net.conv(name, src, width, kernel=kernel, stride=stride, pad=pad, groups=groups, bias=False)
-    return net.add(BatchNorm(f"{name}/bn", (x,), eps))
-
-
-def relu6(net: Net, name: str, src: str) -> str:
-    """min(max(x, 0), 6)."""
-    return net.add(Relu(f"{name}/relu", (src,), 6.0))
