@@ -13,6 +13,7 @@ from tests.house.source import ROOT
 
 from pixelwise.data.prepare.catalog import RECORDS
 from pixelwise.data.prepare.record import Published
+from pixelwise.data.preprocess import PUBLISHED
 
 PAGES = ROOT / "docs" / "datasets"
 FACTS = "## Facts\n"
@@ -26,7 +27,8 @@ def facts(record: Published) -> str:
     """The end of a page: all of a record."""
     lines = ["", "| what | |", "|---|---|"]
     lines += [f"| citation | {record.citation} |", f"| terms | {record.terms} |"]
-    for name, mean in record.mean_pixels().items():
+    for name in record.preprocess:
+        mean = PUBLISHED[name].mean_pixel()
         lines.append(f"| mean pixel (`{name}`) | {', '.join(f'{v:.3f}' for v in mean)} |")
     lines += ["", "| file | holds | from | needed |", "|---|---|---|---|"]
     lines += [f"| `{f.file}` | {f.holds} | <{f.url}> | {f.needed} |" for f in record.files]

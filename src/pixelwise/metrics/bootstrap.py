@@ -80,15 +80,8 @@ def paired(
     """Percentile bootstrap of the difference of two systems that labelled the same images.
 
     Both are scored on the same redrawn sets, so that what makes an image hard for both drops out:
-    the interval is narrower than those of the two scores suggest.
-
-    Args:
-        first: (N, K, K) whole numbers, one confusion count per image.
-        second: the other's, of the same images in the same order.
-        statistic: as for ``bootstrap``.
-        draws: how many sets of N images are drawn.
-        seed: same seed, same sets.
-        level: share of the draws inside the interval.
+    the interval is narrower than those of the two scores suggest. Counts are of the same images in
+    the same order; arguments are those of ``bootstrap``.
 
     Raises:
         UsageError: U002 the truths differ, so these are not the same images.

@@ -8,9 +8,8 @@ numbers on its 736 pictures (docs/exactness.md has all of them).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.labels import VOID
+from pixelwise.metrics.confusion import compiled
 from pixelwise.metrics.scores import scores
 
 Floats = NDArray[np.float32]
@@ -101,7 +101,7 @@ def restored(labels: Labels, factor: int, way: Convention) -> Labels:
         _taps(size, cells, factor, way.up)
         for size, cells in zip(labels.shape, shares.shape, strict=False)
     )
-    made: Labels = classes[_kernel()(shares, *rows, *columns)]
+    made: Labels = classes[compiled(largest)(shares, *rows, *columns)]
     return made
 
 
@@ -184,33 +184,14 @@ def _taps(size: int, cells: int, factor: int, up: str) -> tuple[NDArray[Any], ..
     return first, np.minimum(first + 1, cells - 1), (at - first).astype(np.float32)
 
 
-@cache
-def _kernel() -> Callable[..., NDArray[np.uint8]]:
-    """``largest`` compiled; as in ``metrics.confusion``."""
-    from numba import njit
-
-    try:
-        return njit(nogil=True, cache=True)(largest)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return njit(nogil=True)(largest)  # type: ignore[no-any-return]
-
-
 def largest(
     shares: Any, above: Any, below: Any, down: Any, left: Any, right: Any, across: Any
 ) -> Any:
     """The number of the largest interpolated share at each pixel, in one pass without a map of K.
 
-    Args:
-        shares: (h, w, K) float32.
-        above: (H,) rows of cells, as ``below``, and the share of the latter in ``down``.
-        below: see above.
-        down: see above.
-        left: (W,) columns likewise.
-        right: see above.
-        across: see above.
-
-    Returns:
-        (H, W) uint8.
+    ``shares`` are (h, w, K) float32. For each of H rows ``above`` and ``below`` are rows of cells
+    and ``down`` is the share of the latter; so are ``left``, ``right`` and ``across`` for each of W
+    columns. (H, W) uint8.
     """
     _, width, classes = shares.shape
     out = np.empty((above.size, left.size), np.uint8)

@@ -60,9 +60,8 @@ def _count_bytes(truth: Labels, guess: Labels, num_classes: int) -> Counts:
     counts = np.zeros((num_classes + 1, 256), np.int64)
     for start in range(0, truth.size, _CHUNK):
         part = slice(start, start + _CHUNK)
-        counts += _kernel()(
-            np.ascontiguousarray(truth[part]), np.ascontiguousarray(guess[part]), num_classes
-        )
+        pair = np.ascontiguousarray(truth[part]), np.ascontiguousarray(guess[part])
+        counts += compiled(count_pairs)(*pair, num_classes)
     named = np.ascontiguousarray(counts[:num_classes, :num_classes])
     complete = named.sum() == counts[:num_classes].sum()
     # Row K mixes void with values that name no class; counting 255 tells them apart.
@@ -83,14 +82,14 @@ def _count_any(truth: Labels, guess: Labels, num_classes: int) -> Counts:
 
 
 @cache
-def _kernel() -> Callable[[Labels, Labels, int], Counts]:
-    """``count_pairs`` compiled; numba is imported on first use and keeps its result on disk."""
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` as machine code; numba is imported on first use and keeps its result on disk."""
     from numba import njit
 
     try:
-        return njit(nogil=True, cache=True)(count_pairs)  # type: ignore[no-any-return]
+        return njit(nogil=True, cache=True)(function)  # type: ignore[no-any-return]
     except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
-        return njit(nogil=True)(count_pairs)  # type: ignore[no-any-return]
+        return njit(nogil=True)(function)  # type: ignore[no-any-return]
 
 
 def count_pairs(truth: Any, guess: Any, num_classes: int) -> Any:

@@ -47,7 +47,7 @@ def rarefy(net: Net, *layers: str) -> Net:
 def lower_stride(net: Net, *layers: str) -> Net:
     """The net with stride 1 at ``layers`` and later convolutions s times as long, not dilated.
 
-    A kernel k > 1 becomes s * k, fc6's 7x7 behind pool5 14x14; ``weights.rarefied`` gives it
+    A kernel k > 1 becomes s * k, fc6's 7x7 behind pool5 14x14; ``weights.surgery`` gives it
     the rarefied weights, with which each map holds what ``rarefy``'s holds. A cell's place follows
     from the longer kernel, whose last s - 1 rows and columns are zero at first: until they are
     learned, what a cell says is centred (s - 1) / 2 cells before that place. Pools are dilated.

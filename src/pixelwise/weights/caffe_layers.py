@@ -23,7 +23,9 @@ from pixelwise.nets.record import Layer
 from pixelwise.weights.caffe import Array, CaffeLayer
 
 Settings = dict[str, Any]
-Blobs = tuple[Array, ...]
+Arrays = Mapping[str, Array]
+AsCaffe = tuple[str, Settings, tuple[Array, ...]]
+"""Type, settings and blobs of a layer."""
 
 FROZEN = {"param": {"lr_mult": 0}}
 """Of blobs that are never trained (fact sheet 1.3): fixed deconvolutions and factors."""
@@ -37,11 +39,8 @@ def caffe_layers(
 ) -> Iterator[CaffeLayer]:
     """The layers of a net that ``misfits`` has nothing against, in order, one by one.
 
-    Args:
-        net: the net.
-        tensors: its state dict; fixed upsampling kernels are computed.
-        height: rows of the pictures that the inputs declare; Caffe can reshape them.
-        width: columns, likewise.
+    ``tensors`` are its state dict; fixed upsampling kernels are computed. The inputs declare
+    pictures of ``height`` x ``width``, which Caffe can reshape.
     """
     tops = blob_names(net)
     for name, record in net.layers.items():
@@ -61,12 +60,7 @@ def caffe_layers(
         if isinstance(record, layers.BatchNorm):  # Caffe's has no scale and shift of its own
             blobs, top = (arrays["weight"], arrays["bias"]), (tops[name],)
             bias = {"scale_param": {"bias_term": True}}
-            yield CaffeLayer(scale_name(name), "Scale", blobs, top, top, bias)
-
-
-def scale_name(batch_norm: str) -> str:
-    """The Scale layer behind a BatchNorm layer, which together are one of ours."""
-    return f"{batch_norm}/scale"
+            yield CaffeLayer(f"{name}/scale", "Scale", blobs, top, top, bias)
 
 
 def blob_names(net: Net) -> dict[str, str]:
@@ -106,9 +100,7 @@ def _given(values: Settings) -> Settings:
     return {k: v for k, v in values.items() if _DEFAULTS.get(k) != v}
 
 
-def _convolution(
-    record: layers.Conv | layers.Deconv, channels: int, arrays: Mapping[str, Array]
-) -> tuple[str, Settings, Blobs]:
+def _convolution(record: layers.Conv | layers.Deconv, channels: int, arrays: Arrays) -> AsCaffe:
     window = {"pad": sides(record.pad)[0], "kernel_size": record.kernel, "stride": record.stride}
     values = {"num_output": channels, "bias_term": record.bias} | window
     values |= {"group": record.groups, "dilation": getattr(record, "dilation", 1)}
@@ -116,9 +108,7 @@ def _convolution(
     return kind, {"convolution_param": _given(values)}, tuple(arrays.values())
 
 
-def _upsampling(
-    record: layers.Upsample, channels: int, arrays: Mapping[str, Array]
-) -> tuple[str, Settings, Blobs]:
+def _upsampling(record: layers.Upsample, channels: int, arrays: Arrays) -> AsCaffe:
     window = {"kernel_size": record.kernel, "stride": record.stride}
     settings = {"convolution_param": {"num_output": channels, "bias_term": False} | window}
     if record.learned:
@@ -127,37 +117,34 @@ def _upsampling(
     return "Deconvolution", FROZEN | settings, (kernel,)
 
 
-def _max_pool(record: pooling.MaxPool, *_: Any) -> tuple[str, Settings, Blobs]:
-    window = {"kernel_size": record.kernel, "stride": record.stride, "pad": sides(record.pad)[0]}
+def _pool(record: pooling.MaxPool | pooling.AvgPool | pooling.GlobalAvgPool, *_: Any) -> AsCaffe:
+    if isinstance(record, pooling.GlobalAvgPool):
+        return "Pooling", {"pooling_param": {"pool": "AVE", "global_pooling": True}}, ()
+    window = {"kernel_size": record.kernel, "stride": record.stride}
+    if isinstance(record, pooling.AvgPool):
+        return "Pooling", {"pooling_param": {"pool": "AVE"} | _given(window)}, ()
+    window["pad"] = sides(record.pad)[0]
     rounding = {} if record.ceil else {"round_mode": "FLOOR"}
     return "Pooling", {"pooling_param": {"pool": "MAX"} | _given(window) | rounding}, ()
 
 
-def _average_pool(record: pooling.AvgPool, *_: Any) -> tuple[str, Settings, Blobs]:
-    window = {"kernel_size": record.kernel, "stride": record.stride}
-    return "Pooling", {"pooling_param": {"pool": "AVE"} | _given(window)}, ()
-
-
-def _batch_norm(
-    record: layers.BatchNorm, _: int, arrays: Mapping[str, Array]
-) -> tuple[str, Settings, Blobs]:
+def _batch_norm(record: layers.BatchNorm, _: int, arrays: Arrays) -> AsCaffe:
     # The third blob is how many batches the first two are sums of (batch_norm_layer.cpp).
     blobs = (arrays["running_mean"], arrays["running_var"], np.ones(1, np.float32))
     return "BatchNorm", {"batch_norm_param": {"use_global_stats": True, "eps": record.eps}}, blobs
 
 
-def _lrn(record: layers.Lrn, *_: Any) -> tuple[str, Settings, Blobs]:
+def _lrn(record: layers.Lrn, *_: Any) -> AsCaffe:
     values = {"local_size": record.window, "alpha": record.alpha, "beta": record.beta}
     return "LRN", {"lrn_param": values | ({} if record.k == 1 else {"k": record.k})}, ()
 
 
-def _sum(record: joining.Sum, *_: Any) -> tuple[str, Settings, Blobs]:
+def _sum(record: joining.Sum, *_: Any) -> AsCaffe:
     settings = {"operation": "SUM", "coeff": tuple(record.coefficients)}
     return "Eltwise", {"eltwise_param": settings}, ()
 
 
-LAYERS: dict[type[Layer], Callable[[Any, int, Mapping[str, Array]], tuple[str, Settings, Blobs]]]
-LAYERS = {
+LAYERS: dict[type[Layer], Callable[[Any, int, Arrays], AsCaffe]] = {
     layers.Conv: _convolution,
     layers.Deconv: _convolution,
     layers.Upsample: _upsampling,
@@ -167,13 +154,9 @@ LAYERS = {
     layers.Dropout: lambda r, *_: ("Dropout", {"dropout_param": {"dropout_ratio": r.p}}, ()),
     layers.Scale: lambda *given: ("Scale", FROZEN, (given[2]["weight"],)),
     layers.Softmax: lambda *_: ("Softmax", {}, ()),
-    pooling.MaxPool: _max_pool,
-    pooling.AvgPool: _average_pool,
-    pooling.GlobalAvgPool: lambda *_: (
-        "Pooling",
-        {"pooling_param": {"pool": "AVE", "global_pooling": True}},
-        (),
-    ),
+    pooling.MaxPool: _pool,
+    pooling.AvgPool: _pool,
+    pooling.GlobalAvgPool: _pool,
     joining.Crop: lambda r, *_: ("Crop", {"crop_param": {"axis": 2, "offset": r.offset}}, ()),
     joining.Sum: _sum,
     joining.Concat: lambda *_: ("Concat", {}, ()),

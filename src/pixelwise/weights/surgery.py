@@ -23,7 +23,6 @@ from pixelwise.nets.fusion import first_layers
 from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
 from pixelwise.weights.names import layer_of, light_names
-from pixelwise.weights.rarefied import spread, spreads
 
 Action = Literal["copied", "reshaped", "widened", "rarefied", "dropped", "missing", "mismatched"]
 """Copied as it is; reshaped, fully connected to convolution; widened, from three bands to those of
@@ -142,6 +141,28 @@ def widened(filters: Tensor, bands: Iterable[int]) -> Tensor:
     """
     mean = filters.mean(1, keepdim=True)
     return torch.cat([filters if count == 3 else mean for count in bands], dim=1)
+
+
+def spreads(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
+    """Whether filters k x k, k > 1, or fully connected ones, are wanted several times as long.
+
+    So are those behind a stride that ``nets.lower_stride`` lowered.
+    """
+    if len(want) != 4 or math.prod(have) % math.prod(want[:2]):
+        return False
+    area = math.prod(have) // math.prod(want[:2])
+    kernel = math.isqrt(area)
+    flat = len(have) == 2 or have[:2] == (1, 1)
+    alike = have == (*want[:2], kernel, kernel) or (flat and have[-2] == want[0])
+    return alike and area == kernel**2 and want[-1] > kernel > 1 and want[-1] % kernel == 0
+
+
+def spread(filters: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """f'[i, j] = f[i/s, j/s] where s divides both, else 0 (paper, section 3.2)."""
+    short = math.isqrt(filters.numel() // math.prod(shape[:2]))
+    longer, step = filters.new_zeros(shape), shape[-1] // short
+    longer[..., ::step, ::step] = filters.reshape(*shape[:2], short, short)
+    return longer
 
 
 def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Network) -> None:

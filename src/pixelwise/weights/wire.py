@@ -156,8 +156,9 @@ class WireReader:
                 piece = view[i : i + _PIECE]
                 out[filled : filled + piece.size] = piece
                 filled += piece.size
-                if piece.nbytes > 1 << 20 and isinstance(self.data, mmap.mmap):
-                    _give_back(self.data)
+                large = piece.nbytes > 1 << 20 and hasattr(mmap, "MADV_DONTNEED")  # on Linux
+                if large and isinstance(self.data, mmap.mmap):
+                    self.data.madvise(mmap.MADV_DONTNEED)
         return out
 
     def _view(self, field: Field, kind: int) -> npt.NDArray[np.floating]:
@@ -170,11 +171,6 @@ class WireReader:
             if length % width:
                 raise self.fail(field.at, f"{length} bytes are not whole {width}-byte numbers")
         return np.ndarray(count, f"<f{width}", self.data, field.start, (step,))
-
-
-def _give_back(data: mmap.mmap) -> None:
-    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows and macOS
-        data.madvise(mmap.MADV_DONTNEED)
 
 
 def signed(value: int) -> int:

@@ -20,7 +20,7 @@ from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import Conv
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool, MaxPool
-from pixelwise.weights.rarefied import rarefied
+from pixelwise.weights import surgery
 
 
 def whole(shape: tuple[int, ...], seed: int = 0) -> Tensor:
@@ -225,7 +225,7 @@ def test_pool5_at_stride_1_has_the_papers_14x14_fc6() -> None:
 def test_longer_filters_with_rarefied_weights_hold_what_rarefied_maps_hold() -> None:
     network = exact(toy())
     lowered = Network(lower_stride(toy(), "pool1", "pool2")).double().eval()
-    lowered.load_state_dict(rarefied(network.state_dict(), lowered.net))
+    surgery.carry_out(surgery.plan(network.state_dict(), lowered), network.state_dict(), lowered)
     w = network.state_dict()
     assert torch.equal(lowered.get_parameter("conv2.weight"), zero_filled(w["conv2.weight"], 2))
     assert torch.equal(lowered.get_parameter("conv3.weight"), zero_filled(w["conv3.weight"], 4))
@@ -242,7 +242,7 @@ def test_the_14x14_fc6_says_at_first_what_the_rarefied_7x7_says() -> None:
     options: dict[str, Any] = {"width": 1 / 16, "classes": 3}
     network = random_weights(build("fcn32s-vgg16", **options))
     lowered = build("fcn32s-vgg16", **options, lowered=["pool5"]).double().eval()
-    lowered.load_state_dict(rarefied(network.state_dict(), lowered.net))
+    surgery.carry_out(surgery.plan(network.state_dict(), lowered), network.state_dict(), lowered)
     finer = with_weights_of(network, rarefy(network.net, "pool5"))
     x = picture(470, 470)
     with torch.no_grad():

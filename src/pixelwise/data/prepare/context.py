@@ -87,11 +87,8 @@ def plan(
 ) -> Plan:
     """The train and val of VOC 2010 by the annotation of all pixels.
 
-    Args:
-        source: the files.
-        mats: reads them.
-        names: of the classes that are taken, in their order; none: the 59.
-        background: everything else is class 0; else void.
+    ``names`` are the classes that are taken, in their order, by default the 59; everything else is
+    ``background``, class 0, or else void.
 
     Raises:
         DataError: D010 what is missing; D031 pictures without annotation; D034 a list of another

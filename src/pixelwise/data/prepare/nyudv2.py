@@ -108,10 +108,7 @@ RECORD = Published(
 def plan(source: Source, mats: MatFiles, *, hha: bool = False) -> Plan:
     """All frames, with the inputs that are there; colour is used unless others are asked for.
 
-    Args:
-        source: the files.
-        mats: reads them.
-        hha: computed from both depths of the authors' file; FCN's archive brings its own.
+    ``hha`` is computed from both depths of the authors' file; FCN's archive brings its own.
 
     Raises:
         DataError: D010 what is missing; D026 a file with other variables, sizes or names.

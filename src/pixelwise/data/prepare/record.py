@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pixelwise.data.classes import ClassMap
-from pixelwise.data.preprocess import PUBLISHED
 from pixelwise.errors import DataError
 
 
@@ -32,7 +31,8 @@ class Published:
     class_maps: Mapping[str, ClassMap]
     """By head: the classes and colours of what is written, 255 void."""
     preprocess: tuple[str, ...]
-    """Names in ``preprocess.PUBLISHED`` whose mean pixel the released nets subtract."""
+    """Names in ``preprocess.PUBLISHED`` whose mean pixel the released nets subtract, for its page.
+    """
     citation: str
     terms: str
     files: tuple[Download, ...]
@@ -40,18 +40,8 @@ class Published:
     """Patterns of the names that its archives go by, in lower case."""
 
     def missing(self, place: str, what: str, file: str) -> DataError:
-        """Of something that is not there, in the words of its page: get which file, put it where.
-
-        Args:
-            place: SRC.
-            what: was expected, and not found.
-            file: holds it; one of ``files``.
-        """
+        """Of ``what`` is not in SRC, ``place``: get which of ``files``, put it where."""
         source = next(f for f in self.files if f.file == file)
         message = f"{place}: there is no {what}, expected {file} or what is in it ({source.holds})"
         hint = f"get {file} from {source.url} and put it into {place}, as it is or unpacked"
         return DataError("D010", message, hint)
-
-    def mean_pixels(self) -> dict[str, tuple[float, ...]]:
-        """Name of a preprocessing to the mean of its bands, in the picture's order (R, G, B)."""
-        return {n: tuple(PUBLISHED[n].mean_pixel().tolist()) for n in self.preprocess}

@@ -81,13 +81,10 @@ def files_and_archives(places: Sequence[Path]) -> dict[Path, bool]:
 def open_source(
     places: Sequence[Path], patterns: Sequence[str], scratch: Path, progress: Progress = silent
 ) -> Source:
-    """List what folders and archives hold.
+    """List what folders, archives and other files hold.
 
-    Args:
-        places: folders, archives and other files. Archives right in a folder are opened too.
-        patterns: names of archives; in a folder that has such ones no others are opened.
-        scratch: a folder where compressed archives are laid down decompressed.
-        progress: shows it.
+    Archives right in a folder are opened too; where some have names after ``patterns``, no others.
+    Compressed ones are laid down in ``scratch``, decompressed.
 
     Raises:
         DataError: D010 no such place, D011 far too many files, D040 a damaged or unsafe archive.
@@ -162,9 +159,7 @@ def identity(places: Sequence[Path]) -> list[list[object]]:
 def listed_names(entry: Entry, known: Mapping[str, object] | None = None) -> list[str]:
     """The names in a list, one a line; of a file (as /SegNet/CamVid/train/X.png) its stem.
 
-    Args:
-        entry: the list.
-        known: what may be named; None: anything that is a plain name.
+    ``known`` are those that may be there; None: anything that is a plain name.
 
     Raises:
         DataError: D034 no text, a name that is no plain one or stands there twice, names that are

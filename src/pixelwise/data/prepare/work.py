@@ -94,13 +94,8 @@ def prepare(
 ) -> Plan:
     """Write a published data set in the canonical layout, and return what was written.
 
-    Args:
-        record: of the data set.
-        planner: reads its files.
-        places: SRC, and others beside it.
-        out: a new folder.
-        options: on which the files depend; others begin anew.
-        progress: shows it.
+    ``places`` are SRC and others beside it, ``out`` is a new folder. Other ``options``, on which
+    the files depend, begin anew.
 
     Raises:
         DataError: what is missing or damaged, all of it; what was done is kept for the next run.
