@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +12,12 @@ from pixelwise.cli import hha
 from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import DataPath, Json, NewFolder
 from pixelwise.cli.prepare import app as prepare
-from pixelwise.errors import hxw
+from pixelwise.errors import first_few, hxw
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from pixelwise.data.inspect import Inspection
+    from pixelwise.data.splitting import Drawn
 
 app = typer.Typer(no_args_is_help=True, help="Check, count, split, convert and make data sets.")
 make = typer.Typer(no_args_is_help=True, help="Make the embedded data set.")
@@ -96,35 +99,62 @@ def stats(
 @app.command("split")
 def split_data(
     data: DataPath,
-    held: Annotated[float, typer.Option(help="share of pictures to hold out")] = 0.2,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="folder for the lists (else in DATA)")
+    ] = None,
+    held: Annotated[float, typer.Option(help="share of pictures in val")] = 0.2,
+    test: Annotated[float, typer.Option(help="share of pictures in test")] = 0,
+    folds: Annotated[int, typer.Option(help="cross-validation: foldI-train, foldI-val")] = 0,
+    by: Annotated[
+        str,
+        typer.Option(help="what stays whole: group, folder, name, picture, or a REGEX of names"),
+    ] = "group",
+    stratified: Annotated[
+        bool, typer.Option("--stratified", help="each split gets its share of each class")
+    ] = False,
     seed: Annotated[int, typer.Option(help="another seed, another split")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="replace lists that are there")] = False,
     json: Json = False,
 ) -> None:
-    """Draw train and val, and write the lists into a data folder that has none."""
+    """Draw train, val and test, or folds, and write their lists; groups stay whole."""
+    from pixelwise.data import splitting
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.listing import write_splits
-    from pixelwise.data.splits import by_seed
     from pixelwise.errors import UsageError
 
-    if not 0 < held < 1:
-        what = f"--held is {held}, expected a share between 0 and 1"
-        raise UsageError("U002", what, "--held 0.2")
+    shares = splitting.Shares(held, test, folds)
     dataset = open_dataset(data)
-    if not dataset.drawn:
-        hint = "its folders or lists say what the splits are; remove splits/ to draw others"
-        raise UsageError("U002", f"{data} ({dataset.layout}) comes with splits of its own", hint)
-    items = dataset.all_items()
-    if len(items) < 2:
-        what = f"{data} holds one picture, expected at least two to split"
-        raise UsageError("U002", what, "add pictures")
-    fit, out = by_seed(items, seed, held=held)
-    folder = dataset.root / (
-        "ImageSets/Segmentation" if dataset.layout in ("voc", "cvat") else "splits"
-    )
-    write_splits(folder, {"train": [i.name for i in fit], "val": [i.name for i in out]})
+    folder = out or dataset.lists
+    if folder is None:
+        what = f"{data} ({dataset.layout}) says itself what its splits are, and reads no lists"
+        hint = f"pixelwise data convert {data} OUT, and split OUT; or -o FOLDER"
+        raise UsageError("U002", what, hint)
+    splitting.refuse_taken_lists(folder, [*shares.splits(dict.fromkeys(shares.parts, ()))], force)
+    with progress("counting", len(dataset.all_items()), quiet=json) as advance:
+        drawn = splitting.draw(
+            dataset, shares, by=by, seed=seed, stratified=stratified, watch=advance
+        )
+    write_splits(folder, {split: [i.name for i in items] for split, items in drawn.splits.items()})
     if json:
-        emit_json({"folder": str(folder), "train": len(fit), "val": len(out)})
-    say(f"train {len(fit)}, val {len(out)}, in {folder}")
+        emit_json({"folder": str(folder), **drawn.as_dict(dataset.classes)})
+    else:
+        _print_drawn(drawn, dataset.classes)
+    counts = ", ".join(f"{split} {len(items)}" for split, items in drawn.splits.items())
+    say(f"{counts}, in {folder}")
+
+
+def _print_drawn(drawn: Drawn, classes: Sequence[str]) -> None:
+    """Of folds what each is judged on: it is trained on all else."""
+    told = {split: row for split, row in drawn.pixels.items() if not split.endswith("-train")}
+    rows = [(name, *(int(row[i]) for row in told.values())) for i, name in enumerate(classes)]
+    table("pixels by class", ("class", *told), rows)
+    if drawn.grouping.evidence:
+        say(f"note: no group is parted: {drawn.grouping.evidence}")
+    for note in drawn.notes:
+        say(f"note: {note}")
+    for split, names in drawn.absent(classes).items():
+        if names:
+            say(f"warning: no pixel of {first_few([f'`{n}`' for n in names], 10)} in {split}")
 
 
 @app.command("convert")

@@ -57,6 +57,8 @@ class DataSet:
 
     computed: Mapping[str, HhaInput] = field(default_factory=dict)
     """Inputs whose files hold depth, of which HHA is made as they are read."""
+    lists: Path | None = None
+    """The folder in which lists of its splits are looked for; None: in none."""
 
     @property
     def class_map(self) -> ClassMap:

@@ -57,12 +57,12 @@ class Grouping:
         return len(set(self.of.values()))
 
 
-def grouped(items: Sequence[Item], by: str = "auto") -> Grouping:
+def grouped(items: Sequence[Item], by: str = "group") -> Grouping:
     """The groups of some items.
 
     Args:
         items: of one data set.
-        by: ``auto``: the layout's own groups, else by folders, else by names; ``folder``, ``name``;
+        by: ``group``: the layout's own, else by folder, else by name; ``folder`` or ``name``;
             ``picture``: each alone; else a regular expression whose first group, or all that it
             matches, is the group's name (one that it does not match stands alone).
 
@@ -70,7 +70,7 @@ def grouped(items: Sequence[Item], by: str = "auto") -> Grouping:
         re.error: ``by`` is no such expression.
     """
     ways = {"layout": _by_layout, "folder": _by_folder, "name": _by_name}
-    asked = ways.keys() if by == "auto" else [by]
+    asked = ways.keys() if by == "group" else [by]
     if by == "picture" or not set(asked) <= ways.keys():
         found = {} if by == "picture" else _by_pattern(items, re.compile(by))
         return _told(items, found, f"`{by}`")

@@ -38,6 +38,8 @@ class Listing:
     list_problems: dict[str, list[DataError]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     drawn: bool = False
+    lists: Path | None = None
+    """The folder of its lists, there or not; None: something else says what the splits are."""
     _bare: dict[Path, DataError] = field(default_factory=dict)
     """Pictures without a label map; a problem unless a list names them, and with it their use."""
 
@@ -88,7 +90,7 @@ class Listing:
 
     def splits(self, lists: Path, items: Mapping[str, Item]) -> Splits:
         """Splits by the lists in a folder; without lists train and val are drawn."""
-        files = lists_in(lists)
+        self.lists, files = lists, lists_in(lists)
         if files:
             return {path.stem: self.split(path, items) for path in files}
         self.drawn = True
@@ -156,6 +158,7 @@ class Listing:
             self.list_problems,
             (self.input,),
             (self.head,),
+            lists=self.lists,
         )
 
 

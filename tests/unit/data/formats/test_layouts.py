@@ -68,7 +68,7 @@ def test_one_picture_cannot_be_split(tmp_path: Path, capsys: pytest.CaptureFixtu
     root = folder_set(tmp_path / "d", 1)
     assert "there is no val" in open_dataset(root).notes[0]
     assert run(["data", "split", str(root)]) == 2
-    assert "expected at least two" in capsys.readouterr().err
+    assert "holds 1 labelled pictures, expected 2 at least" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("end", ["_mask", "-label", "_gt"])
