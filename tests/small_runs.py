@@ -33,6 +33,8 @@ def events(run: Path, kind: str) -> list[dict]:
 def train(data: Path, run: Path, settings: str, *options: str) -> int:
     """The command's exit status; settings are ``key=value`` words."""
     words = [word for setting in settings.split() for word in ("--set", setting)]
+    if "net=" not in settings and "--net" not in options:  # else it would be planned
+        words += ["--set", "net=fcn8s-tiny"]
     return command(["train", str(data), "-o", str(run), "--device", "cpu", *words, *options])
 
 

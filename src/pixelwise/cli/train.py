@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from pixelwise.machine.progress import percent, progress
 
 if TYPE_CHECKING:
     from pixelwise.training.journal import Watch
+    from pixelwise.training.planning import Plan
     from pixelwise.training.recipe import Recipe
 
 
@@ -45,10 +47,11 @@ def train(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Train a net; --resume goes on bit for bit.
+    """Train a net; what is not said is planned from DATA, and told.
 
-    RUN gets recipe.yaml, journal.jsonl, weights/, state/, evaluation/ and
-    report.html; of a recipe in stages a folder of these for each.
+    Of --net, or a recipe, the rest has its defaults. --resume goes on bit
+    for bit. RUN gets recipe.yaml, journal.jsonl, weights/, state/,
+    evaluation/ and report.html; of stages a folder of these for each.
     """
     named = {
         "net": net,
@@ -60,30 +63,34 @@ def train(
         "device": device,
         "threads": threads,
     }
-    recipe = _recipe(source, out, _joined(named, settings or []), resume=resume)
+    plan = _plan(source, out, _joined(named, settings or []), resume=resume)
     if find_lr:
-        _find_rate(recipe, out, steps=iterations, json=json)
-        return
+        _find_rate(plan.recipe, out, steps=iterations, json=json)
+    else:
+        _train(plan, out, resume=resume, tensorboard=tensorboard, json=json)
+
+
+def _train(plan: Plan, out: Path, *, resume: bool, tensorboard: bool, json: bool) -> None:
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
     from pixelwise.training.watching import tensorboard_watch, watch_on
 
     first = processes.is_first()  # of several processes it alone speaks
     if first:
-        _introduce(recipe, out, resume=resume)
+        _introduce(plan, out, resume=resume)
     level, quiet = (logging.INFO, json) if first else (logging.ERROR, True)
     with remarks_said(level), progress("training", 1.0, amount=percent, quiet=quiet) as bar:
         watch = watch_on(bar)
         both: Watch = tensorboard_watch(out, watch) if tensorboard and first else watch
-        best = carry_out(recipe, out, resume=resume, watch=both)
+        best = carry_out(plan.recipe, out, resume=resume, watch=both, reasons=plan.lines)
     if first:
         say(f"weights: {best}\nreport:  {out / REPORT}")
     if first and json:
-        emit_json(_outcome(best, out))
+        emit_json(_outcome(best, out, plan))
 
 
-def _outcome(best: Path, out: Path) -> dict[str, object]:
-    """What a run kept, and each of its stages."""
+def _outcome(best: Path, out: Path, plan: Plan) -> dict[str, object]:
+    """What a run kept, and each of its stages; why it was planned so."""
     from pixelwise.weights.checkpoint import read_header
     from pixelwise.weights.sniff import weight_file
 
@@ -92,7 +99,8 @@ def _outcome(best: Path, out: Path) -> dict[str, object]:
         return {"weights": str(weights), "step": header.step, "scores": dict(header.scores)}
 
     each = [{"stage": s.name.partition("-")[2], **facts(weight_file(s))} for s in stages(out)]
-    return {**facts(best), "report": str(out / REPORT), **({"stages": each} if each else {})}
+    told = {"stages": each, "plan": [asdict(choice) for choice in plan.choices]}
+    return {**facts(best), "report": str(out / REPORT), **{k: v for k, v in told.items() if v}}
 
 
 def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
@@ -106,26 +114,30 @@ def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
     return [*given.values(), *settings]
 
 
-def _recipe(source: str, out: Path, settings: list[str], *, resume: bool) -> Recipe:
-    """The recipe that is meant: a YAML file, the run's own when resuming, or a data folder's."""
-    from pixelwise.training.recipe import Recipe
-    from pixelwise.training.recipe_text import read_recipe, with_settings
+def _plan(source: str, out: Path, settings: list[str], *, resume: bool) -> Plan:
+    """What is meant: a YAML file, the run's own recipe when resuming, or a plan for a folder."""
+    from pixelwise.training.planning import Plan, planned
+    from pixelwise.training.recipe_text import read_recipe
 
     if source.endswith((".yaml", ".yml")):
-        return read_recipe(Path(source), settings)
+        return Plan(read_recipe(Path(source), settings))
     if resume and (out / RECIPE).exists():
-        return read_recipe(out / RECIPE, [f"data={source}", *settings])
+        return Plan(read_recipe(out / RECIPE, [f"data={source}", *settings]))
     if not source:
         raise UsageError("U002", "the name of the data folder is empty", "check its variable")
-    return with_settings(Recipe(data=str(Path(source))), settings)
+    return planned(str(Path(source)), settings)
 
 
-def _introduce(recipe: Recipe, out: Path, *, resume: bool) -> None:
-    begun = (out / STATE).is_dir() or bool(stages(out))
+def _introduce(plan: Plan, out: Path, *, resume: bool) -> None:
+    recipe, begun = plan.recipe, (out / STATE).is_dir() or bool(stages(out))
     if resume:
         say(f"going on with {out}" if begun else f"{out} holds no saved state: beginning anew")
-    for number, (name, plan) in enumerate(recipe.by_stage().items(), start=1):
-        say(f"stage {number}, {name}: {_described(plan)}")
+    if plan.choices:
+        say(f"planned (change with --set NAME=VALUE; kept in {out / RECIPE}):")
+    for line in plan.lines:
+        say(f"  {line}")
+    for number, (name, stage) in enumerate(recipe.by_stage().items(), start=1):
+        say(f"stage {number}, {name}: {_described(stage)}")
     if not recipe.stages:
         say(_described(recipe, going_on=resume and begun))
 

@@ -8,7 +8,7 @@ as one that was never stopped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +30,12 @@ from pixelwise.training.state import begun_with
 
 
 def train(
-    recipe: Recipe, run: Path | str, *, resume: bool = False, watch: Watch | None = None
+    recipe: Recipe,
+    run: Path | str,
+    *,
+    resume: bool = False,
+    watch: Watch | None = None,
+    reasons: Sequence[str] = (),
 ) -> Path:
     """Carry out a recipe; everything ends up in the run folder.
 
@@ -41,6 +46,7 @@ def train(
         run: folder for recipe, journal, weights, states, evaluation and report.
         resume: go on from the newest whole state.
         watch: called every few steps and after each evaluation.
+        reasons: lines on why the recipe is as it is, kept at its head.
 
     Returns:
         The checkpoint of the best weights (of the last ones without a validation split), of the
@@ -61,7 +67,7 @@ def train(
             return _train(plan, folder, resume=resume, watch=heard, later=later)
 
         return stage_runs.in_turn(recipe, Path(run), stage, resume=resume, watch=watch)
-    return _train(recipe, Path(run), resume=resume, watch=watch)
+    return _train(recipe, Path(run), resume=resume, watch=watch, reasons=reasons)
 
 
 def _train(
@@ -70,6 +76,7 @@ def _train(
     *,
     resume: bool,
     watch: Watch | None,
+    reasons: Sequence[str] = (),
     later: Mapping[str, Recipe] = MappingProxyType({}),
 ) -> Path:
     """One run, of one piece; ``later`` are the stages to come, by name."""
@@ -98,7 +105,8 @@ def _train(
             stage_runs.refuse_useless_rates(later, recipe, data)
             start = starting_net(recipe, data, begun)
             watched = watch if first else None
-            return Run(recipe, run, fabric, data, start, caught, watched).go(resume=resume)
+            under_way = Run(recipe, run, fabric, data, start, caught, watched)
+            return under_way.go(resume=resume, reasons=reasons)
 
 
 def fabric_of(recipe: Recipe) -> Any:

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pixelwise.errors import UsageError, unknown_name
+from pixelwise.errors import UsageError, unknown_name, visible
 from pixelwise.machine.files import atomic_write
 from pixelwise.settings import as_dict, known_names, read
 from pixelwise.training.recipe import HINT, LENGTHS, Recipe
@@ -92,9 +93,17 @@ def _without_variables(recipe: Path, text: str) -> str:
     return os.path.expandvars(text)
 
 
-def write_recipe(path: Path, recipe: Recipe) -> None:
-    """The recipe as a YAML file that ``read_recipe`` reads back equal."""
-    atomic_write(path, yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True))
+def write_recipe(path: Path, recipe: Recipe, reasons: Sequence[str] = ()) -> None:
+    """The recipe as a YAML file that ``read_recipe`` reads back equal.
+
+    ``reasons`` are comments at its head; without any those that stand there stay.
+    """
+    head = [f"# {visible(reason)}" for reason in reasons]
+    if not head and path.exists():
+        before = path.read_text(encoding="utf-8").splitlines()
+        head = [*takewhile(lambda line: line.startswith("#"), before)]
+    body = yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True)
+    atomic_write(path, "\n".join([*head, body]))
 
 
 def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:

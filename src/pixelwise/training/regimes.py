@@ -75,7 +75,7 @@ def contradictions(regime: str, values: Mapping[str, Any]) -> list[str]:
     """What of a whole recipe, as plain nested data, is not of its regime."""
     clauses = []
     for key, fixed in FIXED.get(regime, {}).items():
-        value = _value(values, key)
+        value = value_of(values, key)
         if value != fixed:
             clauses.append(f"{key} is {value}, expected {fixed} in the {regime} regime")
     if regime == "accumulated" and values["accumulate"] == 1:
@@ -124,7 +124,8 @@ def _given(values: Mapping[str, Any], key: str) -> bool:
     return not isinstance(within, Mapping) or name in within
 
 
-def _value(values: Mapping[str, Any], key: str) -> object:
+def value_of(values: Mapping[str, Any], key: str) -> Any:
+    """An entry of plain nested data by its full name."""
     group, _, name = key.rpartition(".")
     return (values[group] if group else values)[name]
 

@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -123,8 +124,8 @@ class Run:
         )
 
     # -- the whole ----------------------------------------------------------------------------
-    def go(self, *, resume: bool) -> Path:
-        """From the first step (or the saved one) to the report."""
+    def go(self, *, resume: bool, reasons: Sequence[str] = ()) -> Path:
+        """From the first step (or the saved one) to the report; ``reasons`` head the recipe."""
         for folder in (folders.WEIGHTS, folders.STATE, ""):
             remove_leftovers(self.folder / folder)
         if resume and generations(self.folder):
@@ -132,7 +133,7 @@ class Run:
         else:
             self._begin()
         if self.first:  # also of a run that goes on: its data may have moved
-            write_recipe(self.folder / folders.RECIPE, self.recipe)
+            write_recipe(self.folder / folders.RECIPE, self.recipe, reasons)
         with self.feed:
             self._fit()
         return self._finish()

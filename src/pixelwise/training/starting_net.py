@@ -125,8 +125,7 @@ def draw_scores(net: Network) -> None:
 
 
 def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
-    """What the catalogue is asked for: several heads and inputs by their names, one without."""
-    heads = {head: len(names) for head, names in data.dataset.classes_by_head.items()}
+    """What the catalogue is asked for; refuses inputs that a net of this recipe cannot take."""
     bands = {name: kind.bands for name, kind in data.inputs.items()}
     if len(bands) == 1 and recipe.fusion != "own":
         raise UsageError(
@@ -136,11 +135,23 @@ def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
             "--set inputs=..., with the names of several; or leave fusion out",
         )
     _refuse_other_order(recipe, bands)
+    heads = {head: len(names) for head, names in data.dataset.classes_by_head.items()}
+    return net_options(recipe, heads, bands)
+
+
+def net_options(
+    recipe: Recipe, heads: Mapping[str, int], bands: Mapping[str, int]
+) -> dict[str, Any]:
+    """Options of ``catalog.spec``: several heads and inputs by their names, one without.
+
+    ``heads`` is name to classes, ``bands`` input to bands.
+    """
     # One head or input is a number, as in the names of the layers.
     options: dict[str, Any] = {"classes": next(iter(heads.values()))}
     if len(heads) > 1:
-        options = {"heads": heads}
-    options |= {"inputs": bands} if len(bands) > 1 else {"channels": next(iter(bands.values()))}
+        options = {"heads": dict(heads)}
+    single = {"channels": next(iter(bands.values()))}
+    options |= {"inputs": dict(bands)} if len(bands) > 1 else single
     if recipe.fusion != "own":
         options["fusion"] = recipe.fusion
     for option in ("rarefied", "lowered"):

@@ -75,7 +75,7 @@ def _bvlc(net: str, file: str, megabytes: float, sha1: str) -> Published:
 
 # Sizes are rounded; those of packages are measured, of the others nothing depends on them. SHA-1:
 # models/bvlc_*/readme.md (fact sheet 10.4). For VGG16 and the released FCNs none was published.
-_OF_TRUNKS = (
+OF_TRUNKS = (
     _lite(0, 18.8, "57934424"),
     _lite(1, 21.9, "77cc7160"),
     _lite(2, 24.7, "9656183e"),
@@ -106,7 +106,7 @@ _RELEASED = tuple(
     for name, net in NETS.items()
     if net.weights
 )
-PUBLISHED: dict[str, Published] = {p.file: p for p in (*_OF_TRUNKS, *_RELEASED)}
+PUBLISHED: dict[str, Published] = {p.file: p for p in (*OF_TRUNKS, *_RELEASED)}
 """By file name; of a trunk's several the first is what ``imagenet`` means."""
 
 
@@ -150,9 +150,9 @@ def imagenet(net: str) -> Path:
         ResourceError: R008 they come with a package that is not installed.
     """
     trunk = entry(net).trunk
-    files = [p for p in _OF_TRUNKS if p.trunk == trunk]
+    files = [p for p in OF_TRUNKS if p.trunk == trunk]
     if not files:
-        known = ", ".join(dict.fromkeys(p.trunk for p in _OF_TRUNKS))
+        known = ", ".join(dict.fromkeys(p.trunk for p in OF_TRUNKS))
         message = f"for {trunk} no ImageNet weights were published (there are some for {known})"
         raise ModelError("M040", message, "leave --weights away: it learns from random weights")
     for published in files:
