@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,19 @@ import torch
 from safetensors.torch import save_file
 
 import pixelwise as pw
-from make_data import folder_set
+import small_runs
+from make_data import folder_set, two_of_each
+from pixelwise.cli.app import run as command
 from pixelwise.errors import UsageError
 from pixelwise.machine.files import write_json
 from pixelwise.training import loop
 from pixelwise.training.recipe import Optim
+from pixelwise.training.recipe_text import read_recipe
 from pixelwise.weights.checkpoint import load_checkpoint
 from pixelwise.weights.load import read_weights
 from pixelwise.weights.published import at_hand, named
 from small_runs import events, recipe
+from two_heads import SETTINGS
 
 
 def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
@@ -49,19 +54,95 @@ def test_fine_tuning_keeps_the_trunk_and_starts_other_classes_anew(
     assert len(told["notes"]) == len(set(told["notes"])) == 1
 
 
-@pytest.mark.parametrize("names", [["road", "sky", "grass"], ["a", "b", "c"]])
-def test_as_many_other_classes_are_other_classes(
+def tuned(finished: Path, data: Path, names: list[str], run: Path, **changes) -> tuple[dict, dict]:
+    """One step at a rate of nothing on data with these classes; its rows, and its score layers."""
+    write_json(data / "classes.json", {"classes": names})
+    plan = recipe(data, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
+    loop.train(plan.replace(force=True, **changes), run)
+    told = events(run, "start")[0]["weights"]
+    tensors = load_checkpoint(run / "weights/last.safetensors")[1]
+    return told, {name: t for name, t in tensors.items() if name.startswith("score")}
+
+
+def test_as_many_classes_of_other_names_are_other_classes(finished: Path, tmp_path: Path) -> None:
+    other = folder_set(tmp_path / "other", count=6)
+    told, scores = tuned(finished, other, ["a", "b", "c"], tmp_path / "tuned")
+    assert "start anew, the rest is kept" in told["notes"][-1]
+    assert max(t.abs().max() for t in scores.values()) < 1e-9
+    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"mismatched"}
+
+
+@pytest.mark.parametrize("names", [["road", "sky", "grass"], ["house", "road", "sky", "lake"]])
+def test_classes_of_the_same_name_keep_their_scores_wherever_they_stand(
     finished: Path, tmp_path: Path, names: list[str]
 ) -> None:
+    """The run has sky, grass and road, in this order."""
     other = folder_set(tmp_path / "other", count=6)
-    write_json(other / "classes.json", {"classes": names})
-    plan = recipe(other, weights=str(finished), iterations=1, optim=Optim("sgd", lr=1e-12))
-    loop.train(plan.replace(force=True), tmp_path / "tuned")
-    told = events(tmp_path / "tuned", "start")[0]["weights"]
-    assert "start anew, the rest is kept" in told["notes"][-1]
-    new = load_checkpoint(tmp_path / "tuned/weights/last.safetensors")[1]
-    assert max(t.abs().max() for name, t in new.items() if name.startswith("score")) < 1e-9
-    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"mismatched"}
+    told, scores = tuned(finished, other, names, tmp_path / "tuned")
+    old = load_checkpoint(finished / "weights/best.safetensors")[1]
+    before = ["sky", "grass", "road"]
+    assert scores
+    for layer, tensor in scores.items():
+        for k, name in enumerate(names):
+            kept = old[layer][before.index(name)] if name in before else torch.zeros(())
+            expected = kept.expand_as(tensor[k])
+            torch.testing.assert_close(tensor[k], expected, atol=1e-9, rtol=1e-6)
+    assert {r["action"] for r in told["rows"] if r["target"].startswith("score")} == {"matched"}
+    if "house" in names:
+        assert told["notes"] == [
+            "classes by name: road, sky keep their scores; new: house, lake; no longer there: grass"
+        ]
+
+
+def test_new_classes_start_as_score_start_says(finished: Path, tmp_path: Path) -> None:
+    other = folder_set(tmp_path / "other", count=6)
+    names = ["sky", "grass", "road", "house"]
+    _, scores = tuned(finished, other, names, tmp_path / "tuned", score_start="random")
+    old = load_checkpoint(finished / "weights/best.safetensors")[1]
+    torch.testing.assert_close(scores["score_fr.weight"][:3], old["score_fr.weight"])
+    assert scores["score_fr.weight"][3].std() == pytest.approx(0.01, rel=0.5)
+
+
+def test_heads_are_matched_each_by_its_own_classes(two_headed_run, two_headed_data, tmp_path):
+    """Things a, b, c and shapes flat, high; now c, a and flat, steep."""
+    data = two_of_each(tmp_path / "d")
+    described = json.loads((data / "dataset.json").read_text())
+    described["heads"]["things"]["classes"] = ["c", "a", "b"]
+    described["heads"]["shapes"]["classes"] = ["flat", "steep"]
+    (data / "dataset.json").write_text(json.dumps(described))
+    words = f"{SETTINGS} weights={two_headed_run} optim.name=sgd optim.lr=1e-12 force=true"
+    run = tmp_path / "run"
+    assert small_runs.train(data, run, words, "--iterations", "1") == 0
+    old, new = (
+        load_checkpoint(run / "weights" / name)[1]
+        for run, name in (
+            (two_headed_run, "best.safetensors"),
+            (tmp_path / "run", "last.safetensors"),
+        )
+    )
+    things = [n for n in new if n.startswith("score") and "_things." in n]
+    shapes = [n for n in new if n.startswith("score") and "_shapes." in n]
+    assert things
+    assert shapes
+    for name in things:
+        torch.testing.assert_close(new[name], old[name][[2, 0, 1]], atol=1e-9, rtol=1e-6)
+    for name in shapes:
+        torch.testing.assert_close(new[name][0], old[name][0], atol=1e-9, rtol=1e-6)
+        assert new[name][1].abs().max() < 1e-9
+
+
+def test_a_run_is_tuned_by_one_command(finished: Path, tmp_path: Path) -> None:
+    """Net, width and preprocessing are the run's; a gentle rate; what was learned is kept."""
+    few = folder_set(tmp_path / "few", count=3)
+    write_json(few / "classes.json", {"classes": ["sky", "grass", "road"]})
+    run, words = tmp_path / "tuned", ["--iterations", "2", "--threads", "1", "--device", "cpu"]
+    assert command(["train", str(few), "--weights", str(finished), "-o", str(run), *words]) == 0
+    plan = read_recipe(run / "recipe.yaml")
+    assert (plan.net, plan.width) == ("fcn8s-tiny", 0.5)
+    assert plan.optim.lr == 1e-4
+    before, after = pw.load(finished), pw.load(run)
+    assert after.header.preprocess == before.header.preprocess
+    assert after.evaluate(few, "val").scores.mean_iu > 0.5
 
 
 def test_the_same_classes_keep_their_scores_and_so_do_numbers(finished: Path, tmp_path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +143,9 @@ def _refuse_other_data(stored: Header, now: Header, run: Path) -> None:
         raise UsageError(
             "U004",
             f"{now.data.get('path')} is not what {run} was begun with: {what}",
-            "bring the data back, or begin another run: -o NEW",
+            "bring the data back; or begin another run from what this one has learned: "
+            f"pixelwise train {shlex.quote(str(now.data.get('path')))} "
+            f"--weights {shlex.quote(str(run))} -o NEW",
         )
 
 

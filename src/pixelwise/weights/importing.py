@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -206,9 +206,8 @@ def start_from(
     """Put what fits of a weight file into a net that is to be trained.
 
     A net with a trunk for each input takes a file for each: ``color=RUN1,hha=RUN2``.
-    Layers that belong to other classes keep their own initial values; the plan says so. Where a
-    file names its classes, as many others than ``classes`` (by head), or these in another order,
-    are others.
+    Where a file names its classes, those of ``classes`` (by head) that it has keep their scores,
+    whatever their order; others keep their own initial values. The plan says so.
 
     Raises:
         UsageError: files for other inputs than the net's.
@@ -219,30 +218,59 @@ def start_from(
         refuse_other_streams(files, net)
     each = {stream: read_weights(path) for stream, path in files.items()}
     foreign = each[""] if "" in each else together(each, net)
-    same = all(_same_classes(f.header, classes) for f in each.values() if f.header)
+    others = {head: names for f in each.values() for head, names in _others(f.header, classes)}
+    places, notes = dict[str, tuple[int, ...]](), list[str]()
+    for head, theirs in others.items():
+        # Streams are of other nets each: of them nothing is kept where one has other classes.
+        known = {name: i for i, name in enumerate(theirs)} if "" in each else {}
+        row = tuple(known.get(name, -1) for name in classes[head])
+        places |= dict.fromkeys(_layers_of(head, classes, net), row)
+        notes += _classes_told(theirs, classes[head]) if max(row) >= 0 else []
     transplant = surgery.plan(
         foreign.tensors,
         module,
         names=foreign.names,
-        same_classes=same,
+        classes=places,
         has_factors=foreign.has_factors,
     )
     _refuse_misfits(transplant, foreign, net, weights)
     surgery.carry_out(transplant, foreign.tensors, module)
-    return foreign, replace(transplant, notes=(*foreign.notes, *transplant.notes))
+    return foreign, replace(transplant, notes=(*foreign.notes, *notes, *transplant.notes))
 
 
-def _same_classes(header: Header, classes: Mapping[str, Sequence[str]]) -> bool:
-    """Whether no head that both have has other classes in the file; single heads are one head."""
-    theirs = {head: own.classes for head, own in header.heads.items()} or {"": header.classes}
+def _others(
+    header: Header | None, classes: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Heads that both have, with the file's classes where these are others, or in another order.
+
+    Single heads are one head.
+    """
+    theirs = {head: own.classes for head, own in header.heads.items()} if header else {}
+    theirs = theirs or ({"": header.classes} if header else {})
     if len(theirs) == len(classes) == 1:
         theirs = dict(zip(classes, theirs.values(), strict=True))
     for head in theirs.keys() & classes.keys():
         # Mere numbers, as a net without names has them, are no other names.
         both = (theirs[head], tuple(classes[head]))
         if len({names for names in both if names != default_names(len(names))}) > 1:
-            return False
-    return True
+            yield head, theirs[head]
+
+
+def _layers_of(head: str, heads: Iterable[str], net: Net) -> list[str]:
+    """The layers of a head that hold something for each class; of one head all that do."""
+    names = sorted(heads, key=len, reverse=True)  # a name may end as another
+    layers = surgery.per_class(net)
+    if len(names) == 1:
+        return [*layers]
+    return [n for n in layers if next((h for h in names if n.endswith(f"_{h}")), "") == head]
+
+
+def _classes_told(theirs: Sequence[str], ours: Sequence[str]) -> Iterator[str]:
+    """What becomes of classes that are matched by name, in a sentence."""
+    told = f"classes by name: {first_few([n for n in ours if n in theirs], 8)} keep their scores"
+    new, gone = ([n for n in a if n not in b] for a, b in ((ours, theirs), (theirs, ours)))
+    told += f"; new: {first_few(new, 8)}" if new else ""
+    yield told + (f"; no longer there: {first_few(gone, 8)}" if gone else "")
 
 
 def _refuse_misfits(transplant: Transplant, foreign: Foreign, net: Net, path: Path | str) -> None:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import dropwhile
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import torch
@@ -24,13 +25,15 @@ from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
 from pixelwise.weights.names import layer_of, light_names
 
-Action = Literal["copied", "reshaped", "widened", "rarefied", "dropped", "missing", "mismatched"]
+Action = Literal[
+    "copied", "reshaped", "widened", "rarefied", "matched", "dropped", "missing", "mismatched"
+]
 """Copied as it is; reshaped, fully connected to convolution; widened, from three bands to those of
-several inputs; rarefied, to the longer filters behind a lowered stride; dropped, in the file only;
-missing, in the net only, which keeps its own; mismatched, of one name and of shapes that cannot be
-one another.
+several inputs; rarefied, to the longer filters behind a lowered stride; matched, scores of classes
+that both have; dropped, in the file only; missing, in the net only, which keeps its own;
+mismatched, of one name and of shapes that cannot be one another.
 """
-TAKEN: tuple[Action, ...] = ("copied", "reshaped", "widened", "rarefied")
+TAKEN: tuple[Action, ...] = ("copied", "reshaped", "widened", "rarefied", "matched")
 """Of what the file has and the net gets."""
 
 _BATCHES_SEEN = "num_batches_tracked"  # torch's counter; no other framework stores one
@@ -51,6 +54,8 @@ class Row:
     reason: str = ""
     bands: tuple[int, ...] = ()
     """Of each input, where a first layer is widened."""
+    classes: tuple[int, ...] = ()
+    """Where scores are matched: for each class its number in the file, or -1."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +83,16 @@ def plan(
     target: Network,
     *,
     names: Mapping[str, str] | None = None,
-    same_classes: bool = True,
+    classes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
     has_factors: bool = True,
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
 
     The tensors are named ``<layer>.<parameter>``, or as ``names`` maps to such names (torchvision's
-    do). ``target`` may be on any device (meta will do). ``same_classes`` is False where the file's
-    classes are others, even if there are as many. ``has_factors``: an at-once net's fixed factors
-    would be in the file; else whoever names the net says whether its weights were trained so.
+    do). ``target`` may be on any device (meta will do). ``classes`` has the layers whose
+    classes are others in the file, even if there are as many: for each class its number there, or
+    -1. ``has_factors``: an at-once net's fixed factors would be in the file; else whoever names the
+    net says whether its weights were trained so.
 
     Raises:
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
@@ -105,8 +111,8 @@ def plan(
             raise ModelError("M040", f"`{taken[name]}` and `{source}` both belong to `{name}`")
         taken[name] = source
         row = _row(source, name, tensors[source], state.get(name), target.net)
-        if not same_classes and row.action == "copied" and layer_of(name) in _per_class(target.net):
-            row = replace(row, action="mismatched", reason="other classes in the file; starts anew")
+        if row.action in ("copied", "mismatched") and layer_of(name) in classes:
+            row = _by_class(row, classes[layer_of(name)], target.net)
         rows.append(row)
     for name, tensor in state.items():
         if name not in taken and not name.endswith(_BATCHES_SEEN):
@@ -122,7 +128,7 @@ def plan(
 def fitted(transplant: Transplant, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """What the plan takes from the file, by its name in the net and in its shape there."""
     taken = {}
-    for row in transplant.of(*TAKEN):
+    for row in transplant.of(*(action for action in TAKEN if action != "matched")):
         tensor = tensors[row.source]
         if row.action == "widened":
             taken[row.target] = widened(tensor, row.bands)
@@ -171,6 +177,10 @@ def carry_out(transplant: Transplant, tensors: Mapping[str, Tensor], target: Net
     with torch.no_grad():
         for name, tensor in fitted(transplant, tensors).items():
             state[name].copy_(tensor)
+        for row in transplant.of("matched"):  # other classes keep the net's own start
+            shared = [(k, place) for k, place in enumerate(row.classes) if place >= 0]
+            here, there = (list(places) for places in zip(*shared, strict=True))
+            state[row.target][here] = tensors[row.source][there].to(state[row.target])
 
 
 def score_layers(net: Net) -> frozenset[str]:
@@ -183,7 +193,7 @@ def other_classes(row: Row, net: Net) -> bool:
     """Whether a tensor does not fit because the file's classes are others, as many or not."""
     have, want = row.source_shape, row.target_shape
     others = have[:1] != want[:1] or have == want
-    return row.action == "mismatched" and others and layer_of(row.target) in _per_class(net)
+    return row.action == "mismatched" and others and layer_of(row.target) in per_class(net)
 
 
 def without_values(transplant: Transplant, net: Net) -> tuple[str, ...]:
@@ -192,7 +202,7 @@ def without_values(transplant: Transplant, net: Net) -> tuple[str, ...]:
     return tuple(n for n in missing if _left_alone(layer_of(n), net) == _RANDOM)
 
 
-def _per_class(net: Net) -> frozenset[str]:
+def per_class(net: Net) -> frozenset[str]:
     """The layers that hold something for each class: scores, and upsampling that is learned."""
     return score_layers(net) | {n for n, r in net.layers.items() if r.per_class}
 
@@ -231,9 +241,21 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net)
         reason = "a lowered stride: zeros between the weights of the longer filter"
         return Row("rarefied", name, source, want, have, reason)
     reason = f"{math.prod(have):,} numbers, expected {math.prod(want):,}"
-    if layer in _per_class(net) and have[:1] != want[:1]:
+    if layer in per_class(net) and have[:1] != want[:1]:
         reason = f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
     return Row("mismatched", name, source, want, have, reason)
+
+
+def _by_class(row: Row, classes: tuple[int, ...], net: Net) -> Row:
+    """Scores of other classes, of which those that the file has too keep theirs."""
+    shared = sum(place >= 0 for place in classes)
+    scores = net.layers[layer_of(row.target)].zero_start
+    if scores and shared and row.source_shape[1:] == row.target_shape[1:]:
+        reason = f"{shared} of {len(classes)} classes by name, the others start anew"
+        return replace(row, action="matched", reason=reason, classes=classes)
+    if row.action == "copied":
+        return replace(row, action="mismatched", reason="other classes in the file; starts anew")
+    return row
 
 
 def _same_memory(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
