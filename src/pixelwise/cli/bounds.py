@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.console import emit_json, in_percent, say, table
 from pixelwise.cli.options import Json
 from pixelwise.machine.progress import progress
 
@@ -40,6 +40,6 @@ def bounds(
     if json:
         emit_json(found.as_dict())
         return
-    rows = [(factor, f"{100 * value:.1f}") for factor, value in found.bounds.items()]
+    rows = [(factor, in_percent(value)) for factor, value in found.bounds.items()]
     table("", ("factor", "mean IU, %"), rows)
     say(f"upper bounds on {found.images} label maps, {way}: {CONVENTIONS[way].about}")

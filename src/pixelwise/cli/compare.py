@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, say, table
+from pixelwise.cli.console import emit_json, in_percent, say, table
 from pixelwise.cli.options import Device, Json, Precision, Threads
 from pixelwise.errors import UsageError
 from pixelwise.machine.progress import progress
@@ -63,24 +63,29 @@ def compare(
 
 
 def _show(made: Comparison) -> None:
+    first = made.evaluations[0]
+    systems = [
+        (name, e.scores, e.intervals.get("mean_iu"))
+        for name, e in zip(made.names, made.evaluations, strict=True)
+    ]
+    constant = (f"largest class alone ({first.majority.name})", first.majority.scores, None)
     rows = []
-    for name, evaluation in zip(made.names, made.evaluations, strict=True):
-        s, spread = evaluation.scores, evaluation.intervals.get("mean_iu")
-        interval = f"{spread.low:.4f} to {spread.high:.4f}" if spread else ""
-        four = (s.mean_iu, interval, s.pixel_accuracy, s.mean_accuracy, s.frequency_weighted_iu)
-        rows.append((name, *four))
-    columns = ("system", "mean IU", "95 % interval", "pixel acc.", "mean acc.", "f.w. IU")
-    table(f"{len(made.evaluations[0].names)} images", columns, rows)
+    for name, s, spread in (*systems, constant):
+        interval = f"{in_percent(spread.low)} to {in_percent(spread.high)}" if spread else ""
+        others = (s.pixel_accuracy, s.mean_accuracy, s.frequency_weighted_iu)
+        rows.append((name, in_percent(s.mean_iu), interval, *map(in_percent, others)))
+    columns = ("system", "mean IU, %", "95 % interval", "pixel acc.", "mean acc.", "f.w. IU")
+    table(f"{len(first.names)} images", columns, rows)
     apart = [
         (
             f"{d.first} - {d.second}",
             d.statistic.replace("_", " ").replace("iu", "IU"),
-            f"{d.difference.value:+.4f}",
-            f"{d.difference.low:+.4f} to {d.difference.high:+.4f}",
+            f"{100 * d.difference.value:+.2f}",
+            f"{100 * d.difference.low:+.2f} to {100 * d.difference.high:+.2f}",
             f"{d.difference.first_better:.1%}",
         )
         for d in made.differences
     ]
     if apart:
-        titles = ("systems", "score", "difference", "95 % interval", "first better on")
+        titles = ("systems", "score", "points", "95 % interval", "first better on")
         table("on the same redrawn sets of images", titles, apart)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ def emit_json(value: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table on stdout; columns whose cells are all numbers are set to the right.
+    """Print a table on stdout; columns of numbers, and of such as text, are set to the right.
 
     Texts are shown as they are: brackets are no markup, control characters are escaped.
     """
@@ -81,7 +83,14 @@ def _shown(text: str) -> str:
 
 
 def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return bool(re.fullmatch(r"[+-]?[\d.,]+|n/a", value))
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def in_percent(share: float | None) -> str:
+    """A fraction as tables have it under a heading that says percent."""
+    return "n/a" if share is None or not math.isfinite(share) else f"{100 * share:.1f}"
 
 
 def _cell(value: object) -> str:

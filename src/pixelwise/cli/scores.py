@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pixelwise.cli.console import say, table
+from pixelwise.cli.console import in_percent, say, table
 
 if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
@@ -22,25 +22,30 @@ def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> Non
 def _show(evaluation: Evaluation, protocols: tuple[str, ...], where: str) -> None:
     from pixelwise.metrics.protocols import PROTOCOLS
 
-    spreads = {k: f"{i.low:.4f} to {i.high:.4f}" for k, i in evaluation.intervals.items()}
+    spreads = {
+        k: f"{in_percent(i.low)} to {in_percent(i.high)}" for k, i in evaluation.intervals.items()
+    }
+    alone = evaluation.majority.scores.as_dict()
     rows = [
-        (title(key), value, spreads.get(key, ""))
+        (title(key), in_percent(value), spreads.get(key, ""), in_percent(alone[key]))
         for key, value in evaluation.scores.as_dict().items()
     ]
-    columns = ("score", "value", "95 % interval over images")
-    table(f"{len(evaluation.names)} images{where}", columns, rows)
+    constant = f"largest class alone ({evaluation.majority.name}), %"
+    measures = ("score", "%", "95 % interval over images", constant)
+    table(f"{len(evaluation.names)} images{where}", measures, rows)
     classes = [
-        (row.name, row.iu, row.accuracy, row.truth_pixels, row.guess_pixels, row.reason)
-        for row in evaluation.per_class
+        (r.name, in_percent(r.iu), in_percent(r.accuracy), r.truth_pixels, r.guess_pixels, r.reason)
+        for r in evaluation.per_class
     ]
-    table(f"classes{where}", ("class", "IU", "accuracy", "truth px", "guess px", "note"), classes)
+    columns = ("class", "IU, %", "accuracy, %", "truth px", "guess px", "note")
+    table(f"classes{where}", columns, classes)
     if protocols != ("paper",):  # whose answer is the mean IU above
         rules = [
-            (row.name, row.value, row.reason or PROTOCOLS[row.name].meaning)
+            (row.name, in_percent(row.value), row.reason or PROTOCOLS[row.name].meaning)
             for row in evaluation.protocol_rows
             if row.name in protocols
         ]
-        table(f"protocols{where}", ("protocol", "value", "rule"), rules)
+        table(f"protocols{where}", ("protocol", "%", "rule"), rules)
     absent = [row.name for row in evaluation.per_class if row.reason]
     if absent:
         word = "class" if len(absent) == 1 else "classes"

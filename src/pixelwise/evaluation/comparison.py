@@ -104,6 +104,7 @@ class Comparison:
         return {
             "images": len(self.evaluations[0].names),
             "classes": list(self.evaluations[0].classes),
+            "largest_class": self.evaluations[0].majority.as_dict(),
             "systems": [{"name": name, **_facts(e)} for name, e in systems],
             "differences": [
                 {"first": d.first, "second": d.second, "statistic": d.statistic}

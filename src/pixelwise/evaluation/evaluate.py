@@ -18,7 +18,16 @@ from pixelwise.errors import DataError, UsageError
 from pixelwise.metrics.bootstrap import Interval, bootstrap
 from pixelwise.metrics.confusion import Counts, confusion
 from pixelwise.metrics.protocols import PROTOCOLS, ProtocolRow, protocol_rows
-from pixelwise.metrics.scores import ClassRow, Scores, mean_iu, per_class, scores, tallies
+from pixelwise.metrics.scores import (
+    ClassRow,
+    Majority,
+    Scores,
+    majority,
+    mean_iu,
+    per_class,
+    scores,
+    tallies,
+)
 
 _DRAWS = 1000  # bootstrap draws; the ends of the interval then move by about a tenth of its width
 _LEVEL = 0.95
@@ -73,6 +82,11 @@ class Evaluation:
         return scores(self.counts)
 
     @cached_property
+    def majority(self) -> Majority:
+        """What the largest class alone would get here."""
+        return majority(self.counts, self.classes)
+
+    @cached_property
     def per_class(self) -> tuple[ClassRow, ...]:
         """One row per class, with the reason for each gap."""
         return per_class(self.counts, self.classes)
@@ -117,6 +131,7 @@ class Evaluation:
         several = {name: head.as_dict(protocols) for name, head in self.heads.items()}
         return {
             **self.scores.as_dict(),
+            "largest_class": self.majority.as_dict(),
             "images": len(self.names),
             "seconds_per_image": self.seconds_per_image,
             "trained_on": None if self.trained_on is None else list(self.trained_on),

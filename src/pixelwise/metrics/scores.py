@@ -66,6 +66,46 @@ class ClassRow:
     """Why a number is None, else empty."""
 
 
+@dataclass(frozen=True)
+class Majority:
+    """What giving every pixel to the largest class of the truth would score.
+
+    What is not above it has learned nothing.
+    """
+
+    name: str
+    """Of the class; the first of several with as much."""
+    scores: Scores
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"class": self.name, **self.scores.as_dict()}
+
+    def sentence(self) -> str:
+        """What it gets, beside a net's own scores; nothing without a pixel of truth."""
+        own = self.scores
+        if math.isnan(own.mean_iu):
+            return ""
+        return (
+            f"the largest class alone ({self.name}) would get mean IU {100 * own.mean_iu:.1f} %, "
+            f"pixel accuracy {100 * own.pixel_accuracy:.1f} %"
+        )
+
+
+def majority(counts: npt.ArrayLike, names: Sequence[str]) -> Majority:
+    """What the largest class alone would get, from the truth in a confusion count.
+
+    Args:
+        counts: (K, K) whole numbers; rows are truth, columns are guesses.
+        names: K class names.
+    """
+    truth = tallies(counts).truth
+    largest = int(truth.argmax())
+    constant = np.zeros((len(truth), len(truth)), np.int64)
+    constant[:, largest] = truth
+    return Majority(names[largest], scores(constant))
+
+
 def scores(counts: npt.ArrayLike) -> Scores:
     """Summarise a confusion count; a class absent from the truth is left out (paper, footnote 10).
 

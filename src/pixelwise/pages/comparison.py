@@ -70,6 +70,7 @@ def page(
         title=f"{len(comparison.names)} systems on {dataset.root.resolve().name}, {split}",
         images=len(evaluations[0].names),
         systems=list(zip(comparison.names, evaluations, strict=True)),
+        alone=evaluations[0].majority.sentence(),
         differences=comparison.differences,
         classes=classes,
         absent=[row.name for row in evaluations[0].per_class if not row.truth_pixels],

@@ -13,6 +13,7 @@ from pixelwise import folders
 from pixelwise.data.dataset import DataSet
 from pixelwise.machine.files import atomic_write
 from pixelwise.metrics.protocols import PROTOCOLS
+from pixelwise.metrics.scores import majority
 from pixelwise.pages import matrix, stages
 from pixelwise.pages.curves import class_histories, curves
 from pixelwise.pages.gallery import gallery
@@ -88,7 +89,10 @@ def _scores(run: Run) -> Markup | None:
     if not run.scores:
         return None
     intervals = run.scores.get("intervals") or {}
-    return render("scores.html", scores=run.scores, intervals=intervals, head=run.head)
+    counts = np.array(run.scores.get("confusion") or [], np.int64)
+    known = counts.any() and counts.shape == 2 * (len(run.classes),)
+    alone = majority(counts, run.classes) if known else None
+    return render("scores.html", scores=run.scores, intervals=intervals, alone=alone, head=run.head)
 
 
 def _protocols(run: Run) -> Markup | None:

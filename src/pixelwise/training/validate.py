@@ -13,7 +13,7 @@ import torch
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.metrics.confusion import confusion
-from pixelwise.metrics.scores import Scores, per_class, scores
+from pixelwise.metrics.scores import Majority, Scores, majority, per_class, scores
 from pixelwise.predict.predictor import Predictor
 from pixelwise.training import processes
 from pixelwise.training.run_data import RunData
@@ -28,6 +28,8 @@ class HeadScores:
     """Scores of one head."""
 
     scores: Scores
+    majority: Majority
+    """What the largest class alone would get."""
     per_class_iu: tuple[float | None, ...]
     guess_share: tuple[float, ...]
     collapse: str
@@ -99,7 +101,9 @@ def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int)
 def _head_scores(counts: np.ndarray, classes: Sequence[str], where: str) -> HeadScores:
     shares = tuple(float(g) for g in counts.sum(0) / max(1, int(counts.sum())))
     ius = tuple(row.iu for row in per_class(counts, classes))
-    return HeadScores(scores(counts), ius, shares, _collapse(counts, classes, where))
+    return HeadScores(
+        scores(counts), majority(counts, classes), ius, shares, _collapse(counts, classes, where)
+    )
 
 
 def _collapse(counts: np.ndarray, classes: Sequence[str], where: str) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import UsageError
-from pixelwise.metrics.scores import ClassRow, Scores, per_class, scores
+from pixelwise.metrics.confusion import confusion
+from pixelwise.metrics.scores import ClassRow, Scores, majority, per_class, scores
 
 
 def test_scores_by_hand() -> None:
@@ -63,3 +64,31 @@ def test_wrong_number_of_names_is_refused() -> None:
 def test_what_is_no_count_is_refused(counts: list) -> None:
     with pytest.raises(UsageError, match="square of whole numbers"):
         scores(counts)
+
+
+def test_the_largest_class_alone_by_hand() -> None:
+    # 10 px of a, 7 of b, 3 of c, none of d: all given to a, whatever the guesses were
+    alone = majority([[1, 9, 0, 0], [0, 7, 0, 0], [0, 0, 2, 1], [0, 0, 0, 0]], list("abcd"))
+    assert alone.name == "a"
+    assert alone.scores.pixel_accuracy == pytest.approx(10 / 20)
+    assert alone.scores.mean_accuracy == pytest.approx(1 / 3)
+    assert alone.scores.mean_iu == pytest.approx((10 / 20) / 3)  # b and c get 0, d is absent
+    assert alone.scores.frequency_weighted_iu == pytest.approx(10 / 20 * 10 / 20)
+    assert alone.sentence() == (
+        "the largest class alone (a) would get mean IU 16.7 %, pixel accuracy 50.0 %"
+    )
+
+
+def test_the_largest_class_alone_equals_scoring_such_a_label_map() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.choice(5, (40, 50), p=[0.1, 0.2, 0.4, 0.25, 0.05]).astype(np.uint8)
+    truth[:3] = 255
+    counts = confusion(truth, rng.integers(0, 5, truth.shape).astype(np.uint8), 5)
+    constant = confusion(truth, np.full_like(truth, 2), 5)
+    assert majority(counts, list("abcde")).scores == scores(constant)
+
+
+def test_without_truth_the_largest_class_gets_nothing() -> None:
+    alone = majority(np.zeros((2, 2), int), ["a", "b"])
+    assert alone.sentence() == ""
+    assert set(alone.as_dict().values()) == {"a", None}

@@ -81,8 +81,9 @@ def test_each_of_the_four_numbers_stands_under_its_name(run: Path) -> None:
     words = read(run).words
     assert "mean IU 10.0 % 5.0 to 15.0 %  90 % interval" in words
     assert "pixel accuracy 20.0 % 10.0 to 25.0 %  90 % interval" in words
-    assert "mean accuracy 30.0 % share of a class found" in words
-    assert "frequency weighted IU 40.0 % IU weighted" in words
+    # Half of the truth is road, half of another class, and none of the third.
+    assert "mean accuracy 30.0 % 50.0 %  largest class alone (road) share of a class found" in words
+    assert "weighted IU 40.0 % 25.0 %  largest class alone (road) IU weighted" in words
     assert 'title="90 % interval over 7 images, bootstrap"' in (run / "report.html").read_text()
 
 
