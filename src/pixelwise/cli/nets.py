@@ -51,6 +51,9 @@ def nets(
     lowered: Annotated[
         str, typer.Option(metavar="LAYERS", help="stride 1 at these, later kernels longer")
     ] = "",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="what is computed when it predicts on a processor")
+    ] = False,
     json: Json = False,
 ) -> None:
     """List the catalogue, or explain one net: shapes, receptive fields, costs, crop offsets."""
@@ -70,7 +73,7 @@ def nets(
     }
     options = {option: value for option, value in given.items() if value is not None}
     if name is None:
-        _list(options, as_json=json)
+        _list(options, as_json=json, plan=plan)
         return
     height, across = parse_size(size)
     net = spec(name, **options)
@@ -78,17 +81,55 @@ def nets(
     if json:
         known = entry(name)
         published = {"preprocess": known.preprocess, "published_weights": known.weights}
-        emit_json(as_dict(net, rows) | published)
+        emit_json(as_dict(net, rows) | published | (_plan(net, rows) if plan else {}))
+        return
+    if plan:
+        _show_plan(f"{name} at {height}x{across}", _plan(net, rows)["plan"])
         return
     _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
     for line in _summary(net, rows):
         stdout().print(line, markup=False, soft_wrap=True)
 
 
-def _list(options: dict[str, Any], *, as_json: bool) -> None:
+def _plan(net: Net, rows: Sequence[Row]) -> dict[str, Any]:
+    from pixelwise.engine.fusing import plan
+    from pixelwise.engine.layout import layout_for
+    from pixelwise.engine.plan_table import as_dict
+
+    return {"plan": as_dict(layout_for(plan(net), 1, rows[0].height, rows[0].width))}
+
+
+def _show_plan(title: str, plan: dict[str, Any]) -> None:
+    computations = plan["computations"]
+    macs = _right([_short(c["macs"]) if c["macs"] else "" for c in computations])
+    cells = [
+        (c["map"], c["kind"], c["folded"], ", ".join(c["reads"]), *map(_part, (0, 1), (c, c)), m)
+        for c, m in zip(computations, macs, strict=True)
+    ]
+    columns = ("map", "computation", "folded in", "reads", "rows", "columns", "mult-adds")
+    table(f"{title}: the plan of {len(cells)} computations", columns, cells)
+    held = _mebibytes(plan["bytes_of_maps"])
+    for line in (
+        f"memory of maps {held} (one picture, float32)",
+        "Rows and columns are those that see the picture; the rest is constant, and not computed.",
+    ):
+        stdout().print(line, markup=False, soft_wrap=True)
+
+
+def _part(axis: int, computation: dict[str, Any]) -> str:
+    first, end = computation[("rows", "columns")[axis]]
+    size = computation["size"][axis]
+    return f"all {size}" if (first, end) == (0, size) else f"{first} to {end - 1} of {size}"
+
+
+def _list(options: dict[str, Any], *, as_json: bool, plan: bool) -> None:
     from pixelwise.errors import UsageError
     from pixelwise.nets.catalog import NETS, spec
 
+    if plan:
+        raise UsageError(
+            "U002", "--plan is of one net, and none is named", "pixelwise nets NAME --plan"
+        )
     if of_one := options.keys() - {"classes", "channels", "width"}:
         message = f"--{min(of_one)} is of one net, and none is named"
         raise UsageError("U002", message, "pixelwise nets fcn8s-vgg16 ...")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
-from pixelwise.engine.plan import CutUpsampling, before_upsampling, records
+from pixelwise.engine.plan import coarse_scores
 from pixelwise.engine.upsampling import Window, upsample
 from pixelwise.errors import NumericalError
 from pixelwise.machine.environment import float32_is_float32
@@ -35,6 +35,11 @@ class Runner(Protocol):
     """Whose memory is used."""
     precision: str
     """How it computes, fp32 or bf16; with it the outputs may differ."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps for the maps of the next picture."""
+        ...
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """(N, B, H, W) float32, preprocessed, to the scores by head.
@@ -111,38 +116,52 @@ class TorchRunner:
         self.precision = "bf16" if bf16 else "fp32"
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def held(self) -> int:
+        """None: each map is freed after its last use."""
+        return 0
+
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped."""
         x = x.to(self.device).contiguous(memory_format=torch.channels_last)
-        with self._ready():
-            maps = self.network.activations(x, before_upsampling(self.net))
-        carried_out, by_head = records(self.net), {}
-        for head, name in self.net.outputs.items():
-            layer, module = carried_out[name], self.network.get_submodule(name)
-            if isinstance(layer, CutUpsampling) and isinstance(module, FixedUpsampling):
-                cells, like = (maps[source] for source in layer.inputs)
-                upsampling, offset = module, module.offset
-            else:
-                cells = like = maps[name]
-                upsampling, offset = None, 0
-            scores = ScoreMap(cells, upsampling, Window(offset, offset, *like.shape[-2:]))
-            _refuse_not_finite(scores)
-            by_head[head] = scores
-        return by_head
-
-    @contextmanager
-    def _ready(self) -> Iterator[None]:
-        """Evaluation mode, no gradients, the precision asked for; training mode comes back."""
-        training = [m for m in self.network.modules() if m.training]
-        self.network.eval()
+        coarse = coarse_scores(self.net)
         # Switched off too: what the caller has switched on would change the answer silently.
         half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
-        try:
-            with torch.inference_mode(), half, float32_is_float32(self.device):
-                yield
-        finally:
-            for module in training:
-                module.training = True
+        with evaluated(self.network), half, float32_is_float32(self.device):
+            maps = self.network.activations(x, set(coarse.values()))
+        size = x.shape[2], x.shape[3]
+        return {h: score_map(self.network, h, maps[name], size) for h, name in coarse.items()}
+
+
+@contextmanager
+def evaluated(network: Network) -> Iterator[None]:
+    """Evaluation mode and no gradients; training mode comes back."""
+    training = [m for m in network.modules() if m.training]
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def score_map(network: Network, head: str, cells: Tensor, size: tuple[int, int]) -> ScoreMap:
+    """A head's scores of pictures of ``size`` (H, W), from its ``coarse_scores``.
+
+    Raises:
+        NumericalError: N003, they are not finite.
+    """
+    name = network.net.outputs[head]
+    height, width = (network.net.sizes(length)[name] for length in size)
+    scores = ScoreMap(cells, None, Window(0, 0, height, width))
+    if coarse_scores(network.net)[head] != name:
+        module = network.get_submodule(name)
+        assert isinstance(module, FixedUpsampling)
+        window = Window(module.offset, module.offset, height, width)
+        scores = ScoreMap(cells, module, window)
+    _refuse_not_finite(scores)
+    return scores
 
 
 def _refuse_not_finite(scores: ScoreMap) -> None:

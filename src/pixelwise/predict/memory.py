@@ -27,11 +27,13 @@ def check_picture(
     *,
     scores: bool = False,
     beside: int = 0,
+    held: int = 0,
 ) -> None:
     """Refuse a picture of ``size`` (H, W), as the net sees it, that does not fit.
 
     With ``scores`` all scores of every pixel will be held; labels are made without. ``beside`` is
-    how many numbers are held while the net is carried out.
+    how many numbers are held while the net is carried out, ``held`` how many bytes are there for it
+    already.
 
     Raises:
         ResourceError: R003 with the bytes needed and available.
@@ -40,7 +42,7 @@ def check_picture(
     numbers, layer = peak_of_maps(net, *size, () if scores else before_upsampling(net))
     needed = int(FLOAT32 * (SCRATCH * numbers + beside))
     what = f"a picture of {hxw(size)} (HxW) needs about {needed:,} bytes at {layer}"
-    require(needed, device, what, HINT)
+    require(max(0, needed - held), device, what, HINT)
 
 
 def check_step(

@@ -19,6 +19,7 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.masking import masked_as
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
+from pixelwise.engine.planned import PlannedRunner, runner
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, ModelError, UsageError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
@@ -287,10 +288,12 @@ class Model:
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
-        runner = self.predictor.runner
-        assert isinstance(runner, TorchRunner), "another engine is made from a checkpoint"
+        carries = self.predictor.runner
+        assert isinstance(carries, TorchRunner | PlannedRunner), (
+            "another engine is made from a checkpoint"
+        )
         header = replace(self.header, inference=as_dict(self.predictor.view))
-        return checkpoint.save_checkpoint(path, runner.network.state_dict(), header)
+        return checkpoint.save_checkpoint(path, carries.network.state_dict(), header)
 
 
 def load(
@@ -332,8 +335,8 @@ def load(
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
-    runner = TorchRunner(module, bf16=precision == "bf16", device=where)
-    return Model(Predictor(runner, preprocess, view=view or own_view), header, path)
+    made = runner(module, bf16=precision == "bf16", device=where)
+    return Model(Predictor(made, preprocess, view=view or own_view), header, path)
 
 
 def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:

@@ -123,8 +123,8 @@ class Predictor:
                 whole = rows.around(height) + moved, columns.around(width) + moved
                 if moved:
                     beside = numbers_held(self.net, whole, self.view.stitch)
-                device = self.runner.device
-                check_picture(self.net, whole, device, scores=scores, beside=beside)
+                device, held = self.runner.device, self.runner.held
+                check_picture(self.net, whole, device, scores=scores, beside=beside, held=held)
         except UsageError as error:
             raise DataError(
                 "D023",

@@ -1,0 +1,185 @@
+"""Where the maps of a plan lie in one block of memory, for one size of picture.
+
+Channels lie side by side (N, H, W, C), as the kernels read them. A map is kept with the rim that
+its readers reach into: padding and constants, written once before the computation that fills the
+map. Maps that are never alive together share memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.engine.fusing import Op, Plan
+from pixelwise.engine.spans import Axis, Span, axis, from_blank, multiply_adds
+
+ALIGNED = 16
+"""Numbers: 64 bytes, a cache line, and a vector of AVX-512."""
+WORTH_SKIPPING = 0.9
+"""Share of multiply-adds: where less than a tenth of them is constant, all are computed."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A plan for pictures (N, H, W) of one size, and where each map begins in memory."""
+
+    plan: Plan
+    batch: int
+    rows: Axis
+    columns: Axis
+    starts: Mapping[str, int]
+    """By map with memory: the number at which it begins."""
+    length: int
+    """Numbers of the whole block."""
+
+    def shape(self, name: str) -> tuple[int, int, int, int]:
+        """(N, H, W, C) of a map with memory, its rim included."""
+        return _shape(self.plan, self.batch, self.rows, self.columns, name)
+
+
+def layout_for(plan: Plan, batch: int, height: int, width: int) -> Layout:
+    """The layout for pictures of one size; constants are skipped where that pays.
+
+    Raises:
+        UsageError: U002 a picture too small for the net.
+    """
+    active, whole = (
+        [axis(plan, length, whole=everything) for length in (height, width)]
+        for everything in (False, True)
+    )
+    pays = multiply_adds(plan, *active) < WORTH_SKIPPING * multiply_adds(plan, *whole)
+    return lay_out(plan, batch, *(active if pays else whole))
+
+
+def lay_out(plan: Plan, batch: int, rows: Axis, columns: Axis) -> Layout:
+    """Place the largest map first, each at the first gap among those that are alive with it."""
+    alive = _lives(plan)
+    sizes = {n: prod(_shape(plan, batch, rows, columns, n)) for n in alive}
+    starts: dict[str, int] = {}
+    for name in sorted(alive, key=lambda n: -sizes[n]):
+        start = 0
+        for other in sorted(starts, key=starts.__getitem__):
+            together = alive[name].within(alive[other]).length > 0
+            if together and start + sizes[name] > starts[other]:
+                start = max(start, starts[other] + -(sizes[other] // -ALIGNED) * ALIGNED)
+        starts[name] = start
+    length = max(start + sizes[name] for name, start in starts.items())
+    return Layout(plan, batch, rows, columns, starts, length)
+
+
+def _lives(plan: Plan) -> dict[str, Span]:
+    """By map with memory, the computations from its first writer to its last reader."""
+    lives: dict[str, Span] = {}
+    for i, op in enumerate(plan.ops):
+        for name in (op.name, *op.numbers_read):
+            source = plan.place(name).source
+            lives[source] = Span(lives.get(source, Span(i, 0)).first, i + 1)
+    for name in plan.wanted:
+        source = plan.place(name).source
+        lives[source] = Span(lives[source].first, len(plan.ops))
+    return lives
+
+
+def _shape(
+    plan: Plan, batch: int, rows: Axis, columns: Axis, name: str
+) -> tuple[int, int, int, int]:
+    height, width = rows.stored[name].length, columns.stored[name].length
+    return batch, height, width, plan.net.channels[name]
+
+
+class Maps:
+    """The maps of a layout in a block of memory that is given."""
+
+    def __init__(self, layout: Layout, memory: Tensor) -> None:
+        self.layout, self._whole = layout, dict[str, Tensor]()
+        for name, start in layout.starts.items():
+            shape = layout.shape(name)
+            self._whole[name] = memory[start : start + prod(shape)].view(shape)
+
+    def cut(self, name: str, rows: Span, columns: Span) -> Tensor:
+        """(N, H, W, C): the cells of a map, a view."""
+        layout = self.layout
+        place = layout.plan.place(name)
+        top, left = (a.stored[place.source].first for a in (layout.rows, layout.columns))
+        found = self._whole[place.source]
+        found = found.narrow(1, rows.first + place.offset - top, rows.length)
+        found = found.narrow(2, columns.first + place.offset - left, columns.length)
+        return found.narrow(3, place.channel, layout.plan.net.channels[name])
+
+    def whole(self, name: str) -> Tensor:
+        """(N, H, W, C): all cells of a map, without its rim; a view."""
+        rows, columns = (Span(0, a.sizes[name]) for a in (self.layout.rows, self.layout.columns))
+        return self.cut(name, rows, columns)
+
+    def computed(self, op: Op) -> Tensor:
+        """(N, H, W, C): the cells that a computation fills; a view."""
+        rows, columns = (a.computed[op.name] for a in (self.layout.rows, self.layout.columns))
+        return self.cut(op.name, rows, columns)
+
+    def rims(self, op: Op) -> Iterator[tuple[Span, Span]]:
+        """Rows and columns of the kept cells that a computation does not fill."""
+        place, axes = self.layout.plan.place(op.name), (self.layout.rows, self.layout.columns)
+        kept = [axis.stored[place.source].moved(-place.offset) for axis in axes]
+        made = [axis.computed[op.name] for axis in axes]
+        for rows, columns in (
+            (Span(kept[0].first, made[0].first), kept[1]),
+            (Span(made[0].end, kept[0].end), kept[1]),
+            (made[0], Span(kept[1].first, made[1].first)),
+            (made[0], Span(made[1].end, kept[1].end)),
+        ):
+            if rows.length > 0 and columns.length > 0:
+                yield rows, columns
+
+
+@dataclass(frozen=True)
+class Rim:
+    """Cells that are written before the computation which fills the rest of their map."""
+
+    cells: Tensor
+    """(N, H, W, C), a view."""
+    constants: Tensor | None
+    """(H, W, C); None: zero."""
+
+    def write(self) -> None:
+        """Write them."""
+        if self.constants is None:
+            self.cells.zero_()
+        else:
+            self.cells.copy_(self.constants)
+
+
+@dataclass(frozen=True)
+class Blank:
+    """What a net makes of a small blank picture: the constants of every larger one."""
+
+    rows: Axis
+    columns: Axis
+    maps: Mapping[str, Tensor]
+    """By computation, (H, W, C)."""
+
+    def cells(self, name: str, layout: Layout, rows: Span, columns: Span) -> Tensor:
+        """(H, W, C): the constants of a map of ``layout``."""
+        picked = from_blank(self.rows, layout.rows, name, rows)
+        beside = from_blank(self.columns, layout.columns, name, columns)
+        return self.maps[name][picked][:, beside]
+
+
+def rims_of(op: Op, maps: Maps, blank: Blank | None) -> list[Rim]:
+    """The rims of a computation's map: zero beyond the map, constants within."""
+    found, layout = [], maps.layout
+    map_rows, map_columns = (Span(0, a.sizes[op.name]) for a in (layout.rows, layout.columns))
+    for rows, columns in maps.rims(op):
+        cells = maps.cut(op.name, rows, columns)
+        inside, beside = rows.within(map_rows), columns.within(map_columns)
+        constants = None
+        if blank and inside.length and beside.length:
+            margin = (beside.first - columns.first, columns.end - beside.end)
+            above = (inside.first - rows.first, rows.end - inside.end)
+            known = blank.cells(op.name, layout, inside, beside)
+            constants = F.pad(known, (0, 0, *margin, *above))
+        found.append(Rim(cells, constants))
+    return found

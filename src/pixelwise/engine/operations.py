@@ -1,0 +1,174 @@
+"""What each computation of a plan is carried out by: torch, on views of the plan's maps.
+
+Each function gets a computation and the maps of one size, and returns what is called for every
+picture of it. Kernels of our own stand before these, where they serve (``convolutions.py``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.engine.folding import Weights
+from pixelwise.engine.fusing import Op
+from pixelwise.engine.layout import Maps
+from pixelwise.engine.network import Network
+from pixelwise.engine.spans import POINTWISE, Span, read_by
+from pixelwise.nets.joining import Concat, Sum
+from pixelwise.nets.layers import Conv
+from pixelwise.nets.pooling import MaxPool
+
+Work = Callable[[], object]
+
+
+def scores_first(cells: Tensor) -> Tensor:
+    """(N, H, W, C) as torch's modules take it, (N, C, H, W); a view."""
+    return cells.permute(0, 3, 1, 2)
+
+
+def spans_of(op: Op, maps: Maps) -> tuple[Span, Span]:
+    """Rows and columns that a computation's layer makes: those that its pool reads, if any."""
+    rows, columns = (
+        axis.convolved.get(op.name, axis.computed[op.name])
+        for axis in (maps.layout.rows, maps.layout.columns)
+    )
+    return rows, columns
+
+
+def given(op: Op, maps: Maps) -> list[Tensor]:
+    """(N, H, W, C): what a window or pointwise layer reads of its inputs; views.
+
+    A pool's windows are cut at the map's rim.
+    """
+    spans = [read_by(op.layer, span) for span in spans_of(op, maps)]
+    if not isinstance(op.layer, Conv):
+        axes = (maps.layout.rows, maps.layout.columns)
+        sizes = [axis.sizes[op.inputs[0]] for axis in axes]
+        spans = [span.within(Span(0, n)) for span, n in zip(spans, sizes, strict=True)]
+    return [maps.cut(name, *spans) for name in op.inputs]
+
+
+def convolution(op: Op, maps: Maps, packed: Packed) -> Work:
+    """A convolution with all that is folded into it."""
+    (source,), target = given(op, maps), scores_first(maps.computed(op))
+    x = scores_first(source)
+    added = scores_first(maps.cut(op.added, *spans_of(op, maps))) if op.added else None
+
+    def work() -> None:
+        made = packed.convolved(x, None if added is not None else op.ceiling)
+        if added is not None:
+            made = _cut_off(made.add_(added), op.ceiling)
+        if op.pool:
+            made = F.max_pool2d(made, 2, 2, ceil_mode=True)
+        target.copy_(made)
+
+    return work
+
+
+class Packed:
+    """A convolution's weights in the order in which oneDNN reads them, packed once."""
+
+    def __init__(self, layer: Conv, weights: Weights) -> None:
+        self.layer, self.bias = layer, weights.bias
+        self.kernel = weights.kernel.contiguous(memory_format=torch.channels_last)
+        self._packs = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        self._size: tuple[int, ...] = ()
+
+    def convolved(self, x: Tensor, ceiling: float | None) -> Tensor:
+        """(N, C, H, W), padding included, to (N, K, h, w), after a ReLU cut at ``ceiling``."""
+        layer, bias = self.layer, self.bias
+        step, dilation = [layer.stride] * 2, [layer.dilation] * 2
+        if not self._packs:
+            plain = F.conv2d(x, self.kernel, bias, step, 0, dilation, layer.groups)
+            return _cut_off(plain, ceiling)
+        if not self._size:
+            self._size = tuple(x.shape)
+            self.kernel = torch.ops.mkldnn._reorder_convolution_weight(
+                self.kernel, [0, 0], step, dilation, layer.groups, list(x.shape)
+            )
+        relu = "none" if ceiling is None else "relu" if math.isinf(ceiling) else "hardtanh"
+        limits = [0.0, ceiling] if relu == "hardtanh" else []
+        made: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self.kernel, bias, [0, 0], step, dilation, layer.groups, relu, limits, ""
+        )
+        return made
+
+
+def _cut_off(made: Tensor, ceiling: float | None) -> Tensor:
+    if ceiling is None:
+        return made
+    return made.relu_() if math.isinf(ceiling) else made.clamp_(0, ceiling)
+
+
+def pooling(op: Op, maps: Maps) -> Work:
+    """Max pooling of any window; its padding is the map's rim, which no maximum reads."""
+    layer = op.layer
+    assert isinstance(layer, MaxPool)
+    (source,), target = given(op, maps), scores_first(maps.computed(op))
+    margin: list[int] = []
+    for span, axis in zip(spans_of(op, maps), (maps.layout.rows, maps.layout.columns), strict=True):
+        read = read_by(layer, span)
+        margin[:0] = [max(0, -read.first), max(0, read.end - axis.sizes[op.inputs[0]])]
+    x = scores_first(source)
+
+    def work() -> None:
+        padded = F.pad(x, margin, value=-math.inf) if any(margin) else x
+        target.copy_(F.max_pool2d(padded, layer.kernel, layer.stride, 0, layer.dilation))
+
+    return work
+
+
+def addition(op: Op, maps: Maps) -> Work:
+    """A sum, each map times its coefficient where there are any, and a ReLU."""
+    layer, target = op.layer, maps.computed(op)
+    assert isinstance(layer, Sum)
+    first, *others = given(op, maps)
+    factors = layer.coefficients or (1.0,) * (1 + len(others))
+
+    def work() -> None:
+        torch.mul(first, factors[0], out=target)
+        for other, factor in zip(others, factors[1:], strict=True):
+            target.add_(other, alpha=factor)
+        _cut_off(target, op.ceiling)
+
+    return work
+
+
+def concatenation(op: Op, maps: Maps) -> Work:
+    """Channels of all inputs, copied."""
+    target, parts = maps.computed(op), given(op, maps)
+    return lambda: torch.cat(parts, dim=3, out=target)
+
+
+def by_module(op: Op, maps: Maps, network: Network) -> Work:
+    """Any other layer, by its module; what it takes the size of alone is given as a size."""
+    module, target = network.get_submodule(op.layer.name), scores_first(maps.computed(op))
+    if isinstance(op.layer, POINTWISE):
+        inputs = [scores_first(x) for x in given(op, maps)]
+    else:
+        axes = (maps.layout.rows, maps.layout.columns)
+        inputs = [
+            scores_first(maps.whole(name))
+            if record in op.layer.reads
+            else torch.empty(0, 0, *(axis.sizes[name] for axis in axes))
+            for name, record in zip(op.inputs, op.layer.inputs, strict=True)
+        ]
+    return lambda: target.copy_(module(*inputs))
+
+
+def operation(op: Op, maps: Maps, network: Network, packed: Packed | None) -> Work:
+    """What carries a computation out."""
+    if packed:
+        return convolution(op, maps, packed)
+    match op.layer:
+        case MaxPool():
+            return pooling(op, maps)
+        case Sum():
+            return addition(op, maps)
+        case Concat():
+            return concatenation(op, maps)
+    return by_module(op, maps, network)

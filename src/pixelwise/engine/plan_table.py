@@ -1,0 +1,71 @@
+"""A plan for one size of picture as rows that can be printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pixelwise.engine.layout import Layout
+from pixelwise.engine.spans import Axis, Span
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One computation."""
+
+    map: str
+    """What it gives."""
+    layer: str
+    """The layer that is computed first."""
+    kind: str
+    """Of that layer, with its kernel."""
+    folded: str
+    """The layers that it takes with it."""
+    reads: tuple[str, ...]
+    """Maps, or the part of one (``pool4`` for a crop of it)."""
+    rows: Span
+    """Of the map, those that depend on the picture and are computed."""
+    columns: Span
+    size: tuple[int, int]
+    """(H, W) of the whole map."""
+    macs: int
+    begins: int
+    """The byte of the maps' memory at which its map is."""
+
+
+def plan_rows(layout: Layout) -> list[PlanRow]:
+    """A row for each computation, in order."""
+    plan, rows = layout.plan, []
+    for op in plan.ops:
+        cells = 1
+        for along in (layout.rows, layout.columns):
+            cells *= _made(along, op.name).length
+        kernel = getattr(op.layer, "kernel", 0)
+        place = plan.place(op.name)
+        rows.append(
+            PlanRow(
+                map=op.name,
+                layer=op.layer.name,
+                kind=op.layer.kind + (f" {kernel}x{kernel}" if kernel else ""),
+                folded=op.folded,
+                reads=tuple(plan.place(name).source for name in op.numbers_read),
+                rows=layout.rows.computed[op.name],
+                columns=layout.columns.computed[op.name],
+                size=(layout.rows.sizes[op.name], layout.columns.sizes[op.name]),
+                macs=op.layer.macs(plan.net.given_channels(op.layer), cells),
+                begins=4 * layout.starts[place.source],
+            )
+        )
+    return rows
+
+
+def _made(along: Axis, name: str) -> Span:
+    return along.convolved.get(name, along.computed[name])
+
+
+def as_dict(layout: Layout) -> dict[str, Any]:
+    """The plan as plain data."""
+    return {
+        "bytes_of_maps": 4 * layout.length,
+        "computations": [asdict(row) for row in plan_rows(layout)],
+    }

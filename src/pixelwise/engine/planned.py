@@ -1,0 +1,151 @@
+"""Carries a net out by its plan: the runner of float32 on a processor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.engine.folding import folded
+from pixelwise.engine.fusing import Op, plan
+from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, rims_of
+from pixelwise.engine.network import Network
+from pixelwise.engine.operations import Packed, Work, operation
+from pixelwise.engine.plan import coarse_scores
+from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
+from pixelwise.engine.spans import axis, blank_length
+from pixelwise.nets.layers import Conv, Input
+
+SIZES_KEPT = 8
+"""Sizes of pictures for which everything is at hand: a folder of photos has two or three."""
+MEMORY_KEPT = 2**28
+"""Numbers (1 GiB) that are kept from picture to picture; a larger block is given back each time."""
+
+
+def runner(network: Network, *, bf16: bool = False, device: torch.device | None = None) -> Runner:
+    """What carries a network out here: its plan where that serves, else its modules."""
+    device = device or torch.device("cpu")
+    if bf16 or unplanned(network, device):
+        return TorchRunner(network, bf16=bf16, device=device)
+    return PlannedRunner(network)
+
+
+def unplanned(network: Network, device: torch.device) -> str:
+    """Why a network is carried out by its modules; empty: its plan serves."""
+    if device.type != "cpu":
+        return f"on {device.type}"
+    kinds = {p.dtype for p in network.parameters()} - {torch.float32}
+    return f"in {kinds.pop()}" if kinds else plan(network.net).refusal
+
+
+class Pass:
+    """A plan on pictures of one size."""
+
+    def __init__(
+        self, maps: Maps, blank: Blank | None, network: Network, packed: dict[str, Packed]
+    ) -> None:
+        self.maps, self._work = maps, list[tuple[Op, list[Work]]]()
+        for op in maps.layout.plan.ops:
+            work: list[Work] = [rim.write for rim in rims_of(op, maps, blank)]
+            if not isinstance(op.layer, Input):
+                work.append(operation(op, maps, network, packed.get(op.name)))
+            self._work.append((op, work))
+
+    def __call__(self, x: Tensor, keep: Collection[str] = ()) -> dict[str, Tensor]:
+        """Fill the maps from pictures (N, B, H, W); copies of the first's ``keep``, (H, W, C)."""
+        bands, kept = x.permute(0, 2, 3, 1), dict[str, Tensor]()
+        for op, work in self._work:
+            if isinstance(op.layer, Input):
+                self.maps.computed(op).copy_(bands[..., : op.layer.width])
+                bands = bands[..., op.layer.width :]
+            for step in work:
+                step()
+            if op.name in keep:
+                kept[op.name] = self.maps.whole(op.name)[0].clone()
+        return kept
+
+
+class PlannedRunner:
+    """Carries a net out by its plan, in float32 on the processor.
+
+    Weights are packed at the first picture, and again when they have changed. One picture at a
+    time: it waits for the one before.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network, self.net = network, network.net
+        self.plan, self.device, self.precision = plan(network.net), torch.device("cpu"), "fp32"
+        self._lock = threading.Lock()
+        self._memory = torch.empty(0)
+        self._passes: dict[tuple[int, ...], Pass] = {}
+        self._packed: dict[str, Packed] = {}
+        self._packed_of: list[tuple[int, int]] = []
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What is packed is packed anew in another process."""
+        return PlannedRunner, (self.network,)
+
+    @property
+    def held(self) -> int:
+        """Bytes that it keeps for the maps of the next picture."""
+        return self._memory.numel() * self._memory.element_size()
+
+    def maps(self, x: Tensor) -> dict[str, ScoreMap]:
+        """Every head's scores before their last upsampling, where that is fixed and cropped.
+
+        Raises:
+            NumericalError: N003, they are not finite.
+            UsageError: U002 a picture too small for the net.
+        """
+        with self._lock, evaluated(self.network), torch.inference_mode():
+            self._pack()
+            done = self._pass((len(x), x.shape[2], x.shape[3]))
+            done(x)
+            coarse = coarse_scores(self.net)
+            cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
+            if self._memory.numel() > MEMORY_KEPT:
+                self._passes, self._memory = {}, torch.empty(0)
+        size = x.shape[2], x.shape[3]
+        return {
+            head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
+            for head, name in coarse.items()
+        }
+
+    def _pack(self) -> None:
+        tensors = [*self.network.parameters(), *self.network.buffers()]
+        mark = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
+        if mark != self._packed_of:
+            self._packed = {
+                op.name: Packed(op.layer, folded(op, self.network))
+                for op in self.plan.ops
+                if isinstance(op.layer, Conv)
+            }
+            self._packed_of, self._passes = mark, {}
+
+    def _pass(self, shape: tuple[int, int, int]) -> Pass:
+        if shape not in self._passes:
+            while len(self._passes) >= SIZES_KEPT:
+                del self._passes[next(iter(self._passes))]
+            layout = layout_for(self.plan, *shape)
+            blank = self._blank(layout)
+            if layout.length > self._memory.numel():
+                self._passes, self._memory = {}, torch.empty(layout.length)
+            maps = Maps(layout, self._memory)
+            self._passes[shape] = Pass(maps, blank, self.network, self._packed)
+        return self._passes[shape]
+
+    def _blank(self, layout: Layout) -> Blank | None:
+        axes = (layout.rows, layout.columns)
+        ops = [op.name for op in self.plan.ops if any(a.constant(self.plan, op.name) for a in axes)]
+        if not ops:
+            return None
+        lengths = [blank_length(self.plan, a, ops) for a in axes]
+        rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
+        small = lay_out(self.plan, 1, rows, columns)
+        maps = Maps(small, torch.empty(small.length))
+        done = Pass(maps, None, self.network, self._packed)
+        bands = sum(self.net.inputs.values())
+        return Blank(rows, columns, done(torch.zeros(1, bands, *lengths), keep=ops))

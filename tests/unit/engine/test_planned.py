@@ -1,0 +1,260 @@
+"""The planned runner gives the network's scores, whatever the net, the size and the day."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import threading
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pixelwise.engine.network import Network
+from pixelwise.engine.planned import PlannedRunner, runner, unplanned
+from pixelwise.engine.runner import TorchRunner
+from pixelwise.errors import NumericalError, UsageError
+from pixelwise.nets.catalog import NETS, spec
+from pixelwise.nets.joining import Concat
+from pixelwise.nets.layers import Deconv, Lrn, Relu, Scale
+from pixelwise.nets.net import Net
+from pixelwise.nets.pooling import AvgPool
+from pixelwise.nets.released import RELEASED
+
+CPU = torch.device("cpu")
+RELATIVE = 1e-5
+"""Of the largest score."""
+
+OF_PARTS = ["siftflow-fcn8s", "nyud-fcn32s-color-d", "nyud-fcn16s-color-hha"]
+TRUNKS = ["alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", "tiny"]
+NAMES = [
+    *(f"fcn4s-{trunk}" for trunk in (*TRUNKS, "efficientnetlite0")),
+    *(f"fcn8s-{trunk}-tight" for trunk in TRUNKS[:3]),
+    *("fcn32s-vgg16", "fcn8s-vgg16-atonce", "vgg16", "googlenet", "efficientnetlite0"),
+    *OF_PARTS,
+]
+
+
+def shaken(net: Net) -> Network:
+    """Random weights everywhere, of which the scores keep their scale."""
+    generator = torch.Generator().manual_seed(0)
+    network = Network(net).eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            fan = p[0].numel() if p.dim() > 1 else 16
+            p.copy_(torch.randn(p.shape, generator=generator) * math.sqrt(2 / fan))
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.copy_(0.5 + module.weight.abs())
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.running_mean.uniform_(-0.1, 0.1, generator=generator)
+    return network
+
+
+@cache
+def narrow(name: str) -> tuple[PlannedRunner, TorchRunner]:
+    slim = any(word in name for word in ("tiny", "mobilenet", "efficientnet"))
+    network = shaken(spec(name, width=1 / 4 if slim else 1 / 16))
+    return PlannedRunner(network), TorchRunner(network)
+
+
+def assert_same(planned: PlannedRunner, plain: TorchRunner, x: torch.Tensor) -> None:
+    found, expected = planned.maps(x), plain.maps(x)
+    assert list(found) == list(expected)
+    for head, scores in expected.items():
+        mine, theirs = found[head], scores
+        assert mine.window == theirs.window
+        assert mine.upsampling is theirs.upsampling
+        limit = RELATIVE * float(theirs.cells.abs().max())
+        torch.testing.assert_close(mine.cells, theirs.cells, rtol=0, atol=limit)
+        best = theirs.whole()
+        gap = best.topk(2, 1).values.diff(dim=1).abs()[:, 0]
+        assert (mine.labels() == theirs.labels())[gap > 2 * limit].all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_and_labels_are_the_networks(name: str) -> None:
+    planned, plain = narrow(name)
+    bands = sum(planned.net.inputs.values())
+    whole = NETS[name].task == "classification"
+    for size in ((227, 224), (230, 263)) if whole else ((1, 1), (45, 66), (97, 61)):
+        assert_same(planned, plain, torch.randn(1, bands, *size))
+
+
+def test_no_net_of_the_catalogue_was_forgotten() -> None:
+    used = {NETS[name].trunk for name in NAMES}
+    assert {NETS[name].trunk for name in NETS if name not in RELEASED} - used <= {
+        f"efficientnetlite{i}" for i in (1, 2)
+    }
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 180), st.integers(1, 180))
+def test_the_constant_border_is_skipped_exactly_at_every_size(height: int, width: int) -> None:
+    planned, plain = narrow("fcn32s-vgg16")
+    assert_same(planned, plain, torch.randn(1, 3, height, width))
+
+
+# -- random nets ----------------------------------------------------------------------------------
+@st.composite
+def nets(draw: st.DrawFn) -> Net:
+    """Layers of all kinds in any order, on a picture with or without a wide border."""
+    net, number = Net(), iter(range(99))
+    first = draw(st.sampled_from([0, 1, 30]))
+    x = net.conv("first", net.data(2), 4, kernel=3, pad=first, relu="relu_first")
+    for _ in range(draw(st.integers(1, 6))):
+        i = next(number)
+        x = draw(st.sampled_from([window, pool, residual, joined, pointwise]))(net, x, i, draw)
+    net.score("score", x, 3)
+    return net
+
+
+def window(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
+    kernel = draw(st.sampled_from([1, 2, 3, 5, 7]))
+    pad = draw(st.one_of(st.integers(0, kernel), st.tuples(st.integers(0, 3), st.integers(0, 3))))
+    groups = draw(st.sampled_from([1, 2, net.channels[x]]))
+    groups = groups if net.channels[x] % groups == 0 else 1
+    width = groups * draw(st.integers(1, 3))
+    stride, bn = draw(st.integers(1, 2)), draw(st.sampled_from(["", f"bn{i}"]))
+    x = net.conv(f"conv{i}", x, width, kernel=kernel, stride=stride, pad=pad, groups=groups, bn=bn)
+    x = bn or x
+    ceiling = draw(st.sampled_from([None, math.inf, 0.5]))
+    return x if ceiling is None else net.add(Relu(f"relu{i}", (x,), ceiling))
+
+
+def pool(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
+    kernel, ceil = draw(st.integers(2, 3)), draw(st.booleans())
+    return net.max_pool(f"pool{i}", x, kernel, 2, draw(st.integers(0, 1)), ceil=ceil)
+
+
+def residual(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
+    y = net.conv(f"a{i}", x, 4, kernel=3, pad=1, bn=f"bna{i}", relu=f"ra{i}")
+    y = net.conv(f"b{i}", y, net.channels[x], kernel=3, pad=1)
+    factors = draw(st.sampled_from([(), (0.5, 2.0)]))
+    return net.add(Relu(f"r{i}", (net.sum(f"sum{i}", x, y, coefficients=factors),)))
+
+
+def joined(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
+    a = net.conv(f"one{i}", x, draw(st.integers(1, 4)), relu=f"rone{i}")
+    b = net.conv(f"three{i}", x, 3, kernel=3, pad=1)
+    c = net.max_pool(f"side{i}", x, 3, 1, 1)
+    return net.add(Concat(f"joined{i}", (a, b, draw(st.sampled_from([c, x])))))
+
+
+def pointwise(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
+    layer = draw(st.sampled_from([Lrn(f"lrn{i}", (x,)), Scale(f"scale{i}", (x,), 0.5)]))
+    return net.add(layer)
+
+
+@settings(max_examples=60, deadline=None)
+@given(nets(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 2))
+def test_random_nets_of_random_sizes(net: Net, height: int, width: int, batch: int) -> None:
+    planned, plain = PlannedRunner(shaken(net)), TorchRunner(shaken(net))
+    x = torch.randn(batch, 2, height, width)
+    try:
+        planned.net.sizes(height), planned.net.sizes(width)
+    except UsageError:
+        with pytest.raises(UsageError):
+            planned.maps(x)
+        return
+    if not float(plain.maps(x)["score"].cells.abs().max()):
+        return  # a net that is dead everywhere
+    assert_same(planned, plain, x)
+
+
+def test_layers_without_a_window_see_the_whole_map() -> None:
+    net = Net()
+    x = net.conv("a", net.data(1), 4, kernel=3, pad=20, relu="r")
+    x = net.add(Deconv("up", (net.add(AvgPool("mean", (x,), 3)),), 4, 4, 2))
+    net.score("score", x, 3)
+    network = shaken(net)
+    assert_same(PlannedRunner(network), TorchRunner(network), torch.randn(2, 1, 9, 13))
+
+
+# -- its life -------------------------------------------------------------------------------------
+def test_the_same_picture_gives_the_same_bits() -> None:
+    planned, _ = narrow("fcn4s-googlenet")
+    x, other = torch.randn(1, 3, 60, 44), torch.randn(1, 3, 90, 91)
+    first = planned.maps(x)["score"].cells
+    planned.maps(other)
+    assert torch.equal(planned.maps(x)["score"].cells, first)
+    assert torch.equal(PlannedRunner(planned.network).maps(x)["score"].cells, first)
+
+
+def test_weights_that_change_are_packed_again() -> None:
+    network = shaken(spec("fcn8s-vgg16", width=1 / 16))
+    planned, plain, x = PlannedRunner(network), TorchRunner(network), torch.randn(1, 3, 20, 30)
+    before = planned.maps(x)["score"].cells
+    with torch.no_grad():
+        network.get_parameter("conv1_1.bias").add_(1)
+    assert_same(planned, plain, x)
+    assert not torch.equal(planned.maps(x)["score"].cells, before)
+
+
+def test_it_can_be_copied_and_sent_to_another_process() -> None:
+    planned, _ = narrow("fcn4s-tiny")
+    x = torch.randn(1, 3, 20, 30)
+    expected = planned.maps(x)["score"].cells
+    for other in (copy.deepcopy(planned), pickle.loads(pickle.dumps(planned))):
+        assert torch.equal(other.maps(x)["score"].cells, expected)
+
+
+def test_threads_take_turns() -> None:
+    planned, _ = narrow("fcn4s-tiny")
+    pictures = [torch.randn(1, 3, 20 + i, 31) for i in range(4)]
+    expected = [planned.maps(x)["score"].cells for x in pictures]
+    found: dict[int, torch.Tensor] = {}
+
+    def label(i: int) -> None:
+        for _ in range(5):
+            found[i] = planned.maps(pictures[i])["score"].cells
+
+    threads = [threading.Thread(target=label, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(torch.equal(found[i], expected[i]) for i in range(4))
+
+
+def test_memory_is_kept_and_a_large_block_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = shaken(spec("fcn8s-tiny", width=1 / 4))
+    planned = PlannedRunner(network)
+    assert planned.held == 0
+    planned.maps(torch.randn(1, 3, 64, 64))
+    kept = planned.held
+    assert kept > 0
+    planned.maps(torch.randn(1, 3, 32, 32))
+    assert planned.held == kept
+    monkeypatch.setattr("pixelwise.engine.planned.MEMORY_KEPT", 100)
+    planned.maps(torch.randn(1, 3, 32, 32))
+    assert planned.held == 0
+    assert_same(planned, TorchRunner(network), torch.randn(1, 3, 32, 32))
+
+
+def test_training_mode_comes_back_and_scores_that_are_not_finite_are_refused() -> None:
+    network = shaken(spec("fcn8s-tiny", width=1 / 4)).train()
+    planned = PlannedRunner(network)
+    assert not planned.maps(torch.randn(1, 3, 8, 8))["score"].cells.requires_grad
+    assert network.training
+    with torch.no_grad():
+        network.get_parameter("score_fr.bias")[2] = math.nan
+    with pytest.raises(NumericalError, match="not finite"):
+        planned.maps(torch.randn(1, 3, 8, 8))
+
+
+def test_where_the_plan_does_not_serve_the_modules_do() -> None:
+    net = Net()
+    x = net.conv("a", net.data(1), 2)
+    net.unpool("up", net.max_pool("pool", x, indices=True), "pool")
+    assert unplanned(Network(net), CPU) == "pool gives indices"
+    assert isinstance(runner(Network(net)), TorchRunner)
+    tiny = shaken(spec("fcn8s-tiny", width=1 / 4))
+    assert isinstance(runner(tiny), PlannedRunner)
+    assert isinstance(runner(tiny, bf16=True), TorchRunner)
+    assert unplanned(tiny, torch.device("cuda")) == "on cuda"
+    assert unplanned(tiny.double(), CPU) == "in torch.float64"
