@@ -82,13 +82,12 @@ def nets(
         known = entry(name)
         published = {"preprocess": known.preprocess, "published_weights": known.weights}
         emit_json(as_dict(net, rows) | published | (_plan(net, rows) if plan else {}))
-        return
-    if plan:
+    elif plan:
         _show_plan(f"{name} at {height}x{across}", _plan(net, rows)["plan"])
-        return
-    _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
-    for line in _summary(net, rows):
-        stdout().print(line, markup=False, soft_wrap=True)
+    else:
+        _show(f"{name} at {height}x{across}: {entry(name).about}", rows)
+        for line in _summary(net, rows):
+            stdout().print(line, markup=False, soft_wrap=True)
 
 
 def _plan(net: Net, rows: Sequence[Row]) -> dict[str, Any]:

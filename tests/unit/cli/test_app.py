@@ -292,6 +292,21 @@ def test_help_and_version_are_quick_and_take_no_torch() -> None:
     assert min(took) < 0.4
 
 
+def test_a_plan_says_what_is_computed_and_what_is_constant(capsys: Out) -> None:
+    assert run(["nets", "fcn8s-vgg16", "--plan", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    rows = {row["map"]: row for row in plan["computations"]}
+    assert rows["pool3"]["layer"] == "conv3_3"
+    assert rows["pool3"]["folded"] == "relu pool"
+    assert (rows["pool3"]["rows"], rows["pool3"]["size"]) == ([10, 78], [88, 88])
+    assert rows["fuse_pool4"]["reads"] == ["upscore2", "score_pool4"]
+    # the two largest maps that are alive together: 508x508 cells of 64, 257x257 of 64
+    assert plan["bytes_of_maps"] >= 4 * 64 * (508**2 + 257**2)
+    assert run(["nets", "fcn8s-vgg16", "--plan"]) == 0
+    assert "10 to 77 of 88" in capsys.readouterr().out
+    assert run(["nets", "--plan"]) == 2
+
+
 # -- evaluate ---------------------------------------------------------------------------------
 def test_commands_that_write_data_tell_what_in_json(tmp_path: Path, capsys: Out) -> None:
     made, canonical = str(tmp_path / "made"), str(tmp_path / "canonical")

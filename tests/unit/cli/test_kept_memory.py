@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pixelwise.cli.app import run
 from pixelwise.engine.network import Network
+from pixelwise.engine.planned import PlannedRunner
 from pixelwise.machine import memory
 from small_model import photo, save_model
 
@@ -21,15 +21,20 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many blocks the process was in at every forward pass."""
+    """How many blocks the process was in at every forward pass, by modules or by a plan."""
     found: list[int] = []
-    run: Callable[..., dict[str, torch.Tensor]] = Network._run
 
-    def look(network: Network, *arguments: Any) -> dict[str, torch.Tensor]:
-        found.append(memory._blocks.open)
-        return run(network, *arguments)
+    def watch(kind: type, name: str) -> None:
+        run: Callable[..., Any] = getattr(kind, name)
 
-    monkeypatch.setattr(Network, "_run", look)
+        def look(*arguments: Any, **named: Any) -> Any:
+            found.append(memory._blocks.open)
+            return run(*arguments, **named)
+
+        monkeypatch.setattr(kind, name, look)
+
+    watch(Network, "_run")
+    watch(PlannedRunner, "maps")
     return found
 
 
