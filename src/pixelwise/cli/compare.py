@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, in_percent, say, table
-from pixelwise.cli.options import Device, Json, Precision, Threads
+from pixelwise.cli.options import Device, Json, Precision, Threads, Values
 from pixelwise.errors import UsageError
 from pixelwise.machine.progress import progress
 
@@ -26,6 +26,7 @@ def compare(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results")],
     split: Annotated[str, typer.Option(help="split to compare on")] = "val",
+    values: Values = "",
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
@@ -45,7 +46,7 @@ def compare(
     from pixelwise.workflows import compare as comparing
 
     chosen = comparing.systems(arguments[:-1])
-    dataset = open_dataset(Path(arguments[-1]))
+    dataset = open_dataset(Path(arguments[-1]), values=values)
 
     def load(path: Path) -> Model:
         return load_model(

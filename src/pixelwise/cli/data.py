@@ -10,7 +10,7 @@ import typer
 
 from pixelwise.cli import hha
 from pixelwise.cli.console import emit_json, say, table
-from pixelwise.cli.options import DataPath, Json, NewFolder
+from pixelwise.cli.options import DataPath, Json, NewFolder, Values
 from pixelwise.cli.prepare import app as prepare
 from pixelwise.errors import first_few, hxw
 from pixelwise.machine.progress import progress
@@ -27,7 +27,7 @@ app.command("hha")(hha.hha)
 
 
 @app.command("inspect")
-def inspect_data(data: DataPath, json: Json = False) -> None:
+def inspect_data(data: DataPath, values: Values = "", json: Json = False) -> None:
     """Read every file: layout, classes, sizes, splits, and every problem by file.
 
     Exits 3 when training would refuse the data, 0 when there are only warnings.
@@ -36,7 +36,7 @@ def inspect_data(data: DataPath, json: Json = False) -> None:
     from pixelwise.data.inspect import inspect
     from pixelwise.errors import raise_all
 
-    dataset = open_dataset(data, strict=False)
+    dataset = open_dataset(data, strict=False, values=values)
     with progress("reading", len(dataset.all_items()), quiet=json) as advance:
         inspection = inspect(dataset, watch=advance)
     if json and not inspection.problems:
@@ -71,13 +71,14 @@ def _print(inspection: Inspection) -> None:
 def stats(
     data: DataPath,
     split: Annotated[str, typer.Option(help="split to count")] = "train",
+    values: Values = "",
     json: Json = False,
 ) -> None:
     """Pixels and pictures by class, mean and deviation of the channels."""
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.statistics import statistics
 
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, values=values)
     with progress("counting", len(dataset.items(split)), quiet=json) as advance:
         counted = statistics(dataset, split, watch=advance)
     if json:
@@ -114,6 +115,7 @@ def split_data(
     ] = False,
     seed: Annotated[int, typer.Option(help="another seed, another split")] = 0,
     force: Annotated[bool, typer.Option("--force", help="replace lists that are there")] = False,
+    values: Values = "",
     json: Json = False,
 ) -> None:
     """Draw train, val and test, or folds, and write their lists; groups stay whole."""
@@ -123,7 +125,7 @@ def split_data(
     from pixelwise.errors import UsageError
 
     shares = splitting.Shares(held, test, folds)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, values=values)
     folder = out or dataset.lists
     if folder is None:
         what = f"{data} ({dataset.layout}) says itself what its splits are, and reads no lists"
@@ -158,12 +160,12 @@ def _print_drawn(drawn: Drawn, classes: Sequence[str]) -> None:
 
 
 @app.command("convert")
-def convert_data(data: DataPath, out: NewFolder, json: Json = False) -> None:
+def convert_data(data: DataPath, out: NewFolder, values: Values = "", json: Json = False) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
     from pixelwise.data.convert import convert
     from pixelwise.data.formats.layouts import open_dataset
 
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, values=values)
     for note in dataset.notes:
         say(f"note: {note}")
     count = len(dataset.all_items())

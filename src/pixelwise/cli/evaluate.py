@@ -17,6 +17,7 @@ def evaluate(
     model: options.ModelPath,
     data: options.DataPath,
     split: Annotated[str, typer.Option(help="split to evaluate on")] = "val",
+    values: options.Values = "",
     protocol: options.Protocols = "paper",
     heads: Annotated[str, typer.Option(help="only these heads, after commas")] = "",
     save: Annotated[Path | None, typer.Option(help="folder for the guessed label maps")] = None,
@@ -48,7 +49,7 @@ def evaluate(
         threads=threads,
     )
     chosen = tuple(name.strip() for name in heads.split(",") if name.strip())
-    dataset = loaded.fitting(open_dataset(data), chosen)
+    dataset = loaded.fitting(open_dataset(data, values=values), chosen)
     count = len(dataset.items(split))
     with progress(f"evaluating {split}", count, quiet=json) as advance, freed_memory_kept():
         evaluation = loaded.evaluate(

@@ -9,6 +9,10 @@ import typer
 
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="data folder")]
+Values = Annotated[
+    str,
+    typer.Option("--values", metavar="V=NAME,...", help='label values: "0=back,255=cell,*=void"'),
+]
 NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="new folder")]
 
 Zoom = Annotated[str, typer.Option("--zoom", help="enlarge pictures; 1.25,1.75: the mean")]
@@ -21,4 +25,7 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all")]
 
 Protocols = Annotated[str, typer.Option("--protocol", help="names after commas, or all")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a recipe field")
+]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]

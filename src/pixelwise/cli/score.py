@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, say
-from pixelwise.cli.options import Json, Protocols
+from pixelwise.cli.options import Json, Protocols, Values
 from pixelwise.cli.scores import show
 from pixelwise.machine.progress import progress
 
@@ -26,6 +26,7 @@ def score(
     ignore: Annotated[
         list[int] | None, typer.Option(metavar="N", help="value of the truth that is void too")
     ] = None,
+    values: Values = "",
     protocol: Protocols = "paper",
     stems: Annotated[
         Path | None, typer.Option("--list", help="file of names to score, one a line")
@@ -44,7 +45,13 @@ def score(
     total = len(match(guesses, truth, wanted))
     with progress("scoring", total, quiet=json) as advance:
         evaluation = score_folders(
-            guesses, truth, classes=classes, stems=wanted, ignore=ignore or (), advance=advance
+            guesses,
+            truth,
+            classes=classes,
+            stems=wanted,
+            ignore=ignore or (),
+            values=values,
+            advance=advance,
         )
     if json:
         emit_json(evaluation.as_dict(names))

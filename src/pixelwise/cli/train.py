@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, remarks_said, say, table
-from pixelwise.cli.options import Device, Json, Precision, Threads
+from pixelwise.cli.options import Device, Json, Precision, Settings, Threads, Values
 from pixelwise.errors import UsageError
 from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 from pixelwise.machine.progress import percent, progress
@@ -29,15 +29,14 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="run folder")],
     net: Annotated[str, typer.Option(help="net; see `pixelwise nets`")] = "",
     weights: Annotated[str, typer.Option(help="weights or run to start from")] = "",
+    values: Values = "",
     epochs: Annotated[float, typer.Option(help="length in passes over the data")] = 0,
     iterations: Annotated[int, typer.Option(help="length in optimizer steps")] = 0,
     minutes: Annotated[float, typer.Option(help="length in time")] = 0,
     precision: Precision = "",
     device: Device = "",
     threads: Threads = 0,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a recipe field")
-    ] = None,
+    settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where the run stopped")] = False,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="also write RUN/tensorboard (extra)")
@@ -56,6 +55,7 @@ def train(
     named = {
         "net": net,
         "weights": weights,
+        "values": values,
         "epochs": epochs,
         "iterations": iterations,
         "minutes": minutes,

@@ -7,21 +7,25 @@ A folder may describe its label maps in ``classes.json``, in one of three forms:
     {"classes": {"0": "membrane", "1..65535": "cell"}}                or values from .. to
     {"colours": {"128,0,0": "roof", "#000000": "ground"}, "ignore": ["255,255,255"]}
 
-or just name them, one a line, in ``classes.txt``.
+or just name them, one a line, in ``classes.txt``. ``"others"`` says what every value or colour is
+that does not stand there: ``void``, a class, or the ``nearest`` of those that do. ``--values`` says
+the same in one word: ``0=membrane,255=cell,*=nearest``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pixelwise.data.classes import ClassMap, Colour, numbered
-from pixelwise.errors import DataError
-from pixelwise.labels import VOID, colours_for
+from pixelwise.data.classes import NEAREST, ClassMap, Colour, numbered
+from pixelwise.errors import DataError, UsageError
+from pixelwise.labels import VOID, colours_for, voc_palette
 from pixelwise.settings import (
     BeforeValidator,
+    Byte,
     Contradiction,
     Exact,
     Name,
@@ -43,6 +47,12 @@ MAX_RAW = 65535
 """Of 16 bits."""
 NOT_NAMES = ("__ignore__", "_ignore_")
 """Lines of labelme's class lists that stand for void."""
+VOIDS = (*NOT_NAMES, "void", "ignore", "ignored")
+"""Names of what counts for nothing, in lower case."""
+ENTRY = r"([^=]+)=([^=,]+)(?:,|$)"
+"""Of ``--values``: a key, which may be a colour with commas, and a name without."""
+ALONE = "`*=void` or `*=nearest`"
+EXAMPLE = '--values "0=background,255=cell", "#ff0000=roof,*=void" or "0..127=back,128..255=cell"'
 
 
 def _digits(value: object) -> object:
@@ -104,31 +114,94 @@ Classes = Annotated[Mapping[Raw, Name], limits(min_length=1), _meant(_digits)]
 """Raw value to name, of which several may be one; or names of 0, 1, 2, ..."""
 
 
-@settings(code="D034", others="ignore")
+@settings(code="D034", noun="key of a class file")
 class ByValue:
     """``classes.json`` for label maps that hold numbers."""
 
     classes: Classes
     ignore: tuple[Raw, ...] = ()
+    palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
+    others: str = ""
 
     def class_map(self) -> ClassMap:
-        """What each raw value stands for; 255 is void unless it is named."""
+        """What each raw value stands for; 255 is void unless it is named, or nears what is."""
         names, ids = class_ids(self.classes, self.ignore)
-        return ClassMap(names, colours_for(len(names)), {VOID: VOID, **ids})
+        names, others = _with_others(names, self.others)
+        count, colours = len(names), len(self.palette)
+        refuse(colours not in (0, count) and f"{colours} colours in `palette` of {count} classes")
+        ids = ids if others == NEAREST else {VOID: VOID, **ids}
+        return ClassMap(names, colours_for(count, self.palette), ids, others=others)
 
 
-@settings(code="D034", others="ignore")
+@settings(code="D034", noun="key of a class file")
 class ByColour:
     """``classes.json`` for masks in colours; a class of several is drawn in the first."""
 
     colours: Annotated[Mapping[Shade, Name], limits(min_length=1), _meant(_colour)]
     ignore: tuple[Shade, ...] = ()
+    others: str = ""
 
     def class_map(self) -> ClassMap:
         """What each colour stands for."""
         names, ids = class_ids(self.colours, self.ignore)
+        names, others = _with_others(names, self.others)
         first = {name: colour for colour, name in reversed(list(self.colours.items()))}
-        return ClassMap(names, tuple(first[name] for name in names), colours=ids)
+        made = colours_for(len(names))  # for a class that has no colour of its own
+        palette = tuple(first.get(name, made[i]) for i, name in enumerate(names))
+        return ClassMap(names, palette, colours=ids, others=others)
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What ``--values`` says of label maps."""
+
+    class_map: ClassMap | None = None
+    others: int | None = None
+    """Of ``*=void`` or ``*=nearest`` alone, as in ``ClassMap``."""
+
+    def applied(self, own: ClassMap) -> ClassMap:
+        """What a data set's label maps mean, which was ``own`` before."""
+        if self.class_map or self.others is None:
+            return self.class_map or own
+        red, green, blue = voc_palette()[VOID].tolist()  # what VOC paints void with
+        shades = {(red, green, blue): VOID, **{c: i for i, c in enumerate(own.palette)}}
+        colours = own.colours or (shades if self.others == NEAREST else {})
+        return replace(own, others=self.others, colours=colours)
+
+
+def stated(text: str) -> Stated:
+    """``0=background,128..255=cell,7=void`` or ``#ff0000=roof``; ``*`` is whatever is not listed.
+
+    Raises:
+        UsageError: U002 it cannot be meant.
+    """
+    pairs = [(key.strip(), name.strip()) for key, name in re.findall(ENTRY, text)]
+    listed = dict(pairs)
+    try:
+        refuse(bool(re.sub(ENTRY, "", text)) and f"`{text}` is no list of value=name")
+        refuse(len(listed) < len(pairs) and f"`{text}` gives a value twice")
+        others = listed.pop("*", "")
+        if not listed:
+            named, alone = _with_others((), others)
+            refuse(bool(named) and f"`{text}` names the only class, expected {ALONE}")
+            return Stated(others=alone)
+        of = "colours" if any("#" in key or "," in key for key in listed) else "classes"
+        void = [key for key, name in listed.items() if name.lower() in VOIDS]
+        classes = {key: name for key, name in listed.items() if key not in void}
+        data = {of: classes, "ignore": [*_each(dict.fromkeys(void))], "others": others}
+        return Stated(_class_map(data))
+    except ValueError as error:
+        raise UsageError("U002", f"--values: {error}", EXAMPLE) from error
+
+
+def _with_others(names: tuple[str, ...], text: str) -> tuple[tuple[str, ...], int | None]:
+    """The classes with that of every other value, and which it is, see ``ClassMap.others``."""
+    if not text:
+        return names, None
+    if text.lower() in (*VOIDS, "nearest"):
+        return names, NEAREST if text.lower() == "nearest" else VOID
+    names = names if text in names else (*names, text)
+    return names, names.index(text)
 
 
 def class_ids(named: Mapping[K, str], ignored: Sequence[K]) -> tuple[tuple[str, ...], dict[K, int]]:
@@ -150,7 +223,7 @@ def described(root: Path) -> ClassMap | None:
         DataError: D034 the file is malformed, with what was expected.
     """
     if (root / "classes.json").exists():
-        return parsed(root / "classes.json", _class_map, FORMS)
+        return parsed(root / "classes.json", lambda content: _class_map(parse_json(content)), FORMS)
     lists = (names_in(root / name) for name in ("classes.txt", "class_names.txt"))
     return next((class_map for class_map in lists if class_map), None)
 
@@ -179,8 +252,7 @@ def parsed(path: Path, build: Callable[[bytes], T], expected: str) -> T:
     raise DataError("D034", f"{path}: {reason}", f"expected {expected}")
 
 
-def _class_map(content: bytes) -> ClassMap:
-    data = parse_json(content)
+def _class_map(data: object) -> ClassMap:
     in_colours = isinstance(data, dict) and "colours" in data
     return read(ByColour, data).class_map() if in_colours else read(ByValue, data).class_map()
 

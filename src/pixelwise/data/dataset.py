@@ -242,7 +242,8 @@ class DataSet:
         digest = hashlib.sha256()
         for class_map in (self.class_maps[name] for name in self.heads):
             values = sorted(class_map.values.items())
-            meaning = class_map.classes, values, class_map.colours, *stored
+            others = () if class_map.others is None else (class_map.others,)
+            meaning = class_map.classes, values, class_map.colours, *others, *stored
             digest.update(repr(meaning).encode("utf-8", "surrogatepass"))
         for made in (self.computed[name] for name in self.inputs if name in self.computed):
             digest.update(repr(made.facts).encode("utf-8", "surrogatepass"))

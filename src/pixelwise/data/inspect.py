@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.classes import NEAREST
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import Item, Reader, content, each
+from pixelwise.data.sample import Item, LabelMap, Reader, content, each
 from pixelwise.data.statistics import Counts, Statistics, count, refuse_mixed, summarise
 from pixelwise.errors import DataError, first_few, hxw
 from pixelwise.labels import VOID
@@ -33,6 +34,8 @@ class Seen:
     """``content`` of its picture."""
     counts: Counts | None
     """None without labels."""
+    moved: int = 0
+    """Pixels of its label maps that hold no value that is listed."""
 
     @property
     def is_void(self) -> bool:
@@ -164,7 +167,14 @@ def _look(dataset: DataSet, read: Reader, item: Item) -> Seen:
     """One item; of one without labels the picture alone."""
     sample = read(item) if item.labelled(dataset.heads) else None
     image = sample.image if sample else dataset.image(item)
-    return Seen(item, image.shape[:2], content(image), count(sample) if sample else None)
+    moved = _moved(dataset, item) if sample else 0
+    return Seen(item, image.shape[:2], content(image), count(sample) if sample else None, moved)
+
+
+def _moved(dataset: DataSet, item: Item) -> int:
+    heads = {h: dataset.class_maps[h] for h in dataset.heads}
+    sources = ((item.labels[h], m) for h, m in heads.items() if m.others is not None)
+    return sum(m.moved(s.path) for s, m in sources if isinstance(s, LabelMap))
 
 
 def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> list[DataError]:
@@ -227,6 +237,25 @@ def _warnings(inspection: Inspection) -> Iterator[str]:
         yield f"there is no split train (there are: {known}): name one, --set train_split="
     elif "train" in seen and "val" not in dataset.splits:
         yield "there is no split val: train with --set val_split=, or add pictures"
+    yield from _moves(dataset, {v.item.name: v for v in chain(*seen.values()) if v.moved})
     void = {view.item.name for view in chain(*seen.values()) if view.is_void}
     if void:
         yield f"{len(void)} label maps are void everywhere: {first_few(sorted(void))}"
+
+
+def _moves(dataset: DataSet, moved: Mapping[str, Seen]) -> Iterator[str]:
+    """How many pixels ``--values`` has given a class or void that their number alone does not."""
+    if not moved:
+        return
+    pixels, of = (sum(v.moved for v in moved.values()), sum(_area(v) for v in moved.values()))
+    most = max(moved, key=lambda name: moved[name].moved)
+    others = next(o for h in dataset.heads if (o := dataset.class_maps[h].others) is not None)
+    became = {NEAREST: "the nearest one", VOID: "void"}.get(others) or dataset.classes[others]
+    yield (
+        f"{pixels:,} of {of:,} pixels in {len(moved)} label maps hold no value that is listed "
+        f"({pixels / of:.1%}, most in {most}) and were taken for {became}"
+    )
+
+
+def _area(view: Seen) -> int:
+    return view.size[0] * view.size[1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from pixelwise.data import splits
+from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet, no_partner
 from pixelwise.data.grouping import grouped
@@ -40,8 +42,19 @@ class Listing:
     drawn: bool = False
     lists: Path | None = None
     """The folder of its lists, there or not; None: something else says what the splits are."""
+    stated: ClassMap | None = None
+    """What was said of the classes when the folder was given; no file of it says otherwise."""
     _bare: dict[Path, DataError] = field(default_factory=dict)
     """Pictures without a label map; a problem unless a list names them, and with it their use."""
+
+    @cached_property
+    def described(self) -> ClassMap | None:
+        """What was said of the classes, or is in the folder's own files; None without either.
+
+        Raises:
+            DataError: D034 a malformed file.
+        """
+        return self.stated or described(self.root)
 
     def pairs(self, images: Path, *labels: Path, strays: bool = False) -> dict[str, Item]:
         """The pictures of a folder by stem, each with its label map where there is one.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.class_files import NOT_NAMES
+from pixelwise.data.class_files import VOIDS
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.errors import DataError, first_few
 from pixelwise.labels import VOID
@@ -18,8 +18,6 @@ from pixelwise.pictures.outlines import Outline, paint
 from pixelwise.settings import parse_json
 
 BACKGROUNDS = ("_background_", "background", "__background__")
-VOIDS = (*NOT_NAMES, "void", "ignore", "ignored")
-"""Names of what counts for nothing, in lower case."""
 MAX_JSON = 2**30
 """Bytes; COCO's train2017 has 470 million."""
 Shapes = Callable[[], tuple[tuple[int, int], Sequence[tuple[str, Outline]]]]
@@ -48,7 +46,7 @@ class Outlines:
             raise malformed(self.path, str(error)) from error
         ids = {name: i for i, name in enumerate(class_map.classes)}
         strange = sorted({n for n, _ in shapes if n not in ids and n.lower() not in VOIDS})
-        if strange:
+        if strange and class_map.others != VOID:
             what = f"{self.path}: {first_few([f'`{n}`' for n in strange])} names no class"
             expected = f"; expected {first_few(list(ids), 8)}"
             raise DataError("D012", what + expected, "add it to classes.txt, or correct the label")

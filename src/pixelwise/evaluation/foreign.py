@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pixelwise.data.class_files import stated
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import described_classes, label_folder, layout_classes
@@ -78,6 +79,7 @@ def score_folders(
     classes: int | None = None,
     stems: Sequence[str] | None = None,
     ignore: Sequence[int] = (),
+    values: str = "",
     advance: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """The evaluation of a folder of foreign label maps, or one error that lists all problems.
@@ -93,15 +95,18 @@ def score_folders(
             else one more than the largest value in either folder (void aside).
         stems: score these only.
         ignore: values of the truth that are void, beside 255 and what is described as void.
+        values: what those of the truth mean, as ``class_files.stated`` reads it.
         advance: called after each file pair that was read.
 
     Raises:
         DataError: all that is wrong with the files.
         UsageError: U002 ``classes`` or ``ignore`` contradict what is described.
     """
+    said = stated(values)
     matches = match(guesses, truth, stems)
     folder = label_folder(truth)
-    class_map = described_classes(folder) or (layout_classes(folder) if classes is None else None)
+    own = described_classes(folder) or (layout_classes(folder) if classes is None else None)
+    class_map = said.applied(own) if own else said.class_map
     if class_map is None:
         void = {VOID, *ignore}
         names = _class_names(matches, truth, classes, void)

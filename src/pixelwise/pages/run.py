@@ -132,7 +132,8 @@ def _dataset(recipe: dict[str, Any], notes: list[str]) -> DataSet | None:
         return None
     names = {kind: recipe.get(kind) or () for kind in ("inputs", "heads")}
     try:
-        return open_dataset(Path(str(recipe["data"]))).using(**names)
+        values = str(recipe.get("values") or "")
+        return open_dataset(Path(str(recipe["data"])), values=values).using(**names)
     except (PixelwiseError, OSError, ValueError) as error:
         notes.append(f"no images: the data cannot be opened ({str(error)[:300]})")
         return None

@@ -32,12 +32,13 @@ GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
 Array = NDArray[np.uint8]
 
 
-def read_labels(path: Path, data: bytes = b"") -> Labels:
+def read_labels(path: Path, data: bytes = b"", *, lossy: bool = False) -> Labels:
     """The class ids of a label map; palette indices are kept, never converted.
 
     Args:
         path: the file; for messages alone, where its bytes are given.
         data: its bytes, where it lies in an archive.
+        lossy: take values that a lossy compression has changed, too.
 
     Returns:
         (H, W) uint8, or uint16 for a 16-bit file.
@@ -46,18 +47,12 @@ def read_labels(path: Path, data: bytes = b"") -> Labels:
         DataError: D015 the numbers would not come out as they are drawn, D016 colours or alpha
             instead of indices, D017 lossy compression, and those of ``file_bytes`` and ``opened``.
     """
-    image, header = _drawn(path, GREY_HINT, data)
+    image, header = _drawn(path, GREY_HINT, data, lossy=lossy)
     values = _numbers(image, header, path)
     if values.ndim == 2:
         return values
     if values.shape[2] in (2, 4) and np.ptp(values[..., -1]):
-        raise DataError(
-            "D016",
-            f"{path}: a label map ({image.mode}) whose last band varies: does alpha (or that "
-            "band) say what is labelled, or the others?",
-            f'where it is alpha: PIL.Image.open("{path.name}").getchannel("A").save("{path.stem}-'
-            'labels.png")',
-        )
+        raise _layered(image, path)
     # Equal channels: indices that were saved as RGB.
     if values.shape[2] <= 2 or (values[..., :1] == values[..., :3]).all():
         return values[..., 0].copy()
@@ -74,6 +69,16 @@ def read_labels(path: Path, data: bytes = b"") -> Labels:
     )
 
 
+def _layered(image: Image.Image, path: Path) -> DataError:
+    channel = f'PIL.Image.open("{path.name}").getchannel("A").save("{path.stem}-labels.png")'
+    return DataError(
+        "D016",
+        f"{path}: a label map ({image.mode}) whose last band varies: does alpha (or that band) say "
+        "what is labelled, or the others?",
+        f"where it is alpha: {channel}",
+    )
+
+
 def palette_in(path: Path) -> Array | None:
     """The colours of a label map's palette, (up to 256, 3); None if it has none.
 
@@ -85,15 +90,18 @@ def palette_in(path: Path) -> Array | None:
     return np.array(listed, np.uint8).reshape(-1, 3) if listed else None
 
 
-def _drawn(path: Path, hint: str, data: bytes = b"") -> tuple[Image.Image, ImageHeader]:
+def _drawn(
+    path: Path, hint: str, data: bytes = b"", *, lossy: bool = False
+) -> tuple[Image.Image, ImageHeader]:
     """A label map as Pillow decodes it, if it holds the values that were drawn."""
     with opened(data or file_bytes(path), path) as (image, header):
-        if header.lossy:
+        if header.lossy and not lossy:
             raise DataError(
                 "D017",
                 f"{path}: a label map in {header.lossy}, which changes values at every edge; "
                 "expected PNG, BMP, TIFF, GIF or lossless WebP",
-                "export the labels again, as PNG",
+                "export the labels again, as PNG; or say which values or colours were drawn: "
+                '--values "0=background,255=object,*=nearest"',
             )
         reason = header.loss or header.high_byte
         if header.white_is_zero:  # tools differ: some write and read the numbers as they stand
@@ -121,21 +129,23 @@ def _numbers(image: Image.Image, header: ImageHeader, path: Path) -> NDArray[Any
     return values // STRETCHED[header.raw] if header.raw in STRETCHED else values
 
 
-def read_colours(path: Path) -> Array:
+def read_colours(path: Path, *, lossy: bool = False, opaque: bool = False) -> Array:
     """A label map's colours as stored, (H, W, 3) uint8; for masks that are described by colour.
+
+    With ``lossy`` also such as a lossy compression has changed; with ``opaque`` none whose alpha
+    varies, where nobody said that colours are meant.
 
     Raises:
         DataError: D015 more than 8 bits a channel, D016 one colour whose alpha varies, D017 lossy
             compression, and those of ``file_bytes`` and ``opened``.
     """
-    image, _ = _drawn(path, COLOUR_HINT)
+    image, _ = _drawn(path, COLOUR_HINT, lossy=lossy)
     if image.mode.startswith(("I", "F")):
         raise DataError("D015", f"{path}: mode {image.mode} holds no colours", COLOUR_HINT)
     colours = np.array(image.convert("RGB"))
     alpha = image.mode in ("LA", "RGBA") and np.ptp(np.asarray(image)[..., -1])
-    if alpha and (colours == colours[0, 0]).all():
-        message = f"{path}: a label map of one colour whose alpha varies, so the mask lies in it"
-        raise DataError("D016", message, GREY_HINT)
+    if alpha and (opaque or (colours == colours[0, 0]).all()):
+        raise _layered(image, path)
     return colours
 
 

@@ -90,6 +90,9 @@ class Recipe:
     heads: Names = ()
     """Heads of the data that are trained; none: those in use there. The first one's mean IU says
     which weights are best."""
+    values: Text = ""
+    """What the numbers or colours in label maps mean, as 0=back,255=cell; empty: what the data's
+    files say of them."""
     fusion: Literal["own", "early", "sum", "average"] = "own"
     """How several inputs meet: early (in the first layer), or late, as the sum (the paper) or the
     average (the release) of the scores of a whole stream for each. own is what the net is

@@ -126,7 +126,7 @@ def read_data(
         DataError: all problems of the data at once, named with their files.
         UsageError: U001 an input or head that the data has not, or a weight of none of its heads.
     """
-    dataset = open_dataset(Path(recipe.data), strict=False)
+    dataset = open_dataset(Path(recipe.data), strict=False, values=recipe.values)
     dataset = dataset.using(inputs=recipe.inputs, heads=recipe.heads)
     for head in recipe.loss.head_weights:
         if head not in dataset.heads:

@@ -47,7 +47,8 @@ def in_turn(recipe: Recipe, run: Path, train: Train, *, resume: bool, watch: Wat
             remove_leftovers(run)
         for name, plan in plans.items():
             _refuse_what_is_missing(name, plan)
-        if run.resolve() in open_dataset(Path(recipe.data), strict=False).folders:
+        dataset = open_dataset(Path(recipe.data), strict=False, values=recipe.values)
+        if run.resolve() in dataset.folders:
             raise UsageError("U003", f"{run} holds the data's own files", "choose another -o")
         if first:
             write_recipe(run / folders.RECIPE, recipe)

@@ -107,7 +107,7 @@ def facts_of(asked: Recipe) -> Facts:
         DataError: the problems of the data, all of them.
         ModelError: weights that cannot be read.
     """
-    dataset = open_dataset(Path(asked.data), strict=False)
+    dataset = open_dataset(Path(asked.data), strict=False, values=asked.values)
     dataset = dataset.using(inputs=asked.inputs, heads=asked.heads)
     items = dataset.splits.get(asked.train_split, ())
     places = np.linspace(0, len(items) - 1, min(LOOKED_AT, len(items)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 
 from make_data import folder_set
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.errors import DataError
 from problems import told
 
 
@@ -42,21 +44,24 @@ def disks(count: int, seed: int) -> np.ndarray:
 def test_antialiased_masks_are_asked_about_and_cut_half_way(tmp_path: Path) -> None:
     root = with_maps(tmp_path / "d", [soft(7), soft(11), soft(15)])
     (problem,) = told(lambda: open_dataset(root))
-    assert problem.startswith(f"D012 {root}/labels/p0.png: ")
-    assert "57 values, of which 0 (67%), 255 (18%) are levels" in problem
-    answer = {"0..127": "background", "128..65535": "object"}
-    assert json.dumps(answer) in hint_of(root)
-    (root / "classes.json").write_text(json.dumps({"classes": answer, "ignore": []}))
-    dataset = open_dataset(root)
-    for i, item in enumerate(dataset.all_items()):
-        drawn = np.array(Image.open(root / f"labels/p{i}.png"))
-        assert np.array_equal(dataset.read(item).labels, drawn >= 128)
+    assert problem.startswith(f"D012 {root}: 3 label maps (p0.png, ...): ")
+    assert "values 0 (" in problem
+    assert "), 255 (" in problem
+    for said in (answered(root), "0..127=background,128..255=object"):
+        dataset = open_dataset(root, values=said)
+        assert dataset.classes == ("background", "object")
+        for i, item in enumerate(dataset.all_items()):
+            drawn = np.array(Image.open(root / f"labels/p{i}.png"))
+            assert np.array_equal(dataset.read(item).labels, drawn >= 128)
 
 
-def hint_of(root: Path) -> str:
-    with pytest.raises(ValueError, match="p0") as caught:
+def answered(root: Path) -> str:
+    """What the hint says in ``--values``."""
+    with pytest.raises(DataError) as caught:
         open_dataset(root)
-    return str(getattr(caught.value, "hint", ""))
+    words = shlex.split(caught.value.hint.partition(" (with")[0].rpartition("or ")[2])
+    assert words[:4] == ["pixelwise", "data", "inspect", str(root)]
+    return words[words.index("--values") + 1]
 
 
 def test_numbers_of_objects_are_no_classes(tmp_path: Path) -> None:
@@ -64,10 +69,7 @@ def test_numbers_of_objects_are_no_classes(tmp_path: Path) -> None:
     root = with_maps(tmp_path / "d", [Image.fromarray(labels) for labels in maps])
     (problem,) = told(lambda: open_dataset(root))
     assert "10 values, each on one piece of the map: numbers of objects, or classes?" in problem
-    answer = {"0": "background", "1..65535": "object"}
-    assert json.dumps(answer) in hint_of(root)
-    (root / "classes.json").write_text(json.dumps({"classes": answer, "ignore": []}))
-    dataset = open_dataset(root)
+    dataset = open_dataset(root, values=answered(root))
     for labels, item in zip(maps, dataset.all_items(), strict=True):
         assert np.array_equal(dataset.read(item).labels, labels > 0)
 
@@ -101,11 +103,74 @@ def test_palettes_that_contradict_each_other_are_told_with_two_files(tmp_path: P
         f"D012 colour (200,0,0) is 1 in {root}/labels/p1.png and 0 in {root}/labels/p0.png: are "
         "colours meant, or numbers?"
     )
-    colours = {"200,0,0": "roof", "0,0,200": "water"}
-    (root / "classes.json").write_text(json.dumps({"colours": colours}))
-    dataset = open_dataset(root)
+    assert answered(root) == "#0000c8=name0,#c80000=name1"
+    dataset = open_dataset(root, values="#c80000=roof,#0000c8=water")
     for item in dataset.all_items():
         assert np.array_equal(dataset.read(item).labels, labels)
+
+
+SHADES = np.array([[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]], np.uint8)
+
+
+def four_classes(seed: int) -> np.ndarray:
+    labels = np.random.default_rng(seed).integers(0, 4, (5, 6)).astype(np.uint8)
+    return np.kron(labels, np.ones((16, 16), np.uint8))
+
+
+def test_masks_in_colours_are_one_question_for_all_files(tmp_path: Path) -> None:
+    maps = [Image.fromarray(SHADES[four_classes(i)]) for i in range(5)]
+    root = with_maps(tmp_path / "d", maps)
+    (problem,) = told(lambda: open_dataset(root))
+    assert "5 label maps (p0.png, ...): in 4 colours" in problem
+    said = answered(root)
+    assert said == "#000000=background,#008000=bicycle,#800000=aeroplane,#808000=bird"  # VOC's
+    dataset = open_dataset(root, values=said.replace("=bird", "=void"))
+    assert dataset.classes == ("background", "bicycle", "aeroplane")
+    order = np.array([0, 2, 1, 255], np.uint8)
+    for i, item in enumerate(dataset.all_items()):
+        labels = dataset.class_map.read(item.files[1])
+        assert np.array_equal(labels, order[four_classes(i)])
+
+
+@pytest.mark.parametrize("quality", [75, 90])
+@pytest.mark.parametrize("grey", [False, True])
+def test_masks_in_jpeg_are_read_by_the_nearest_level(
+    tmp_path: Path, grey: bool, quality: int
+) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    for i in range(4):
+        (root / f"labels/p{i}.png").unlink()
+        labels = four_classes(i)
+        drawn = Image.fromarray(labels * 85 if grey else SHADES[labels])
+        drawn.save(root / f"labels/p{i}.jpg", quality=quality)
+    (problem,) = told(lambda: open_dataset(root))
+    assert problem.startswith(f"D017 {root}: 4 label maps (p0.jpg, ...): stored with lossy")
+    said = answered(root)
+    assert said.endswith(",*=nearest")
+    names = [part.partition("=") for part in said.split(",")[:-1]]
+    levels = [int(v) if grey else tuple(bytes.fromhex(v[1:])) for v, _, _ in names]
+    truth = [0, 85, 170, 255] if grey else [tuple(shade) for shade in SHADES.tolist()]
+    near = [min(truth, key=lambda t: np.abs(np.subtract(t, level)).max()) for level in levels]
+    assert sorted(near) == sorted(truth)
+    assert np.abs(np.subtract(near, levels)).max() <= 4
+    class_map = open_dataset(root, values=said).class_map
+    order = np.array([near.index(t) for t in truth], np.uint8)
+    for i in range(4):
+        path = root / f"labels/p{i}.jpg"
+        right = class_map.read(path) == order[four_classes(i)]
+        assert right.mean() > 0.97
+        assert grey or class_map.moved(path) > 0  # blocks of grey fit JPEG's own of 8x8
+
+
+def test_antialiased_colours_have_their_levels_told(tmp_path: Path) -> None:
+    large = [Image.fromarray(SHADES[four_classes(i)]) for i in range(3)]
+    soft = [image.rotate(5, resample=Image.Resampling.BICUBIC) for image in large]
+    root = with_maps(tmp_path / "d", soft)
+    (problem,) = told(lambda: open_dataset(root))
+    assert "are levels and the others lie at edges, as in an antialiased mask" in problem
+    assert answered(root) == (
+        "#000000=background,#008000=bicycle,#800000=aeroplane,#808000=bird,*=nearest"
+    )
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,9 @@ def test_a_malformed_description_is_told(tmp_path: Path) -> None:
 
 def test_layouts_with_classes_of_their_own_are_known_by_their_folders(tmp_path: Path) -> None:
     voc = folder_set(tmp_path / "v", 2, images="JPEGImages", labels="SegmentationClass")
+    assert score_folders(voc / "SegmentationClass", voc).classes == ("0", "1", "2")
+    for path in [*voc.rglob("*.png")]:
+        path.rename(path.with_stem(f"2007_00000{path.stem[1:]}"))
     for truth in (voc, voc / "SegmentationClass"):
         assert score_folders(voc / "SegmentationClass", truth).classes == VOC_CLASSES
     described(voc, {"classes": {"0": "a", "1": "b", "2": "c"}})

@@ -12,6 +12,7 @@ from pixelwise.data.class_files import parsed
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import folder
+from pixelwise.data.listing import Listing
 from pixelwise.labels import VOID, colours_for
 from pixelwise.settings import decoded, refuse
 
@@ -23,10 +24,10 @@ def recognise(root: Path) -> bool:
     return (root / NAME).is_file() and folder.recognise(root)
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set, with folders and splits as of any folder."""
     note = "label 0 is void, 1 to 150 are the classes, as in the benchmark"
-    return folder.open_with(root, "ade20k", classes(root), note, f"{NAME} beside ")
+    return folder.open_with(listing, "ade20k", classes(listing.root), note, f"{NAME} beside ")
 
 
 def classes(root: Path) -> ClassMap:

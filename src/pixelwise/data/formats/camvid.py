@@ -41,9 +41,10 @@ def label_folders(root: Path) -> list[Path]:
     return [folder for folder in labelled if folder.is_dir()]
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set, with our own splits beside the given ones."""
-    listing, labelled = Listing(root), label_folders(root)
+    root = listing.root
+    labelled = label_folders(root)
     given: dict[str, tuple[Item, ...]] = {}
     for part in (p for p in PARTS if (root / p).is_dir()):
         labels = root / f"{part}annot"

@@ -136,13 +136,14 @@ def recognise(root: Path) -> bool:
     return path.is_file() and ((root / "images").is_dir() or b'"inputs"' in path.read_bytes())
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set; its splits are drawn where splits/ holds no list."""
+    root = listing.root
     description = described(root / NAME)
     inputs, heads = description.used
     folders = description.folders
     images, labels = folders[inputs[0]], description.heads[heads[0]]
-    listing = Listing(root, inputs[0], heads[0])
+    listing.input, listing.head = inputs[0], heads[0]
     items = listing.pairs(root / images, root / labels)
     for name, folder in folders.items():
         if folder == images:  # which has made the items

@@ -46,9 +46,9 @@ def recognise(root: Path) -> bool:
     return (root / IMAGES).is_dir() and (root / LABELS).is_dir()
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set; a group is a city's sequence."""
-    listing = Listing(root)
+    root = listing.root
     frames = sorted(p for p in (root / IMAGES).glob("*/*") if p.is_dir())
     found = [path for folder in frames for path in pictures(folder)]
     ready = bool(found) and all(_labels(root, path, TRAIN_IDS).is_file() for path in found)

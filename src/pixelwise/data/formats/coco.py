@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.class_files import described
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.folder import SPLITS
 from pixelwise.data.listing import Listing
@@ -61,9 +60,9 @@ def recognise(root: Path) -> bool:
     return bool(_files(root))
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set; where no file is named after a split, splits are as of any folder."""
-    listing, names = Listing(root), dict[int, str]()
+    root, names = listing.root, dict[int, str]()
     by_file: dict[Path, tuple[str, dict[str, Item]]] = {}
     for path in _files(root):
         try:
@@ -75,7 +74,7 @@ def open_layout(root: Path) -> DataSet:
             by_file[path] = contents.split, _items(listing, contents)
         except DataError as error:
             listing.problems.append(error)
-    classes, note = classes_of([names[c] for c in sorted(names)], described(root))
+    classes, note = classes_of([names[c] for c in sorted(names)], listing.described)
     listing.notes.append(note)
     places = ", ".join(str(path.relative_to(root)) for path in by_file)
     splits = _splits(listing, list(by_file.values()))

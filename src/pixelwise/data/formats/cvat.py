@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.class_files import Shade, class_ids, parsed
+from pixelwise.data.class_files import VOIDS, Shade, class_ids, parsed
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import voc
-from pixelwise.data.outlined import VOIDS
+from pixelwise.data.listing import Listing
 from pixelwise.settings import Name, decoded, read, refuse, settings
 
 NAME = "labelmap.txt"
@@ -37,9 +37,9 @@ def label_folders(root: Path) -> list[Path]:
     return voc.label_folders(root)
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set, with lists and partners as of VOC."""
-    return voc.open_with(root, "cvat", classes(root), f"{NAME} beside ")
+    return voc.open_with(listing, "cvat", classes(listing.root), f"{NAME} beside ")
 
 
 def classes(root: Path) -> ClassMap:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
-from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, found_in, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.listing import Listing, lists_in, marked, pictures
@@ -58,13 +57,13 @@ def recognise(root: Path) -> bool:
     return bool(part_in(root).pair or _outer_parts(root))
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set, its classes described beside it or concluded from the label maps."""
-    return open_with(root, "folder")
+    return open_with(listing, "folder")
 
 
 def open_with(
-    root: Path,
+    listing: Listing,
     layout: str,
     classes: ClassMap | None = None,
     note: str = "",
@@ -72,7 +71,7 @@ def open_with(
     pair: Pair | None = None,
 ) -> DataSet:
     """Such folders with other classes or of other names; ``found`` begins the evidence."""
-    listing, outer = Listing(root), _outer_parts(root)
+    root, outer = listing.root, _outer_parts(listing.root)
     pair = pair or part_in(root).pair
     parts = _parts(pair, outer)
     images, labels = next(both for both in (*(part.pair for part in parts), pair) if both)
@@ -159,8 +158,8 @@ def _by_part(parts: Sequence[Part], listing: Listing) -> dict[str, tuple[Item, .
 def classes_of_folder(listing: Listing, splits: Splits) -> ClassMap:
     """What the folder's own files say, else what the values in its label maps let conclude."""
     root = listing.root
-    if class_map := described(root):
-        return class_map
+    if listing.described:
+        return listing.described
     items = chain(*splits.values())
     paths = [p for item in items for source in item.labels.values() for p in source.files]
     if not paths:

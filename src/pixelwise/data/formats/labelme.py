@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.class_files import described, names_in
+from pixelwise.data.class_files import names_in
 from pixelwise.data.dataset import DataSet, no_partner
 from pixelwise.data.listing import Listing, pictures
 from pixelwise.data.outlined import Outlines, beside, classes_of, json_files, object_in, size_in
@@ -31,9 +31,9 @@ def recognise(root: Path) -> bool:
     return bool(json_files(root, KEYS))
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set; a picture without a JSON file has no labels."""
-    listing, items, names = Listing(root), dict[str, Item](), set[str]()
+    root, items, names = listing.root, dict[str, Item](), set[str]()
     for path in json_files(root, KEYS):
         try:
             data = object_in(path)
@@ -51,7 +51,7 @@ def open_layout(root: Path) -> DataSet:
     taken = {item.image for item in items.values()}
     if alone := [p.name for p in pictures(root) if p not in taken]:
         listing.notes.append(f"{len(alone)} pictures have no JSON file: {first_few(alone)}")
-    own = described(root) or names_in(root / "labels.txt")
+    own = listing.described or names_in(root / "labels.txt")
     classes, note = classes_of(sorted(names), own)
     listing.notes.append(note)
     evidence = f"{len(items)} JSON files with shapes, as labelme writes them"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pixelwise.data.class_files import described
+from pixelwise.data.class_files import Stated, described, stated
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import (
@@ -29,6 +29,7 @@ from pixelwise.data.formats import (
     voc,
 )
 from pixelwise.data.formats.folder import LABEL_FOLDERS, SPLITS, part_in
+from pixelwise.data.listing import Listing
 from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (
@@ -40,18 +41,22 @@ DEPTH = 3
 """How many folders above its own a data set is found from; VOC's tar has two."""
 
 
-def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
+def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> DataSet:
     """The data set in a folder, by whatever layout it has.
 
     Args:
         path: the folder.
         strict: raise the problems of the listing; else they are in the data set's ``problems``,
             for ``inspect`` to tell with those inside the files.
+        values: what the numbers or colours in its label maps mean, whatever its files say of the
+            first head: ``0=background,255=object``, see ``class_files.stated``.
 
     Raises:
         DataError: D010 no such folder, or one that cannot be read, D011 no layout fits, D030, D031,
             D032, D034 problems of the listing; several at once as one D035.
+        UsageError: U002 ``values`` cannot be meant.
     """
+    said = stated(values)
     root = Path(path)
     if root.is_file():
         unpack = f"unpack it: python -m zipfile -e {root} {root.with_suffix('')} (tar xf for a tar)"
@@ -63,7 +68,8 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
         layout = next((known for known in LAYOUTS if known.recognise(root)), None)
         if layout is None:
             raise _unknown(given)
-        dataset: DataSet = layout.open_layout(root)
+        dataset: DataSet = layout.open_layout(Listing(root, stated=said.class_map))
+        dataset = _as_stated(dataset, said)
         if root != given:
             note = f"the data begins in {root.relative_to(given)}/"
             dataset = replace(dataset, notes=(note, *dataset.notes))
@@ -80,6 +86,11 @@ def open_dataset(path: Path | str, *, strict: bool = True) -> DataSet:
     if strict:
         raise_all(root, dataset.problems)
     return dataset
+
+
+def _as_stated(dataset: DataSet, said: Stated) -> DataSet:
+    head, own = dataset.heads[0], dataset.class_map
+    return replace(dataset, class_maps={**dataset.class_maps, head: said.applied(own)})
 
 
 def label_folder(root: Path) -> Path:

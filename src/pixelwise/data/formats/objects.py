@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.class_files import described
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.folder import SPLITS
@@ -44,14 +43,14 @@ def recognise(root: Path) -> bool:
     return bool(_parts(root))
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set, of two classes that ``classes.txt`` may name."""
-    listing = Listing(root)
+    root = listing.root
     parts = {s: _items(listing, folders) for s, folders in _parts(root).items()}
     masks = sum(len(s.files) for part in parts.values() for i in part for s in i.labels.values())
     listing.notes.append(f"{masks:,} masks of objects are joined: background and object")
     splits = parts if "" not in parts else _drawn(listing, parts[""])
-    classes = described(root) or numbered(("background", "object"))
+    classes = listing.described or numbered(("background", "object"))
     if len(classes.classes) != 2:
         what = f"{root}: {len(classes.classes)} classes, expected 2: background and object"
         listing.problems.append(DataError("D034", what, "correct classes.txt"))

@@ -25,12 +25,12 @@ def recognise(root: Path) -> bool:
     return any(_is_list(root, path) for path in _lists(root))
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set; a list without label maps can be predicted."""
-    listing, names = Listing(root), dict[Path, str]()
+    root, names = listing.root, dict[Path, str]()
     splits = {path.stem: _items(listing, path, names) for path in _lists(root)}
     lists = ", ".join(path.name for path in _lists(root))
-    own = names_in(root / "labels.txt")
+    own = listing.stated or names_in(root / "labels.txt")
     classes = own or folder.classes_of_folder(listing, splits)
     return listing.dataset("paddle", f"{lists} with two columns", classes, splits)
 

@@ -16,6 +16,7 @@ from pixelwise.data.class_files import Classes
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats import folder
+from pixelwise.data.listing import Listing
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 from pixelwise.settings import Name, read, refuse, settings
@@ -52,12 +53,13 @@ def recognise(root: Path) -> bool:
     return _description(root) is not None and (root / "images").is_dir()
 
 
-def open_layout(root: Path) -> DataSet:
+def open_layout(listing: Listing) -> DataSet:
     """The data set; splits are the folders in images/.
 
     Raises:
         DataError: D034 the YAML file is malformed.
     """
+    root = listing.root
     path = _description(root)
     assert path
     own = read(Description, _content(path), place=path)
@@ -67,7 +69,7 @@ def open_layout(root: Path) -> DataSet:
         raise DataError("D034", what, "correct it, or add the folder")
     note = f"classes are those of {path.name}"
     at = f"{path.name} beside "
-    return folder.open_with(root, "ultralytics", own.class_map(), note, at, pair)
+    return folder.open_with(listing, "ultralytics", own.class_map(), note, at, pair)
 
 
 def _description(root: Path) -> Path | None:

@@ -14,6 +14,8 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.listing import write_splits
 from pixelwise.data.statistics import statistics
 from pixelwise.errors import DataError, UsageError
+from pixelwise.labels import VOC_CLASSES, default_names, voc_palette
+from pixelwise.pictures.images import write_labels
 from problems import told
 
 
@@ -119,12 +121,28 @@ def test_voc_needs_labels_only_for_listed_pictures(tmp_path: Path) -> None:
     (lists / "val.txt").write_text("p2\n")
     dataset = open_dataset(root)
     assert dataset.layout == "voc"
-    assert len(dataset.classes) == 21
     assert [i.name for i in dataset.items("val")] == ["p2"]
-    assert "21 names of PASCAL VOC" in dataset.notes[0]
     (root / "classes.txt").write_text("roof\nroad\ntree\n")
     assert open_dataset(root).classes == ("roof", "road", "tree")
     assert open_dataset(root).notes == ()
+
+
+def test_voc_folders_have_pascals_names_where_the_evidence_says_so(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "v", 3, images="JPEGImages", labels="SegmentationClass")
+    assert open_dataset(root).classes == ("class 0", "class 1", "class 2")
+    values = (np.arange(40 * 48).reshape(40, 48) // 45 % 21).astype(np.uint8)
+    assert set(np.unique(values)) == {*range(21)}
+    for i in range(3):
+        write_labels(root / f"SegmentationClass/p{i}.png", values, voc_palette())
+    assert open_dataset(root).classes == VOC_CLASSES
+    write_labels(root / "SegmentationClass/p0.png", values, np.zeros((21, 3), np.uint8))
+    assert open_dataset(root).classes == default_names(21)  # another palette: other classes
+    for kind in ("JPEGImages", "SegmentationClass"):
+        for i in range(3):
+            (root / kind / f"p{i}.png").rename(root / kind / f"2007_00003{i}.png")
+    dataset = open_dataset(root)
+    assert dataset.classes == VOC_CLASSES
+    assert "21 names of PASCAL VOC are meant (the label maps are called" in dataset.notes[0]
 
 
 def test_conversion_keeps_every_label_and_opens_in_colour(tmp_path: Path) -> None:
@@ -238,7 +256,8 @@ def test_masks_in_colours(tmp_path: Path) -> None:
         Image.fromarray(table[np.asarray(Image.open(path))]).save(path)
     problem = told(lambda: open_dataset(root))[0]
     assert "D016" in problem
-    assert "(128,0,0)" in problem
+    assert "4 label maps (p0.png, ...): in 3 colours" in problem
+    assert "#800000 (" in problem
     colours = {"colours": {"0,0,0": "ground", "128,0,0": "roof"}, "ignore": ["9,9,9"]}
     (root / "classes.json").write_text(json.dumps(colours))
     dataset = open_dataset(root)
