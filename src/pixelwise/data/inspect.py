@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from pixelwise.data.classes import NEAREST
 from pixelwise.data.dataset import DataSet
+from pixelwise.data.likeness import Sketch, sketch
+from pixelwise.data.remarks import Remark, remarks
 from pixelwise.data.sample import Item, LabelMap, Reader, content, each
 from pixelwise.data.statistics import Counts, Statistics, count, refuse_mixed, summarise
 from pixelwise.errors import DataError, first_few, hxw
 from pixelwise.labels import VOID
+from pixelwise.pictures.imagefile import orientation_of
 
 APART = ("train", "val", "test")
 """Splits that must not share a picture."""
@@ -34,6 +37,12 @@ class Seen:
     """``content`` of its picture."""
     counts: Counts | None
     """None without labels."""
+    labels_content: str
+    """``content`` of its label maps; empty without."""
+    sketch: Sketch
+    """What it looks like."""
+    orientation: int
+    """EXIF's, of its file."""
     moved: int = 0
     """Pixels of its label maps that hold no value that is listed."""
 
@@ -56,7 +65,13 @@ class Inspection:
     """By split."""
     problems: tuple[DataError, ...]
     """Training refuses while there is one."""
-    warnings: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+    """What training does not refuse."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The remarks in words."""
+        return tuple(remark.text for remark in self.remarks)
 
     def counted(self, split: str) -> tuple[Counts, ...]:
         """Of the samples of a split that could be read."""
@@ -100,6 +115,7 @@ class Inspection:
             "sizes": {hxw(size): pictures for size, pictures in self.sizes().items()},
             "problems": [p.as_dict() for p in self.problems],
             "warnings": list(self.warnings),
+            "remarks": [vars(remark) for remark in self.remarks],
         }
 
     def _classes(self, head: str) -> list[dict[str, Any]]:
@@ -159,16 +175,27 @@ def inspect(
         ),
     )
     inspection = Inspection(dataset, seen, problems, ())
-    warnings = *_unused(dataset, chosen.keys() - set(needed)), *_warnings(inspection)
-    return replace(inspection, warnings=warnings)
+    apart = splits or [split for split in APART if split in chosen]
+    head, classes = dataset.heads[0], dataset.classes
+    words = *_unused(dataset, chosen.keys() - set(needed)), *_warnings(inspection)
+    found = *map(Remark, words), *remarks(seen, apart, head, classes)
+    return replace(inspection, remarks=found)
 
 
 def _look(dataset: DataSet, read: Reader, item: Item) -> Seen:
     """One item; of one without labels the picture alone."""
     sample = read(item) if item.labelled(dataset.heads) else None
     image = sample.image if sample else dataset.image(item)
-    moved = _moved(dataset, item) if sample else 0
-    return Seen(item, image.shape[:2], content(image), count(sample) if sample else None, moved)
+    return Seen(
+        item,
+        image.shape[:2],
+        content(image),
+        count(sample) if sample else None,
+        "".join(map(content, sample.heads.values())) if sample else "",
+        sketch(image),
+        orientation_of(item.image),
+        _moved(dataset, item) if sample else 0,
+    )
 
 
 def _moved(dataset: DataSet, item: Item) -> int:

@@ -7,6 +7,7 @@ decoded: what a file claims costs nothing. A file's bytes are read once, by ``fi
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -256,3 +257,16 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF" or not isinstance(orientation, int):
         return 1
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def orientation_of(path: Path) -> int:
+    """EXIF's orientation of a picture file, 1 to 8; nothing is decoded.
+
+    Raises:
+        DataError: those of ``file_bytes``.
+    """
+    data = file_bytes(path)
+    if not re.search(b"(?i)exif", data):  # as JPEG, PNG and WebP mark it; TIFF is turned anyway
+        return 1
+    with _open(io.BytesIO(data)) as image:
+        return _orientation(image)
