@@ -97,7 +97,14 @@ def colour(labels: Labels, palette: Image) -> Image:
     return table[np.minimum(labels, len(table) - 1)]
 
 
-def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.5) -> Image:
+def overlay(
+    image: Image,
+    labels: Labels,
+    palette: Image,
+    *,
+    opacity: float = 0.5,
+    untinted: Sequence[int] = (),
+) -> Image:
     """A picture under its labels' colours; void shows the picture alone.
 
     Args:
@@ -105,9 +112,10 @@ def overlay(image: Image, labels: Labels, palette: Image, *, opacity: float = 0.
         labels: (H, W) uint8, or uint16, where 255 is a class like others.
         palette: (K, 3) uint8.
         opacity: of the colours, in [0, 1].
+        untinted: ids whose pixels show the picture alone too.
     """
-    void = labels == VOID if labels.dtype == np.uint8 else np.zeros(labels.shape, bool)
-    share = np.where(void[..., None], 0.0, opacity).astype(np.float32)
+    bare = np.isin(labels, [*untinted, *([VOID] if labels.dtype == np.uint8 else [])])
+    share = np.where(bare[..., None], 0.0, opacity).astype(np.float32)
     mixed = image * (1 - share) + colour(labels, palette) * share
     rounded: Image = mixed.round().astype(np.uint8)
     return rounded

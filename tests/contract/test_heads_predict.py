@@ -149,7 +149,7 @@ def test_pictures_in_a_folder_called_like_a_head_are_refused(
     words = ("--input", f"depth={tmp_path / 'deep'}", "-o", tmp_path / "out")
     done = predicted(capsys, trained, tmp_path / "photos", *words)
     assert done["status"] == 3
-    assert "head `shapes` would lie among the outputs of" in done["stderr"]
+    assert "the outputs of `shapes` would lie among those of" in done["stderr"]
 
 
 def test_heat_maps_are_drawn_of_the_head_that_has_the_class(

@@ -29,7 +29,7 @@ import pixelwise
 from pixelwise.errors import CODES, PixelwiseError
 from pixelwise.metrics.protocols import choose
 from pixelwise.nets.catalog import NETS
-from pixelwise.predict.saving import ENDS
+from pixelwise.predict.saving import KINDS
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import with_settings
 
@@ -76,7 +76,7 @@ def check_values(path: tuple[str, ...], given: dict[str, object]) -> None:
     if given.get("protocol"):
         choose(str(given["protocol"]).split(","))
     if path == ("predict",):
-        assert set(str(given["save"]).split(",")) <= set(ENDS)
+        assert set(str(given["save"]).split(",")) <= set(KINDS)
 
 
 @each_document

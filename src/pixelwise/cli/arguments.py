@@ -39,6 +39,15 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_length(text: str) -> tuple[float, str] | None:
+    """``0.5um`` to number and unit, which may be missing; None of nothing, U002 another form."""
+    match = re.fullmatch(r"(\d*\.?\d+(?:e-?\d+)?)\s*([a-zA-Z\u00b5\u03bc]*)", text.strip())
+    if text and (match is None or not 0 < float(match[1]) < float("inf")):
+        what = f"--pixel-size is `{text}`, expected a length above zero, with its unit"
+        raise UsageError("U002", what, "--pixel-size 0.5um")
+    return (float(match[1]), match[2]) if match else None
+
+
 def parse_parts(text: str, option: str) -> dict[str, int]:
     """``sem=33,geo=3`` to name and number; U002 another form, or a name that is given twice."""
     parts = [re.fullmatch(r"([\w-]+)=(\d{1,6})", part.strip()) for part in text.split(",")]

@@ -21,7 +21,10 @@ Sources = Annotated[
     list[str], typer.Argument(metavar="SRC", help="files, folders, globs, list.txt, -")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
-Save = Annotated[str, typer.Option(help="of labels,overlay,scores,heatmaps")]
+Save = Annotated[
+    str,
+    typer.Option(help="see above"),
+]
 Heat = Annotated[
     list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
 ]
@@ -32,6 +35,12 @@ Inputs = Annotated[
 ]
 Download = Annotated[bool, typer.Option("--download", help="SRC may be addresses of the web")]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="do only part I of N")]
+Strength = Annotated[float, typer.Option("--strength", help="of overlays' colours")]
+Untinted = Annotated[
+    list[str] | None, typer.Option(metavar="CLASS", help="no colour over it in overlays")
+]
+Colours = Annotated[Path | None, typer.Option(help="classes.json that has colours")]
+PixelSize = Annotated[str, typer.Option(metavar="0.5um", help="side of a pixel, for areas")]
 Submission = Annotated[bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")]
 Force = Annotated[bool, typer.Option("--force", help="make all outputs anew")]
 
@@ -52,20 +61,29 @@ def predict(
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
+    strength: Strength = 0.5,
+    untinted: Untinted = None,
+    colours: Colours = None,
+    pixel_size: PixelSize = "",
     submission: Submission = False,
     force: Force = False,
     json: Json = False,
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
-    Writes NAME.png, NAME_overlay.jpg and what --save names, of further heads in a
-    folder of each; failures are listed in failures.jsonl (exit code 1).
+    --save: labels, overlay, scores, heatmaps, polygons, labelme, cvat, and of all
+    pictures together areas, sheet, coco; a further head has a folder of its own.
+    Failures are listed in failures.jsonl (exit code 1).
     """
-    from pixelwise.cli.arguments import load_model
+    from pixelwise.cli.arguments import load_model, parse_length
+    from pixelwise.data.class_files import colours_in
     from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.predict import jobs
+    from pixelwise.predict.saving import Drawing
     from pixelwise.predict.submission import refuse_unfit
 
+    own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
+    drawing = Drawing(strength, tuple(untinted or ()), own, pixel)
     wanted = f"{save},heatmaps" if heat else save
     wanted = f"{wanted},labels" if submission else wanted
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
@@ -77,7 +95,8 @@ def predict(
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)
     with progress("predicting", len(plan.jobs), quiet=json) as advance, freed_memory_kept():
-        done = jobs.carry_out(plan, loaded, heat=heat or [], force=force, watch=advance)
+        made = partial(jobs.carry_out, plan, loaded, heat=heat or [], drawing=drawing)
+        done = made(force=force, watch=advance)
     packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
     if json:
         emit_json(vars(done) | packed)

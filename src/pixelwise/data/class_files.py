@@ -228,6 +228,17 @@ def described(root: Path) -> ClassMap | None:
     return next((class_map for class_map in lists if class_map), None)
 
 
+def colours_in(path: Path) -> dict[str, Colour]:
+    """Class to colour, of a file of the form of a ``classes.json`` with colours.
+
+    Raises:
+        DataError: D034 it cannot be read, or is of another form.
+    """
+    form = '{"colours": {"128,0,0": "roof", "#c0c0c0": "road"}}'
+    class_map = parsed(path, lambda content: read(ByColour, parse_json(content)).class_map(), form)
+    return dict(zip(class_map.classes, class_map.palette, strict=True))
+
+
 def names_in(path: Path) -> ClassMap | None:
     """The classes that a file names, one a line; None without it.
 

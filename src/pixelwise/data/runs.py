@@ -1,8 +1,8 @@
-"""COCO's run lengths: how many pixels off, then on, then off, column by column."""
+"""COCO's run lengths: how many pixels off, then on, then off, column by column; both ways."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,3 +54,25 @@ def counts_of(text: str) -> list[int]:
     if shift:
         raise ValueError("run lengths that end within a number")
     return counts
+
+
+def runs_of(mask: NDArray[np.bool_]) -> list[int]:
+    """The counts of a mask (h, w)."""
+    column = mask.T.ravel()
+    edges = np.flatnonzero(column[1:] != column[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], edges, [column.size]])).tolist()
+    return [0, *counts] if column[0] else counts
+
+
+def text_of(counts: Sequence[int]) -> str:
+    """Counts in the compressed form that ``counts_of`` reads."""
+    letters = []
+    for i, count in enumerate(counts):
+        number = count - counts[i - 2] if i > 2 else count
+        while True:
+            digit, number = number & 31, number >> 5
+            more = number != (-1 if digit & 16 else 0)
+            letters.append(chr(48 + digit + 32 * more))
+            if not more:
+                break
+    return "".join(letters)

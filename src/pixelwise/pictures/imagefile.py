@@ -251,6 +251,12 @@ def _stored_as(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
+def orientation_in(data: bytes) -> int:
+    """EXIF's of a picture's file; that can be opened is known."""
+    with _open(io.BytesIO(data)) as image:
+        return _orientation(image)
+
+
 def _orientation(image: Image.Image) -> int:
     """EXIF's, 1 to 8; Pillow itself turns TIFF as it is decoded."""
     orientation = image.getexif().get(ORIENTATION, 1)

@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import io
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from pixelwise.pictures.reading import wide_grey
 STRETCHED = {"L;2": 85, "L;2R": 85, "L;4": 17, "L;4R": 17}
 """Grey of 2 and 4 bits, which Pillow stretches to 0..255; label maps want the numbers back."""
 COLOUR_HINT = "save it as a palette or RGB PNG of 8 bits a channel"
+DESCRIPTION, LONGEST_EXIF = 270, 60_000
+"""EXIF's ImageDescription, of ASCII; a JPEG's EXIF has 65,533 bytes."""
 GREY_HINT = "save it as a grey or palette PNG of 8 bits, or a grey one of 16"
 
 Array = NDArray[np.uint8]
@@ -186,13 +189,16 @@ def write_image(
 ) -> Path:
     """(H, W, 3) uint8 as PNG or JPEG, by the suffix; (H, W) of 8 or 16 bits as a grey PNG.
 
-    ``text`` is kept in a PNG file, as ``write_labels`` keeps it.
+    ``text`` is kept in a PNG file, as ``write_labels`` keeps it, and as JSON in a JPEG's EXIF.
     """
     kind = "JPEG" if path.suffix.lower() in (".jpg", ".jpeg") else "PNG"
-    image, info = Image.fromarray(pixels), _png_text(text)  # each format leaves out the others'
-    return atomic_write(
-        path, lambda f: image.save(f, kind, quality=92, subsampling=0, pnginfo=info)
-    )
+    image, info, exif = Image.fromarray(pixels), _png_text(text), Image.Exif()
+    if text and kind == "JPEG":
+        exif[DESCRIPTION] = json.dumps(text)[:LONGEST_EXIF]
+    # Each format leaves out the others' arguments.
+    options: dict[str, Any] = {"quality": 92, "subsampling": 0, "pnginfo": info}
+    options |= {"exif": exif} if len(exif) else {}
+    return atomic_write(path, lambda f: image.save(f, kind, **options))
 
 
 def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:

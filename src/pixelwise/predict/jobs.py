@@ -20,17 +20,25 @@ from pixelwise.folders import MAKER, MANIFEST, is_predictions, of_head
 from pixelwise.machine.files import atomic_write, remove_leftovers, write_json
 from pixelwise.machine.signals import caught
 from pixelwise.pictures import reading
-from pixelwise.pictures.imagefile import file_bytes
-from pixelwise.predict import prediction_records, saving
+from pixelwise.pictures.imagefile import file_bytes, orientation_in
+from pixelwise.pictures.recognise import SUFFIXES
+from pixelwise.predict import prediction_records, saving, summaries
 from pixelwise.predict.addresses import fetch_picture
+from pixelwise.predict.exports import CVAT, LABELME, Original
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan as Plan
 from pixelwise.predict.plan import plan as plan
-from pixelwise.predict.plan import refuse_head_collisions, refuse_other_inputs
+from pixelwise.predict.plan import refuse_folder_collisions, refuse_other_inputs
 from pixelwise.predict.prediction import Prediction, find_class
 from pixelwise.predict.prediction_records import Record
+from pixelwise.predict.saving import Drawing, Target
 from pixelwise.predict.sources import Job
+from pixelwise.predict.summaries import Labelled
 from pixelwise.settings import as_dict
+
+LOOK = "look"
+"""What the manifest calls another drawing than usual."""
+DEFAULT = Drawing()
 
 
 @dataclass
@@ -43,6 +51,8 @@ class Done:
     """Pictures with an output that was changed by hand: nothing of theirs was touched."""
     failures: list[dict[str, str]] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
+    summaries: list[str] = field(default_factory=list)
+    """Files of all pictures together."""
 
 
 def carry_out(
@@ -50,6 +60,7 @@ def carry_out(
     model: Model,
     *,
     heat: Sequence[str] = (),
+    drawing: Drawing = DEFAULT,
     force: bool = False,
     watch: Callable[[], object] = lambda: None,
 ) -> Done:
@@ -66,19 +77,26 @@ def carry_out(
         Stopped: a signal came; finished outputs are kept.
     """
     refuse_other_inputs(plan, model)
+    for name in drawing.untinted:
+        _shown_class(name, model)
+    model = model.coloured(drawing.colours)
     heads = tuple(model.heads)
-    refuse_head_collisions(plan.jobs, heads[1:])
+    refuse_folder_collisions(plan.jobs, [*heads[1:], *{LABELME, CVAT}.intersection(plan.kinds)])
     shown = [_shown_class(name, model) for name in heat]
     view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
     if view["stitch"] == 1:  # folders of versions without it stay as they are
         del view["stitch"]
     identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
-    work = _Work(plan, model, saving.parts(plan.kinds, shown, heads), identity, force)
+    if drawing.facts:
+        identity[LOOK] = drawing.facts
+    parts = saving.parts(plan.per_picture, shown, heads)
+    work = _Work(plan, model, parts, identity, drawing, force)
     _claim(work)
-    done = Done()
+    done, there = Done(), list[Job]()
     with caught() as stop:
         for job in plan.jobs:
-            _one(work, job, done)
+            if _one(work, job, done):
+                there.append(job)
             watch()
             if stop.signal:
                 break
@@ -90,6 +108,9 @@ def carry_out(
     count = done.made + done.skipped + len(done.kept) + len(done.failures)
     message = f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept"
     stop.refuse(message, "run the same command again to go on")
+    folders = dict(zip(heads, work.folders, strict=True))
+    made = summaries.write(plan.kinds, Labelled(there, folders, plan.shard), model, drawing)
+    done.summaries = [str(path) for path in made]
     return done
 
 
@@ -109,6 +130,7 @@ class _Work:
     """``saving.parts`` that are asked for."""
     identity: Mapping[str, Any]
     """What outputs depend on beside the picture."""
+    drawing: Drawing
     force: bool
     kept_bytes: Callable[[Path], bytes] = field(
         default_factory=lambda: lru_cache(maxsize=1)(file_bytes)
@@ -123,7 +145,7 @@ class _Work:
 
 def _claim(work: _Work) -> None:
     """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
-    model, out = work.model, work.plan.out
+    model, plan, out = work.model, work.plan, work.plan.out
     problem = "" if work.force else _belongs_to_others(work)
     if problem:
         raise UsageError("U003", problem, "choose another -o, or --force to make everything anew")
@@ -135,7 +157,8 @@ def _claim(work: _Work) -> None:
     for name in (job.name for job in work.plan.jobs):
         written.add(prediction_records.place(out, name).parent)
         for place in work.folders:
-            written |= {(place / name).parent, saving.path(place, name, saving.HEAT)}
+            written |= {saving.path(place, name, kind).parent for kind in plan.per_picture}
+            written.add(saving.path(place, name, saving.HEAT))
     for folder in written:
         remove_leftovers(folder)
 
@@ -147,20 +170,22 @@ def _belongs_to_others(work: _Work) -> str:
         outputs = (
             saving.path(place, job.name, kind)
             for job in plan.jobs
-            for kind in plan.kinds
+            for kind in plan.per_picture
             for place in work.folders
         )
         foreign = next((path for path in outputs if path.exists()), None)
         return f"{foreign} exists and was not made by pixelwise" if foreign else ""
     before = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    differing = {k: v for k, v in work.identity.items() if before.get(k) != v}
+    now = {LOOK: None, **work.identity}
+    differing = {k: v for k, v in now.items() if before.get(k) != v}
     how = ", ".join(f"{k} was {before.get(k)}, is {v}" for k, v in differing.items())
     if "sha256" in differing:
         how = f"by another model, {before.get('model')}"
     return f"the outputs in {out} were made otherwise ({how})" if differing else ""
 
 
-def _one(work: _Work, job: Job, done: Done) -> None:
+def _one(work: _Work, job: Job, done: Done) -> bool:
+    """Whether the picture has its outputs then."""
     out, wanted, header = work.plan.out, work.wanted, work.model.header
     try:
         if job.address:
@@ -176,12 +201,12 @@ def _one(work: _Work, job: Job, done: Done) -> None:
         if not kinds:
             done.skipped += 1
             done.results.append(_result(work, job, same, made=False))
-            return
+            return True
         at_stake = same.files(kinds) if same.kinds else known.files()
         altered = None if work.force else prediction_records.altered(out, at_stake)
         if altered and same.kinds and _is_picture(altered):
             done.kept.append({"path": job.shown, "kept": str(altered)})
-            return
+            return True
         if altered:  # and of another picture or model now, or damaged: someone must decide
             raise UsageError(
                 "U003",
@@ -191,7 +216,10 @@ def _one(work: _Work, job: Job, done: Done) -> None:
         prediction = _predict(work.model, files, job.pictures(data, work.model.inputs), kinds)
         # Only now: a picture that cannot be labelled leaves its earlier outputs and record.
         prediction_records.begin(out, job.name, kinds)
-        written = {k: saving.write(k, out, job.name, prediction, header) for k in kinds}
+        exported = {LABELME, CVAT}.intersection(work.plan.kinds)
+        original = _original(job, data) if exported else None
+        to = Target(out, job.name, header, work.drawing, original)
+        written = {kind: saving.write(kind, prediction, to) for kind in kinds}
         areas = {h: own.areas() for h, own in (prediction.heads or {"": prediction}).items()}
         now = prediction_records.record(out, job.name, made_from, written, areas)
     except PixelwiseError as error:
@@ -200,9 +228,17 @@ def _one(work: _Work, job: Job, done: Done) -> None:
         if error.exit_code == 5 and not passing:
             raise
         done.failures.append({"path": job.shown, **error.as_dict()})
-        return
+        return False
     done.made += 1
     done.results.append(_result(work, job, now, made=True))
+    return True
+
+
+def _original(job: Job, data: Mapping[str, bytes]) -> Original:
+    """The file of a picture, where labels fit it as it stands: alone, and not to be turned."""
+    suffix, (first, *others) = job.source.suffix.lower(), data.values()
+    fits = not others and job.place is None and suffix in SUFFIXES and orientation_in(first) == 1
+    return (suffix, first) if fits else None
 
 
 def _digests(data: Mapping[str, bytes]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class Model:
             NumericalError: N003 scores that are not finite.
             ResourceError: R003 it would not fit into memory.
         """
-        image = self._image(picture)
+        image = self.image(picture)
         by_head = self.predictor.by_head(image, scores=probabilities)
         heads = {head: self._prediction(image, head, made) for head, made in by_head.items()}
         first = next(iter(heads.values()))
@@ -135,8 +135,8 @@ class Model:
         grid = self.predictor.grid(head)
         return Prediction(image, made.labels, own.classes, own.palette, kept, grid)
 
-    def _image(self, picture: Picture | Mapping[str, Picture] | Any) -> NDArray[Any]:
-        """(H, W, B): one picture, or one for each input by its name."""
+    def image(self, picture: Picture | Mapping[str, Picture] | Any) -> NDArray[Any]:
+        """(H, W, B), as ``predict`` looks at it: one picture, or one for each input by its name."""
         kinds, several = dict(self.header.inputs), len(self.inputs) > 1
         # Photos of one input may be grey or in colour; of several each is what it is, and depth.
         told = several or bool(self.computed)
@@ -179,6 +179,28 @@ class Model:
             hint = "pixelwise data hha DEPTH -o OUT --camera fx,fy,cx,cy, and give it what is made"
             raise DataError("D034", f"{what}was trained on had its own", hint)
         return made.image(image, UNNAMED, "")
+
+    def coloured(self, colours: Mapping[str, tuple[int, int, int]]) -> Model:
+        """The same model with other colours for some classes, by their names, in every head.
+
+        Raises:
+            UsageError: U001 no head has such a class.
+        """
+        heads = self.heads
+        known = [name for own in heads.values() for name in own.classes]
+        for name in colours:
+            if name not in known:
+                raise unknown_name(f"class of {self.path}", name, known)
+        new = {
+            head: HeadClasses(
+                own.classes,
+                tuple(colours.get(n, c) for n, c in zip(own.classes, own.palette, strict=True)),
+            )
+            for head, own in heads.items()
+        }
+        first = next(iter(new.values()))
+        named = new if self.header.heads or len(new) > 1 else {}
+        return replace(self, header=replace(self.header, palette=first.palette, heads=named))
 
     def fitting(self, dataset: DataSet, heads: Sequence[str] = ()) -> DataSet:
         """The data set with this model's inputs, and those of its heads that are asked for.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pixelwise.errors import DataError, UsageError, unknown_name
 from pixelwise.predict import saving
+from pixelwise.predict.exports import CVAT, LABELME, flat
 from pixelwise.predict.model import Model
 from pixelwise.predict.sources import APART, Job, find, folded
 
@@ -20,12 +21,22 @@ class Plan:
     jobs: tuple[Job, ...]
     out: Path
     kinds: tuple[str, ...]
-    failures: str = "failures.jsonl"
-    """File name for what fails; each shard has its own."""
+    shard: str = ""
+    """Behind the names of files that each shard has of its own."""
     left_out: tuple[str, ...] = ()
     """Folders among the sources that are not taken for pictures, with the reason."""
     inputs: tuple[str, ...] | None = ()
     """Further inputs whose files were looked for; None: those that a data set has."""
+
+    @property
+    def failures(self) -> str:
+        """File name for what fails."""
+        return f"failures{self.shard}.jsonl"
+
+    @property
+    def per_picture(self) -> tuple[str, ...]:
+        """The kinds of output that each picture has."""
+        return tuple(kind for kind in self.kinds if kind in saving.ENDS)
 
 
 def plan(
@@ -48,18 +59,22 @@ def plan(
     """
     kinds = tuple(dict.fromkeys(k.strip() for k in save.split(",") if k.strip()))
     for kind in kinds:
-        if kind not in saving.ENDS:
-            raise unknown_name("output", kind, tuple(saving.ENDS))
+        if kind not in saving.KINDS:
+            raise unknown_name("output", kind, saving.KINDS)
     if not kinds:
-        raise UsageError("U002", "--save names no output", f"--save {','.join(saving.ENDS)}")
+        raise UsageError("U002", "--save names no output", f"--save {','.join(saving.KINDS)}")
+    if set(kinds) & set(saving.OF_ALL) and "labels" not in kinds:  # of which they are made
+        kinds = (*kinds, "labels")
     part, parts = _shard(shard)  # before pictures are looked for, which may take long
     folders = _input_folders(inputs, split)
     jobs, left_out = find(sources, out, split=split, inputs=folders, download=download)
     if saving.HEAT in kinds:
         _refuse_heat_collisions(jobs)
-    failures = "failures.jsonl" if parts == 1 else f"failures-{part}-of-{parts}.jsonl"
+    if {LABELME, CVAT} & set(kinds):
+        _refuse_flat_collisions(jobs)
+    suffix = "" if parts == 1 else f"-{part}-of-{parts}"
     chosen, named = tuple(jobs[part - 1 :: parts]), None if split else tuple(folders)
-    return Plan(chosen, out, kinds, failures, tuple(left_out), named)
+    return Plan(chosen, out, kinds, suffix, tuple(left_out), named)
 
 
 def _input_folders(inputs: Sequence[str], split: str) -> dict[str, Path]:
@@ -95,6 +110,16 @@ def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
                 raise DataError("D030", message, APART)
 
 
+def _refuse_flat_collisions(jobs: Sequence[Job]) -> None:
+    """Labelme's and CVAT's folders have no folders in them."""
+    taken: dict[str, Job] = {}
+    for job in jobs:
+        first = taken.setdefault(folded(flat(job.name)), job)
+        if first is not job:
+            message = f"{first.shown} and {job.shown} would both be exported as {flat(job.name)}"
+            raise DataError("D030", message, APART)
+
+
 def refuse_other_inputs(plan: Plan, model: Model) -> None:
     """Refuse inputs that the model has not, and want of those that it has (U001, U002)."""
     first, *further = model.inputs
@@ -109,11 +134,13 @@ def refuse_other_inputs(plan: Plan, model: Model) -> None:
             raise UsageError("U002", f"{what} known", f"--input {name}=FOLDER")
 
 
-def refuse_head_collisions(jobs: Sequence[Job], further: Sequence[str]) -> None:
-    """A head's outputs lie in a folder of its name, where a picture of ``geometry/`` would go."""
+def refuse_folder_collisions(jobs: Sequence[Job], further: Sequence[str]) -> None:
+    """A head's outputs, and exports, lie in a folder of their name, where a picture of
+    ``geometry/`` would go.
+    """
     folders = {folded(head): head for head in further}
     for job in jobs:
         parts = Path(job.name).parts
         if len(parts) > 1 and (head := folders.get(folded(parts[0]))):
-            message = f"the label maps of head `{head}` would lie among the outputs of {job.shown}"
+            message = f"the outputs of `{head}` would lie among those of {job.shown}"
             raise DataError("D030", message, APART)

@@ -57,10 +57,15 @@ class Prediction:
         """
         return images.to_image(self.overlay_array())
 
-    def overlay_array(self) -> NDArray[np.uint8]:
-        """``overlay`` as an (H', W', 3) uint8 array; the legend stands beside the picture."""
-        palette = np.asarray(self.palette, np.uint8)
-        covered = labels.overlay(labels.three_bands(self.image), self.labels, palette)
+    def overlay_array(
+        self, strength: float = 0.5, untinted: Sequence[int] = ()
+    ) -> NDArray[np.uint8]:
+        """``overlay`` as an (H', W', 3) uint8 array; the legend stands beside the picture.
+
+        ``strength`` is that of the colours, 0 to 1; classes in ``untinted`` have none.
+        """
+        palette, image = np.asarray(self.palette, np.uint8), labels.three_bands(self.image)
+        covered = labels.overlay(image, self.labels, palette, opacity=strength, untinted=untinted)
         present = [int(i) for i in np.unique(self.labels)]
         return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pixelwise import labels
+from pixelwise.errors import UsageError
 from pixelwise.folders import OVERLAY
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures import images
-from pixelwise.predict.prediction import Prediction
-from pixelwise.weights.checkpoint import Header
+from pixelwise.predict import exports
+from pixelwise.predict.exports import CVAT, LABELME, Original
+from pixelwise.predict.prediction import Prediction, find_class
+from pixelwise.weights.checkpoint import HeadClasses, Header
 
 HEAT = "heatmaps"
 ENDS = {
@@ -20,10 +26,76 @@ ENDS = {
     "overlay": OVERLAY,
     "scores": "_scores.npz",
     HEAT: "_heat",
+    "polygons": ".geojson",
+    LABELME: ".json",
+    CVAT: ".png",
 }
-"""What can be saved, and the end of its file name (heat maps: of their folder)."""
+"""What can be saved of a picture, and the end of its file name (heat maps: of their folder)."""
+AREAS, SHEET, COCO = "areas", "sheet", "coco"
+OF_ALL = {AREAS: "areas.csv", SHEET: "sheet.jpg", COCO: "coco.json"}
+"""What can be saved of all pictures together, made of their label maps."""
+KINDS = (*ENDS, *OF_ALL)
 TOP = 3  # heat maps drawn when no class is named
 _FIRST = f"first {TOP}"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How labels are shown, and what their areas are told in."""
+
+    strength: float = 0.5
+    """Of the colours over a picture, 0 to 1."""
+    untinted: tuple[str, ...] = ()
+    """Names of classes that are not coloured there."""
+    colours: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Of classes that have others than the model's."""
+    pixel: tuple[float, str] | None = None
+    """The side of a pixel and its unit, for areas."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            what = f"overlay strength {self.strength}, expected 0 to 1"
+            raise UsageError("U002", what, "--strength 0.5")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What outputs depend on, as JSON has it; nothing where all is as usual."""
+        colours = {name: list(colour) for name, colour in self.colours.items()}
+        strength = self.strength if self.strength != Drawing.strength else None
+        all_facts = {"strength": strength, "untinted": [*self.untinted], "colours": colours}
+        return {k: v for k, v in all_facts.items() if v or v == 0}
+
+    def overlay(self, prediction: Prediction) -> labels.Image:
+        """The picture under its colours, with a legend; see ``Prediction.overlay_array``."""
+        return prediction.overlay_array(self.strength, self._plain(prediction.classes))
+
+    def tinted(self, image: labels.Image, values: labels.Labels, own: HeadClasses) -> labels.Image:
+        """A picture (H, W, 3) under the colours of its labels."""
+        palette, plain = np.asarray(own.palette, np.uint8), self._plain(own.classes)
+        return labels.overlay(image, values, palette, opacity=self.strength, untinted=plain)
+
+    def _plain(self, classes: Sequence[str]) -> list[int]:
+        return [find_class(name, classes) for name in self.untinted if _has(name, classes)]
+
+
+def _has(name: str, classes: Sequence[str]) -> bool:
+    """Whether a head has a class that is meant; of several heads one will do."""
+    try:
+        find_class(name, classes)
+    except UsageError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the outputs of a picture go, and what they say beside its labels."""
+
+    out: Path
+    name: str
+    header: Header
+    drawing: Drawing = Drawing()
+    original: Original = None
 
 
 def parts(
@@ -51,11 +123,14 @@ def needs_probabilities(wanted: Sequence[str]) -> bool:
 
 def path(out: Path, name: str, kind: str) -> Path:
     """The file (of heat maps the folder) of a picture's output; ``out`` is that of the head."""
+    if kind in (LABELME, CVAT):
+        folder = out / (LABELME if kind == LABELME else f"{CVAT}/SegmentationClass")
+        return folder / f"{exports.flat(name)}{ENDS[kind]}"
     return out / f"{name}{ENDS[kind]}"
 
 
-def write(part: str, out: Path, name: str, prediction: Prediction, header: Header) -> list[Path]:
-    """Write one of ``parts``, whose files are returned; label maps name the model by its header.
+def write(part: str, prediction: Prediction, to: Target) -> list[Path]:
+    """Write one of ``parts``, whose files are returned; pictures name the model and the classes.
 
     Raises:
         ResourceError: the disk is full or not writable.
@@ -63,19 +138,26 @@ def write(part: str, out: Path, name: str, prediction: Prediction, header: Heade
     head, _, own = part.rpartition("/")
     kind, _, which = own.partition(" ")
     prediction = prediction.heads[head] if head else prediction
-    target = path(out / head, name, kind)  # as ``folders.of_head`` has it
+    target = path(to.out / head, to.name, kind)  # as ``folders.of_head`` has it
+    names = json.dumps(prediction.classes, ensure_ascii=False)
+    text = {"model": to.header.sha256, "net": to.header.net, "classes": names}
     match kind:
         case "labels":
-            text = {"model": header.sha256, "net": header.net}
             palette = np.asarray(prediction.palette, np.uint8)
             return [images.write_labels(target, prediction.labels, palette, text=text)]
         case "overlay":
-            return [images.write_image(target, prediction.overlay_array())]
+            return [images.write_image(target, to.drawing.overlay(prediction), text=text)]
         case "scores":
             assert prediction.probabilities is not None
             # Half the file; labels were taken of float32, so ties of the rounded ones do no harm.
             scores = prediction.probabilities.astype(np.float16)
             return [atomic_write(target, lambda f: np.savez_compressed(f, probabilities=scores))]
+        case "polygons":
+            return [atomic_write(target, exports.geojson(prediction))]
+        case "labelme":
+            return exports.write_labelme(target, prediction, to.original)
+        case "cvat":
+            return exports.write_cvat(target, prediction, to.original)
         case _:
             chosen = _largest(prediction) if which == _FIRST else [int(which)]
             return [_write_heat(target, prediction, i) for i in chosen]

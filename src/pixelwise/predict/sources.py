@@ -20,7 +20,7 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.listing import marked
 from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.folders import is_predictions
-from pixelwise.pictures.imagefile import pages_in
+from pixelwise.pictures.imagefile import file_bytes, pages_in
 from pixelwise.pictures.reading import Page
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 from pixelwise.predict.addresses import is_address, place_of
@@ -71,6 +71,12 @@ class Job:
             if files[name] != self.source and not files[name].exists():
                 raise no_partner(self.source, f"file {files[name]}, for input `{name}`")
         return {name: files[name] for name in names}
+
+    def content(self, names: Sequence[str]) -> Any:
+        """What ``Model.predict`` takes of it, read now; errors as of ``files``."""
+        data = {name: file_bytes(path) for name, path in self.files(names).items()}
+        pictures = self.pictures(data, names)
+        return pictures if len(pictures) > 1 else next(iter(pictures.values()))
 
     def pictures(self, data: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Any]:
         """What ``Model.predict`` takes for its inputs, of the bytes of ``files``."""

@@ -61,7 +61,8 @@ def test_the_largest_classes_over_the_picture_are_drawn(tmp_path: Path) -> None:
         palette=((0, 0, 0),) * 5,
         probabilities=chances,
     )
-    files = saving.write("heatmaps first 3", tmp_path / "out", "p", found, header)
+    to = saving.Target(tmp_path / "out", "p", header)
+    files = saving.write("heatmaps first 3", found, to)
     names = [path.relative_to(tmp_path).as_posix() for path in files]
     assert names == ["out/p_heat/4-e.png", "out/p_heat/1-b_c.png", "out/p_heat/3-__.png"]
     with Image.open(files[0]) as image:

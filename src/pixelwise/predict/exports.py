@@ -1,0 +1,154 @@
+"""Label maps as other tools take them: outlines, and pictures with labels that can be corrected.
+
+GeoJSON (RFC 7946, in pixels, as QuPath and others read it): a polygon for each region, along the
+edges of pixels, x to the right and y down from the outer corner of the first pixel.
+
+Labelme: its polygons run through pixels and cover those that they touch, so each goes along the
+centres of the outermost pixels; holes are painted over by what lies in them, which comes later.
+Painted by ``pictures.outlines`` this gives the label map back.
+
+CVAT's "Segmentation mask 1.1": VOC's folders, with the colours of labelmap.txt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise import labels
+from pixelwise.data.outlined import BACKGROUNDS
+from pixelwise.machine.files import atomic_write
+from pixelwise.pictures.images import write_image
+from pixelwise.pictures.tracing import Region, Ring, regions
+from pixelwise.predict.prediction import Prediction
+
+LABELME, CVAT = "labelme", "cvat"
+LABELME_VERSION = "5.5.0"
+"""Whose form of file is written."""
+Original = tuple[str, bytes] | None
+"""Suffix and content of a picture's file, where it can be handed on as it is."""
+Palette = Sequence[tuple[int, int, int]]
+
+
+def flat(name: str) -> str:
+    """A picture's name in a folder without folders."""
+    return name.replace("/", "__")
+
+
+def geojson(prediction: Prediction) -> str:
+    """A FeatureCollection of the regions of a label map."""
+    features = [
+        {
+            "type": "Feature",
+            "properties": {
+                "class": prediction.classes[region.value],
+                "id": region.value,
+                "pixels": region.pixels,
+                "objectType": "annotation",
+                "classification": {
+                    "name": prediction.classes[region.value],
+                    "color": list(prediction.palette[region.value]),
+                },
+            },
+            "geometry": {
+                "type": "Polygon",
+                "coordinates": [_closed(ring) for ring in (region.outer, *region.holes)],
+            },
+        }
+        for region in regions(prediction.labels)
+    ]
+    whole = {"type": "FeatureCollection", "features": features}
+    return json.dumps(whole, ensure_ascii=False) + "\n"
+
+
+def _closed(ring: Ring) -> list[list[int]]:
+    return [*ring.tolist(), ring[0].tolist()]
+
+
+def labelme(prediction: Prediction, picture: str) -> str:
+    """Labelme's JSON of a label map, beside a picture of this name."""
+    height, width = prediction.labels.shape
+    found = sorted(regions(prediction.labels), key=lambda region: -region.filled)
+    shapes: list[dict[str, Any]] = [
+        {
+            "label": prediction.classes[region.value],
+            "points": _through_pixels(region),
+            "group_id": None,
+            "description": "",
+            "shape_type": "polygon",
+            "flags": {},
+        }
+        for region in found
+        if not _is_ground(region, prediction)
+    ]
+    sizes = {"imageHeight": height, "imageWidth": width}
+    form = {"version": LABELME_VERSION, "flags": {}, "shapes": shapes}
+    whole = {**form, "imagePath": picture, "imageData": None, **sizes}
+    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+
+
+def _through_pixels(region: Region) -> list[list[float]]:
+    moved = (region.rim != np.roll(region.rim, 1, axis=0)).any(axis=1)
+    points: list[list[float]] = (region.rim[moved] + 0.5).tolist()
+    points = points or [(region.rim[0] + 0.5).tolist()]
+    return points + [points[-1]] * (3 - len(points))  # a polygon has three points or more
+
+
+def _is_ground(region: Region, prediction: Prediction) -> bool:
+    """Background at the picture's border: it is what lies outside all shapes, and inside none."""
+    height, width = prediction.labels.shape
+    low, high = region.outer.min(axis=0), region.outer.max(axis=0)
+    at_border = low.min() == 0 or high[0] == width or high[1] == height
+    return bool(at_border) and prediction.classes[region.value] in BACKGROUNDS
+
+
+def mask_colours(classes: Sequence[str], palette: Palette) -> Palette:
+    """A colour of its own for each class; black is what CVAT takes for the background."""
+    spare = iter([*map(tuple, labels.distinct_palette(2 * len(classes) + 2).tolist())])
+    used: list[tuple[int, int, int]] = []
+    for name, colour in zip(classes, palette, strict=True):
+        while colour in used or (colour == (0, 0, 0) and name not in BACKGROUNDS):
+            colour = next(spare)
+        used.append(colour)
+    return used
+
+
+def write_labelme(place: Path, prediction: Prediction, original: Original) -> list[Path]:
+    """``place`` (.json) and the picture beside it, ``original`` or drawn anew as PNG."""
+    picture = _write_picture(place, prediction, original)
+    return [atomic_write(place, labelme(prediction, picture.name)), picture]
+
+
+def write_cvat(place: Path, prediction: Prediction, original: Original) -> list[Path]:
+    """``place`` in SegmentationClass/, in colours, and the picture in JPEGImages/."""
+    folder = place.parent.parent / "JPEGImages"
+    picture = _write_picture(folder / place.name, prediction, original)
+    colours = np.array(mask_colours(prediction.classes, prediction.palette), np.uint8)
+    return [write_image(place, labels.colour(prediction.labels, colours)), picture]
+
+
+def _write_picture(place: Path, prediction: Prediction, original: Original) -> Path:
+    if original is None:
+        return write_image(
+            place.with_name(f"{place.stem}.png"), labels.three_bands(prediction.image)
+        )
+    suffix, content = original
+    return atomic_write(place.with_name(f"{place.stem}{suffix}"), content)
+
+
+def label_list(classes: Sequence[str]) -> str:
+    """Labelme's labels.txt: what ``labelme --labels`` reads, in the order of the classes."""
+    return "".join(f"{name}\n" for name in classes)
+
+
+def label_map(classes: Sequence[str], palette: Palette) -> str:
+    """CVAT's labelmap.txt."""
+    lines = (
+        "{}:{},{},{}::\n".format(name.replace(":", " "), *colour)
+        for name, colour in zip(classes, mask_colours(classes, palette), strict=True)
+    )
+    return "# label:color_rgb:parts:actions\n" + "".join(lines)
