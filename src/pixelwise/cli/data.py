@@ -16,6 +16,7 @@ from pixelwise.errors import first_few, hxw
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
+    from pixelwise.data.dataset import DataSet
     from pixelwise.data.inspect import Inspection
     from pixelwise.data.splitting import Drawn
 
@@ -46,6 +47,21 @@ def inspect_data(data: DataPath, values: Values = "", json: Json = False) -> Non
     raise_all(data, inspection.problems)
 
 
+def _parts(dataset: DataSet) -> list[tuple[object, ...]]:
+    """Of what a picture and its labels consist, where that is more than a file each."""
+    made = {n: f"{n} (computed of {m.source.of})" for n, m in dataset.computed.items()}
+    inputs, heads = (dataset.inputs, dataset.known_inputs), (dataset.heads, [*dataset.class_maps])
+    rows: list[tuple[object, ...]] = []
+    for kind, (used, known) in (("inputs", inputs), ("heads", heads)):
+        said = ", ".join(made.get(n, n) for n in used)
+        idle = ", ".join(made.get(n, n) for n in known if n not in used)
+        if len(known) > 1:
+            rows.append((f"{kind} in use", f"{said}; there too: {idle}" if idle else said))
+    if dataset.values != "8-bit":
+        rows.append(("numbers of the pictures", f"as {dataset.values} in the files"))
+    return rows
+
+
 def _print(inspection: Inspection) -> None:
     d, sizes = inspection.dataset, inspection.sizes()
     facts: list[tuple[object, ...]] = [
@@ -53,6 +69,7 @@ def _print(inspection: Inspection) -> None:
         ("pictures", len(d.all_items())),
         ("read without a problem", sizes.total()),
         ("sizes (HxW)", ", ".join(f"{hxw(s)}: {n:,}" for s, n in sizes.most_common(5))),
+        *_parts(d),
         *(("note", note) for note in d.notes),
     ]
     table(str(d.root), ("what", "found"), facts)

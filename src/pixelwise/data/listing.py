@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet, no_partner
 from pixelwise.data.grouping import grouped
 from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap, Splits
-from pixelwise.errors import DataError, raise_all
+from pixelwise.errors import DataError, first_few, raise_all
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
 
@@ -44,6 +45,8 @@ class Listing:
     """The folder of its lists, there or not; None: something else says what the splits are."""
     stated: ClassMap | None = None
     """What was said of the classes when the folder was given; no file of it says otherwise."""
+    _named: dict[str, Path] = field(default_factory=dict)
+    """What ``name_of`` has given."""
     _bare: dict[Path, DataError] = field(default_factory=dict)
     """Pictures without a label map; a problem unless a list names them, and with it their use."""
 
@@ -55,6 +58,15 @@ class Listing:
             DataError: D034 a malformed file.
         """
         return self.stated or described(self.root)
+
+    def name_of(self, image: Path) -> str:
+        """The stem of a picture that a file names, behind its folders where another has it."""
+        name = image.stem
+        for folder_name in reversed(image.parts[:-1]):
+            if self._named.setdefault(name, image) == image:
+                break
+            name = f"{folder_name}_{name}"
+        return name
 
     def pairs(self, images: Path, *labels: Path, strays: bool = False) -> dict[str, Item]:
         """The pictures of a folder by stem, each with its label map where there is one.
@@ -80,7 +92,13 @@ class Listing:
             note = f"label maps are called as their pictures with `{end}` for `{other}` at the end"
             if other + end and end not in LABEL_ENDS and note not in self.notes:
                 self.notes.append(note)
-        if not strays:
+        kinds = Counter(p.suffix or p.name for p in _shown(labels[0]) if not right and p.is_file())
+        if left and kinds and not strays:
+            held = first_few([f"{n:,} {kind}" for kind, n in kinds.most_common()])
+            what = f"{labels[0]} holds no label map ({held}), expected one for each picture"
+            hint = "label maps are pictures of numbers or colours, as PNG"
+            self.problems.append(DataError("D031", what, hint))
+        elif not strays:
             for stem in left.keys() - right.keys():
                 wanted = f"label map {labels[0] / stem.removesuffix(other)}{end}.png"
                 self._bare[left[stem]] = no_partner(left[stem], wanted)
@@ -113,7 +131,9 @@ class Listing:
         if groups:
             note = f"train and val were drawn, of whole groups ({groups})"
         alone = "and one picture alone: there is no val"
-        self.notes.append(f"no lists of splits{': ' + note if 'val' in drawn else ', ' + alone}")
+        if labelled:
+            note = f": {note}" if "val" in drawn else f", {alone}"
+            self.notes.append(f"no lists of splits{note}")
         return drawn
 
     def split(self, path: Path, items: Mapping[str, Item]) -> tuple[Item, ...]:
@@ -181,12 +201,16 @@ def pictures(folder: Path) -> list[Path]:
     One of a format that is not read (HEIC) counts too, unless it is there in another: whoever
     reads it tells.
     """
-    if not folder.is_dir():
-        return []
-    visible = [p for p in folder.iterdir() if not p.name.startswith(".")]
+    visible = _shown(folder)
     read = [p for p in visible if is_picture(p)]
     stems = {p.stem for p in read}
     return sorted(read + [p for p in visible if p.stem not in stems and unread_kind(p)])
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden; nothing without the folder."""
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return [p for p in inside if not p.name.startswith(".")]
 
 
 def by_stem(paths: Iterable[Path], problems: list[DataError]) -> dict[str, Path]:

@@ -77,10 +77,13 @@ def json_files(folder: Path, keys: Sequence[bytes]) -> list[Path]:
 
 
 def _holds(path: Path, keys: Sequence[bytes]) -> bool:
-    if path.stat().st_size > MAX_JSON:
-        return False
-    content = path.read_bytes()
-    return all(b'"' + key + b'"' in content for key in keys)
+    large = path.stat().st_size > MAX_JSON
+    with path.open("rb") as f:
+        content = f.read(2**20 if large else -1)
+    if large and any(b'"' + key + b'"' in content for key in keys):
+        what = f"{path}: more than {MAX_JSON >> 30} GiB of JSON, the limit of a file"
+        raise DataError("D022", what, "split it into several, or move it away")
+    return not large and all(b'"' + key + b'"' in content for key in keys)
 
 
 def object_in(path: Path) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import described_classes, label_folder, layout_classes
 from pixelwise.data.listing import by_stem, known_name, pictures, read_list
+from pixelwise.data.unpacking import folder_of
 from pixelwise.errors import DataError, UsageError, hxw, raise_all
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate
 from pixelwise.folders import OVERLAY, is_predictions
@@ -48,7 +49,7 @@ def match(guesses: Path, truth: Path, stems: Sequence[str] | None = None) -> tup
         DataError: missing guesses, extra files, two files of one stem (D035 with ``problems``).
     """
     problems: list[DataError] = []
-    guessed, true = _maps(guesses, problems), _maps(label_folder(truth), problems)
+    guessed, true = _maps(folder_of(guesses), problems), _maps(label_folder(truth), problems)
     listed = () if stems is None else (known_name(s, true) for s in stems)
     wanted = sorted({*guessed, *true} if stems is None else set(listed))
     for stem in wanted:

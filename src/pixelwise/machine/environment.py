@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelwise import __version__
@@ -14,10 +16,18 @@ from pixelwise.errors import ResourceError, UsageError, unknown_name
 if TYPE_CHECKING:
     import torch
 
+HOME = "PIXELWISE_HOME"
+"""The variable that names the folder of what is kept between commands."""
 DEVICES = ("auto", "cpu", "cuda")
 
 MOST_THREADS = 1024
 """OpenMP ends the process by a segmentation fault at some ten thousand; no machine has so many."""
+
+
+def home() -> Path:
+    """Where weights and unpacked data are kept; by default ``~/.cache/pixelwise``."""
+    named = os.environ.get(HOME, "")
+    return Path(named) if named else Path.home() / ".cache" / "pixelwise"
 
 
 def environment() -> dict[str, str | int]:

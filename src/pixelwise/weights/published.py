@@ -7,16 +7,14 @@ its own name in ``home()``, where ``pixelwise weights get`` puts it and where an
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from pixelwise.errors import ModelError, ResourceError, unknown_name
+from pixelwise.machine import environment
 from pixelwise.nets.catalog import NETS, entry
 
-HOME = "PIXELWISE_HOME"
-"""The variable that names the folder of weights; else ``~/.cache/pixelwise``."""
 IMAGENET = "imagenet"
 """What stands for a trunk's ImageNet weights where a file could be named."""
 _TORCH = "https://download.pytorch.org/models"
@@ -112,10 +110,7 @@ PUBLISHED: dict[str, Published] = {p.file: p for p in (*OF_TRUNKS, *_RELEASED)}
 
 def home() -> Path:
     """The folder of weights."""
-    named_folder = os.environ.get(HOME, "")
-    return (
-        Path(named_folder) if named_folder else Path.home() / ".cache" / "pixelwise"
-    ) / "weights"
+    return environment.home() / "weights"
 
 
 def named(name: str) -> Published:

@@ -125,7 +125,10 @@ def _items(listing: Listing, contents: Contents) -> dict[str, Item]:
             listing.problems.append(DataError("D031", what, "put the pictures into images/"))
             continue
         labels = Outlines(contents.path, partial(_shapes, contents, image))
-        name = picture.stem
+        name = listing.name_of(picture)
+        if name in items:
+            what = f"{contents.path}: {picture} stands there twice"
+            listing.problems.append(DataError("D030", what, "join the objects of both entries"))
         items[name] = Item(name, {listing.input: picture}, {listing.head: labels})
     return items
 

@@ -8,6 +8,9 @@ inside the files is checked when they are read (``DataSet.read``), and all of it
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +33,8 @@ from pixelwise.data.formats import (
 )
 from pixelwise.data.formats.folder import LABEL_FOLDERS, SPLITS, part_in
 from pixelwise.data.listing import Listing
+from pixelwise.data.prepare.archives import ENDS, is_archive
+from pixelwise.data.unpacking import folder_of
 from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (
@@ -37,6 +42,10 @@ LAYOUTS = (
     *(ade20k, ultralytics, paddle, objects, folder),
 )
 """In the order in which they are tried: what says most of itself first."""
+TEXTS = (".txt", ".md", ".csv", ".html", ".pdf", ".py")
+"""Endings of what is about a data set; the lists among it are read where a layout has them."""
+DESCRIPTIONS = (".json", ".yaml", ".yml")
+"""At the root these describe it, in a folder they are labels."""
 DEPTH = 3
 """How many folders above its own a data set is found from; VOC's tar has two."""
 
@@ -45,7 +54,7 @@ def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> 
     """The data set in a folder, by whatever layout it has.
 
     Args:
-        path: the folder.
+        path: the folder, or an archive of one, which is unpacked (see ``data.unpacking``).
         strict: raise the problems of the listing; else they are in the data set's ``problems``,
             for ``inspect`` to tell with those inside the files.
         values: what the numbers or colours in its label maps mean, whatever its files say of the
@@ -53,18 +62,18 @@ def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> 
 
     Raises:
         DataError: D010 no such folder, or one that cannot be read, D011 no layout fits, D030, D031,
-            D032, D034 problems of the listing; several at once as one D035.
+            D032, D034 problems of the listing, D040 a damaged or unsafe archive; several at once as
+            one D035.
         UsageError: U002 ``values`` cannot be meant.
     """
     said = stated(values)
-    root = Path(path)
-    if root.is_file():
-        unpack = f"unpack it: python -m zipfile -e {root} {root.with_suffix('')} (tar xf for a tar)"
-        raise DataError("D010", f"{root}: a file, expected the folder of a data set", unpack)
+    root = folder_of(Path(path))
     if not root.is_dir():
-        raise DataError("D010", f"{root}: no such folder", "give the folder of a data set")
+        what = "a file, expected" if root.is_file() else "no such folder, expected"
+        hint = f"give its folder, or an archive ({' '.join(ENDS)})"
+        raise DataError("D010", f"{root}: {what} a data set", hint)
     try:
-        given, root = root, _beginning(root)
+        given, root = root, beginning(root)
         layout = next((known for known in LAYOUTS if known.recognise(root)), None)
         if layout is None:
             raise _unknown(given)
@@ -72,6 +81,9 @@ def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> 
         dataset = _as_stated(dataset, said)
         if root != given:
             note = f"the data begins in {root.relative_to(given)}/"
+            dataset = replace(dataset, notes=(note, *dataset.notes))
+        if given != Path(path):
+            note = f"{path} is unpacked in {given}"
             dataset = replace(dataset, notes=(note, *dataset.notes))
     except OSError as error:
         what = f"{error.filename or root}: cannot be read ({error.strerror or error})"
@@ -82,7 +94,9 @@ def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> 
         for a, b in dataset.namesakes()
         if a.image != b.image
     ]
-    dataset = replace(dataset, problems=(*dataset.problems, *twins))
+    unused = _unused(given, {path for item in dataset.all_items() for path in item.files})
+    notes = (*dataset.notes, f"not used: {first_few(unused, 8)}") if unused else dataset.notes
+    dataset = replace(dataset, notes=notes, problems=(*dataset.problems, *twins))
     if strict:
         raise_all(root, dataset.problems)
     return dataset
@@ -93,8 +107,10 @@ def _as_stated(dataset: DataSet, said: Stated) -> DataSet:
     return replace(dataset, class_maps={**dataset.class_maps, head: said.applied(own)})
 
 
-def label_folder(root: Path) -> Path:
-    """Where a data set keeps its label maps; ``root`` itself if nothing in it tells."""
+def label_folder(path: Path) -> Path:
+    """Where a data set keeps its label maps; ``path`` itself if nothing in it tells."""
+    root = folder_of(path)
+    root = beginning(root) if root.is_dir() else root
     if (root / canonical.NAME).is_file():
         description = canonical.described(root / canonical.NAME)
         folder = description.heads[description.used[1][0]]
@@ -135,7 +151,7 @@ def layout_classes(labels: Path) -> ClassMap | None:
     return next((k.classes(root) for k in known if labels in k.label_folders(root)), None)
 
 
-def _beginning(root: Path) -> Path:
+def beginning(root: Path) -> Path:
     """The folder of a data set that a folder holds, and no other; the folder itself, if none."""
     place = root
     for _ in range(DEPTH):
@@ -154,10 +170,27 @@ def _beginning(root: Path) -> Path:
     return place
 
 
+def _unused(root: Path, used: Set[Path]) -> list[str]:
+    """Files that no item is made of, counted by folder and ending: ``12 .mat in labels/``."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for place, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        top = Path(place).relative_to(root).parts[:1]
+        for path in (Path(place, name) for name in files):
+            end = path.suffix.lower()
+            talk = end in TEXTS or (not top and end in ("", *DESCRIPTIONS))
+            if not path.name.startswith(".") and not talk and path not in used:
+                counts[top[0] + "/" if top else "the folder itself", end or "without ending"] += 1
+    return [f"{n:,} {end} in {place}" for (place, end), n in sorted(counts.items())]
+
+
 def _unknown(root: Path) -> DataError:
-    inside = first_few(sorted(p.name for p in root.iterdir()), 8) or "nothing"
+    names = sorted(p.name for p in root.iterdir())
+    inside = first_few(names, 8) or "nothing"
     hint = (
         "put pictures into images/ and label maps of the same names into labels/ "
         "(or into train/images/, train/labels/, val/images/, val/labels/)"
     )
+    packed = [root / name for name in names if is_archive(root / name)]
+    hint = f"give the archive itself: pixelwise data inspect {packed[0]}" if packed else hint
     return DataError("D011", f"{root}: no known layout (it holds: {inside})", hint)

@@ -27,8 +27,8 @@ def recognise(root: Path) -> bool:
 
 def open_layout(listing: Listing) -> DataSet:
     """The data set; a list without label maps can be predicted."""
-    root, names = listing.root, dict[Path, str]()
-    splits = {path.stem: _items(listing, path, names) for path in _lists(root)}
+    root = listing.root
+    splits = {path.stem: _items(listing, path) for path in _lists(root)}
     lists = ", ".join(path.name for path in _lists(root))
     own = listing.stated or names_in(root / "labels.txt")
     classes = own or folder.classes_of_folder(listing, splits)
@@ -49,7 +49,7 @@ def _columns(line: str) -> list[str]:
     return line.split("\t") if "\t" in line else line.split()
 
 
-def _items(listing: Listing, path: Path, names: dict[Path, str]) -> tuple[Item, ...]:
+def _items(listing: Listing, path: Path) -> tuple[Item, ...]:
     problems: list[DataError] = []
     items: dict[str, Item] = {}
     for line in read_list(path, problems):
@@ -61,18 +61,8 @@ def _items(listing: Listing, path: Path, names: dict[Path, str]) -> tuple[Item, 
             continue
         image = there[0]
         labels = {listing.head: LabelMap(there[1])} if len(there) > 1 else {}
-        taken = names.setdefault(image, _free(image, set(names.values())))
-        items[taken] = Item(taken, {listing.input: image}, labels)
+        name = listing.name_of(image)
+        items[name] = Item(name, {listing.input: image}, labels)
     if problems:
         listing.list_problems[path.stem] = problems
     return tuple(items.values())
-
-
-def _free(image: Path, taken: set[str]) -> str:
-    """The stem, behind folders where another picture has it."""
-    name = image.stem
-    for folder_name in reversed(image.parts[:-1]):
-        if name not in taken:
-            break
-        name = f"{folder_name}_{name}"
-    return name

@@ -127,7 +127,7 @@ def listed(path: Path, laid_down: Path, progress: Progress) -> Iterator[Entry]:
     stem = path.name[: -len(next(e for e in ENDS if path.name.lower().endswith(e)))]
     for count, (name, read) in enumerate(members, 1):
         if count > MEMBERS:
-            raise _refused(path, f"more than {MEMBERS:,} files")
+            raise refused(path, f"more than {MEMBERS:,} files")
         plain = _checked(path, name)
         if not plain.name.startswith("."):  # as macOS packs its own beside every file: ._a.jpg
             yield Entry(f"{stem}/{plain}", path, read)
@@ -137,11 +137,12 @@ def _checked(path: Path, name: str) -> PurePosixPath:
     """A member's name as a path with slashes; what leads out is refused with the archive."""
     plain = PurePosixPath(name)
     if plain.is_absolute() or ".." in plain.parts or "\\" in name:
-        raise _refused(path, f"a file called `{name}`, which leads out of it")
+        raise refused(path, f"a file called `{name}`, which leads out of it")
     return plain
 
 
-def _refused(path: Path, what: str) -> DataError:
+def refused(path: Path, what: str) -> DataError:
+    """D040 of an archive that no data set would be."""
     hint = f"no published data set has that; {AGAIN}"
     return DataError("D040", f"{path}: the archive holds {what}", hint)
 
@@ -166,7 +167,7 @@ def _decompress(path: Path, head: bytes, target: Path, progress: Progress) -> No
                 if not chunk:
                     break
                 if f.tell() + len(chunk) > limit:
-                    raise _refused(path, f"more than {limit:,} bytes")
+                    raise refused(path, f"more than {limit:,} bytes")
                 f.write(chunk)
                 advance(packed.tell() - read)
                 read = packed.tell()
@@ -248,7 +249,7 @@ def _of_zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
                 continue
             total += info.file_size
             if total > BYTES or info.file_size > RATIO * info.compress_size + CHUNK:
-                raise _refused(path, f"`{info.filename}` of {info.file_size:,} bytes, a bomb")
+                raise refused(path, f"`{info.filename}` of {info.file_size:,} bytes, a bomb")
             yield info.filename, partial(_read_zipped, path, archive, info)
 
 
@@ -265,4 +266,4 @@ def _refuse_long_contents(path: Path) -> None:
     place = tail.rfind(b"PK\x05\x06")
     length = int.from_bytes(tail[place + 12 : place + 16], "little")
     if place >= 0 and CONTENTS < length < 2**32 - 1:
-        raise _refused(path, f"a list of members of {length:,} bytes")
+        raise refused(path, f"a list of members of {length:,} bytes")

@@ -9,6 +9,7 @@ import pytest
 from make_data import folder_set
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.listing import ends_of
+from pixelwise.errors import DataError
 from problems import told
 
 
@@ -75,9 +76,24 @@ def test_of_several_data_sets_one_is_asked_for(tmp_path: Path) -> None:
     ]
 
 
-def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.zip"
-    path.write_bytes(b"PK\x05\x06" + bytes(18))
-    with pytest.raises(ValueError, match="a file, expected the folder") as caught:
-        open_dataset(path)
-    assert f"python -m zipfile -e {path} {tmp_path}/a" in str(getattr(caught.value, "hint", ""))
+def test_a_file_is_no_data_set_and_a_folder_of_archives_names_one(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    problem = f"D010 {tmp_path}/a.txt: a file, expected a data set"
+    assert told(lambda: open_dataset(tmp_path / "a.txt")) == [problem]
+    (tmp_path / "a.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    with pytest.raises(DataError, match="no known layout") as caught:
+        open_dataset(tmp_path)
+    assert caught.value.hint == f"give the archive itself: pixelwise data inspect {tmp_path}/a.zip"
+
+
+def test_what_is_not_used_is_named(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 4)
+    assert not [note for note in open_dataset(root).notes if "not used" in note]
+    (root / "depth").mkdir()
+    for i in range(3):
+        (root / f"depth/{i}.mat").write_bytes(b"x")
+        (root / f"labels/{i}.xml").write_text("x")
+    for name in ("README", "notes.md", "labels/.hidden.png", "thumb.png"):
+        (root / name).write_bytes(b"x")
+    note = "not used: 3 .mat in depth/, 3 .xml in labels/, 1 .png in the folder itself"
+    assert open_dataset(root).notes[-1] == note

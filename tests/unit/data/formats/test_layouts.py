@@ -92,6 +92,18 @@ def test_an_empty_folder_is_told_as_such(tmp_path: Path) -> None:
     assert open_dataset(tmp_path / "d", strict=False).notes == ()
 
 
+def test_label_files_of_another_kind_are_one_problem(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 3)
+    for path in [*(root / "labels").iterdir()]:
+        path.unlink()
+        path.with_suffix(".xml").write_text("<annotation/>")
+    assert told(lambda: open_dataset(root)) == [
+        f"D031 {root}/labels holds no label map (3 .xml), expected one for each picture"
+    ]
+    notes = open_dataset(root, strict=False).notes
+    assert notes == ("not used: 3 .png in images/, 3 .xml in labels/",)
+
+
 def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
     """Some systems put a ._NAME beside every file they copy."""
     root = folder_set(tmp_path / "d", 3)
@@ -124,7 +136,7 @@ def test_voc_needs_labels_only_for_listed_pictures(tmp_path: Path) -> None:
     assert [i.name for i in dataset.items("val")] == ["p2"]
     (root / "classes.txt").write_text("roof\nroad\ntree\n")
     assert open_dataset(root).classes == ("roof", "road", "tree")
-    assert open_dataset(root).notes == ()
+    assert open_dataset(root).notes == ("not used: 1 .jpg in JPEGImages/",)
 
 
 def test_voc_folders_have_pascals_names_where_the_evidence_says_so(tmp_path: Path) -> None:

@@ -245,6 +245,35 @@ def test_a_malformed_coco_file_is_refused(
 
 
 # -- maps in colours and numbers of their own ----------------------------------------------------
+def test_coco_pictures_of_one_stem_keep_their_own_objects(tmp_path: Path) -> None:
+    root = tmp_path / "d"
+    images = []
+    for i, folder in enumerate(("day", "night")):
+        save(root / f"images/{folder}/a.png", picture(i)[0])
+        images.append({"id": i, "file_name": f"{folder}/a.png", "height": 40, "width": 48})
+    box = [[4, 4, 20, 4, 20, 20, 4, 20]]
+    objects = [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": box}]
+    (root / "a.json").write_text(coco_json(images=images, annotations=objects))
+    dataset = open_dataset(root)
+    assert [item.name for item in dataset.all_items()] == ["a", "night_a"]
+    assert truth_of(dataset, "a") == [0]
+    assert truth_of(dataset, "night_a") == [0, 1]
+    twice = [*images, {**images[0], "id": 2}]
+    (root / "a.json").write_text(coco_json(images=twice, annotations=objects))
+    assert "images/day/a.png stands there twice" in told(lambda: open_dataset(root))[0]
+
+
+def test_a_json_file_beyond_the_limit_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "d/images/a.png", picture(0)[0])
+    (tmp_path / "d/a.json").write_text(coco_json())
+    monkeypatch.setattr("pixelwise.data.outlined.MAX_JSON", 100)
+    assert told(lambda: open_dataset(tmp_path / "d"))[0].startswith("D022")
+    (tmp_path / "d/a.json").write_text(json.dumps({"other": "x" * 200}))
+    assert told(lambda: open_dataset(tmp_path / "d"))[0].startswith("D011")
+
+
 def test_cvat_masks_are_read_by_the_colours_of_labelmap_txt(tmp_path: Path) -> None:
     root, colours = tmp_path / "d", np.array([[9, 9, 9], [200, 0, 0], [0, 0, 0]], np.uint8)
     for i in range(3):
