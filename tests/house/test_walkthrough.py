@@ -16,8 +16,8 @@ from tests.house.source import ROOT, blocks
 from pixelwise.labels import distinct_palette
 from pixelwise.pictures.images import read_labels, write_image, write_labels
 
+SAID = "pixelwise train my-data -o runs/mine\n"
 TINY = "--net fcn8s-tiny --iterations 3 --threads 1 --device cpu --set crop=32x32"
-SAID = "--net fcn8s-resnet18 --weights resnet18.pth --epochs 30"
 
 
 def make_data(folder: Path, photos: Path) -> None:
@@ -38,7 +38,7 @@ def make_data(folder: Path, photos: Path) -> None:
 def own_data_commands() -> list[str]:
     (block,) = [b for b in blocks(ROOT / "README.md", "sh") if "my-data" in b]
     assert SAID in block
-    return block.replace(SAID, TINY).splitlines()
+    return block.replace(SAID, f"{SAID.strip()} {TINY}\n").splitlines()
 
 
 def typed(command: str) -> int:

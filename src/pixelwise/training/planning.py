@@ -45,8 +45,10 @@ what is not said has its default."""
 
 MINUTES = 20.0
 PIXELS = 4 * 480 * 480  # of a step: four crops of 480x480
-STEPS = 300  # at least so many, where the clock counts: 400 were enough for 57 % on CamVid
-SIDE, LEAST_SIDE = 480, 128  # of a crop; 480 was better than 320 and 400
+STEPS = 200  # at least so many, where the clock counts: 229 were enough for 53 % on CamVid
+SIDE = 480  # of a crop: better than 320 and 400
+QUICK_SIDE = 224  # of a crop where time is short: what the trunks have learned from
+LEAST_SIDE = 128  # of a crop where memory is short: four cells of the coarsest scores
 BATCH, LEAST_BATCH = 16, 2
 CELLS = 2  # of the finest scores, that the thinnest things should cover: CamVid's poles at 1.5
 ZOOMS = (0.25, 0.5, 1.0, 1.5, 2.0)
@@ -214,7 +216,7 @@ def _choose_sizes(draft: _Draft, facts: Facts, net: Net) -> None:
         draft.choose("precision", "bf16", reason)
     in_time = facts.speed.get(draft["precision"], 0.0) * 60 * draft["minutes"]
     budget = min(PIXELS, in_time / STEPS) if in_time else PIXELS
-    side = max(LEAST_SIDE, min(SIDE, 32 * int(sqrt(budget / LEAST_BATCH) / 32)))
+    side = max(QUICK_SIDE, min(SIDE, 32 * int(sqrt(budget / LEAST_BATCH) / 32)))
     shown = [max(1, round(draft["zoom"] * n)) for n in facts.size]
     crop = [min(side, n) for n in shown]
     what = "the usual picture" if crop == shown else f"cut from pictures of {hxw(shown)}"
@@ -344,14 +346,14 @@ def _steps(draft: _Draft, facts: Facts) -> int:
 
 
 def _choose_loss(draft: _Draft, facts: Facts) -> None:
-    low = _below(facts, UNEVEN)
+    low = _below([c for c in facts.classes if c.share], UNEVEN)
     if low and draft["loss.reduction"] == "mean":
         reason = f"beside cross-entropy, as classes are uneven: {_listed(low)}"
         draft.choose("loss.jaccard", 3.0, reason)
 
 
 def _choose_changes(draft: _Draft, facts: Facts) -> None:
-    rare = _below(facts, RARE_SHARE)
+    rare = _below(facts.classes, RARE_SHARE)  # as ``RunData.rare`` counts
     colours = [*facts.inputs.values()] == [InputKind(3, "uint8")]
     if draft["crop"] is not None:
         draft.choose("augment.scale", [0.7, 1.4], "things come nearer and farther")
@@ -368,10 +370,10 @@ def _choose_changes(draft: _Draft, facts: Facts) -> None:
         draft.choose(f"augment.{name}", 0.3, "light differs from picture to picture")
 
 
-def _below(facts: Facts, part: float) -> list[ClassFacts]:
-    """Classes that occur and have less than a part of an equal share, the rarest first."""
-    limit = part / max(1, len(facts.classes))
-    return sorted((c for c in facts.classes if 0 < c.share < limit), key=lambda c: c.share)
+def _below(classes: Sequence[ClassFacts], part: float) -> list[ClassFacts]:
+    """Those that occur and have less than a part of an equal share, the rarest first."""
+    limit = part / max(1, len(classes))
+    return sorted((c for c in classes if 0 < c.share < limit), key=lambda c: c.share)
 
 
 def _listed(classes: list[ClassFacts]) -> str:

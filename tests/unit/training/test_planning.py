@@ -112,12 +112,14 @@ def test_small_pictures_are_taken_whole_and_many_at_a_time() -> None:
 
 
 def test_a_slow_machine_gets_smaller_steps_so_that_there_are_enough() -> None:
-    """300 steps in 5 minutes at 100,000 px/s: 100,000 px a step, two crops of 224."""
+    """200 steps in 5 minutes at 100,000 px/s: 150,000 px a step, two crops of 256."""
     quick = planned(replace(PHOTOS, speed={"fp32": 1e7}), "minutes=5")
     assert (quick.recipe.crop, quick.recipe.batch) == ((480, 480), 4)
     slow = planned(replace(PHOTOS, speed={"fp32": 1e5}), "minutes=5")
-    assert (slow.recipe.crop, slow.recipe.batch) == ((192, 192), 3)
-    assert "about 271 steps" in reason(slow, "batch")  # 3e7 px in all, 110,592 a step
+    assert (slow.recipe.crop, slow.recipe.batch) == ((256, 256), 2)
+    assert "about 229 steps" in reason(slow, "batch")  # 3e7 px in all, 131,072 a step
+    slower = planned(replace(PHOTOS, speed={"fp32": 1e4}), "minutes=5")
+    assert (slower.recipe.crop, slower.recipe.batch) == ((224, 224), 2)
     longer = planned(replace(PHOTOS, speed={"fp32": 1e5}), "minutes=60")
     assert longer.recipe.crop == (480, 480)
 
@@ -178,6 +180,9 @@ def test_uneven_classes_get_the_jaccard_loss_and_rare_ones_their_crops() -> None
     assert (made.recipe.augment.rare, made.recipe.augment.paste) == (0, 0)
     even = planned(replace(PHOTOS, classes=EVEN))
     assert even.recipe.loss.jaccard == 0
+    absent = tuple(ClassFacts(f"c{i}", 0.0, 0.0, 0.0) for i in range(20))
+    assert planned(replace(PHOTOS, classes=(*EVEN, *absent))).recipe.loss.jaccard == 0
+    assert planned(replace(PHOTOS, classes=(*uneven, *absent))).recipe.loss.jaccard == 3
 
 
 def test_what_is_given_stays_and_the_rest_follows_it() -> None:
