@@ -112,10 +112,10 @@ def facts_of(asked: Recipe) -> Facts:
     items = dataset.splits.get(asked.train_split, ())
     places = np.linspace(0, len(items) - 1, min(LOOKED_AT, len(items)))
     some = [items[i] for i in places.astype(int)]
-    looks, problems = each(some, lambda item: look(dataset.read(item).labels))
-    if problems or dataset.problems or not looks:
+    seen, problems = each(some, lambda item: look(dataset.read(item).labels))
+    if problems or dataset.problems or not seen:
         _refuse(dataset, asked)
-    sizes = np.array([seen.size for seen in looks.values()])
+    sizes, counts = (np.array(part) for part in zip(*seen.values(), strict=True))
     return Facts(
         pictures=len(items),
         held_out=len(dataset.splits.get(asked.val_split, ())),
@@ -124,7 +124,7 @@ def facts_of(asked: Recipe) -> Facts:
         largest=_pair(sizes.max(axis=0)),
         inputs=dataset.kinds_of(some[0]),
         heads={head: len(names) for head, names in dataset.classes_by_head.items()},
-        classes=class_facts(dataset.classes, [*looks.values()]),
+        classes=class_facts(dataset.classes, counts),
         at_hand=frozenset(p.trunk for p in OF_TRUNKS if at_hand(p)),
         memory=memory.available(resolve_device(asked.device)),
         start=_start(asked.weights) if asked.weights not in ("", IMAGENET) else None,
@@ -142,29 +142,19 @@ def _pair(numbers: Any) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[1])
 
 
-@dataclass(frozen=True)
-class Look:
-    """What was seen of a label map."""
-
-    size: tuple[int, int]
-    counts: NDArray[np.int64]
-    """(3, 256) by class id: pixels, runs along rows, runs along columns."""
-
-
-def look(labels: NDArray[np.uint8]) -> Look:
-    """At a label map (H, W)."""
+def look(labels: NDArray[np.uint8]) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+    """Shape of a label map, and (3, 256) by class id: pixels, runs along rows, along columns."""
     counts = [np.bincount(labels.ravel(), minlength=VOID + 1)]
     for lines in (labels, labels.T):
         begins = np.ones(lines.shape, bool)
         begins[:, 1:] = lines[:, 1:] != lines[:, :-1]
         counts.append(np.bincount(lines[begins], minlength=VOID + 1))
-    return Look(_pair(labels.shape), np.stack(counts))
+    return labels.shape, np.stack(counts)
 
 
-def class_facts(classes: Sequence[str], looks: Sequence[Look]) -> tuple[ClassFacts, ...]:
-    """Shares and widths: poles of 4x200 px are 4 px wide."""
-    counts = np.stack([seen.counts[:, : len(classes)] for seen in looks])
-    pixels, rows, columns = counts.sum(0)
+def class_facts(classes: Sequence[str], counts: NDArray[np.int64]) -> tuple[ClassFacts, ...]:
+    """Of the counts of ``look``, (N, 3, 256): poles of 4x200 px are 4 px wide."""
+    pixels, rows, columns = counts[:, :, : len(classes)].sum(0)
     return tuple(
         ClassFacts(
             name,

@@ -9,13 +9,14 @@ import pytest
 
 from pixelwise.engine.build import build
 from pixelwise.engine.memory import kept_for_gradients
-from pixelwise.nets.catalog import spec
+from pixelwise.nets.catalog import entry, spec
 from pixelwise.pictures.bands import InputKind
 from pixelwise.predict.view import View
 from pixelwise.training.planning import BACKWARD, PRETRAINED, Plan, plan, step_bytes
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import with_settings
 from pixelwise.training.survey import ClassFacts, Facts, Start, class_facts, look
+from pixelwise.weights.published import OF_TRUNKS
 
 PHOTOS = Facts(
     pictures=235,
@@ -53,6 +54,11 @@ def test_photos_get_the_first_net_whose_weights_are_at_hand() -> None:
     assert made.recipe.frozen_bn
     other = planned(replace(PHOTOS, at_hand=frozenset({"resnet18", "vgg16"})))
     assert other.recipe.net == "fcn4s-resnet18"
+
+
+def test_there_is_a_default_net_on_every_trunk_with_published_weights() -> None:
+    trunks = [entry(net).trunk for net in PRETRAINED]
+    assert sorted(trunks) == sorted({published.trunk for published in OF_TRUNKS})
 
 
 def test_without_weights_the_net_learns_from_scratch_and_the_way_to_weights_is_told() -> None:
@@ -228,7 +234,7 @@ def test_a_run_to_start_from_brings_its_net_and_view_and_a_gentle_rate() -> None
     assert fewer.recipe.optim.rates == {"score*": 5}
     assert "pole" in reason(fewer, "optim.rates")
     trunk = planned(replace(PHOTOS, start=Start("vgg16")), "weights=vgg16.pth")
-    assert trunk.recipe.net == "fcn4s-vgg16-tight"
+    assert trunk.recipe.net == "fcn8s-vgg16-tight"
 
 
 def test_every_choice_has_a_reason_and_its_line_is_what_set_takes() -> None:
@@ -251,7 +257,9 @@ def test_a_class_is_as_wide_as_its_shorter_runs() -> None:
     labels[1:9, 3:5] = 1
     labels[1:9, 10:14] = 1
     labels[0] = 255
-    ground, pole, nothing = class_facts(("ground", "pole", "nothing"), [look(labels)])
+    shape, counts = look(labels)
+    assert shape == (10, 20)
+    ground, pole, nothing = class_facts(("ground", "pole", "nothing"), counts[None])
     assert pole.width == 3  # 48 px in 16 runs along rows
     assert pole.share == pytest.approx(48 / 180)
     # 132 px: 3 runs in each of 8 rows and one in the last; 14 columns of one run, 6 of its foot.
