@@ -95,6 +95,41 @@ def test_grey_of_16_bits_as_stored_is_trained_from_scratch(tmp_path: Path) -> No
     assert read_recipe(tmp_path / "run" / "recipe.yaml").weights == ""
 
 
+def test_masks_of_0_and_255_are_two_classes_and_other_values_stay_a_question(
+    data: Path, tmp_path: Path, no_weights: None, capsys: Out
+) -> None:
+    for path in (data / "labels").iterdir():
+        Image.fromarray(np.where(np.asarray(Image.open(path)), 255, 0).astype(np.uint8)).save(path)
+    assert command(["data", "inspect", str(data)]) == 3
+    asked = capsys.readouterr().err
+    assert f'--values "{survey.BINARY}"' in asked
+    assert train(data, "-o", tmp_path / "run", "--iterations", 2) == 0
+    assert read_recipe(tmp_path / "run" / "recipe.yaml").values == survey.BINARY
+    assert "of label values 0 and 255 both are classes" in capsys.readouterr().err
+    assert pw.load(tmp_path / "run").classes == ("background", "object")
+    labels = np.asarray(Image.open(data / "labels" / "p3.png")).copy()
+    labels[2, 3] = 9
+    Image.fromarray(labels).save(data / "labels" / "p3.png")
+    assert train(data, "-o", tmp_path / "other") == 3
+
+
+def test_pictures_of_16_bits_that_are_black_as_8_are_told(
+    data: Path, tmp_path: Path, no_weights: None, capsys: Out
+) -> None:
+    """0 to 765 of 65,535 is 0 to 3 of 255."""
+    for path in (data / "images").iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[..., 0].astype(np.uint16) * 3).save(path)
+    assert train(data, "-o", tmp_path / "run", "--iterations", 1) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "the pictures hardly vary as 8 bits" in told
+    assert command(["data", "convert", str(data), str(tmp_path / "new")]) == 0
+    description = json.loads((tmp_path / "new" / "dataset.json").read_text())
+    (tmp_path / "new" / "dataset.json").write_text(json.dumps({**description, "values": "stored"}))
+    capsys.readouterr()
+    assert train(tmp_path / "new", "-o", tmp_path / "wide", "--iterations", 1) == 0
+    assert "hardly vary" not in capsys.readouterr().err
+
+
 def test_one_picture_alone_is_trained_on(tmp_path: Path, no_weights: None) -> None:
     data = folder_set(tmp_path / "data", count=1)
     assert train(data, "-o", tmp_path / "run", "--iterations", 2) == 0

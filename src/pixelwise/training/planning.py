@@ -145,7 +145,14 @@ def plan(facts: Facts, asked: Recipe, fixed: frozenset[str]) -> Plan:
         fixed: the settings that the person gave, by their full names; they stay as they are.
     """
     draft = _Draft(asked, fixed)
-    _choose_splits(draft, facts)
+    shares = f"{facts.pictures} pictures to train on, {facts.held_out} held out"
+    draft.choose("data", asked.data, f"{facts.data}; {shares}")
+    if facts.values:
+        reason = "of label values 0 and 255 both are classes, or one would be left (--values ...)"
+        draft.choose("values", facts.values, reason)
+    if not facts.held_out:
+        reason = "no picture is held out, so nothing will say how good the net is on others"
+        draft.choose("val_split", "", reason)
     if not fixed & set(LENGTHS):
         draft.choose("minutes", MINUTES, "where no length is given; --minutes 60 learns more")
     _choose_net(draft, facts)
@@ -159,15 +166,6 @@ def plan(facts: Facts, asked: Recipe, fixed: frozenset[str]) -> Plan:
 
 
 # -- the parts ------------------------------------------------------------------------------------
-def _choose_splits(draft: _Draft, facts: Facts) -> None:
-    if not facts.held_out:
-        reason = "no picture is held out, so nothing will say how good the net is on others"
-        draft.choose("val_split", "", reason)
-    elif facts.drawn:
-        shares = f"{facts.pictures} to train on, {facts.held_out} held out"
-        draft.choose("val_split", "val", f"{facts.drawn}: {shares}; the run keeps them")
-
-
 def _choose_net(draft: _Draft, facts: Facts) -> None:
     """Net and weights; those of a run bring what its net is made of."""
     start = facts.start

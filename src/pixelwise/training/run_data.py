@@ -26,6 +26,7 @@ from pixelwise.training.feed import SampleCache
 from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
 
+FLAT = 2.0  # levels of 255: the deviation of a night photo is ten times that
 RARE_SHARE = 0.25
 """A class is rare when it has less than this part of an equal share of the pixels."""
 
@@ -106,6 +107,13 @@ class RunData:
             warnings.append(
                 f"crop {hxw(recipe.crop)} is larger than every picture (at most {hxw(largest)}, "
                 f"enlarged {scale:g} times): what is beyond is void"
+            )
+        deviation = float(self.statistics.std.max())
+        if self.statistics.dtype == "uint8" and deviation < FLAT:
+            warnings.append(
+                f"the pictures hardly vary as 8 bits (deviation {deviation:.2g} of 255 levels): of "
+                "16-bit pictures of a small range take the numbers as they are (pixelwise data "
+                'convert DATA NEW, and "values": "stored" in NEW/dataset.json)'
             )
         if not self.rare and (recipe.augment.rare or recipe.augment.paste):
             warnings.append("no class is rare here: augment.rare and augment.paste change nothing")

@@ -17,7 +17,7 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import each
 from pixelwise.engine.build import build
-from pixelwise.errors import raise_all
+from pixelwise.errors import DataError, raise_all
 from pixelwise.folders import RECIPE
 from pixelwise.labels import VOID
 from pixelwise.machine import memory
@@ -35,6 +35,7 @@ from pixelwise.weights.recognition import recognise_net
 from pixelwise.weights.sniff import weight_file
 
 LOOKED_AT = 60  # pictures, evenly over the split: enough for shares, and read in seconds
+BINARY = "0=background,255=object"
 PROBE = (2, 3, 192)  # pictures, passes, side of what the speed is measured on: a second or two
 
 
@@ -76,8 +77,10 @@ class Facts:
     pictures: int
     """To train on."""
     held_out: int
-    drawn: str
-    """How the splits were drawn, where the folder names none; else empty."""
+    data: str
+    """What the folder was taken for, and what was decided on the way."""
+    values: str
+    """What label values mean, where it was concluded from them alone; else empty."""
     size: tuple[int, int]
     """The usual (height, width) of the pictures."""
     largest: tuple[int, int]
@@ -107,8 +110,7 @@ def facts_of(asked: Recipe) -> Facts:
         DataError: the problems of the data, all of them.
         ModelError: weights that cannot be read.
     """
-    dataset = open_dataset(Path(asked.data), strict=False, values=asked.values)
-    dataset = dataset.using(inputs=asked.inputs, heads=asked.heads)
+    dataset, values = _opened(asked)
     items = dataset.splits.get(asked.train_split, ())
     places = np.linspace(0, len(items) - 1, min(LOOKED_AT, len(items)))
     some = [items[i] for i in places.astype(int)]
@@ -119,7 +121,8 @@ def facts_of(asked: Recipe) -> Facts:
     return Facts(
         pictures=len(items),
         held_out=len(dataset.splits.get(asked.val_split, ())),
-        drawn=next((n for n in dataset.notes if dataset.drawn and "no lists" in n), ""),
+        data="; ".join((f"{dataset.layout} ({dataset.evidence})", *dataset.notes)),
+        values=values,
         size=_pair(np.median(sizes, axis=0)),
         largest=_pair(sizes.max(axis=0)),
         inputs=dataset.kinds_of(some[0]),
@@ -129,6 +132,26 @@ def facts_of(asked: Recipe) -> Facts:
         memory=memory.available(resolve_device(asked.device)),
         start=_start(asked.weights) if asked.weights not in ("", IMAGENET) else None,
     )
+
+
+def _opened(asked: Recipe) -> tuple[DataSet, str]:
+    """The data, and what its label values mean where that was concluded here: masks of 0 and 255
+    alone have something to tell apart only if 255 is a class."""
+
+    def opened(values: str) -> DataSet:
+        dataset = open_dataset(Path(asked.data), strict=False, values=values)
+        return dataset.using(inputs=asked.inputs, heads=asked.heads)
+
+    try:
+        return opened(asked.values), ""
+    except DataError as error:
+        if error.code != "D012" or asked.values:
+            raise
+        dataset = opened(BINARY)
+        _, problems = each(dataset.all_items(), dataset.read)
+        if problems:  # there are other values, and the question is open
+            raise
+        return dataset, BINARY
 
 
 def _refuse(dataset: DataSet, asked: Recipe) -> None:

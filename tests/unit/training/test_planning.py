@@ -18,10 +18,12 @@ from pixelwise.training.recipe_text import with_settings
 from pixelwise.training.survey import ClassFacts, Facts, Start, class_facts, look
 from pixelwise.weights.published import OF_TRUNKS
 
+KNOWN = "folder (folders images/ and labels/)"
 PHOTOS = Facts(
     pictures=235,
     held_out=132,
-    drawn="",
+    data=KNOWN,
+    values="",
     size=(360, 480),
     largest=(360, 480),
     inputs={"image": InputKind(3, "uint8")},
@@ -35,7 +37,6 @@ PHOTOS = Facts(
     at_hand=frozenset({"efficientnetlite0"}),
     memory=16 << 30,
 )
-DRAWN = "no lists of splits: train and val were drawn, by the names alone"
 EVEN = (ClassFacts("a", 0.5, 1.0, 40.0), ClassFacts("b", 0.5, 1.0, 40.0))
 
 
@@ -213,11 +214,11 @@ def test_a_short_run_has_a_short_warmup_and_average() -> None:
 
 
 def test_one_picture_alone_is_trained_on_without_a_score() -> None:
-    made = planned(replace(PHOTOS, pictures=1, held_out=0, drawn=DRAWN))
+    made = planned(replace(PHOTOS, pictures=1, held_out=0))
     assert made.recipe.val_split == ""
     assert "no picture is held out" in reason(made, "val_split")
-    drawn = planned(replace(PHOTOS, drawn=DRAWN))
-    assert reason(drawn, "val_split").startswith(f"{DRAWN}: 235 to train on, 132 held out")
+    told = f"{KNOWN}; 235 pictures to train on, 132 held out"
+    assert reason(planned(), "data") == told
 
 
 def test_a_run_to_start_from_brings_its_net_and_view_and_a_gentle_rate() -> None:
@@ -238,9 +239,10 @@ def test_a_run_to_start_from_brings_its_net_and_view_and_a_gentle_rate() -> None
 
 
 def test_every_choice_has_a_reason_and_its_line_is_what_set_takes() -> None:
-    made = planned(replace(PHOTOS, speed={"fp32": 2e5, "bf16": 5e5}, drawn=DRAWN))
+    made = planned(replace(PHOTOS, speed={"fp32": 2e5, "bf16": 5e5}))
     assert all(len(choice.reason) > 10 for choice in made.choices)
     settings = [word for line in made.lines for word in line.partition(": ")[0].split()]
+    assert settings[0] == "data=data"
     assert "optim.rates.score*=5" in settings
     assert with_settings(Recipe(data="data"), settings) == made.recipe
 
