@@ -23,10 +23,10 @@ demo: $(READY)
 	$(BIN)/pixelwise demo -o demo
 
 test: $(READY) lint types
-	$(BIN)/python -m pytest -m "not slow" -q --durations=15
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" -q --durations=15
 
 test-all: $(READY) lint types
-	$(BIN)/python -m pytest -q --durations=25
+	$(BIN)/python -m pytest -n auto --dist worksteal -q --durations=25
 
 test-cuda: $(READY)
 	PIXELWISE_TEST_CUDA=1 $(BIN)/python -m pytest tests/contract/test_cuda.py -q -rs

@@ -126,7 +126,7 @@ CHAIN = [
 ]
 
 
-@pytest.mark.parametrize(("coarse", "fine", "new"), CHAIN, ids=str)
+@pytest.mark.parametrize(("coarse", "fine", "new"), CHAIN)
 def test_a_finer_net_takes_all_and_adds_zero_scores(
     tmp_path: Path, coarse: str, fine: str, new: set[str]
 ) -> None:
