@@ -57,7 +57,8 @@ ENLARGED = 1600  # longer side of an enlarged picture: beyond, labelling one tak
 SEEN = 5e-4  # share of the pixels from which on a class decides about the size: below it is noise
 UNEVEN = 0.5  # of an equal share: below it cross-entropy alone neglects a class
 FASTER = 1.2  # times fp32, from which on bf16 is worth its rounding
-SPARE = 0.7  # of the memory at hand that a run may plan with; others take some as well
+SPARE = 0.7  # of the memory at hand that a step may take: torch and others need some as well
+CACHED = 0.2  # of it, that decoded pictures may take
 BACKWARD = 2.0  # times the maps that are kept: 1.6 to 1.8 were measured, with three nets
 MOMENTS = 4  # of every weight: itself, its gradient, AdamW's two
 
@@ -257,6 +258,9 @@ def _zoom(facts: Facts, net: Net) -> tuple[float, str]:
 def _fit_memory(draft: _Draft, facts: Facts, net: Net) -> None:
     """Shrink the batch, then the crop, until a step fits."""
     half = draft["precision"] == "bf16"
+    cached = round(CACHED * (facts.memory or inf) / 2**30, 2)
+    if cached < draft["cache"]:
+        draft.choose("cache", cached, f"GiB of pictures kept, of {_free(facts)} free")
 
     def needed() -> int:
         return step_bytes(net, _sizes(draft, facts), draft["batch"], half=half)

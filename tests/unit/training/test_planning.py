@@ -157,6 +157,12 @@ def test_a_step_is_planned_into_the_memory_there_is() -> None:
     assert (fixed.crop, fixed.batch) == ((480, 480), 4)  # training refuses it, with a hint
 
 
+def test_few_pictures_are_kept_where_memory_is_short() -> None:
+    assert planned().recipe.cache == 2
+    assert planned(replace(PHOTOS, memory=4 << 30)).recipe.cache == 0.8
+    assert planned(replace(PHOTOS, memory=None)).recipe.cache == 2
+
+
 def test_bytes_of_a_step_are_its_maps_and_four_of_each_weight() -> None:
     module = build("fcn8s-tiny", classes=4)
     net, numbers = module.net, sum(t.numel() for t in module.state_dict().values() if t.ndim)
