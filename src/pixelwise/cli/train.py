@@ -17,8 +17,8 @@ from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 from pixelwise.machine.progress import percent, progress
 
 if TYPE_CHECKING:
+    from pixelwise.training.draft import Plan
     from pixelwise.training.journal import Watch
-    from pixelwise.training.planning import Plan
     from pixelwise.training.recipe import Recipe
 
 
@@ -116,7 +116,8 @@ def _joined(named: Mapping[str, object], settings: list[str]) -> list[str]:
 
 def _plan(source: str, out: Path, settings: list[str], *, resume: bool) -> Plan:
     """What is meant: a YAML file, the run's own recipe when resuming, or a plan for a folder."""
-    from pixelwise.training.planning import Plan, planned
+    from pixelwise.training.draft import Plan
+    from pixelwise.training.planning import planned
     from pixelwise.training.recipe_text import read_recipe
 
     if source.endswith((".yaml", ".yml")):

@@ -12,9 +12,11 @@ from pixelwise.engine.memory import kept_for_gradients
 from pixelwise.nets.catalog import entry, spec
 from pixelwise.pictures.bands import InputKind
 from pixelwise.predict.view import View
-from pixelwise.training.planning import BACKWARD, PRETRAINED, Plan, plan, step_bytes
+from pixelwise.training.draft import Plan
+from pixelwise.training.planning import PRETRAINED, plan
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import with_settings
+from pixelwise.training.sizing import BACKWARD, step_bytes
 from pixelwise.training.survey import ClassFacts, Facts, Start, class_facts, look
 from pixelwise.weights.published import OF_TRUNKS
 
