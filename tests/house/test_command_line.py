@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
@@ -40,9 +41,9 @@ def test_the_lazy_names_import_without_a_warning() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_help_lists_every_command_of_the_registry() -> None:
+def test_help_lists_every_command_of_the_registry(helps: dict[tuple[str, ...], str]) -> None:
     told = python("-W", "error", "-m", "pixelwise", "--help")
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (told.returncode, told.stderr, told.stdout) == (0, "", helps[()])
     first_words = {line.strip("│| ").split(" ")[0] for line in told.stdout.splitlines()}
     assert {path[0] for path in COMMANDS if path} <= first_words
 
@@ -59,11 +60,21 @@ def test_help_takes_less_than_its_share_of_a_second() -> None:
     assert min(spent() for _ in range(5)) < HELP_SECONDS
 
 
+@pytest.fixture(scope="module")
+def helps() -> dict[tuple[str, ...], str]:
+    """What each command says with ``--help``, all by one process."""
+    code = (
+        "import json, sys; from pixelwise.cli.app import run\n"
+        "for path in json.loads(sys.argv[1]): run([*path, '--help']); sys.stdout.write('\\0')"
+    )
+    told = python("-c", code, json.dumps([list(path) for path in COMMANDS])).stdout
+    return dict(zip(COMMANDS, told.split("\0")[:-1], strict=True))
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "pixelwise")
-def test_help_fits_one_screen(path: tuple[str, ...]) -> None:
-    told = python("-m", "pixelwise", *path, "--help").stdout
-    lines = told.rstrip().splitlines()
-    assert told.strip()
+def test_help_fits_one_screen(path: tuple[str, ...], helps: dict[tuple[str, ...], str]) -> None:
+    lines = helps[path].rstrip().splitlines()
+    assert f"pixelwise {' '.join(path)}".rstrip() in helps[path]
     assert len(lines) <= HELP_LINES
     assert max(map(len, lines)) <= COLUMNS
 

@@ -205,7 +205,7 @@ def test_json_that_cannot_be_meant(text: bytes, said: str) -> None:
 
 def test_a_doubled_key_among_many_is_found_in_time() -> None:
     text = "{" + ",".join(f'"k{i}":0' for i in (*range(200_000), 199_999)) + "}"
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match="`k199999` stands there twice"):
         parse_json(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
@@ -69,14 +69,12 @@ class Comparison:
         """Every pair of systems, with a 95 % interval from the same redrawn sets of images."""
         if not self.evaluations[0].counts.any():
             return ()
-        return tuple(self._differences())
-
-    def _differences(self) -> Iterator[PairOfSystems]:
         systems = zip(self.names, self.evaluations, strict=True)
-        for (a, one), (b, other) in combinations(systems, 2):
-            for statistic in STATISTICS:
-                apart = paired(one.image_counts, other.image_counts, statistic=statistic)
-                yield PairOfSystems(a, b, statistic, apart)
+        return tuple(
+            PairOfSystems(a, b, s, paired(one.image_counts, other.image_counts, statistic=s))
+            for (a, one), (b, other) in combinations(systems, 2)
+            for s in STATISTICS
+        )
 
     @cached_property
     def images(self) -> tuple[Together, ...]:

@@ -96,7 +96,7 @@ def paired(
     low, high = _ends(apart, level)
     known = apart[np.isfinite(apart)]
     better = float((np.sign(known) / 2 + 0.5).mean())
-    whole = [float(rule(_one_set(t))[0]) for t in (one, other)]
+    whole = [float(rule(Tallies(*(part.sum(0)[None] for part in t)))[0]) for t in (one, other)]
     return Difference(whole[0] - whole[1], low, high, better, level)
 
 
@@ -116,11 +116,6 @@ def _ends(values: Floats, level: float) -> tuple[float, float]:
         raise UsageError("U002", "no image has a pixel that counts, so there is no interval")
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-def _one_set(tally: Tallies) -> Tallies:
-    """All images once, as one set."""
-    return Tallies(*(part.sum(0, keepdims=True) for part in tally))
 
 
 def _redrawn(tally: Tallies, statistic: Statistic, draws: int, rng: np.random.Generator) -> Floats:

@@ -73,5 +73,4 @@ def first_layers(net: Net) -> dict[str, str]:
 
 def late_streams(net: Net) -> tuple[str, ...]:
     """The inputs that have a trunk each; none in a net of one trunk."""
-    several = len(net.inputs) > 1 and STACK not in net.layers
-    return tuple(net.inputs) if several else ()
+    return tuple(net.inputs) if len(net.inputs) > 1 and STACK not in net.layers else ()

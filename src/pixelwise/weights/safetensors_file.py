@@ -109,8 +109,7 @@ def write(
 
 def numbers(tensor: Tensor) -> memoryview:
     """The bytes of a tensor as they are stored; a view of it where that is possible."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().data
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def described(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Sequence[int], str]]:

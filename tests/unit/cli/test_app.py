@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -262,19 +261,18 @@ def test_an_empty_word_is_told_with_its_place(capsys: Out) -> None:
 )
 def test_any_terminal_gets_an_answer(variables: dict[str, str]) -> None:
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "PYTHONPATH")}  # and no HOME
-    for arguments in (["--help"], ["nets"], ["nets", "--json"], ["predict", "tür", "x", "-o", "y"]):
+    one = ["nets", "fcn32s-tiny"]
+    for arguments in (["--help"], one, [*one, "--json"], ["score", "tür", "x"]):
         completed = pixelwise(*arguments, env=kept | variables)
-        assert (
-            completed.returncode == (4 if arguments[0] == "predict" else 0)
-            or "D010" in completed.stderr
-        )
+        assert completed.returncode == (3 if arguments[0] == "score" else 0)
+        assert ("error D010: t" in completed.stderr) == (arguments[0] == "score")
         assert "Traceback" not in completed.stderr
         assert "\x1b[" not in completed.stdout + completed.stderr
         if arguments[-1] == "--json":
             json.loads(completed.stdout)
 
 
-def test_help_and_version_are_quick_and_take_no_torch() -> None:
+def test_help_and_version_take_no_torch() -> None:
     completed = pixelwise("--version")
     assert (completed.returncode, completed.stdout.split()[0]) == (0, "pixelwise")
     code = (
@@ -285,13 +283,6 @@ def test_help_and_version_are_quick_and_take_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert completed.stdout.splitlines()[-1] == "[]"
-    took = []
-    for _ in range(3):
-        began = resource.getrusage(resource.RUSAGE_CHILDREN)
-        pixelwise("--help")
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        took.append(ended.ru_utime - began.ru_utime)  # of a processor that others use too
-    assert min(took) < 0.4
 
 
 def test_a_plan_says_what_is_computed_and_what_is_constant(capsys: Out) -> None:

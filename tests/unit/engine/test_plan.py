@@ -120,7 +120,10 @@ def test_a_branch_that_leads_nowhere_is_for_who_asks() -> None:
     assert made == ["a", "aside"]
 
 
-@pytest.mark.parametrize("name", ["fcn8s-vgg16", "fcn4s-googlenet-tight"])
+@pytest.mark.parametrize(
+    "name",
+    ["fcn8s-vgg16", pytest.param("fcn4s-googlenet-tight", marks=pytest.mark.slow)],
+)
 def test_a_net_exported_for_any_size_gives_the_same(name: str) -> None:
     network = shaken(name)
     sizes = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
@@ -133,7 +136,7 @@ def test_a_net_exported_for_any_size_gives_the_same(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # of torch's own making
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_net_may_be_exported_with_gradients_on(strict: bool) -> None:
     network, x = shaken("fcn4s-googlenet-tight"), torch.randn(1, 3, 33, 40)
     exported = torch.export.export(network, (x,), strict=strict)

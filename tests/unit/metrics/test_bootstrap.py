@@ -99,9 +99,9 @@ def test_unknown_statistic_lists_the_known() -> None:
 
 def test_233_images_of_11_classes_take_well_under_a_second() -> None:
     counts = np.random.default_rng(0).integers(0, 5000, (233, 11, 11), dtype=np.int32)
-    start = time.perf_counter()
+    start = time.process_time()
     bootstrap(counts)
-    assert time.perf_counter() - start < 0.8  # 0.04 s on one quiet core
+    assert time.process_time() - start < 0.8  # 0.04 s on one quiet core
 
 
 def test_a_paired_difference_by_hand() -> None:

@@ -211,9 +211,9 @@ def test_a_claimed_size_allocates_nothing() -> None:
 
 
 def test_three_megabytes_of_empty_fields_are_refused_quickly() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert "more fields" in str(refused(number(3, 0) * 1_500_000))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_million_unpacked_floats_take_no_python_list() -> None:
@@ -245,7 +245,7 @@ def test_five_thousand_damaged_files_raise_model_errors_only() -> None:
         + layer("d", "X", shape(2) + packed(8, [1, 2], "d"), extra=chunk(106, b"abc"))
     )
     read, codes = 0, set[str]()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(5000):
         data = bytearray(whole)
         for _ in range(wild.choice((1, 1, 2, 8))):
@@ -269,7 +269,7 @@ def test_five_thousand_damaged_files_raise_model_errors_only() -> None:
             read += 1
             from_caffe(model)
             assert model.weight_bytes <= len(data)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
     assert 0 < read < 5000
     assert codes == {"M002"}
 

@@ -146,13 +146,13 @@ def test_a_failed_write_leaves_the_old_file(saved: Path, monkeypatch: pytest.Mon
 def test_every_flipped_bit_is_found(saved: Path) -> None:
     data = saved.read_bytes()
     wild = random.Random(1)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(1500):
         at, bit = wild.randrange(len(data)), 1 << wild.randrange(8)
         saved.write_bytes(data[:at] + bytes([data[at] ^ bit]) + data[at + 1 :])
         with pytest.raises(ModelError):
             load_checkpoint(saved)
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30
 
 
 def test_every_cut_is_found(saved: Path) -> None:
@@ -250,9 +250,9 @@ CONTAINERS: dict[str, tuple[Any, bytes, str]] = {
 def test_a_hostile_container_is_refused(tmp_path: Path, case: str) -> None:
     table, data, text = CONTAINERS[case]
     path = container(tmp_path / "evil.safetensors", table, data)
-    start = time.perf_counter()
+    start = time.process_time()
     refused(path, "M002", text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_table_longer_than_the_cap_is_not_parsed(tmp_path: Path) -> None:

@@ -123,9 +123,7 @@ def _score(
     net: Net, label: str, layers: Mapping[str, str], classes: int, end: str, fusion: Fusion
 ) -> str:
     """The scores of a layer of each stream, fused where there are several."""
-    scores = []
-    for stream, layer in layers.items():
-        scores.append(net.score(f"score_{label}{stream}{end}", layer, classes))
+    scores = [net.score(f"score_{label}{s}{end}", layer, classes) for s, layer in layers.items()]
     if len(scores) == 1:
         return scores[0]
     # The release has the top alone; the skips' fused scores carry the skip's name as well.
