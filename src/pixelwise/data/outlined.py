@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pixelwise.data.class_files import VOIDS
 from pixelwise.data.classes import ClassMap, numbered
 from pixelwise.errors import DataError, first_few
 from pixelwise.labels import VOID
-from pixelwise.pictures.outlines import Outline, paint
+from pixelwise.pictures.outlines import Outline, Point, paint, points_of
 from pixelwise.settings import parse_json
 
 BACKGROUNDS = ("_background_", "background", "__background__")
@@ -51,8 +51,7 @@ class Outlines:
             expected = f"; expected {first_few(list(ids), 8)}"
             raise DataError("D012", what + expected, "add it to classes.txt, or correct the label")
         background = next((ids[b] for b in BACKGROUNDS if b in ids), VOID)
-        values = ((ids.get(name, VOID), outline) for name, outline in shapes)
-        drawn = (Outline(o.kind, value, o.points, o.mask) for value, o in values)
+        drawn = (replace(outline, value=ids.get(name, VOID)) for name, outline in shapes)
         return paint(size, drawn, background)
 
 
@@ -112,6 +111,18 @@ def size_in(data: Mapping[str, Any], height: str, width: str) -> tuple[int, int]
         if type(value) is not int or not 0 < value < 2**16:
             raise ValueError(f"{height} and {width} are {size}, expected whole numbers of pixels")
     return size  # type: ignore[return-value]
+
+
+def ring_of(flat: object) -> tuple[Point, ...]:
+    """``[x, y, x, y, ...]`` as the points of a polygon.
+
+    Raises:
+        ValueError: it is something else, or too little.
+    """
+    numbers = flat if isinstance(flat, list) else []
+    if len(numbers) % 2:
+        raise ValueError("a ring of an odd number of coordinates")
+    return points_of([numbers[i : i + 2] for i in range(0, len(numbers), 2)])
 
 
 def malformed(path: Path, what: str) -> DataError:

@@ -82,6 +82,21 @@ def _layered(image: Image.Image, path: Path) -> DataError:
     )
 
 
+def read_mask(path: Path, data: bytes) -> NDArray[np.bool_]:
+    """An object's mask (H, W) in the bytes of a picture: where alpha varies alpha, else its values.
+
+    Raises:
+        DataError: as ``read_labels``.
+    """
+    image, _ = _drawn(path, GREY_HINT, data)
+    layered = image.mode in ("LA", "RGBA") or "transparency" in image.info
+    alpha = np.asarray(image.convert("RGBA"))[..., 3] if layered else np.zeros((1, 1), np.uint8)
+    if np.ptp(alpha):
+        return alpha > 0
+    values = np.asarray(image.convert("RGB") if image.mode in ("LA", "RGBA") else image)
+    return np.asarray(values.reshape(*values.shape[:2], -1).any(axis=2))
+
+
 def palette_in(path: Path) -> Array | None:
     """The colours of a label map's palette, (up to 256, 3); None if it has none.
 

@@ -36,6 +36,8 @@ class Outline:
     """Of a circle centre and rim, of a rectangle two corners, of a mask its first pixel."""
     mask: NDArray[np.bool_] | None = None
     """(h, w)."""
+    holes: tuple[tuple[Point, ...], ...] = ()
+    """Of a polygon: what lies in them, and their rims, is not painted."""
 
 
 NEEDED = {"polygon": 3, "rectangle": 2, "circle": 2, "line": 2, "linestrip": 2, "point": 1}
@@ -79,6 +81,12 @@ def _paint_one(image: Image.Image, draw: ImageDraw.ImageDraw, outline: Outline) 
     if outline.mask is not None:
         corner = round(points[0][0]), round(points[0][1])
         image.paste(value, corner, Image.fromarray(outline.mask.astype(np.uint8) * 255))
+    elif outline.holes:
+        shape = Image.new("L", image.size)
+        pen = ImageDraw.Draw(shape)
+        for ring, shade in ((points, 255), *((list(hole), 0) for hole in outline.holes)):
+            pen.polygon(ring, fill=shade, outline=shade)
+        image.paste(value, (0, 0), shape)
     elif outline.kind == "polygon":
         draw.polygon(points, fill=value, outline=value)
     elif outline.kind == "rectangle":

@@ -24,12 +24,13 @@ from pixelwise.data.outlined import (
     json_files,
     malformed,
     object_in,
+    ring_of,
     size_in,
 )
 from pixelwise.data.runs import mask_of
 from pixelwise.data.sample import Item, Splits
 from pixelwise.errors import DataError
-from pixelwise.pictures.outlines import Outline, points_of
+from pixelwise.pictures.outlines import Outline
 
 KEYS = (b"images", b"annotations", b"categories", b"segmentation")
 PLACES = ("", "images", "JPEGImages", "data")
@@ -163,10 +164,6 @@ def _outlines(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[Outline
             yield Outline("mask", 0, ((0, 0),), mask_of(segmentation, size))
             return
         for ring in segmentation if isinstance(segmentation, list) else [None]:
-            flat = ring if isinstance(ring, list) else []
-            if len(flat) % 2:
-                raise ValueError("a ring of an odd number of coordinates")
-            pairs = [flat[i : i + 2] for i in range(0, len(flat), 2)]
-            yield Outline("polygon", 0, points_of(pairs))
+            yield Outline("polygon", 0, ring_of(ring))
     except ValueError as error:
         raise ValueError(f"object {row.get('id')}: {error}") from error

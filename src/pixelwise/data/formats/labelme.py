@@ -20,7 +20,7 @@ from pixelwise.data.listing import Listing, pictures
 from pixelwise.data.outlined import Outlines, beside, classes_of, json_files, object_in, size_in
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError, first_few
-from pixelwise.pictures.images import read_labels
+from pixelwise.pictures.images import read_mask
 from pixelwise.pictures.outlines import NEEDED, Outline, points_of
 
 KEYS = (b"shapes", b"imagePath")
@@ -93,7 +93,7 @@ def _outline(path: Path, shape: Mapping[str, Any], kind: str) -> Outline:
     if kind == "mask":  # a PNG in base64, its first corner at the first point
         corner = points_of(shape.get("points"), "point")[:1]
         png = base64.b64decode(str(shape.get("mask")), validate=True)
-        return Outline(kind, 0, corner, read_labels(path, png) > 0)
+        return Outline(kind, 0, corner, read_mask(path, png))
     if kind not in NEEDED:
         raise ValueError(f"shape_type `{kind}`, expected {', '.join([*NEEDED, 'mask'])}")
     return Outline(kind, 0, points_of(shape.get("points"), kind))

@@ -24,10 +24,13 @@ from pixelwise.data.formats import (
     cityscapes,
     coco,
     cvat,
+    datumaro,
     folder,
     labelme,
+    nnunet,
     objects,
     paddle,
+    supervisely,
     ultralytics,
     voc,
 )
@@ -38,7 +41,7 @@ from pixelwise.data.unpacking import folder_of
 from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (
-    *(canonical, camvid, cvat, voc, cityscapes, coco, labelme),
+    *(canonical, nnunet, camvid, cvat, voc, cityscapes, coco, datumaro, supervisely, labelme),
     *(ade20k, ultralytics, paddle, objects, folder),
 )
 """In the order in which they are tried: what says most of itself first."""
