@@ -157,7 +157,7 @@ def numbered(
     return ClassMap(tuple(names), colours_for(len(names), palette), values)
 
 
-def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
+def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str, list[DataError]]:
     """Classes from the values that occur, where nothing describes them.
 
     Values from 0 to K-1 (and 255 as void) are taken for K classes, also where some do not occur.
@@ -165,11 +165,11 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     if it is 255), or the number of a class.
 
     Returns:
-        The map, and a sentence on what was concluded.
+        The map, a sentence on what was concluded, and why label maps cannot be read.
 
     Raises:
-        DataError: label maps that cannot be read, all of them; D012 two readings, those of
-            ``Doubts`` too.
+        DataError: D012 two readings, those of ``Doubts`` too, with the label maps that cannot be
+            read; these alone if no other is left.
     """
     values: set[int] = set()
     problems, doubts = [], Doubts(root)
@@ -178,7 +178,8 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
             values |= doubts.look(path)
         except DataError as error:
             problems.append(error)
-    raise_all(root, [*problems, *doubts.problems])
+    if doubts.problems or not values:
+        raise_all(root, [*problems, *doubts.problems])
     known, held = sorted(values - {VOID}), _spans(values)
     marked = len(known) == 2 and known[0] == 0 and known[1] > 1
     if values == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
@@ -192,7 +193,7 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str]:
     note = f"{what} concluded from the values {held}"
     if gaps := set(range(count)) - values:
         note += f"; among the labels there is no {_spans(gaps)}"
-    return numbered(default_names(count)), note
+    return numbered(default_names(count)), note, problems
 
 
 def _spans(values: Iterable[int]) -> str:

@@ -72,7 +72,9 @@ class Doubts:
                 raise
             self._look_at_shades(path, lossy=error.code == "D017")
             return set()
-        values, counts = np.unique(labels, return_counts=True)
+        counts = np.bincount(labels.ravel())
+        values = np.flatnonzero(counts)
+        counts = counts[values]
         self._look_at_palette(path, values)
         levels = values[counts >= LEVEL * labels.size]
         if len(values) >= MANY and 0 < len(levels) <= 4 and _is_of_edges(labels, levels):

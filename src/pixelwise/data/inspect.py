@@ -164,7 +164,7 @@ def inspect(
     # Labels of a test split may be withheld, so it is only needed where it was asked for.
     needed = [s for s in chosen if splits or s in ("train", "val")]
     contents = {view.item.name: view.content for view in by_files.values()}
-    problems = (
+    found = (
         *dataset.problems,
         *unread,
         *(problem for split in needed for problem in dataset.split_problems(split)),
@@ -177,12 +177,14 @@ def inspect(
             if _is_void(seen[split], head)
         ),
     )
+    # A label map that was looked at for its classes may be among those of the listing already.
+    problems = tuple({str(problem): problem for problem in found}.values())
     inspection = Inspection(dataset, seen, problems, ())
     apart = splits or [split for split in APART if split in chosen]
     head, classes = dataset.heads[0], dataset.classes
     words = *_unused(dataset, chosen.keys() - set(needed)), *_warnings(inspection)
-    found = *map(Remark, words), *remarks(seen, apart, head, classes)
-    return replace(inspection, remarks=found)
+    told = *map(Remark, words), *remarks(seen, apart, head, classes)
+    return replace(inspection, remarks=told)
 
 
 def _look(dataset: DataSet, read: Reader, item: Item) -> Seen:

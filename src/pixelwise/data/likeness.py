@@ -37,9 +37,10 @@ Sketch = NDArray[np.float16]
 def sketch(image: NDArray[np.generic]) -> Sketch:
     """(SIDE^2,) greys of a picture (H, W, B) less their mean, of length 1; of a flat one zeros."""
     steps = [max(1, n // SAMPLED) for n in image.shape[:2]]
-    sampled = three_bands(image[:: steps[0], :: steps[1]]).astype(np.float32).mean(2)
-    rows, columns = (_parts(n) for n in sampled.shape)
-    grey = (rows @ sampled @ columns.T).ravel()
+    sampled = three_bands(image[:: steps[0], :: steps[1]]).astype(np.float32)
+    height, width, bands = sampled.shape
+    lines = (_parts(height) @ sampled.reshape(height, -1)).reshape(SIDE, width, bands)
+    grey = (lines.mean(2) @ _parts(width).T).ravel()
     grey -= grey.mean()
     length = float(np.linalg.norm(grey))
     # Two grey levels on average: noise, and no picture.

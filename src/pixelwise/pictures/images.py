@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 from pixelwise.errors import DataError
 from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import atomic_write
-from pixelwise.pictures.imagefile import ImageHeader, file_bytes, opened
+from pixelwise.pictures.imagefile import ImageHeader, file_bytes, mode_of, opened
 from pixelwise.pictures.reading import wide_grey
 
 STRETCHED = {"L;2": 85, "L;2R": 85, "L;4": 17, "L;4R": 17}
@@ -103,8 +103,10 @@ def palette_in(path: Path) -> Array | None:
     Raises:
         DataError: those of ``file_bytes`` and ``opened``.
     """
+    if mode_of(path) != "P":
+        return None
     with opened(file_bytes(path), path) as (image, _):
-        listed = image.getpalette() if image.mode == "P" else None
+        listed = image.getpalette()
     return np.array(listed, np.uint8).reshape(-1, 3) if listed else None
 
 

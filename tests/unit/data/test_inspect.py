@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from make_data import folder_set, picture
+from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Sample
@@ -185,3 +186,20 @@ def test_lists_may_name_pictures_with_any_suffix(tmp_path: Path) -> None:
     (root / "splits").mkdir()
     (root / "splits" / "train.txt").write_text("p0.png\np1.photo\np2\n")
     assert [i.name for i in open_dataset(root).splits["train"]] == ["p0", "p1", "p2"]
+
+
+def test_unreadable_label_maps_hide_no_other_problem_where_no_file_names_the_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The label map was told alone, and the pictures after it was repaired."""
+    root = folder_set(tmp_path / "d", 30)
+    (root / "labels/p7.png").write_text("<html>")
+    (root / "images/p8.png").write_bytes(b"")
+    (root / "images/p9.png").write_bytes((root / "images/p9.png").read_bytes()[:300])
+    assert [p[:4] for p in told(lambda: open_dataset(root))] == ["D020"]
+    for words in (["data", "inspect"], ["train", "--net", "fcn8s-tiny", "-o", f"{tmp_path}/run"]):
+        assert run([*words, str(root)]) == 3
+        err = capsys.readouterr().err
+        assert f"error D035: {root}: 3 problems" in err
+        assert [err.count(f"p{i}.png: cannot be read") for i in (7, 8, 9)] == [1, 1, 1]
+    assert not (tmp_path / "run").exists()

@@ -165,11 +165,12 @@ def classes_of_folder(listing: Listing, splits: Splits) -> ClassMap:
     if not paths:
         return numbered(["class 0"])  # the problems say why
     try:
-        class_map, note = found_in(paths, root)
+        class_map, note, unread = found_in(paths, root)
     except DataError as error:  # said with all else that is wrong
         raise_all(root, [*listing.all_problems, *(error.problems or (error,))])
         raise  # which mypy cannot know to be out of reach
     listing.notes.append(note)
+    listing.problems += unread
     return class_map
 
 
