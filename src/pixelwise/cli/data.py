@@ -176,6 +176,35 @@ def _print_drawn(drawn: Drawn, classes: Sequence[str]) -> None:
             say(f"warning: no pixel of {first_few([f'`{n}`' for n in names], 10)} in {split}")
 
 
+@app.command("view")
+def view_data(
+    data: DataPath,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="PAGE", help="page to write")],
+    count: Annotated[int, typer.Option(min=1, help="pictures to show")] = 24,
+    values: Values = "",
+    json: Json = False,
+) -> None:
+    """One page to look at: classes with colours and counts, problems, pictures with labels.
+
+    It needs no network and runs no script; of large sets a sample is shown.
+    """
+    from pixelwise.data.formats.layouts import open_dataset
+    from pixelwise.data.inspect import inspect
+    from pixelwise.pages.data_view import write_view
+
+    dataset = open_dataset(data, strict=False, values=values)
+    with progress("reading", len(dataset.all_items()), quiet=json) as advance:
+        inspection = inspect(dataset, watch=advance)
+    place = write_view(inspection, out, count=count)
+    facts = {"problems": len(inspection.problems), "warnings": len(inspection.remarks)}
+    if json:
+        emit_json({"page": str(place), "pictures": len(dataset.all_items()), **facts})
+    else:
+        typer.echo(place)
+        told = ", ".join(f"{number} {what}" for what, number in facts.items() if number)
+        say(f"{told or 'no problems'}; open the page in any browser")
+
+
 @app.command("convert")
 def convert_data(data: DataPath, out: NewFolder, values: Values = "", json: Json = False) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
