@@ -100,7 +100,7 @@ def test_held_constants_stay_constant_and_faded_ones_fall(kernel: int, stride: i
 @pytest.mark.parametrize(("kernel", "stride"), KERNELS[:4])
 @pytest.mark.parametrize("edge", ["fade", "hold"])
 def test_gradients_are_the_slopes_and_have_slopes(kernel: int, stride: int, edge: Edge) -> None:
-    x = torch.randn(1, 2, 3, 2, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(1, 1, 3, 2, dtype=torch.float64, requires_grad=True)
     shares = phases(kernel, stride)
 
     def carry_out(v: Tensor) -> Tensor:
