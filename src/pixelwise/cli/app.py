@@ -24,6 +24,7 @@ from pixelwise.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     nets,
     predict,
     report,
@@ -56,6 +57,7 @@ app.command()(compare.compare)
 app.command()(bounds.bounds)
 app.command()(report.report)
 app.command()(nets.nets)
+app.command()(export.export)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

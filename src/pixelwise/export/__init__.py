@@ -1,0 +1,1 @@
+"""Nets in the formats of other runtimes, each checked against our own before it is kept."""
