@@ -160,11 +160,12 @@ def score_map(network: Network, head: str, cells: Tensor, size: tuple[int, int])
         assert isinstance(module, FixedUpsampling)
         window = Window(module.offset, module.offset, height, width)
         scores = ScoreMap(cells, module, window)
-    _refuse_not_finite(scores)
+    refuse_not_finite(scores)
     return scores
 
 
-def _refuse_not_finite(scores: ScoreMap) -> None:
+def refuse_not_finite(scores: ScoreMap) -> None:
+    """N003 of scores from which no labels can be made."""
     # The difference of two cells is taken in float32; half its range leaves room for that.
     limit = torch.finfo(torch.float32).max / (2 if scores.upsampling else 1)
     if not (scores.cells.abs() <= limit).all():

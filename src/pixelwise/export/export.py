@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from pixelwise.data.preprocess import Preprocess
+from pixelwise.engine.backends import Carry
 from pixelwise.engine.network import Network, filled
 from pixelwise.errors import ModelError, UsageError, hxw, unknown_name
-from pixelwise.export.formats import MAKE, Runtime, Work
+from pixelwise.export.formats import MAKE, Work
 from pixelwise.machine.files import write_together
 from pixelwise.nets.net import Net
 from pixelwise.settings import read
@@ -99,20 +100,20 @@ def export_model(
     work = Work(network, header, labels, size)
     with tempfile.TemporaryDirectory(prefix="pixelwise-export-") as scratch:
         made = MAKE[format](work, Path(scratch))
-        checked = tuple(_compared(work, made.runtime, s) for s in sizes)
+        checked = tuple(_compared(work, made.carry, s) for s in sizes)
         _refuse_differences(checked, path, format)
         written = write_together(dict(zip(files, made.contents, strict=True)))
     return Exported(written, format, header.net, work.outputs, checked)
 
 
-def _compared(work: Work, runtime: Runtime, size: tuple[int, int]) -> Agreement:
+def _compared(work: Work, carry: Carry, size: tuple[int, int]) -> Agreement:
     """The same random picture through the file and through our own net."""
     noise = np.random.default_rng(0).integers(0, 256, (*size, sum(work.net.inputs.values())))
     preprocess = read(Preprocess, dict(work.header.preprocess))
     x = torch.from_numpy(preprocess(noise.astype(np.uint8)))[None]
     with torch.inference_mode():
         wanted = work.network.activations(x, work.net.outputs.values())
-    given = runtime(np.ascontiguousarray(x.numpy()))
+    given = dict(zip(work.net.outputs, carry(x.numpy()), strict=True))
     error, same, pixels = 0.0, 0, 0
     for head, layer in work.net.outputs.items():
         ours, theirs = wanted[layer].numpy(), given[head]

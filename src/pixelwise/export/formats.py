@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise import __version__
+from pixelwise.engine.backends import Carry, onnx_runtime, openvino, package
 from pixelwise.engine.network import Network
-from pixelwise.errors import ModelError, ResourceError
+from pixelwise.errors import ModelError
 from pixelwise.export import onnx_graph
 from pixelwise.machine.files import Content
 from pixelwise.nets.net import Net
@@ -23,10 +23,6 @@ from pixelwise.weights.checkpoint import Header
 
 MAX_PROTOBUF = 2**31 - 1
 """Bytes of an ONNX file that has its weights within."""
-
-Outputs = dict[str, NDArray[Any]]
-Runtime = Callable[[NDArray[np.float32]], Outputs]
-"""Preprocessed pictures (N, B, H, W) to what the file gives, by head."""
 
 
 @dataclass(frozen=True)
@@ -67,34 +63,24 @@ class Work:
             key: value.encode("utf-8", "backslashreplace").decode() for key, value in notes.items()
         }
 
-    def named(self, values: Iterable[Any]) -> Outputs:
-        """The file's outputs by head."""
-        return {h: np.asarray(v) for h, v in zip(self.net.outputs, values, strict=True)}
-
 
 @dataclass(frozen=True)
 class Made:
     """A file, or two that belong together, and what carries them out."""
 
     contents: list[Content]
-    runtime: Runtime
+    carry: Carry
 
 
 # -- the formats -----------------------------------------------------------------------------
 def _onnx(work: Work, scratch: Path) -> Made:
     del scratch
     data = _onnx_bytes(work)
-    ort = _package("onnxruntime")
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # it warns of each shape that it does not know beforehand
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (picture,) = session.get_inputs()
-    return Made([data], lambda x: work.named(session.run(None, {picture.name: x})))
+    return Made([data], onnx_runtime(data))
 
 
 def _onnx_bytes(work: Work) -> bytes:
-    onnx = _package("onnx")
+    onnx = package("onnx", "export")
     tensors = {name: t.numpy() for name, t in work.network.state_dict().items()}
     stored = sum(t.nbytes for t in tensors.values())
     if stored > MAX_PROTOBUF:
@@ -110,19 +96,13 @@ def _onnx_bytes(work: Work) -> bytes:
 
 
 def _openvino(work: Work, scratch: Path) -> Made:
-    data, openvino = _onnx_bytes(work), _package("openvino")
-    core = openvino.Core()
-    model = core.read_model(data)
+    core = package("openvino", "openvino").Core()
+    model = core.read_model(_onnx_bytes(work))
     for key, value in work.notes().items():
         model.set_rt_info(value, ["pixelwise", key])
     place = scratch / "model.xml"
-    openvino.save_model(model, place, compress_to_fp16=False)
-    compiled = core.compile_model(place, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-
-    def run(x: NDArray[np.float32]) -> Outputs:
-        return work.named([compiled(x)[port] for port in compiled.outputs])
-
-    return Made([_copy(place), _copy(place.with_suffix(".bin"))], run)
+    package("openvino", "openvino").save_model(model, place, compress_to_fp16=False)
+    return Made([_copy(place), _copy(place.with_suffix(".bin"))], openvino(place))
 
 
 def _pt2(work: Work, scratch: Path) -> Made:
@@ -136,10 +116,10 @@ def _pt2(work: Work, scratch: Path) -> Made:
     module = program.module()
 
     @torch.inference_mode()
-    def run(x: NDArray[np.float32]) -> Outputs:
-        return work.named(module(torch.from_numpy(x)))
+    def carry(x: NDArray[np.float32]) -> list[NDArray[Any]]:
+        return [given.numpy() for given in module(torch.from_numpy(x))]
 
-    return Made([_copy(place)], run)
+    return Made([_copy(place)], carry)
 
 
 class _Plain(torch.nn.Module):
@@ -157,15 +137,6 @@ class _Plain(torch.nn.Module):
 
 def _copy(place: Path) -> Content:
     return lambda f: f.write(place.read_bytes())
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        extra = "openvino" if name == "openvino" else "export"
-        hint = f"pip install 'pixelwise[{extra}]'"
-        raise ResourceError("R008", f"the export needs the package {name}", hint) from error
 
 
 MAKE: dict[str, Callable[[Work, Path], Made]] = {

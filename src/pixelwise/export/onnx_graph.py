@@ -259,10 +259,20 @@ def _max_pool(graph: Graph, layer: pooling.MaxPool) -> None:
 
 
 def _unpool(graph: Graph, layer: pooling.Unpool) -> None:
-    values, places, like = graph.given(layer)
-    size = graph.add("Shape", [like], f"{layer.name}:size")
-    window = {"kernel_shape": _pair(layer.kernel), "strides": _pair(layer.stride)}
-    graph.add("MaxUnpool", [values, places, size], layer.name, **window, pads=_pads(layer.pad))
+    """A scatter: MaxUnpool refuses a size that rounding up has lengthened (ONNX Runtime 1.32)."""
+    values, places, like = graph.given(layer)  # places count over the whole map, pictures too
+    name, all_in_a_row = layer.name, graph.integers(-1)
+    shape = graph.add("Shape", [like], f"{name}:shape")
+    count = graph.add(
+        "Reshape", [graph.add("Size", [like], f"{name}:n"), all_in_a_row], f"{name}:count"
+    )
+    zeros = graph.add("ConstantOfShape", [count], f"{name}:zeros")
+    rows = [
+        graph.add("Reshape", [source, all_in_a_row], f"{name}:{i}")
+        for i, source in enumerate((places, values))
+    ]
+    full = graph.add("ScatterElements", [zeros, *rows], f"{name}:full", axis=0)
+    graph.add("Reshape", [full, shape], name)
 
 
 def _average_pool(graph: Graph, layer: pooling.AvgPool) -> None:

@@ -30,6 +30,7 @@ from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
 from pixelwise.pictures.reading import UNNAMED, Values, read
+from pixelwise.predict import exported
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
@@ -311,9 +312,9 @@ class Model:
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
         carries = self.predictor.runner
-        assert isinstance(carries, TorchRunner | PlannedRunner), (
-            "another engine is made from a checkpoint"
-        )
+        if not isinstance(carries, TorchRunner | PlannedRunner):
+            what = f"{self.path} holds a net for another runtime, which is no checkpoint"
+            raise ModelError("M040", what, "save the model from which it was exported")
         header = replace(self.header, inference=as_dict(self.predictor.view))
         return checkpoint.save_checkpoint(path, carries.network.state_dict(), header)
 
@@ -325,10 +326,10 @@ def load(
     precision: str = "fp32",
     view: View | None = None,
 ) -> Model:
-    """A model from a run folder or a checkpoint.
+    """A model from a run folder, a checkpoint, or a file that was exported from one.
 
     Args:
-        path: a run folder (its best weights) or a ``.safetensors`` file.
+        path: a run folder (its best weights), a ``.safetensors`` file, an ONNX or OpenVINO file.
         device: auto, cpu or cuda.
         precision: fp32, or bf16 autocast.
         view: how pictures are shown to the net; by default as the model was made for.
@@ -342,6 +343,10 @@ def load(
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     path = weight_file(Path(path))
+    if path.suffix in exported.SUFFIXES:
+        header, foreign = exported.opened(path, bf16=precision == "bf16")
+        _, preprocess, own_view = _described(header, path)
+        return Model(Predictor(foreign, preprocess, view=view or own_view), header, path)
     kind = sniff(path)
     if kind != "safetensors":
         raise ModelError(

@@ -204,8 +204,17 @@ def _described(path: Path) -> tuple[Header, Records]:
     records, metadata = safetensors_file.read_table(path)
     if KEY not in metadata:
         raise ModelError("M002", f"{path}: a safetensors file without a pixelwise header", hint)
+    return header_in(metadata[KEY], path), records
+
+
+def header_in(text: str, path: Path) -> Header:
+    """The header that a file holds as ``text``.
+
+    Raises:
+        ModelError: M002 it is damaged, M030 newer than is read here.
+    """
     try:
-        data = parse_json(metadata[KEY])
+        data = parse_json(text)
     except ValueError as error:
         raise ModelError("M002", f"{path}: the header is {error}", DAMAGED) from error
     version = data.get("version") if isinstance(data, dict) else None
@@ -221,4 +230,4 @@ def _described(path: Path) -> tuple[Header, Records]:
         ):  # a flipped bit in a name must not pass for a default
             message = f"{path}: header.{field_of_ours.name} is missing"
             raise ModelError("M002", message, DAMAGED)
-    return header, records
+    return header

@@ -98,6 +98,8 @@ def sniff(path: Path) -> Kind:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
         return "safetensors"
     if head.startswith(b"PK\x03\x04"):
+        if path.suffix == ".pt2":
+            raise refuse(path, "M010", "a program of torch.export, whose reader can run code,")
         return "torch-zip"
     if head.startswith(TORCH_LEGACY):
         return "torch-legacy"
