@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.doubts import Doubts, answer
+from pixelwise.data.label_files import read_numbers
 from pixelwise.errors import DataError, first_few, raise_all
 from pixelwise.labels import VOID, Labels, colours_for, default_names
-from pixelwise.pictures.images import read_colours, read_labels
+from pixelwise.pictures.images import read_colours
 
 Colour = tuple[int, int, int]
 MAX_CLASSES = 255  # ids 0..254; 255 is void
@@ -65,7 +66,7 @@ class ClassMap:
         if not self.values:
             return self._by_colour(path)
         try:
-            raw = read_labels(path, lossy=self._takes_lossy)
+            raw = read_numbers(path, lossy=self._takes_lossy)
         except DataError as error:
             grey = error.code == "D017" and not _is_coloured(path)  # blurred numbers, no colours
             if error.code not in ("D016", "D017") or grey or not self.colours:

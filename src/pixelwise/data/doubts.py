@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.label_files import read_numbers
 from pixelwise.errors import DataError, first_few
 from pixelwise.labels import VOC_CLASSES, Labels, voc_palette
-from pixelwise.pictures.images import palette_in, read_colours, read_labels
+from pixelwise.pictures.images import palette_in, read_colours
 
 MANY = 8
 """Values in one map, from which on edges or objects may have made them."""
@@ -66,11 +67,12 @@ class Doubts:
             DataError: it cannot be read.
         """
         try:
-            labels = read_labels(path)
+            labels = read_numbers(path)
         except DataError as error:
             if error.code not in ("D016", "D017"):
                 raise
-            self._look_at_shades(path, lossy=error.code == "D017")
+            rgb = read_colours(path, lossy=True, opaque=True)
+            self._look_at_shades(path, rgb, {"lossy"} if error.code == "D017" else set())
             return set()
         counts = np.bincount(labels.ravel())
         values = np.flatnonzero(counts)
@@ -78,13 +80,14 @@ class Doubts:
         self._look_at_palette(path, values)
         levels = values[counts >= LEVEL * labels.size]
         if len(values) >= MANY and 0 < len(levels) <= 4 and _is_of_edges(labels, levels):
-            self._note(path, labels[..., None].repeat(3, axis=2), {"soft"})
+            self._look_at_shades(path, labels[..., None].repeat(3, axis=2), set())
         elif len(values) >= MANY and _are_objects(labels):
             what = (
                 f"{path}: {len(values)} values, each on one piece of the map: numbers of objects, "
                 "or classes? (of classes, name them in classes.txt)"
             )
-            self._ask("objects", DataError("D012", what, self._answer("0=background,*=object")))
+            hint = answer(self.root, "0=background,*=object")
+            self.asked.setdefault("objects", DataError("D012", what, hint))
         return set(values.tolist())
 
     @property
@@ -93,7 +96,7 @@ class Doubts:
         return (*self.asked.values(), *([self._of_shades()] if self._shaded else []))
 
     def _look_at_palette(self, path: Path, values: NDArray[Any]) -> None:
-        palette = palette_in(path)
+        palette = None if path.suffix.lower() == ".mat" else palette_in(path)
         if palette is None:
             return
         shades = [tuple(shade) for shade in palette.tolist()]
@@ -108,25 +111,19 @@ class Doubts:
                     f"colour ({shade}) is {first} in {where} and {value} in {path}: are colours "
                     "meant, or numbers?"
                 )
-                hint = self._answer(_stated(self._places, coloured=True))
-                self._ask("palettes", DataError("D012", what, hint))
+                hint = answer(self.root, _stated(self._places, coloured=True))
+                self.asked.setdefault("palettes", DataError("D012", what, hint))
 
-    def _look_at_shades(self, path: Path, *, lossy: bool) -> None:
+    def _look_at_shades(self, path: Path, rgb: NDArray[Any], kinds: set[str]) -> None:
         """At a map that holds no numbers, or none that can be relied on."""
-        rgb = read_colours(path, lossy=True, opaque=True)
-        kinds = {"lossy"} if lossy else set()
         if np.ptp(rgb, axis=2).max(initial=0) >= CLOSE:
             kinds.add("colours")
         colours, places, counts = _indexed(rgb)
         levels = np.flatnonzero(counts >= LEVEL * places.size)
         if len(colours) >= MANY and len(levels) and _is_of_edges(places, levels):
             kinds.add("soft")
-        self._note(path, rgb, kinds)
-
-    def _note(self, path: Path, rgb: NDArray[Any], kinds: set[str]) -> None:
         self._shaded.append(path)
         self._kinds |= kinds
-        colours, places, counts = _indexed(rgb)
         if kinds & {"lossy", "soft"}:
             counts = np.bincount(places[_flat(places)], minlength=len(colours))
         shades = zip(map(tuple, colours.tolist()), counts.tolist(), strict=True)
@@ -144,7 +141,7 @@ class Doubts:
             which = f"{self.root}: {len(self._shaded):,} label maps ({self._shaded[0].name}, ...)"
         unit = "colours" if coloured else "values"
         said = _stated(levels, coloured=coloured) + (",*=nearest" if blurred else "")
-        hint = self._answer(said)
+        hint = answer(self.root, said)
         if len(levels) > LISTED:
             hint = f'list all {len(levels)} in {self.root}/classes.json: {{"colours": {{...}}}}'
         if "lossy" in self._kinds:
@@ -159,12 +156,6 @@ class Doubts:
             return DataError("D016" if coloured else "D012", what, hint)
         what = f"{which}: in {len(levels)} colours, expected one class index per pixel; which"
         return DataError("D016", f"{what} classes are {first_few(shares, 8)}?", hint)
-
-    def _ask(self, kind: str, problem: DataError) -> None:
-        self.asked.setdefault(kind, problem)
-
-    def _answer(self, values: str) -> str:
-        return answer(self.root, values)
 
 
 def _indexed(rgb: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:

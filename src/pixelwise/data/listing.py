@@ -86,7 +86,8 @@ class Listing:
         else:
             left, right = by_stem(pictures(images), self.problems), {}
             for folder in reversed(labels):
-                right |= by_stem(pictures(folder), self.problems)
+                maps = pictures(folder) or [p for p in _shown(folder) if p.suffix.lower() == ".mat"]
+                right |= by_stem(sorted(maps), self.problems)
             other, end = ends_of(left.keys(), right.keys())
             right = {stem.removesuffix(end) + other: path for stem, path in right.items()}
             note = f"label maps are called as their pictures with `{end}` for `{other}` at the end"
@@ -135,6 +136,18 @@ class Listing:
             note = f": {note}" if "val" in drawn else f", {alone}"
             self.notes.append(f"no lists of splits{note}")
         return drawn
+
+    def parts(self, named: Sequence[tuple[str, Mapping[str, Item]]]) -> Splits:
+        """Files or folders as splits where each is named after another one, else as any folder's.
+
+        Args:
+            named: of each the name that it has as a split, or none, and its items.
+        """
+        names = [split for split, _ in named]
+        if all(names) and len({*names}) == len(names):
+            return {split: tuple(items.values()) for split, items in named}
+        items = {name: item for _, part in named for name, item in part.items()}
+        return self.splits(self.root / "splits", items)
 
     def split(self, path: Path, items: Mapping[str, Item]) -> tuple[Item, ...]:
         """The items that a list names; unknown and repeated names are problems of the list.

@@ -200,7 +200,9 @@ def _unidentified(data: bytes, path: Path) -> DataError:
     kind = kind_in(data[:HEAD])
     if kind == "TIFF" and (numbers := _tiff_numbers(data)):
         message = f"{path}: a TIFF of {numbers}, which is not read"
-        return DataError("D015", message, "save it as grey or RGB of 8 or 16 bits, BlackIsZero")
+        hint = "save it as grey or RGB of 8 or 16 bits, BlackIsZero"
+        more = "further bands as files of their own (`inputs` in dataset.json)"
+        return DataError("D015", message, f"{hint}; {more}")
     if kind and kind not in FORMATS:
         message = f"{path}: a file in {kind}, which is not read"
         return DataError("D015", message, "convert it, e.g. to PNG")

@@ -28,7 +28,7 @@ from pixelwise.data.outlined import (
     size_in,
 )
 from pixelwise.data.runs import mask_of
-from pixelwise.data.sample import Item, Splits
+from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
 from pixelwise.pictures.outlines import Outline
 
@@ -78,16 +78,8 @@ def open_layout(listing: Listing) -> DataSet:
     classes, note = classes_of([names[c] for c in sorted(names)], listing.described)
     listing.notes.append(note)
     places = ", ".join(str(path.relative_to(root)) for path in by_file)
-    splits = _splits(listing, list(by_file.values()))
+    splits = listing.parts([*by_file.values()])
     return listing.dataset("coco", f"COCO's keys in {places}", classes, splits)
-
-
-def _splits(listing: Listing, files: Sequence[tuple[str, dict[str, Item]]]) -> Splits:
-    named = [split for split, _ in files]
-    if all(named) and len(set(named)) == len(named):
-        return {split: tuple(items.values()) for split, items in files}
-    items = {name: item for _, part in files for name, item in part.items()}
-    return listing.splits(listing.root / "splits", items)
 
 
 def _files(root: Path) -> list[Path]:

@@ -58,11 +58,7 @@ def open_layout(listing: Listing) -> DataSet:
     listing.notes += [f"annotations without area are left out: {', '.join(left)}"] if left else []
     classes, note = classes_of(names, listing.described)
     listing.notes.append(note)
-    if by_file.keys() <= SPLITS.keys():
-        splits = {SPLITS[name]: tuple(items.values()) for name, items in by_file.items()}
-    else:
-        every = {name: item for items in by_file.values() for name, item in items.items()}
-        splits = dict(listing.splits(listing.root / "splits", every))
+    splits = listing.parts([(SPLITS.get(name, ""), items) for name, items in by_file.items()])
     evidence = f"Datumaro's keys in annotations/ ({', '.join(by_file)})"
     return listing.dataset("datumaro", evidence, classes, splits)
 

@@ -30,6 +30,7 @@ from pixelwise.data.formats import (
     nnunet,
     objects,
     paddle,
+    sbd,
     supervisely,
     ultralytics,
     voc,
@@ -42,7 +43,7 @@ from pixelwise.errors import DataError, first_few, raise_all
 
 LAYOUTS = (
     *(canonical, nnunet, camvid, cvat, voc, cityscapes, coco, datumaro, supervisely, labelme),
-    *(ade20k, ultralytics, paddle, objects, folder),
+    *(sbd, ade20k, ultralytics, paddle, objects, folder),
 )
 """In the order in which they are tried: what says most of itself first."""
 TEXTS = (".txt", ".md", ".csv", ".html", ".pdf", ".py")

@@ -39,13 +39,9 @@ def open_layout(listing: Listing) -> DataSet:
     titles = [str(row.get("title")) for row in listed or () if isinstance(row, dict)]
     classes, note = classes_of(titles, listing.described)
     listing.notes.append(note)
-    parts = {folder: _items(listing, folder) for folder in _folders(listing.root)}
-    named = {folder: SPLITS.get(folder.name.lower(), "") for folder in parts}
-    if all(named.values()):
-        splits = {named[folder]: tuple(items.values()) for folder, items in parts.items()}
-    else:
-        every = {name: item for items in parts.values() for name, item in items.items()}
-        splits = dict(listing.splits(listing.root / "splits", every))
+    folders = _folders(listing.root)
+    parts = [(SPLITS.get(f.name.lower(), ""), _items(listing, f)) for f in folders]
+    splits = listing.parts(parts)
     evidence = f"{META} beside folders with img/ and ann/"
     return listing.dataset("supervisely", evidence, classes, splits)
 
