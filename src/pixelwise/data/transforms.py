@@ -18,7 +18,7 @@ from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UsageError
 from pixelwise.labels import VOID
-from pixelwise.pictures.images import cast, resize
+from pixelwise.pictures.images import cast, mixed, resize
 from pixelwise.settings import Number, Share, Whole, in_one_word, limits, refuse, settings
 
 Array = NDArray[np.uint8]
@@ -176,11 +176,8 @@ def _colours(image: NDArray[Any], augment: Augmentation, rng: np.random.Generato
     bright, contrast = 1 + draws[0] * a.brightness, 1 + draws[1] * a.contrast
     matrix = _saturation(1 + draws[2] * a.saturation) @ _hue(draws[3] * a.hue)
     middle = float(image[::4, ::4].mean())
-    matrix32 = (matrix * (bright * contrast)).astype(np.float32)
-    offset = np.float32(bright * middle * (1 - contrast))
-    mixed = image.reshape(-1, 3).astype(np.float32) @ matrix32.T + offset
-    changed: Array = np.clip(mixed, 0, 255).astype(np.uint8).reshape(image.shape)
-    return changed
+    offset = bright * middle * (1 - contrast)
+    return mixed(image, matrix * (bright * contrast), offset)
 
 
 def _saturation(factor: float) -> NDArray[np.float64]:

@@ -279,3 +279,23 @@ def test_numbers_are_rounded_and_held_within_their_dtype() -> None:
     assert images.cast(values, np.dtype(np.uint8)).tolist() == [0, 0, 2, 255, 255]
     assert images.cast(values, np.dtype(np.uint16)).tolist() == [0, 0, 2, 255, 65535]
     assert images.cast(values, np.dtype(np.float32)).tolist() == pytest.approx(values.tolist())
+
+
+def test_mixed_colours_by_hand() -> None:
+    picture = np.array([[[10, 20, 30], [0, 100, 255]]], np.uint8)
+    assert np.array_equal(images.mixed(picture, np.eye(3), 0.0), picture)
+    matrix = np.array([[0.5, 0.25, 0.0], [0.0, 2.0, 0.0], [1.0, 1.0, 1.0]])
+    # 5 + 5 + 0.7 rounds to 11, 40.7 to 41; 0.7 beyond 255 and below 0 are cut.
+    assert images.mixed(picture, matrix, 0.7).tolist() == [[[11, 41, 61], [26, 201, 255]]]
+    assert images.mixed(picture, matrix, -50.0).tolist() == [[[0, 0, 10], [0, 150, 255]]]
+
+
+def test_mixed_colours_are_those_of_the_matrix_product() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)[:, ::-1]
+    matrix = np.eye(3) + rng.normal(0, 0.2, (3, 3))
+    wanted = np.clip(np.floor(picture @ matrix.T - 7.3 + 0.5), 0, 255)
+    assert (
+        np.abs(images.mixed(picture, matrix, -7.3) - wanted).max() <= 1
+    )  # in float32, near a half
+    assert np.mean(images.mixed(picture, matrix, -7.3) == wanted) > 0.999
