@@ -1,10 +1,11 @@
-"""A training step through the two layers that torch has no good form of: ours and torch's ways.
+"""A training step through the layers that torch has no good form of: ours and torch's ways.
 
     OMP_NUM_THREADS=1 python benchmarks/layers.py [--rounds 9] [--json]
 
 Fixed bilinear upsampling by 4 of 11 score maps, and local response normalisation of 192 channels,
-both as they occur in FCN-4s-GoogLeNet on four crops of 480x480: forward, then backward, channels
-last as in training, one thread. Every way must give the same outputs and gradients first.
+both as they occur in FCN-4s-GoogLeNet on four crops of 480x480, and depthwise convolutions of
+FCN-4s-EfficientNet-Lite0 in bf16: forward, then backward, channels last as in training, one thread.
+Every way must give the same outputs and gradients first.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 from harness import cpu_times, interleaved, surroundings, tell
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.engine.depthwise import DepthwiseConv
 from pixelwise.engine.response_norm import neighbours, normalise
 from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 from pixelwise.nets.layers import Lrn
@@ -42,6 +44,7 @@ def main() -> None:
         measure("upsampling by 4, float32", upsamplings(), maps(CLASSES), options.rounds),
         measure("normalisation, float32", normalisations(), maps(192), options.rounds),
         measure("normalisation, bfloat16", normalisations(), maps(192).bfloat16(), options.rounds),
+        *(depthwise(*shape, options.rounds) for shape in ((144, 5, 2, 124), (672, 5, 1, 30))),
     ]
     facts = surroundings("layers", before)
     if options.json:
@@ -101,27 +104,41 @@ def normalisations() -> dict[str, Way]:
     }
 
 
-def measure(name: str, ways: dict[str, Way], x: Tensor, rounds: int) -> dict[str, Any]:
+def depthwise(channels: int, side: int, stride: int, cells: int, rounds: int) -> dict[str, Any]:
+    """With the gradient of the filters, which is what takes the time."""
+    conv = nn.Conv2d(channels, channels, side, stride, side // 2, groups=channels, bias=False)
+    x = torch.randn(4, channels, cells, cells).to(torch.bfloat16, memory_format=torch.channels_last)
+    half = torch.autocast("cpu", dtype=torch.bfloat16)
+    ways = {"pixelwise": half(DepthwiseConv(conv)), "nn.Conv2d": half(conv)}
+    name = f"depthwise {side}x{side} by {stride}, {channels} maps of {cells}x{cells}, bfloat16"
+    return measure(name, ways, x, rounds, conv.weight)
+
+
+def measure(
+    name: str, ways: dict[str, Way], x: Tensor, rounds: int, *weights: Tensor
+) -> dict[str, Any]:
     with torch.no_grad():
         towards = torch.randn_like(ways["pixelwise"](x))
-    expected = [part.double() for part in step(ways["pixelwise"], x, towards)[1:]]
+    expected = [part.double() for part in step(ways["pixelwise"], x, towards, *weights)[1:]]
     tolerance = 0.03 if x.dtype == torch.bfloat16 else 1e-4
     for other, way in ways.items():
-        for ours, theirs in zip(expected, step(way, x, towards)[1:], strict=True):
+        for ours, theirs in zip(expected, step(way, x, towards, *weights)[1:], strict=True):
             far = (ours - theirs).abs().max().item()
             assert far < tolerance * ours.abs().max().item(), f"{other} differs by {far}"
-    timed = {other: lambda way=way: step(way, x, towards)[0] for other, way in ways.items()}
+    timed = {
+        other: lambda way=way: step(way, x, towards, *weights)[0] for other, way in ways.items()
+    }
     seconds = interleaved(timed, rounds)
     ours = float(np.median(seconds["pixelwise"]))
     return {"layer": name, "rows": [row(n, spent, ours) for n, spent in seconds.items()]}
 
 
-def step(way: Way, x: Tensor, towards: Tensor) -> tuple[float, Tensor, Tensor]:
+def step(way: Way, x: Tensor, towards: Tensor, *weights: Tensor) -> tuple[Any, ...]:
     x = x.detach().requires_grad_()
     began = time.perf_counter()
     out = way(x)
-    (gradient,) = torch.autograd.grad(out, x, towards)
-    return time.perf_counter() - began, out.detach(), gradient
+    gradients = torch.autograd.grad(out, (x, *weights), towards)
+    return time.perf_counter() - began, out.detach(), *gradients
 
 
 def row(name: str, spent: list[float], ours: float) -> dict[str, Any]:
