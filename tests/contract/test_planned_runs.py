@@ -48,7 +48,7 @@ def test_what_is_planned_is_told_kept_and_carried_out(
     shown = told.err.splitlines()
     begin = next(i for i, line in enumerate(shown) if line.startswith("planned")) + 1
     assert shown[begin : begin + len(lines)] == [f"  {line}" for line in lines]
-    assert any(line.startswith("net=fcn8s-tiny: ") and "pip install" in line for line in lines)
+    assert any(line.startswith("weights=: none") and "pip install" in line for line in lines)
     assert not any("batch=" in line for line in lines)  # it was given
     (crop,) = [choice for choice in json.loads(told.out)["plan"] if choice["setting"] == "crop"]
     assert crop == {"setting": "crop", "value": [40, 48], "reason": "the usual picture"}
@@ -75,6 +75,14 @@ def test_who_says_the_net_gets_its_defaults(
     plain = Recipe(data=str(data), iterations=1, threads=1, device="cpu", **changes)
     assert recipe == plain
     assert "planned" not in capsys.readouterr().err
+
+
+def test_what_needs_a_crop_or_weights_can_be_set_as_they_are_planned(data: Path) -> None:
+    settings = ["augment.rare=0.25", "freeze=trunk", "iterations=1", "device=cpu"]
+    if at_hand(named("efficientnetlite0")) is None:
+        settings.remove("freeze=trunk")
+    recipe = planning.planned(str(data), settings).recipe
+    assert (recipe.augment.rare, recipe.crop) == (0.25, (40, 48))
 
 
 def test_the_clock_brings_a_measured_speed(data: Path, tmp_path: Path, no_weights: None) -> None:

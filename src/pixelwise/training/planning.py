@@ -18,7 +18,7 @@ from pixelwise.training.draft import Draft, Plan
 from pixelwise.training.recipe import LENGTHS, Recipe
 from pixelwise.training.recipe_text import with_settings
 from pixelwise.training.run_data import RARE_SHARE
-from pixelwise.training.sizing import choose_sizes, finest_stride, fit_memory, steps_of
+from pixelwise.training.sizing import SIDE, choose_sizes, finest_stride, fit_memory, steps_of
 from pixelwise.training.starting_net import net_options
 from pixelwise.training.survey import ClassFacts, Facts, facts_of, training_speed
 from pixelwise.weights.published import IMAGENET
@@ -51,10 +51,13 @@ def planned(data: str, settings: Sequence[str]) -> Plan:
         DataError: the problems of the data, all of them.
         ModelError: weights that cannot be read.
     """
-    asked = with_settings(Recipe(data=data), settings)
     fixed = frozenset(setting.partition("=")[0].strip() for setting in settings)
-    if fixed & set(BY_HAND) or "" not in files_by_stream(asked.weights):
-        return Plan(asked)
+    if fixed & set(BY_HAND):
+        return Plan(with_settings(Recipe(data=data), settings))
+    # Crop and weights will be there: settings that need them are no contradictions yet.
+    asked = with_settings(Recipe(data=data, crop=(SIDE, SIDE), weights=IMAGENET), settings)
+    if "" not in files_by_stream(asked.weights):  # a file for each stream of a net: of which one?
+        return Plan(with_settings(Recipe(data=data), settings))
     use_threads(asked.threads)
     facts = facts_of(asked)
     if not fixed & {"iterations", "epochs"}:
@@ -106,11 +109,11 @@ def _choose_net(draft: Draft, facts: Facts) -> None:
         return
     bands = {kind.bands for kind in facts.inputs.values()}
     fits = bands == {3} or (len(facts.inputs) > 1 and bands <= {1, 3})
-    known = _net_on(facts.at_hand)
+    known, given = _net_on(facts.at_hand), "weights" in draft.fixed
     if start:
         net = _net_on({start.trunk}) or PRETRAINED[0]
         draft.choose("net", net, "a net on the trunk that the weights are of")
-    elif draft["weights"] or (fits and known):
+    elif draft["weights"] if given else fits and known:
         net = known or PRETRAINED[0]
         stride = finest_stride(catalog.spec(net))
         draft.choose("net", net, f"weights for its trunk are at hand; a score every {stride:g} px")
@@ -118,8 +121,9 @@ def _choose_net(draft: Draft, facts: Facts) -> None:
         draft.choose("weights", IMAGENET, reason)
     else:
         kinds = ", ".join(f"{name}: {kind}" for name, kind in facts.inputs.items())
-        why = GET_WEIGHTS if fits else f"published weights are for 3 bands, not for {kinds}"
-        draft.choose("net", FROM_SCRATCH, f"it learns from random weights; {why}")
+        why = GET_WEIGHTS if fits else f"published ones are for 3 bands, not for {kinds}"
+        draft.choose("net", FROM_SCRATCH, "it is made to learn from random weights")
+        draft.choose("weights", "", f"none that fit are at hand; {why}")
 
 
 def _net_on(trunks: Collection[str]) -> str:

