@@ -40,6 +40,7 @@ BY_HAND = ("net", "width", "rarefied", "lowered", "fusion", "regime", "devices")
 what is not said has its default."""
 
 MINUTES = 20.0
+FEW = 5  # pictures: of one or two, nets got no further than the largest class (docs/training.md)
 UNEVEN = 0.5  # of an equal share: below it cross-entropy alone neglects a class
 
 
@@ -78,7 +79,8 @@ def plan(facts: Facts, asked: Recipe, fixed: frozenset[str]) -> Plan:
     """
     draft = Draft(asked, fixed)
     shares = f"{facts.pictures} pictures to train on, {facts.held_out} held out"
-    draft.choose("data", asked.data, f"{facts.data}; {shares}")
+    few = "; so few teach little about others" if facts.pictures < FEW else ""
+    draft.choose("data", asked.data, f"{facts.data}; {shares}{few}")
     if facts.values:
         reason = "of label values 0 and 255 both are classes, or one would be left (--values ...)"
         draft.choose("values", facts.values, reason)

@@ -232,6 +232,9 @@ def test_one_picture_alone_is_trained_on_without_a_score() -> None:
     assert "no picture is held out" in reason(made, "val_split")
     told = f"{KNOWN}; 235 pictures to train on, 132 held out"
     assert reason(planned(), "data") == told
+    assert reason(planned(replace(PHOTOS, pictures=2)), "data").endswith(
+        "; so few teach little about others"
+    )
 
 
 def test_a_run_to_start_from_brings_its_net_and_view_and_a_gentle_rate() -> None:
