@@ -174,7 +174,6 @@ def beside(
     if sbd is None:
         return Beside(more, notes=(*notes, f"no split trainaug: it needs all of {ARCHIVE.file}"))
     if "train" in splits and "val" in splits:
-        more["trainaug"] = sorted(
-            {*splits["train"], *sbd.train, *sbd.val}.difference(splits["val"])
-        )
+        trained_on = {*splits["train"], *sbd.train, *sbd.val}
+        more["trainaug"] = sorted(trained_on.difference(splits["val"]))
     return Beside(more, sbd.pictures, sbd.drawn, notes)
