@@ -68,7 +68,7 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     ("loss", "alone"),
     [
         (Loss("mean", "sqrt"), {"batch": 4}),
-        (Loss("sum"), {"batch": 4}),
+        pytest.param(Loss("sum"), {"batch": 4}, marks=pytest.mark.slow),
         # The Jaccard loss is of a micro-batch, so one process makes the same two of them.
         (Loss("mean", jaccard=3.0), {"batch": 2, "accumulate": 2}),
         pytest.param(Loss(keep=0.5, sample="pixel"), {"batch": 4}, marks=pytest.mark.slow),
