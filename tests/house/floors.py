@@ -27,7 +27,10 @@ RIM: dict[str, tuple[str, ...]] = {
     "numba": ("metrics/",),
     "typer": ("cli/",),
     "rich": ("cli/", "machine/progress.py"),
-    "yaml": ("training/recipe_text.py", "pages/run.py", "data/formats/ultralytics.py"),
+    "yaml": (
+        *("training/recipe_text.py", "pages/run.py"),
+        *("data/formats/ultralytics.py", "data/class_merging.py"),
+    ),
     "jinja2": ("pages/",),
     "markupsafe": ("pages/",),
     "pydantic": ("settings.py",),

@@ -10,7 +10,7 @@ import typer
 
 from pixelwise.cli import hha
 from pixelwise.cli.console import emit_json, say, table
-from pixelwise.cli.options import DataPath, Json, NewFolder, Values
+from pixelwise.cli.options import ClassMapFile, DataPath, Json, NewFolder, Values
 from pixelwise.cli.prepare import app as prepare
 from pixelwise.errors import first_few, hxw
 from pixelwise.machine.progress import progress
@@ -206,21 +206,46 @@ def view_data(
 
 
 @app.command("convert")
-def convert_data(data: DataPath, out: NewFolder, values: Values = "", json: Json = False) -> None:
+def convert_data(
+    data: DataPath,
+    out: NewFolder,
+    values: Values = "",
+    class_map: ClassMapFile = None,
+    json: Json = False,
+) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
+    from pixelwise.data.class_merging import merged, read_map
     from pixelwise.data.convert import convert
     from pixelwise.data.formats.layouts import open_dataset
 
-    dataset = open_dataset(data, values=values)
+    before = open_dataset(data, values=values)
+    renames = read_map(class_map) if class_map else {}
+    dataset = merged(before, renames)
     for note in dataset.notes:
         say(f"note: {note}")
     count = len(dataset.all_items())
     with progress("writing", count, quiet=json) as advance:
         convert(dataset, out, watch=advance)
+    told = {"before": _pixels(before, json), "after": _pixels(dataset, json)} if renames else {}
     if json:
         splits = {name: len(items) for name, items in dataset.splits.items()}
-        emit_json({"folder": str(out), "pictures": count, "splits": splits})
+        facts = {"folder": str(out), "pictures": count, "splits": splits}
+        emit_json(facts | ({"pixels": told} if told else {}))
+    else:
+        for when, pixels in told.items():
+            table(f"pixels {when} {class_map}", ("class", "pixels"), [*pixels.items()])
     say(f"wrote {count} pictures to {out}")
+
+
+def _pixels(dataset: DataSet, quiet: bool) -> dict[str, int]:
+    """Class of the first head to its pixels."""
+    from pixelwise.data.splitting import class_pixels
+
+    items = dataset.all_items()
+    with progress("counting", len(items), quiet=quiet) as advance:
+        counts, _ = class_pixels(dataset, items, advance)
+    columns = zip(*counts.values(), strict=True)
+    return {name: int(sum(column)) for name, column in zip(dataset.classes, columns, strict=False)}
 
 
 @make.command("scenes")

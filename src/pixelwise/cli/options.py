@@ -24,6 +24,11 @@ Precision = Annotated[str, typer.Option("--precision", help="fp32 or bf16")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all")]
 
+ClassMapFile = Annotated[
+    Path | None,
+    typer.Option("--map", metavar="FILE", help="JSON or YAML: class to another name, or void"),
+]
+
 Protocols = Annotated[str, typer.Option("--protocol", help="names after commas, or all")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a recipe field")

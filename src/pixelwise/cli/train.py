@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, remarks_said, say, table
-from pixelwise.cli.options import Device, Json, Precision, Settings, Threads, Values
+from pixelwise.cli.options import ClassMapFile, Device, Json, Precision, Settings, Threads, Values
 from pixelwise.errors import UsageError
 from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 from pixelwise.machine.progress import percent, progress
@@ -30,6 +30,7 @@ def train(
     net: Annotated[str, typer.Option(help="net; see `pixelwise nets`")] = "",
     weights: Annotated[str, typer.Option(help="weights or run to start from")] = "",
     values: Values = "",
+    class_map: ClassMapFile = None,
     epochs: Annotated[float, typer.Option(help="length in passes over the data")] = 0,
     iterations: Annotated[int, typer.Option(help="length in optimizer steps")] = 0,
     minutes: Annotated[float, typer.Option(help="length in time")] = 0,
@@ -63,7 +64,8 @@ def train(
         "device": device,
         "threads": threads,
     }
-    plan = _plan(source, out, _joined(named, settings or []), resume=resume)
+    settings = [*_map_settings(class_map), *(settings or [])]
+    plan = _plan(source, out, _joined(named, settings), resume=resume)
     if find_lr:
         _find_rate(plan.recipe, out, steps=iterations, json=json)
     else:
@@ -87,6 +89,14 @@ def _train(plan: Plan, out: Path, *, resume: bool, tensorboard: bool, json: bool
         say(f"weights: {best}\nreport:  {out / REPORT}")
     if first and json:
         emit_json(_outcome(best, out, plan))
+
+
+def _map_settings(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    from pixelwise.data.class_merging import read_map
+
+    return [f"map.{old}={new}" for old, new in read_map(path).items()]
 
 
 def _outcome(best: Path, out: Path, plan: Plan) -> dict[str, object]:

@@ -134,7 +134,7 @@ def draw(
     head = dataset.heads[0]
     labelled = [item for item in dataset.all_items() if head in item.labels]
     items = [item for item in labelled if item.name not in given]
-    counts, problems = _counts(dataset, labelled, watch)
+    counts, problems = class_pixels(dataset, labelled, watch)
     try:
         grouping = grouped(items, by)
     except re.error as error:
@@ -165,17 +165,19 @@ def draw(
     )
 
 
-def _counts(
+def class_pixels(
     dataset: DataSet, items: Sequence[Item], watch: Callable[[], object]
 ) -> tuple[dict[str, Ints], list[DataError]]:
-    """By name (K,) pixels of each class of the first head; no picture is read."""
+    """By name (K,) pixels of each class of the first head, where a picture has labels; and what
+    cannot be read. The pictures are not looked at.
+    """
     head, k = dataset.heads[0], len(dataset.classes)
 
     def of(item: Item) -> Ints:
         labels = item.labels[head].read(dataset.class_map)
         return np.bincount(labels.ravel(), minlength=VOID + 1)[:k].astype(np.int64)
 
-    counted, problems = each(items, of, watch)
+    counted, problems = each((i for i in items if head in i.labels), of, watch)
     return {i.name: counted[i.files] for i in items if i.files in counted}, problems
 
 

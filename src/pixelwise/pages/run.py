@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pixelwise import folders
+from pixelwise.data.class_merging import merged
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import ModelError, PixelwiseError, UsageError
@@ -133,7 +134,8 @@ def _dataset(recipe: dict[str, Any], notes: list[str]) -> DataSet | None:
     names = {kind: recipe.get(kind) or () for kind in ("inputs", "heads")}
     try:
         values = str(recipe.get("values") or "")
-        return open_dataset(Path(str(recipe["data"])), values=values).using(**names)
-    except (PixelwiseError, OSError, ValueError) as error:
+        dataset = open_dataset(Path(str(recipe["data"])), values=values).using(**names)
+        return merged(dataset, recipe.get("map") or {})
+    except (PixelwiseError, OSError, ValueError, TypeError) as error:
         notes.append(f"no images: the data cannot be opened ({str(error)[:300]})")
         return None

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise import settings
+from pixelwise.data.class_merging import as_trained
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.depth import Depth, HhaInput, HhaOf
 from pixelwise.data.formats.layouts import open_dataset
@@ -234,7 +235,8 @@ class Model:
         # Of 8 bits, grey photos are as good as coloured ones: preprocessing checks what is left.
         stored = len(self.inputs) > 1 or self.predictor.preprocess.values == "stored"
         kinds = self.header.inputs if stored and not absent else {}
-        return replace(dataset.using(inputs=inputs, heads=wanted), kinds=kinds)
+        fitted = replace(dataset.using(inputs=inputs, heads=wanted), kinds=kinds)
+        return as_trained(fitted, self.classes, self.header.data.get("map", {}))
 
     def evaluate(
         self,

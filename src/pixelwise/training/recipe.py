@@ -93,6 +93,9 @@ class Recipe:
     values: Text = ""
     """What the numbers or colours in label maps mean, as 0=back,255=cell; empty: what the data's
     files say of them."""
+    map: Mapping[Text, Text] = dataclasses.field(default_factory=dict)
+    """Class of the data's first head to what it becomes: another name, which several may have, or
+    void."""
     fusion: Literal["own", "early", "sum", "average"] = "own"
     """How several inputs meet: early (in the first layer), or late, as the sum (the paper) or the
     average (the release) of the scores of a whole stream for each. own is what the net is

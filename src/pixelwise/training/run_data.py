@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pixelwise.data.class_merging import merged
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
@@ -135,7 +136,7 @@ def read_data(
         UsageError: U001 an input or head that the data has not, or a weight of none of its heads.
     """
     dataset = open_dataset(Path(recipe.data), strict=False, values=recipe.values)
-    dataset = dataset.using(inputs=recipe.inputs, heads=recipe.heads)
+    dataset = merged(dataset.using(inputs=recipe.inputs, heads=recipe.heads), recipe.map)
     for head in recipe.loss.head_weights:
         if head not in dataset.heads:
             raise unknown_name(f"head of {dataset.root} in use", head, dataset.heads)
@@ -157,6 +158,8 @@ def read_data(
     raise_all(dataset.root, inspected.problems)
     items = dataset.items(recipe.train_split)
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
+    if recipe.map:
+        facts["map"] = dict(recipe.map)
     if dataset.drawn:
         drawn = {s: row for s, row in dataset.splits.items() if s in ("train", "val")}
         facts["splits"] = {s: [item.name for item in row] for s, row in drawn.items()}

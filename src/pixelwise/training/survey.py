@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pixelwise.data.class_merging import merged
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
@@ -140,7 +141,7 @@ def _opened(asked: Recipe) -> tuple[DataSet, str]:
 
     def opened(values: str) -> DataSet:
         dataset = open_dataset(Path(asked.data), strict=False, values=values)
-        return dataset.using(inputs=asked.inputs, heads=asked.heads)
+        return merged(dataset.using(inputs=asked.inputs, heads=asked.heads), asked.map)
 
     try:
         return opened(asked.values), ""
