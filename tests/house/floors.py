@@ -25,6 +25,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "PIL": ("pictures/",),
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
+    "llvmlite": ("engine/vectors.py",),
     "typer": ("cli/",),
     "rich": ("cli/", "machine/progress.py"),
     "yaml": (

@@ -13,6 +13,7 @@ PACKAGES = {
     "Jinja2": "the report",
     "lightning-fabric": "devices and distribution in training",
     "numba": "fast confusion counts",
+    "llvmlite": "our own kernels of convolutions",
     "scipy": '.mat files of data sets: pip install "pixelwise[data]"',
     "h5py": '.mat files of version 7.3 and HDF5: pip install "pixelwise[data]"',
     **{
@@ -29,10 +30,12 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Show the environment, the devices, and what each missing extra would add."""
+    from pixelwise.engine.convolutions import in_use
     from pixelwise.machine.environment import cpu_capability, devices, environment
 
     extras = [{"name": k, "version": _version(k), "enables": v} for k, v in PACKAGES.items()]
-    facts, kinds = {**environment(), "cpu_capability": cpu_capability()}, devices()
+    facts = {**environment(), "cpu_capability": cpu_capability(), "fp32 kernels": in_use()}
+    kinds = devices()
     if json:
         emit_json({"environment": facts, "devices": kinds, "extras": extras})
         return

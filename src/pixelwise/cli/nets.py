@@ -102,10 +102,10 @@ def _show_plan(title: str, plan: dict[str, Any]) -> None:
     computations = plan["computations"]
     macs = _right([_short(c["macs"]) if c["macs"] else "" for c in computations])
     cells = [
-        (c["map"], c["kind"], c["folded"], ", ".join(c["reads"]), *map(_part, (0, 1), (c, c)), m)
+        (c["map"], c["kind"], c["folded"], c["kernel"], *map(_part, (0, 1), (c, c)), m)
         for c, m in zip(computations, macs, strict=True)
     ]
-    columns = ("map", "computation", "folded in", "reads", "rows", "columns", "mult-adds")
+    columns = ("map", "computation", "folded in", "kernel", "rows", "columns", "mult-adds")
     table(f"{title}: the plan of {len(cells)} computations", columns, cells)
     held = _mebibytes(plan["bytes_of_maps"])
     for line in (

@@ -160,10 +160,8 @@ def by_module(op: Op, maps: Maps, network: Network) -> Work:
     return lambda: target.copy_(module(*inputs))
 
 
-def operation(op: Op, maps: Maps, network: Network, packed: Packed | None) -> Work:
-    """What carries a computation out."""
-    if packed:
-        return convolution(op, maps, packed)
+def operation(op: Op, maps: Maps, network: Network) -> Work:
+    """What carries out a computation that is no convolution."""
     match op.layer:
         case MaxPool():
             return pooling(op, maps)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pixelwise.engine.convolutions import kernel_of
+from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Layout
 from pixelwise.engine.spans import Axis, Span
+from pixelwise.nets.layers import Conv
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class PlanRow:
     columns: Span
     size: tuple[int, int]
     """(H, W) of the whole map."""
+    kernel: str
+    """Of a convolution: what carries it out on this machine."""
     macs: int
     begins: int
     """The byte of the maps' memory at which its map is."""
@@ -37,9 +42,7 @@ def plan_rows(layout: Layout) -> list[PlanRow]:
     """A row for each computation, in order."""
     plan, rows = layout.plan, []
     for op in plan.ops:
-        cells = 1
-        for along in (layout.rows, layout.columns):
-            cells *= _made(along, op.name).length
+        cells = [_made(along, op.name).length for along in (layout.rows, layout.columns)]
         kernel = getattr(op.layer, "kernel", 0)
         place = plan.place(op.name)
         rows.append(
@@ -52,11 +55,19 @@ def plan_rows(layout: Layout) -> list[PlanRow]:
                 rows=layout.rows.computed[op.name],
                 columns=layout.columns.computed[op.name],
                 size=(layout.rows.sizes[op.name], layout.columns.sizes[op.name]),
-                macs=op.layer.macs(plan.net.given_channels(op.layer), cells),
+                kernel=_kernel(layout, op),
+                macs=op.layer.macs(plan.net.given_channels(op.layer), cells[0] * cells[1]),
                 begins=4 * layout.starts[place.source],
             )
         )
     return rows
+
+
+def _kernel(layout: Layout, op: Op) -> str:
+    if not isinstance(op.layer, Conv):
+        return ""
+    cells = [_made(along, op.name).length for along in (layout.rows, layout.columns)]
+    return kernel_of(op, layout.plan.net.channels[op.inputs[0]], *cells)
 
 
 def _made(along: Axis, name: str) -> Span:

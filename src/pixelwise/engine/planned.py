@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixelwise.engine.folding import folded
+from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import Op, plan
 from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, rims_of
 from pixelwise.engine.network import Network
-from pixelwise.engine.operations import Packed, Work, operation
+from pixelwise.engine.operations import Work, operation
 from pixelwise.engine.plan import coarse_scores
 from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
 from pixelwise.engine.spans import axis, blank_length
@@ -45,13 +45,15 @@ class Pass:
     """A plan on pictures of one size."""
 
     def __init__(
-        self, maps: Maps, blank: Blank | None, network: Network, packed: dict[str, Packed]
+        self, maps: Maps, blank: Blank | None, network: Network, convolutions: Convolutions
     ) -> None:
         self.maps, self._work = maps, list[tuple[Op, list[Work]]]()
         for op in maps.layout.plan.ops:
             work: list[Work] = [rim.write for rim in rims_of(op, maps, blank)]
-            if not isinstance(op.layer, Input):
-                work.append(operation(op, maps, network, packed.get(op.name)))
+            if isinstance(op.layer, Conv):
+                work.append(convolutions.work(op, maps))
+            elif not isinstance(op.layer, Input):
+                work.append(operation(op, maps, network))
             self._work.append((op, work))
 
     def __call__(self, x: Tensor, keep: Collection[str] = ()) -> dict[str, Tensor]:
@@ -81,7 +83,7 @@ class PlannedRunner:
         self._lock = threading.Lock()
         self._memory = torch.empty(0)
         self._passes: dict[tuple[int, ...], Pass] = {}
-        self._packed: dict[str, Packed] = {}
+        self._convolutions = Convolutions(network)
         self._packed_of: list[tuple[int, int]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,11 +120,7 @@ class PlannedRunner:
         tensors = [*self.network.parameters(), *self.network.buffers()]
         mark = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
         if mark != self._packed_of:
-            self._packed = {
-                op.name: Packed(op.layer, folded(op, self.network))
-                for op in self.plan.ops
-                if isinstance(op.layer, Conv)
-            }
+            self._convolutions = Convolutions(self.network)
             self._packed_of, self._passes = mark, {}
 
     def _pass(self, shape: tuple[int, int, int]) -> Pass:
@@ -134,7 +132,7 @@ class PlannedRunner:
             if layout.length > self._memory.numel():
                 self._passes, self._memory = {}, torch.empty(layout.length)
             maps = Maps(layout, self._memory)
-            self._passes[shape] = Pass(maps, blank, self.network, self._packed)
+            self._passes[shape] = Pass(maps, blank, self.network, self._convolutions)
         return self._passes[shape]
 
     def _blank(self, layout: Layout) -> Blank | None:
@@ -146,6 +144,6 @@ class PlannedRunner:
         rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
         small = lay_out(self.plan, 1, rows, columns)
         maps = Maps(small, torch.empty(small.length))
-        done = Pass(maps, None, self.network, self._packed)
+        done = Pass(maps, None, self.network, self._convolutions)
         bands = sum(self.net.inputs.values())
         return Blank(rows, columns, done(torch.zeros(1, bands, *lengths), keep=ops))

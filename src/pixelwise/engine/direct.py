@@ -1,0 +1,199 @@
+"""Convolutions without transforms: of one tap, of few channels, with a stride, and per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pixelwise.engine import kernels
+from pixelwise.engine.folding import Weights
+from pixelwise.engine.fusing import Op
+from pixelwise.engine.layout import Maps
+from pixelwise.engine.operations import Work, given, spans_of
+from pixelwise.engine.telling import Told, limits, padded_bias, strides
+from pixelwise.engine.vectors import FLOAT, processor
+from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.nets.layers import Conv
+
+CACHED = 2**17
+"""Numbers (512 KiB) of the source that a part reads once for each panel of filters: half a cache of
+the second level."""
+FEW = 8
+"""Parts for each thread at the least, so that none waits long for the last."""
+
+
+class Direct:
+    """A convolution's weights as the product reads them, for all groups."""
+
+    def __init__(self, weights: Weights, op: Op) -> None:
+        layer = op.layer
+        assert isinstance(layer, Conv)
+        self.layer, self.filters = layer, layer.width // layer.groups
+        panel = processor().panel
+        self.panels = -(self.filters // -panel)
+        self.kernels = [_panels(part, panel) for part in torch.split(weights.kernel, self.filters)]
+        self.bias = padded_bias(weights, layer.groups, self.panels * panel)
+        self.limits = limits(op)
+
+
+def _panels(kernel: Tensor, panel: int) -> Tensor:
+    """(K, C, k, k) to (panels, k, k, C, panel)."""
+    panels = -(len(kernel) // -panel)
+    found = torch.zeros(panels * panel, *kernel.shape[1:])
+    found[: len(kernel)] = kernel
+    return found.view(panels, panel, *kernel.shape[1:]).permute(0, 3, 4, 2, 1).contiguous()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One picture's, one group's share: tiles of cells by panels of filters."""
+
+    kernel: Callable[..., None]
+    told: Told
+    panels: int
+    tiles: int
+    tiles_each: int
+    """Of what one worker does at a time."""
+    panels_each: int
+
+    def carry_out(self, workers: Workers) -> None:
+        across = -(self.tiles // -self.tiles_each)
+
+        def job(i: int, _: Scratch) -> None:
+            panel, tile = (n * each for n, each in zip(divmod(i, across), size, strict=True))
+            tiles, panels = min(size[1], self.tiles - tile), min(size[0], self.panels - panel)
+            self.kernel(self.told.at, tile, tiles, panel, panels)
+
+        size = (self.panels_each, self.tiles_each)
+        workers.each(across * -(self.panels // -self.panels_each), job)
+
+
+def convolution(op: Op, maps: Maps, weights: Direct, workers: Workers) -> Work:
+    """A convolution with all that is folded into it, but for a pool."""
+    (source,), target = given(op, maps), maps.computed(op)
+    added = maps.cut(op.added, *spans_of(op, maps)) if op.added else None
+    parts = []
+    for n in range(len(source)):
+        for g in range(weights.layer.groups):
+            own = None if added is None else added[n]
+            parts.append(_part(weights, source[n], target[n], own, g))
+
+    def work() -> None:
+        for part in parts:
+            part.carry_out(workers)
+
+    return work
+
+
+def _part(
+    weights: Direct, source: Tensor, target: Tensor, added: Tensor | None, group: int
+) -> _Part:
+    layer, channels = weights.layer, weights.kernels[0].shape[3]
+    height, width = target.shape[:2]
+    cells = [("source", source), ("target", target), ("added", added)]
+    one_tap = layer.kernel == 1 and layer.stride == 1
+    if one_tap and all(c is None or c.stride(0) == width * c.stride(1) for _, c in cells):
+        height, width = 1, height * width  # rows follow each other without a rim between them
+    facts = {
+        **strides("source", source, group * channels, layer.stride),
+        **strides("target", target, group * weights.filters),
+        **strides("added", added, group * weights.filters),
+    }
+    row, cell = (FLOAT * layer.dilation * source.stride(i) for i in range(2))
+    taps = layer.kernel
+    if cell == FLOAT * channels:  # the taps of a row lie side by side
+        taps, channels = 1, layer.kernel * channels
+    rows = _rows(width)
+    wide = -(width // -rows)
+    told = Told(
+        facts
+        | {
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "tiles_wide": wide,
+            "weights": weights.kernels[group].data_ptr(),
+            "panels": weights.panels,
+            "bias": weights.bias[group].data_ptr(),
+            "filters": weights.filters,
+            "limits": weights.limits.data_ptr(),
+            "taps_down": layer.kernel,
+            "taps_right": taps,
+            "tap_row": row,
+            "tap_cell": cell,
+        },
+        weights,
+    )
+    kernel = kernels.direct(rows, added=added is not None)
+    return _Part(kernel, told, weights.panels, *_cut(wide * height, rows, weights))
+
+
+def _rows(width: int) -> int:
+    """Cells of a tile: as many as the registers hold, unless fewer fit a row better."""
+    most = processor().rows
+    if width <= most:
+        return width
+    least = most - most // 4  # of fewer the panel's loads take longer than the products
+    return min(range(most, least - 1, -1), key=lambda rows: -(width // -rows) * rows)
+
+
+def _cut(tiles: int, rows: int, weights: Direct) -> tuple[int, int, int]:
+    """Tiles in all, and the tiles and panels that a worker does at a time."""
+    parts = FEW * torch.get_num_threads()
+    taps = weights.kernels[0][0].numel() // processor().panel
+    if weights.kernels[0].numel() > tiles * rows * taps:
+        # Weights are more than the map: each is read once, by whoever has all the cells.
+        return tiles, tiles, max(1, weights.panels // parts)
+    cached = max(1, CACHED // (rows * weights.layer.stride * taps))
+    return tiles, max(1, min(cached, -(tiles // -parts))), weights.panels
+
+
+# -- per channel ----------------------------------------------------------------------------------
+class Depthwise:
+    """The weights of a filter for each channel: (k * k, C)."""
+
+    def __init__(self, weights: Weights, op: Op) -> None:
+        layer = op.layer
+        assert isinstance(layer, Conv)
+        self.layer, self.bias, self.limits = layer, weights.bias, limits(op)
+        self.kernel = weights.kernel.flatten(1).T.contiguous()
+
+
+def per_channel(op: Op, maps: Maps, weights: Depthwise, workers: Workers) -> Work:
+    """A depthwise convolution with all that is folded into it, but for a pool."""
+    (source,), target = given(op, maps), maps.computed(op)
+    added = maps.cut(op.added, *spans_of(op, maps)) if op.added else None
+    layer, height = weights.layer, target.shape[1]
+    told = [
+        Told(
+            {
+                **strides("source", source[n], 0, layer.stride),
+                **strides("target", target[n], 0),
+                **strides("added", None if added is None else added[n], 0),
+                "channels": layer.width,
+                "width": target.shape[2],
+                "weights": weights.kernel.data_ptr(),
+                "bias": weights.bias.data_ptr(),
+                "limits": weights.limits.data_ptr(),
+                "tap_row": FLOAT * layer.dilation * source.stride(1),
+                "tap_cell": FLOAT * layer.dilation * source.stride(2),
+            },
+            weights,
+        )
+        for n in range(len(source))
+    ]
+    kernel = kernels.depthwise(layer.kernel, added=bool(op.added))
+    rows = max(1, height // (FEW * torch.get_num_threads()))
+
+    def work() -> None:
+        for one in told:
+
+            def job(i: int, _: Scratch, one: Told = one) -> None:
+                kernel(one.at, i * rows, min(rows, height - i * rows))
+
+            workers.each(-(height // -rows), job)
+
+    return work

@@ -1,0 +1,281 @@
+"""Machine code for this processor without a compiler: functions written in LLVM's own language.
+
+LLVM comes with numba (llvmlite). What is written here says each vector and each loop itself, so
+that nothing is left to an optimiser but the choice of registers and instructions; the same text
+becomes AVX-512, AVX2 or NEON by the number of lanes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+FLOAT = 4
+"""Bytes of a number."""
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What the vectors of a processor allow."""
+
+    name: str
+    """Of its instructions."""
+    lanes: int
+    """Float32 numbers of a vector."""
+    rows: int
+    """Of a tile of a matrix product, beside two vectors: what the registers hold."""
+
+    @property
+    def panel(self) -> int:
+        """Columns of a tile."""
+        return 2 * self.lanes
+
+
+@cache
+def processor() -> Processor:
+    """What this processor can do.
+
+    Raises:
+        ImportError, RuntimeError: LLVM is not there, or has no code for it.
+    """
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Processor("AVX-512", 16, 14)  # of 32 registers 28 are sums
+    if features.get("avx2") and features.get("fma"):
+        return Processor("AVX2", 8, 6)  # of 16 registers 12 are sums
+    if llvm.get_process_triple().startswith(("aarch64", "arm64")):
+        return Processor("NEON", 4, 8)  # of 32 registers 16 are sums
+    raise RuntimeError("the processor has neither AVX2 nor NEON")
+
+
+class Code:
+    """A function of whole numbers that is being written; addresses are whole numbers too."""
+
+    def __init__(self, name: str, arguments: int, lanes: int) -> None:
+        from llvmlite import ir
+
+        self.ir: Any = ir
+        self.whole, self.number = ir.IntType(64), ir.FloatType()
+        self.vector = ir.VectorType(self.number, lanes)
+        self.lanes, self.module = lanes, ir.Module(name=name)
+        kind = ir.FunctionType(ir.VoidType(), [self.whole] * arguments)
+        self.function = ir.Function(self.module, kind, name=name)
+        self.b: Any = ir.IRBuilder(self.function.append_basic_block())
+        self.arguments = list(self.function.args)
+
+    # -- whole numbers ------------------------------------------------------------------------
+    def n(self, value: Any) -> Any:
+        """A whole number of the code."""
+        return self.ir.Constant(self.whole, value) if isinstance(value, int) else value
+
+    def add(self, *values: Any) -> Any:
+        """Their sum."""
+        first, *others = map(self.n, values)
+        for other in others:
+            first = self.b.add(first, other)
+        return first
+
+    def mul(self, *values: Any) -> Any:
+        """Their product."""
+        first, *others = map(self.n, values)
+        for other in others:
+            first = self.b.mul(first, other)
+        return first
+
+    def sub(self, a: Any, b: Any) -> Any:
+        """Their difference."""
+        return self.b.sub(self.n(a), self.n(b))
+
+    def less(self, a: Any, b: Any) -> Any:
+        """Whether a < b."""
+        return self.b.icmp_signed("<", self.n(a), self.n(b))
+
+    def least(self, a: Any, b: Any) -> Any:
+        """The smaller."""
+        a, b = self.n(a), self.n(b)
+        return self.b.select(self.less(a, b), a, b)
+
+    def divided(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """Quotient and remainder of numbers that are not negative."""
+        return self.b.udiv(self.n(a), self.n(b)), self.b.urem(self.n(a), self.n(b))
+
+    def facts(self, address: Any, count: int) -> list[Any]:
+        """Whole numbers that stand one after the other in memory."""
+        place = self.b.inttoptr(address, self.whole.as_pointer())
+        return [self.b.load(self.b.gep(place, [self.n(i)])) for i in range(count)]
+
+    # -- order --------------------------------------------------------------------------------
+    def repeat(
+        self,
+        count: Any,
+        body: Callable[[Any, list[Any]], Sequence[Any]],
+        carried: Sequence[Any] = (),
+        *,
+        first: Any = 0,
+        step: int = 1,
+    ) -> list[Any]:
+        """``body`` from ``first`` on up to ``count``, with what it passes from turn to turn."""
+        before, head = self.b.block, self.function.append_basic_block()
+        inside, after = (self.function.append_basic_block() for _ in range(2))
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        index = self.b.phi(self.whole)
+        passed = [self.b.phi(value.type) for value in carried]
+        self.b.cbranch(self.less(index, count), inside, after)
+        self.b.position_at_end(inside)
+        results = list(body(index, passed) or ())
+        further = self.add(index, step)
+        index.add_incoming(self.n(first), before)
+        index.add_incoming(further, self.b.block)
+        for phi, start, result in zip(passed, carried, results, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(result, self.b.block)
+        self.b.branch(head)
+        self.b.position_at_end(after)
+        return passed
+
+    @contextmanager
+    def where(self, condition: Any) -> Iterator[None]:
+        """What is written within is done where the condition holds."""
+        with self.b.if_then(condition):
+            yield
+
+    # -- vectors ------------------------------------------------------------------------------
+    def _at(self, address: Any, kind: Any) -> Any:
+        return self.b.inttoptr(self.n(address), kind.as_pointer())
+
+    def load(self, address: Any, mask: Any = None) -> Any:
+        """A vector; of lanes that the mask leaves out zero."""
+        place = self._at(address, self.vector)
+        if mask is None:
+            return self.b.load(place, align=FLOAT)
+        zero = self.ir.Constant(self.vector, None)
+        call = self._intrinsic("llvm.masked.load", self.vector, [place.type, *self._masks()])
+        return self.b.call(call, [place, self._align(), mask, zero])
+
+    def store(self, value: Any, address: Any, mask: Any = None) -> None:
+        """A vector, or the lanes of a mask."""
+        place = self._at(address, self.vector)
+        if mask is None:
+            self.b.store(value, place, align=FLOAT)
+            return
+        kinds = [self.vector, place.type, *self._masks()[:2]]
+        call = self._intrinsic("llvm.masked.store", self.ir.VoidType(), kinds)
+        self.b.call(call, [value, place, self._align(), mask])
+
+    def _masks(self) -> list[Any]:
+        bits = self.ir.VectorType(self.ir.IntType(1), self.lanes)
+        return [self.ir.IntType(32), bits, self.vector]
+
+    def _align(self) -> Any:
+        return self.ir.Constant(self.ir.IntType(32), FLOAT)
+
+    def _intrinsic(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
+        full = f"{name}.v{self.lanes}f32" + (".p0" if "masked" in name else "")
+        known = self.module.globals.get(full)
+        kind = self.ir.FunctionType(result, kinds)
+        return known or self.ir.Function(self.module, kind, name=full)
+
+    def mask(self, count: Any) -> Any:
+        """The first ``count`` lanes."""
+        kind = self.ir.VectorType(self.whole, self.lanes)
+        lanes = self.ir.Constant(kind, list(range(self.lanes)))
+        return self.b.icmp_signed("<", lanes, self.spread(self.n(count), kind))
+
+    def spread(self, value: Any, kind: Any = None) -> Any:
+        """One number in all lanes."""
+        kind = kind or self.vector
+        none = self.ir.Constant(kind, self.ir.Undefined)
+        zero = self.ir.Constant(self.ir.IntType(32), 0)
+        one = self.b.insert_element(none, value, zero)
+        places = self.ir.Constant(self.ir.VectorType(self.ir.IntType(32), self.lanes), None)
+        return self.b.shuffle_vector(one, none, places)
+
+    def everywhere(self, address: Any) -> Any:
+        """The number at an address in all lanes."""
+        return self.spread(self.b.load(self._at(address, self.number), align=FLOAT))
+
+    def same(self, value: float) -> Any:
+        """A constant in all lanes."""
+        return self.ir.Constant(self.vector, [value] * self.lanes)
+
+    def zero(self) -> Any:
+        """Zero in all lanes."""
+        return self.same(0.0)
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """a * b + c, rounded once."""
+        return self.b.call(self._intrinsic("llvm.fma", self.vector, [self.vector] * 3), [a, b, c])
+
+    def plus(self, a: Any, b: Any) -> Any:
+        """a + b."""
+        return self.b.fadd(a, b)
+
+    def larger(self, a: Any, b: Any) -> Any:
+        """The larger of two, the second where they cannot be compared: NaN stays."""
+        return self.b.select(self.b.fcmp_ordered(">", a, b), a, b)
+
+    def smaller(self, a: Any, b: Any) -> Any:
+        """The smaller of two, the second where they cannot be compared."""
+        return self.b.select(self.b.fcmp_ordered("<", a, b), a, b)
+
+    def channels(self, count: Any, body: Callable[[Any, Any], None]) -> None:
+        """``body`` for each vector of ``count`` numbers: its first byte, and a mask of the last."""
+        whole, rest = self.divided(count, self.lanes)
+
+        def full(i: Any, _: list[Any]) -> Sequence[Any]:
+            body(self.mul(i, FLOAT * self.lanes), None)
+            return ()
+
+        self.repeat(whole, full)
+        with self.where(self.less(0, rest)):
+            body(self.mul(whole, FLOAT * self.lanes), self.mask(rest))
+
+    def linear(self, factors: Sequence[float], vectors: Sequence[Any]) -> Any:
+        """The sum of vectors times constants; of those that are zero nothing is computed."""
+        total = None
+        for factor, vector in zip(factors, vectors, strict=True):
+            if factor == 0:
+                continue
+            if total is None:
+                total = vector if factor == 1 else self.b.fmul(vector, self.same(factor))
+            elif factor == 1:
+                total = self.plus(total, vector)
+            elif factor == -1:
+                total = self.b.fsub(total, vector)
+            else:
+                total = self.fma(vector, self.same(factor), total)
+        return self.zero() if total is None else total
+
+    def compiled(self) -> Callable[..., None]:
+        """The function, callable without the interpreter's lock."""
+        self.b.ret_void()
+        return _compiled(str(self.module), self.function.name, len(self.arguments))
+
+
+_engines: list[Any] = []  # what holds the machine code must outlive the functions
+
+
+def _compiled(text: str, name: str, arguments: int) -> Callable[..., None]:
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features().flatten()
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
+    )
+    module = llvm.parse_assembly(text)
+    module.verify()
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    _engines.append(engine)
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
+    return kind(engine.get_function_address(name))

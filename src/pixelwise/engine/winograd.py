@@ -1,0 +1,184 @@
+"""Convolutions of stride 1 by Winograd's algorithm, in float32 (``kernels.py``)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pixelwise.engine import kernels
+from pixelwise.engine.folding import Weights
+from pixelwise.engine.fusing import Op
+from pixelwise.engine.layout import Maps
+from pixelwise.engine.operations import Work, given, spans_of
+from pixelwise.engine.points import Points, points
+from pixelwise.engine.telling import Told, limits, padded_bias, strides
+from pixelwise.engine.vectors import FLOAT, processor
+from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.nets.layers import Conv
+
+OUTPUTS = {3: 4, 5: 2, 6: 2, 7: 2}
+"""Kernel to outputs of a tile. Larger tiles take fewer products and lose digits: F(3x3, 7x7) gave
+errors of 2e-5 of the largest score, F(2x2, 7x7) 2e-6."""
+CHANNELS = 16
+"""Below, the transforms take longer than the products that they save."""
+CACHED = 2**19
+"""Numbers (2 MiB) that patches and products of a block take: they go from step to step in cache."""
+ROWS_AT_LEAST = 4
+"""Tiles of products of a block, if its weights take more than ``CACHED``: they are read from memory
+for each block."""
+SHARED = 2**22
+"""Numbers (16 MiB) of all patches, up to which a map's tiles are one block and its filters shared
+out: each weight is read once."""
+
+
+def serves(op: Op, channels: int, length: int) -> bool:
+    """Whether this is the way for a convolution of ``channels`` a group, by its map's shorter side.
+
+    A tile that is longer than the map would reach out of it.
+    """
+    layer = op.layer
+    return (
+        isinstance(layer, Conv)
+        and (layer.stride, layer.dilation) == (1, 1)
+        and length >= OUTPUTS.get(layer.kernel, length + 1)
+        and min(channels, layer.width // layer.groups) >= CHANNELS
+        and (op.pool is None or layer.kernel == 3)
+    )
+
+
+class Transformed:
+    """A convolution's weights at the points, for one group."""
+
+    def __init__(self, weights: Weights, op: Op) -> None:
+        layer = op.layer
+        assert isinstance(layer, Conv)
+        self.points = points(OUTPUTS[layer.kernel], layer.kernel)
+        self.groups, self.filters = layer.groups, layer.width // layer.groups
+        self.channels = weights.kernel.shape[1]
+        panel = processor().panel
+        self.panels = -(self.filters // -panel)
+        parts = torch.split(weights.kernel, self.filters)
+        self.kernels = [_at_points(part, self.points, panel) for part in parts]
+        self.bias = padded_bias(weights, self.groups, self.panels * panel)
+        self.limits = limits(op)
+
+    def told(
+        self, cells: tuple[Tensor, Tensor, Tensor | None], group: int, size: tuple[int, int]
+    ) -> Told:
+        """What the kernels are told of source, target and what is added, of (H, W) outputs."""
+        source, target, added = cells
+        return Told(
+            {
+                **strides("source", source, group * self.channels),
+                **strides("target", target, group * self.filters),
+                **strides("added", added, group * self.filters),
+                "channels": self.channels,
+                "height": size[0],
+                "width": size[1],
+                "tiles_wide": -(size[1] // -self.points.m),
+                "weights": self.kernels[group].data_ptr(),
+                "panels": self.panels,
+                "bias": self.bias[group].data_ptr(),
+                "filters": self.filters,
+                "limits": self.limits.data_ptr(),
+            }
+        )
+
+
+def _at_points(kernel: Tensor, at: Points, panel: int) -> Tensor:
+    """(K, C, r, r) to (n * n, panels, C, panel): what a tile of the product reads in order."""
+    along = torch.tensor(at.filters, dtype=torch.float64)
+    both = torch.kron(along, along)  # of rows and columns at once
+    count, channels = kernel.shape[:2]
+    panels = -(count // -panel)
+    found = torch.zeros(at.n**2, panels, channels, panel)
+    for i in range(panels):  # a panel at a time: in float64 all would be four times the weights
+        part = kernel[i * panel : (i + 1) * panel].permute(2, 3, 1, 0).double().flatten(0, 1)
+        found[:, i, :, : part.shape[2]] = (both @ part.flatten(1)).view(-1, *part.shape[1:])
+    return found
+
+
+def convolution(op: Op, maps: Maps, weights: Transformed, workers: Workers) -> Work:
+    """A convolution with all that is folded into it."""
+    rows, columns = spans_of(op, maps)
+    (source,), target = given(op, maps), maps.computed(op)
+    added = maps.cut(op.added, rows, columns) if op.added else None
+    m = weights.points.m
+    size = rows.length, columns.length
+    tall, wide = (-(n // -m) for n in size)
+    parts = [
+        _Part(op, weights, weights.told(cells, g, size), wide * tall)
+        for cells in zip(
+            source, target, added if added is not None else [None] * len(source), strict=True
+        )
+        for g in range(weights.groups)
+    ]
+
+    def work() -> None:
+        for part in parts:
+            part.carry_out(workers)
+
+    return work
+
+
+class _Part:
+    """One picture's, one group's share."""
+
+    def __init__(self, op: Op, weights: Transformed, told: Told, tiles: int) -> None:
+        self.weights, self.tiles, self.told = weights, tiles, told
+        self.transform = kernels.transform(weights.points)
+        self.multiply = kernels.multiply(weights.points.n**2)
+        self.finish = kernels.finish(weights.points, added=bool(op.added), pool=bool(op.pool))
+
+    def carry_out(self, workers: Workers) -> None:
+        w, n2 = self.weights, self.weights.points.n**2
+        rows = processor().rows
+        if n2 * self.tiles * w.channels <= SHARED and w.channels * w.panels >= 2**12:
+            self._by_filters(workers, n2, -(self.tiles // -rows) * rows)
+            return
+        a_tile = n2 * (w.channels + w.panels * processor().panel)
+        block = self._block(a_tile) * rows
+        count = -(self.tiles // -block)
+
+        def job(i: int, scratch: Scratch) -> None:
+            first = i * block
+            tiles = min(block, self.tiles - first)
+            held = -(tiles // -rows) * rows
+            patches = scratch.address(a_tile * held)
+            products = patches + FLOAT * n2 * held * w.channels
+            self.transform(self.told.at, first, tiles, patches, held)
+            self.multiply(self.told.at, held, 0, w.panels, patches, products)
+            self.finish(self.told.at, first, tiles, held, 0, w.panels, products)
+
+        workers.each(count, job)
+
+    def _block(self, a_tile: int) -> int:
+        """Tiles of products in a block: as many as stay in cache, alike for all threads."""
+        w, rows, threads = self.weights, processor().rows, torch.get_num_threads()
+        least = 1 if w.kernels[0].numel() <= CACHED else ROWS_AT_LEAST
+        most = max(least, CACHED // (a_tile * rows))
+        in_all = -(self.tiles // -rows)
+        turns = -(in_all // -(threads * most))
+        return -(in_all // -(threads * turns))
+
+    def _by_filters(self, workers: Workers, n2: int, held: int) -> None:
+        w, panel = self.weights, processor().panel
+        patches = workers.shared(n2 * held * w.channels)
+        step = processor().rows
+
+        def transform(i: int, _: Scratch) -> None:
+            first = i * step
+            at = patches + FLOAT * first * w.channels
+            self.transform(self.told.at, first, min(step, self.tiles - first), at, held)
+
+        workers.each(-(self.tiles // -step), transform)
+        group = max(1, CACHED // (n2 * held * panel))
+
+        def filters(i: int, scratch: Scratch) -> None:
+            first = i * group
+            panels = min(group, w.panels - first)
+            products = scratch.address(n2 * held * panel * panels)
+            self.multiply(self.told.at, held, first, panels, patches, products)
+            self.finish(self.told.at, 0, self.tiles, held, first, panels, products)
+
+        workers.each(-(w.panels // -group), filters)
