@@ -67,6 +67,7 @@ def transform(points: Points) -> Callable[..., None]:
     code = Code("transform", 5, lanes)
     f, (_, first, count, out, rows) = _facts(code), code.arguments
     a_point = code.mul(rows, f["channels"], FLOAT)
+    beside = [code.mul(f["source_cell"], x) for x in range(n)]
 
     def one(i: Any, _: list[Any]) -> Sequence[Any]:
         corner, _ = _corner(code, f, code.add(first, i), points.m, points.m)
@@ -74,25 +75,17 @@ def transform(points: Points) -> Callable[..., None]:
         target = code.add(out, code.mul(i, f["channels"], FLOAT))
 
         def some(at: Any, mask: Any) -> None:
-            cells = []
-            for y in range(n):
-                line = code.add(source, at, code.mul(f["source_row"], y))
-                cells.append(
-                    [
-                        code.load(code.add(line, code.mul(f["source_cell"], x)), mask)
-                        for x in range(n)
-                    ]
-                )
-            down = [
-                [code.linear(line, column) for line in points.inputs]
-                for column in zip(*cells, strict=True)
-            ]
+            place, cells = code.add(source, at), []
+            for _ in range(n):
+                places = [code.add(place, right) for right in beside]
+                cells.append([code.load(p, mask) for p in places])
+                place = code.add(place, f["source_row"])
+            down = [code.applied(points.inputs, column) for column in zip(*cells, strict=True)]
             place = code.add(target, at)
-            for y in range(n):
-                across = [column[y] for column in down]
-                for x in range(n):
-                    value = code.linear(points.inputs[x], across)
-                    code.store(value, code.add(place, code.mul(a_point, y * n + x)), mask)
+            for across in zip(*down, strict=True):
+                for value in code.applied(points.inputs, across):
+                    code.store(value, place, mask)
+                    place = code.add(place, a_point)
 
         code.channels(f["channels"], some)
         return ()
@@ -167,88 +160,102 @@ def multiply(points: int) -> Callable[..., None]:
 @cache
 def finish(points: Points, *, added: bool, pool: bool) -> Callable[..., None]:
     """(facts, first tile, tiles, rows of products, first panel, panels, products): the outputs."""
-    machine = processor()
-    code = Code("finish", 7, machine.lanes)
-    f, (_, first, count, rows, panel, panels, products) = _facts(code), code.arguments
-    wide = machine.panel * FLOAT
-    width, begin = code.mul(panels, wide), code.mul(panel, wide)
-    a_point = code.mul(rows, width)
-    # Filters of these panels: the last may hold fewer than its vectors.
-    left = code.sub(f["filters"], code.mul(panel, machine.panel))
-    filters = code.least(code.mul(panels, machine.panel), left)
-    limited = _limited(code, f)
+    code = Code("finish", 7, processor().lanes)
+    count = code.arguments[2]
 
     def one(i: Any, _: list[Any]) -> Sequence[Any]:
-        corner, made_before = _corner(code, f, code.add(first, i), points.m, points.m)
-        start = code.add(products, code.mul(i, width))
-
-        def outputs(at: Any, mask: Any) -> list[list[Any]]:
-            n, m = points.n, points.m
-            cells = [
-                [code.load(code.add(start, at, code.mul(a_point, y * n + x))) for x in range(n)]
-                for y in range(n)
-            ]
-            down = [
-                [code.linear(line, column) for line in points.outputs]
-                for column in zip(*cells, strict=True)
-            ]
-            bias = code.load(code.add(f["bias"], begin, at))
-            made = []
-            for y in range(m):
-                across = [column[y] for column in down]
-                line = [code.plus(code.linear(points.outputs[x], across), bias) for x in range(m)]
-                if added:
-                    places = [cell("added", corner, y, x, at) for x in range(m)]
-                    line = [
-                        code.plus(v, code.load(place, mask))
-                        for v, place in zip(line, places, strict=True)
-                    ]
-                made.append([limited(v) for v in line])
-            return made
-
-        def cell(which: str, corner: Sequence[Any], y: int, x: int, at: Any) -> Any:
-            place = _cell(code, f, which, code.add(corner[0], y), code.add(corner[1], x))
-            return code.add(place, begin, at)
-
-        def plain(at: Any, mask: Any) -> None:
-            made = outputs(at, mask)
-            for y, x in product(range(points.m), repeat=2):
-                with new(y, x):
-                    code.store(made[y][x], cell("target", corner, y, x, at), mask)
-
-        def new(y: int, x: int) -> AbstractContextManager[None]:
-            # An output is rounded as its place in a tile has it: the first tile's stays.
-            down, right = (
-                code.less(before, n + 1) for before, n in zip(made_before, (y, x), strict=True)
-            )
-            return code.where(code.b.and_(down, right))
-
-        def pooled(phases: Sequence[int], at: Any, mask: Any) -> None:
-            # A tile that begins in the middle of a pool's window gives its second and third row
-            # to one window, and its fourth, the map's last, to another.
-            made = outputs(at, mask)
-            rows, columns = (((1, 2), (3, 3)) if p else ((0, 1), (2, 3)) for p in phases)
-            where = [code.divided(code.add(c, 1), 2)[0] for c in corner]
-            for y, x in product(range(2), repeat=2):
-                cells = [made[r][c] for r, c in product(rows[y], columns[x])]
-                best = code.larger(code.larger(cells[0], cells[1]), code.larger(cells[2], cells[3]))
-                with new(rows[y][0], columns[x][0]):
-                    code.store(best, cell("target", where, y, x, at), mask)
-
+        tile = _Tile(code, points, i, added=added)
         if not pool:
-            code.channels(filters, plain)
+            code.channels(tile.filters, tile.plain)
             return ()
-        odd = [code.divided(c, 2)[1] for c in corner]
+        odd = [code.divided(c, 2)[1] for c in tile.corner]
         for phases in product((0, 1), repeat=2):
             same = [
                 code.b.icmp_signed("==", o, code.n(p)) for o, p in zip(odd, phases, strict=True)
             ]
             with code.where(code.b.and_(*same)):
-                code.channels(filters, partial(pooled, phases))
+                code.channels(tile.filters, partial(tile.pooled, phases))
         return ()
 
     code.repeat(count, one)
     return code.compiled()
+
+
+class _Tile:
+    """The outputs of a tile of Winograd's algorithm, a vector of filters at a time."""
+
+    def __init__(self, code: Code, points: Points, i: Any, *, added: bool) -> None:
+        self.code, self.points, self.added, self.f = code, points, added, _facts(code)
+        self.limited = _limited(code, self.f)
+        _, first, _, rows, panel, panels, products = code.arguments
+        m, wide = points.m, processor().panel
+        self.corner, self.made_before = _corner(code, self.f, code.add(first, i), m, m)
+        width = code.mul(panels, wide * FLOAT)
+        self.start = code.add(products, code.mul(i, width))
+        self.a_point, self.begin = code.mul(rows, width), code.mul(panel, wide * FLOAT)
+        # Filters of these panels: the last may hold fewer than its vectors.
+        left = code.sub(self.f["filters"], code.mul(panel, wide))
+        self.filters = code.least(code.mul(panels, wide), left)
+
+    def outputs(self, at: Any, mask: Any) -> list[list[Any]]:
+        """m x m vectors, after bias, residual and ReLU."""
+        code, n = self.code, self.points.n
+        place = code.add(self.start, at)
+        cells = []
+        for _ in range(n):
+            line = []
+            for _ in range(n):
+                line.append(code.load(place))
+                place = code.add(place, self.a_point)
+            cells.append(line)
+        down = [code.applied(self.points.outputs, column) for column in zip(*cells, strict=True)]
+        bias = code.load(code.add(self.f["bias"], self.begin, at))
+        made = []
+        for y, across in enumerate(zip(*down, strict=True)):
+            line = [code.plus(v, bias) for v in code.applied(self.points.outputs, across)]
+            if self.added:
+                places = [self.cell("added", self.corner, y, x, at) for x in range(len(line))]
+                line = [
+                    code.plus(v, code.load(other, mask))
+                    for v, other in zip(line, places, strict=True)
+                ]
+            made.append([self.limited(v) for v in line])
+        return made
+
+    def cell(self, which: str, corner: Sequence[Any], y: int, x: int, at: Any) -> Any:
+        """The address of these filters in a cell of the tile."""
+        row, column = self.code.add(corner[0], y), self.code.add(corner[1], x)
+        return self.code.add(_cell(self.code, self.f, which, row, column), self.begin, at)
+
+    def plain(self, at: Any, mask: Any) -> None:
+        """Write them."""
+        made = self.outputs(at, mask)
+        for y, x in product(range(self.points.m), repeat=2):
+            with self.new(y, x):
+                self.code.store(made[y][x], self.cell("target", self.corner, y, x, at), mask)
+
+    def pooled(self, phases: Sequence[int], at: Any, mask: Any) -> None:
+        """Write the largest of each 2x2.
+
+        A tile that begins in the middle of a pool's window gives its second and third row to one
+        window, and its fourth, the map's last, to another.
+        """
+        code, made = self.code, self.outputs(at, mask)
+        rows, columns = (((1, 2), (3, 3)) if p else ((0, 1), (2, 3)) for p in phases)
+        where = [code.divided(code.add(c, 1), 2)[0] for c in self.corner]
+        for y, x in product(range(2), repeat=2):
+            a, b, c, d = (made[row][column] for row, column in product(rows[y], columns[x]))
+            best = code.larger(code.larger(a, b), code.larger(c, d))
+            with self.new(rows[y][0], columns[x][0]):
+                code.store(best, self.cell("target", where, y, x, at), mask)
+
+    def new(self, y: int, x: int) -> AbstractContextManager[None]:
+        """Where no earlier tile has made an output: its place in a tile decides its rounding."""
+        down, right = (
+            self.code.less(before, n + 1)
+            for before, n in zip(self.made_before, (y, x), strict=True)
+        )
+        return self.code.where(self.code.b.and_(down, right))
 
 
 @cache

@@ -255,10 +255,45 @@ class Code:
                 total = self.fma(vector, self.same(factor), total)
         return self.zero() if total is None else total
 
+    def applied(self, matrix: Sequence[Sequence[float]], vectors: Sequence[Any]) -> list[Any]:
+        """A matrix of constants times vectors; what two points +p and -p share is computed once."""
+        n = len(vectors)
+        if len(matrix) == n:  # rows of +p and -p differ in the sign of their even or odd columns
+            made: list[Any] = []
+            while len(made) < n:
+                row = matrix[len(made)]
+                following = matrix[len(made) + 1] if len(made) + 1 < n else ()
+                sign = next((s for s in (1, -1) if _mirrored(row, following, s)), 0)
+                if not sign:
+                    made.append(self.linear(row, vectors))
+                    continue
+                even, odd = (self.linear(row[i::2], vectors[i::2]) for i in range(2))
+                pair = (even, odd) if sign == 1 else (odd, even)
+                made += [self.plus(even, odd), self.b.fsub(*pair)]
+            return made
+        columns, folded = [list(c) for c in zip(*matrix, strict=True)], list(vectors)
+        for j in range(n - 1):
+            if _mirrored(columns[j], columns[j + 1], 1):
+                a, b = folded[j : j + 2]
+                folded[j : j + 2] = [self.plus(a, b), self.b.fsub(a, b)]
+                even = [v if i % 2 == 0 else 0 for i, v in enumerate(columns[j])]
+                columns[j + 1] = [v if i % 2 else 0 for i, v in enumerate(columns[j])]
+                columns[j] = even
+        return [self.linear(row, folded) for row in zip(*columns, strict=True)]
+
     def compiled(self) -> Callable[..., None]:
         """The function, callable without the interpreter's lock."""
         self.b.ret_void()
         return _compiled(str(self.module), self.function.name, len(self.arguments))
+
+
+def _mirrored(row: Sequence[float], other: Sequence[float], sign: int) -> bool:
+    """Whether two rows are alike in even columns times ``sign``, and opposite in the odd."""
+    if len(row) != len(other) or not (any(row[::2]) and any(row[1::2])):
+        return False
+    return all(
+        b == sign * (-a if j % 2 else a) for j, (a, b) in enumerate(zip(row, other, strict=True))
+    )
 
 
 _engines: list[Any] = []  # what holds the machine code must outlive the functions
