@@ -77,7 +77,9 @@ def _print(inspection: Inspection) -> None:
     for head, classes in d.classes_by_head.items():
         counts = inspection.pixels(head)
         rows = [(name, *(int(c[i]) for c in counts.values())) for i, name in enumerate(classes)]
-        table(f"pixels by class{d.of_head(head)}", ("class", *counts), rows)
+        rows = [row for row in rows if any(row[1:])]  # the warnings name the others
+        title = f"pixels by class{d.of_head(head)}, {len(rows)} of {len(classes)} classes"
+        table(title, ("class", *counts), rows)
     for warning in inspection.warnings:
         say(f"warning: {warning}")
     if not inspection.problems:

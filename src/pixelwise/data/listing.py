@@ -23,6 +23,8 @@ LABEL_ENDS = (
     *("_L", "_segmentation", "_labelIds", "_manual1"),
 )
 """Endings that tools give to label maps; known where every label map has the same."""
+IMAGE_ENDS = ("", "_image", "_img", "_input", "_sat")
+"""What a picture may have where a label map beside it has one of these (DeepGlobe: ``_sat``)."""
 
 
 @dataclass
@@ -112,7 +114,7 @@ class Listing:
         """Stem of a picture to its label map; of several none is the right one."""
         right: dict[str, Path] = {}
         for mask in sorted(masks):
-            stem = mask.removesuffix(end_of(mask))
+            stem = _picture_of(mask, together.keys())
             if stem in right:
                 both = f"{right[stem]} and {together[mask]}"
                 what = f"{both} are both label maps of {together[stem].name}"
@@ -247,7 +249,14 @@ def end_of(stem: str) -> str:
 
 def marked(stems: Set[str]) -> set[str]:
     """Those of label maps that lie beside their pictures: ``a_mask`` where there is ``a``."""
-    return {s for s in stems if end_of(s) and s.removesuffix(end_of(s)) in stems}
+    return {stem for stem in stems if _picture_of(stem, stems)}
+
+
+def _picture_of(stem: str, stems: Container[str]) -> str:
+    """The picture that a label map of this name lies beside; none, if it is no label map."""
+    plain, end = stem.removesuffix(end_of(stem)), end_of(stem)
+    named = (plain + other for other in IMAGE_ENDS if end)
+    return next((name for name in named if name in stems), "")
 
 
 def ends_of(left: Set[str], right: Set[str]) -> tuple[str, str]:

@@ -201,8 +201,8 @@ def _unidentified(data: bytes, path: Path) -> DataError:
     if kind == "TIFF" and (numbers := _tiff_numbers(data)):
         message = f"{path}: a TIFF of {numbers}, which is not read"
         hint = "save it as grey or RGB of 8 or 16 bits, BlackIsZero"
-        more = "further bands as files of their own (`inputs` in dataset.json)"
-        return DataError("D015", message, f"{hint}; {more}")
+        more = "; further bands as files of their own (`inputs` in dataset.json)"
+        return DataError("D015", message, hint + ("" if numbers.startswith("1 ") else more))
     if kind and kind not in FORMATS:
         message = f"{path}: a file in {kind}, which is not read"
         return DataError("D015", message, "convert it, e.g. to PNG")

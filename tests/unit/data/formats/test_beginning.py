@@ -60,6 +60,22 @@ def test_endings_by_rule(left: set[str], right: set[str], ends: tuple[str, str])
     assert ends_of(left, right) == ends
 
 
+@pytest.mark.parametrize("end", ["", "_sat", "_image", "_input"])
+def test_label_maps_beside_their_pictures_are_known_by_their_endings(
+    tmp_path: Path, end: str
+) -> None:
+    root = folder_set(tmp_path, 4)
+    for path in [*root.rglob("*.png")]:
+        path.rename(root / f"{path.stem}{'_mask' if path.parent.name == 'labels' else end}.png")
+    (root / "images").rmdir()
+    (root / "labels").rmdir()
+    dataset = open_dataset(root)
+    assert [item.name for item in dataset.all_items()] == [f"p{i}{end}" for i in range(4)]
+    assert all(
+        item.labels["labels"].files[0].stem.endswith("_mask") for item in dataset.all_items()
+    )
+
+
 def test_data_that_begins_further_down_is_found_and_told(tmp_path: Path) -> None:
     folder_set(tmp_path / "kit/set", 4, images="JPEGImages", labels="SegmentationClass")
     (tmp_path / "__MACOSX").mkdir()
