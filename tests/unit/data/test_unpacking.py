@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import published
 from make_data import folder_set
 from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.errors import DataError, PixelwiseError
+from pixelwise.labels import VOC_CLASSES
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +55,17 @@ def test_an_archive_is_read_as_its_folder(
     os.utime(archive, ns=(1, 1))
     open_dataset(archive)
     assert len([*(home / "data").iterdir()]) == 2  # another archive of that name
+
+
+def test_voc_is_read_from_the_archive_of_its_authors(tmp_path: Path, home: Path) -> None:
+    names = ["2007_000032", "2007_000033", "2007_000039"]
+    files = published.voc(2012, {"train": names[:2], "val": names[2:]})
+    dataset = open_dataset(published.tar(files, tmp_path / "VOCtrainval_11-May-2012.tar"))
+    assert (dataset.layout, dataset.classes) == ("voc", VOC_CLASSES)
+    assert [i.name for i in dataset.items("val")] == names[2:]
+    assert dataset.notes[1] == "the data begins in VOCdevkit/VOC2012/"
+    labels = dataset.read(dataset.items("val")[0]).labels
+    assert np.array_equal(labels, published.voc_labels(names[2]))
 
 
 @pytest.mark.parametrize(
