@@ -185,9 +185,11 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str, list[Dat
     marked = len(known) == 2 and known[0] == 0 and known[1] > 1
     if values == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
         what = "is 255 a class, or void?" if values == {0, VOID} else "which classes are they?"
-        names = ["background", "object"] if len(values) == 2 else default_names(len(values))
-        said = [f"{v}={name}" for v, name in zip(sorted(values), names, strict=True)]
-        hint = answer(root, ",".join(said[:MAX_CLASSES]))
+        classes = known if len(known) > 1 else sorted(values)
+        names = ["background", "object"] if len(classes) == 2 else default_names(len(classes))
+        said = [f"{v}={name}" for v, name in zip(classes, names, strict=True)][:MAX_CLASSES]
+        said += [f"{VOID}=void"] if VOID in values - {*classes} else []
+        hint = answer(root, ",".join(said))
         raise DataError("D012", f"{root}: the label maps hold the values {held}: {what}", hint)
     count = (known[-1] if known else 0) + 1
     what = "1 class" if count == 1 else f"{count} classes"

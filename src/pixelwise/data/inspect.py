@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -204,8 +205,9 @@ def _look(dataset: DataSet, read: Reader, item: Item) -> Seen:
 
 
 def _moved(dataset: DataSet, item: Item) -> int:
+    """Pixels that are void or another class than their number says; a class for all is no doubt."""
     heads = {h: dataset.class_maps[h] for h in dataset.heads}
-    sources = ((item.labels[h], m) for h, m in heads.items() if m.others is not None)
+    sources = ((item.labels[h], m) for h, m in heads.items() if m.others in (NEAREST, VOID))
     return sum(m.moved(s.path) for s, m in sources if isinstance(s, LabelMap))
 
 
@@ -279,15 +281,11 @@ def _moves(dataset: DataSet, moved: Mapping[str, Seen]) -> Iterator[str]:
     """How many pixels ``--values`` has given a class or void that their number alone does not."""
     if not moved:
         return
-    pixels, of = (sum(v.moved for v in moved.values()), sum(_area(v) for v in moved.values()))
+    pixels, area = sum(v.moved for v in moved.values()), sum(prod(v.size) for v in moved.values())
     most = max(moved, key=lambda name: moved[name].moved)
-    others = next(o for h in dataset.heads if (o := dataset.class_maps[h].others) is not None)
-    became = {NEAREST: "the nearest one", VOID: "void"}.get(others) or dataset.classes[others]
+    near = any(dataset.class_maps[head].others == NEAREST for head in dataset.heads)
     yield (
-        f"{pixels:,} of {of:,} pixels in {len(moved)} label maps hold no value that is listed "
-        f"({pixels / of:.1%}, most in {most}) and were taken for {became}"
+        f"{pixels:,} of {area:,} pixels in {len(moved)} label maps hold no value that is listed "
+        f"({pixels / area:.1%}, most in {most}) and were taken for "
+        f"{'the nearest one' if near else 'void'}"
     )
-
-
-def _area(view: Seen) -> int:
-    return view.size[0] * view.size[1]

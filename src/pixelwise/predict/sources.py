@@ -184,7 +184,7 @@ def _listed(source: str, out: Path, left_out: list[str], *, download: bool) -> I
 
 def _of_split(source: str, split: str) -> list[Job]:
     """The pictures of a split of a data set, by their names there."""
-    dataset = open_dataset(source)
+    dataset = open_dataset(source, values="0=no,1=yes,*=void")  # labels are not read here
     return [
         Job(item.image, _short(item.name), item.inputs, dataset.computed, item.name)
         for item in dataset.items(split, labelled=False)

@@ -17,6 +17,7 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.errors import DataError, UsageError
 from pixelwise.labels import VOC_CLASSES, VOID, voc_palette
+from pixelwise.predict.sources import find
 from problems import told
 
 
@@ -212,3 +213,20 @@ def test_pixels_that_moved_are_told(tmp_path: Path) -> None:
         "18 of 11,520 pixels in 6 label maps hold no value that is listed (0.2%, most in p0) and "
         "were taken for the nearest one"
     ]
+
+
+def test_void_beside_a_mark_stays_void_in_the_answer(tmp_path: Path) -> None:
+    root = two_valued(tmp_path / "d", mark=9)
+    labels = np.zeros((40, 48), np.uint8)
+    labels[:, :3] = 255
+    Image.fromarray(labels).save(root / "labels/p0.png")
+    with pytest.raises(DataError, match=r"0, 9, 255: which classes are they\?") as caught:
+        open_dataset(root)
+    assert '--values "0=background,9=object,255=void"' in caught.value.hint
+
+
+def test_pictures_of_a_split_are_predicted_without_a_question(tmp_path: Path) -> None:
+    root = two_valued(tmp_path / "d")
+    jobs, _ = find([str(root)], tmp_path / "out", split="val")
+    named = open_dataset(root, values="0=a,255=b").splits["val"]
+    assert [job.name for job in jobs] == [item.name for item in named] != []
