@@ -40,6 +40,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "scipy": ("data/matfile_process.py",),
     "h5py": ("data/matfile_process.py",),
     "onnx": ("export/",),
+    "av": ("pictures/videos.py",),
     "torch": (
         "engine/",
         "export/",

@@ -22,6 +22,7 @@ PACKAGES = {
         )
         for i in range(3)
     },
+    "av": 'videos and cameras in predict: pip install "pixelwise[video]"',
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
 }
 

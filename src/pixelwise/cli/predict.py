@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, say
+from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Stitch, Threads, Zoom
 from pixelwise.machine.progress import progress
 
@@ -40,6 +41,8 @@ Untinted = Annotated[
     list[str] | None, typer.Option(metavar="CLASS", help="no colour over it in overlays")
 ]
 Colours = Annotated[Path | None, typer.Option(help="classes.json that has colours")]
+Damp = Annotated[float, typer.Option(help="videos: weight of the frames before")]
+Uncertain = Annotated[int, typer.Option(min=0, metavar="N", help="list the N least sure ones")]
 PixelSize = Annotated[str, typer.Option(metavar="0.5um", help="side of a pixel, for areas")]
 Submission = Annotated[bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")]
 Force = Annotated[bool, typer.Option("--force", help="make all outputs anew")]
@@ -65,6 +68,8 @@ def predict(
     untinted: Untinted = None,
     colours: Colours = None,
     pixel_size: PixelSize = "",
+    damp: Damp = 0.0,
+    uncertain: Uncertain = 0,
     submission: Submission = False,
     force: Force = False,
     json: Json = False,
@@ -83,11 +88,11 @@ def predict(
     from pixelwise.predict.submission import refuse_unfit
 
     own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
-    drawing = Drawing(strength, tuple(untinted or ()), own, pixel)
+    drawing = Drawing(strength, tuple(untinted or ()), own, damp, pixel)
     wanted = f"{save},heatmaps" if heat else save
     wanted = f"{wanted},labels" if submission else wanted
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
-    plan = pictures(save=wanted, download=download)
+    plan = replace(pictures(save=wanted, download=download), uncertain=uncertain)
     for reason in plan.left_out:
         say(f"left out: {reason}")
     shown = partial(load_model, model, zoom=zoom, mirror=mirror, stitch=stitch)
@@ -100,11 +105,14 @@ def predict(
     packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
     if json:
         emit_json(vars(done) | packed)
-    _say(done, plan)
+    _say(done, plan, quiet=json)
     return 1 if done.failures else 0
 
 
-def _say(done: Done, plan: Plan) -> None:
+def _say(done: Done, plan: Plan, *, quiet: bool) -> None:
+    if plan.uncertain and not quiet:
+        unsure = [(r["path"], r["uncertainty"]) for r in done.uncertain]
+        table("least sure", ("picture", "mean entropy, of 1"), unsure)
     for failure in done.failures[:SHOWN]:
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:

@@ -12,18 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import PixelwiseError, UsageError
+from pixelwise.errors import PixelwiseError, Stopped, UsageError
 from pixelwise.folders import MAKER, MANIFEST, is_predictions, of_head
-from pixelwise.machine.files import atomic_write, remove_leftovers, write_json
-from pixelwise.machine.signals import caught
+from pixelwise.machine.files import atomic_write, remove_leftovers, sha256, write_json
+from pixelwise.machine.signals import Caught, caught
 from pixelwise.pictures import reading
 from pixelwise.pictures.imagefile import file_bytes, orientation_in
 from pixelwise.pictures.recognise import SUFFIXES
-from pixelwise.predict import prediction_records, saving, summaries
-from pixelwise.predict.addresses import fetch_picture
+from pixelwise.pictures.videos import is_camera
+from pixelwise.predict import prediction_records, saving, summaries, videos
+from pixelwise.predict.addresses import fetch_picture, is_address
 from pixelwise.predict.exports import CVAT, LABELME, Original
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan as Plan
@@ -53,6 +55,8 @@ class Done:
     results: list[dict[str, Any]] = field(default_factory=list)
     summaries: list[str] = field(default_factory=list)
     """Files of all pictures together."""
+    uncertain: list[dict[str, Any]] = field(default_factory=list)
+    """The pictures of which the net is least sure, the least first, if they were asked for."""
 
 
 def carry_out(
@@ -62,9 +66,9 @@ def carry_out(
     heat: Sequence[str] = (),
     drawing: Drawing = DEFAULT,
     force: bool = False,
-    watch: Callable[[], object] = lambda: None,
+    watch: Callable[..., object] = lambda *_: None,
 ) -> Done:
-    """Predict what is not there yet; ``watch`` is called after each picture.
+    """Predict what is not there yet; ``watch`` is called after each picture, and within videos.
 
     Heat maps are drawn of the classes in ``heat``, or else of the ``TOP`` largest of each picture.
     With ``force`` everything is made anew, also over another model's outputs.
@@ -95,8 +99,8 @@ def carry_out(
     done, there = Done(), list[Job]()
     with caught() as stop:
         for job in plan.jobs:
-            if _one(work, job, done):
-                there.append(job)
+            made = _video(work, job, done, stop, watch) if job.video else _one(work, job, done)
+            there += [job] if made else []
             watch()
             if stop.signal:
                 break
@@ -109,9 +113,28 @@ def carry_out(
     message = f"stopped after {count} of {len(plan.jobs)} pictures; finished outputs are kept"
     stop.refuse(message, "run the same command again to go on")
     folders = dict(zip(heads, work.folders, strict=True))
-    made = summaries.write(plan.kinds, Labelled(there, folders, plan.shard), model, drawing)
-    done.summaries = [str(path) for path in made]
+    of_all = Labelled(there, folders, plan.shard)
+    done.summaries = [*map(str, summaries.write(plan.kinds, of_all, model, drawing))]
+    done.uncertain = nlargest(plan.uncertain, _unsure(done), key=lambda r: r["uncertainty"])
+    if plan.uncertain:
+        done.summaries.append(str(_list_uncertain(plan, done)))
     return done
+
+
+def _list_uncertain(plan: Plan, done: Done) -> Path:
+    """A list that ``predict`` takes again, of files each once."""
+    paths = dict.fromkeys(str(r["path"]) for r in done.uncertain)
+    lines = (p if is_address(p) else str(Path(p).absolute()) for p in paths)
+    place = plan.out / f"uncertain{plan.shard}.txt"
+    return atomic_write(place, "".join(f"{line}\n" for line in lines))
+
+
+def _unsure(done: Done) -> list[dict[str, Any]]:
+    return [
+        {"path": r["path"], "output": r["outputs"][0], "uncertainty": r["uncertainty"]}
+        for r in done.results
+        if r.get("uncertainty") is not None
+    ]
 
 
 def _shown_class(name: str, model: Model) -> tuple[str, int]:
@@ -198,7 +221,8 @@ def _one(work: _Work, job: Job, done: Done) -> bool:
         known = prediction_records.read(out, job.name)
         same = known.of(made_from)
         kinds = wanted if work.force else prediction_records.missing(out, same, wanted)
-        if not kinds:
+        unsure = bool(work.plan.uncertain) and same.uncertainty is None
+        if not kinds and not unsure:
             done.skipped += 1
             done.results.append(_result(work, job, same, made=False))
             return True
@@ -213,7 +237,8 @@ def _one(work: _Work, job: Job, done: Done) -> bool:
                 f"{altered} was changed since it was made from {job.shown}",
                 "move it away and run again, or --force to make everything anew",
             )
-        prediction = _predict(work.model, files, job.pictures(data, work.model.inputs), kinds)
+        soft = unsure or saving.needs_probabilities(kinds)
+        prediction = _predict(work.model, files, job.pictures(data, work.model.inputs), soft)
         # Only now: a picture that cannot be labelled leaves its earlier outputs and record.
         prediction_records.begin(out, job.name, kinds)
         exported = {LABELME, CVAT}.intersection(work.plan.kinds)
@@ -221,17 +246,52 @@ def _one(work: _Work, job: Job, done: Done) -> bool:
         to = Target(out, job.name, header, work.drawing, original)
         written = {kind: saving.write(kind, prediction, to) for kind in kinds}
         areas = {h: own.areas() for h, own in (prediction.heads or {"": prediction}).items()}
-        now = prediction_records.record(out, job.name, made_from, written, areas)
+        sure = prediction.uncertainty() if work.plan.uncertain and soft else None
+        now = prediction_records.record(out, job.name, made_from, written, areas, sure)
     except PixelwiseError as error:
-        # A full disk will not get better with the next picture; a smaller picture may fit.
-        passing = error.code in ("R003", "R011") and len(work.plan.jobs) > 1
-        if error.exit_code == 5 and not passing:
-            raise
-        done.failures.append({"path": job.shown, **error.as_dict()})
+        _failed(work, job, done, error)
         return False
-    done.made += 1
-    done.results.append(_result(work, job, now, made=True))
+    done.made += bool(kinds)
+    done.skipped += not kinds
+    done.results.append(_result(work, job, now, made=bool(kinds)))
     return True
+
+
+def _video(work: _Work, job: Job, done: Done, stop: Caught, watch: Callable[..., object]) -> bool:
+    """A video, which is made whole or again; of a damaged one what can be read stays."""
+    out, header = work.plan.out, work.model.header
+    parts = [part for part in work.wanted if part.rpartition("/")[2] in videos.KINDS]
+    try:
+        camera = is_camera(job.shown)
+        made_from = {"source_sha256": "" if camera else sha256(job.source), **work.identity}
+        same = prediction_records.read(out, job.name).of(made_from)
+        if not (camera or work.force or prediction_records.missing(out, same, parts)):
+            done.skipped += 1
+            done.results.append(_result(work, job, same, made=False))
+            return True
+        prediction_records.begin(out, job.name, parts)
+        to = Target(out, job.name, header, work.drawing)
+        made = videos.label_video(work.model, job.shown, parts, to, stop, watch)
+        if made.problem is None:
+            now = prediction_records.record(out, job.name, made_from, made.files, made.areas)
+            done.made += 1
+            done.results.append({**_result(work, job, now, made=True), "frames": made.frames})
+        else:
+            _failed(work, job, done, made.problem)
+    except Stopped:  # is told for all
+        return False
+    except PixelwiseError as error:
+        _failed(work, job, done, error)
+        return False
+    return True
+
+
+def _failed(work: _Work, job: Job, done: Done, error: PixelwiseError) -> None:
+    # A full disk will not get better with the next picture; a smaller picture may fit.
+    passing = error.code in ("R003", "R011") and len(work.plan.jobs) > 1
+    if error.exit_code == 5 and not passing:
+        raise error
+    done.failures.append({"path": job.shown, **error.as_dict()})
 
 
 def _original(job: Job, data: Mapping[str, bytes]) -> Original:
@@ -249,11 +309,11 @@ def _digests(data: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _predict(
-    model: Model, files: Mapping[str, Path], data: Mapping[str, Any], kinds: Sequence[str]
+    model: Model, files: Mapping[str, Path], data: Mapping[str, Any], probabilities: bool
 ) -> Prediction:
     picture = data if len(data) > 1 else next(iter(data.values()))
     try:
-        return model.predict(picture, probabilities=saving.needs_probabilities(kinds))
+        return model.predict(picture, probabilities=probabilities)
     except PixelwiseError as error:  # of bytes it does not know whose they are
         text = str(error).removeprefix(f"{reading.UNNAMED}: ")
         for name, path in files.items():
@@ -272,6 +332,7 @@ def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, An
         "outputs": [str(work.plan.out / path) for path in known.files(work.wanted)],
         "areas": known.areas,
         **({"heads": known.head_areas} if known.head_areas else {}),
+        **({"uncertainty": known.uncertainty} if work.plan.uncertain else {}),
     }
 
 

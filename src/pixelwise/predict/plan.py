@@ -12,6 +12,7 @@ from pixelwise.predict import saving
 from pixelwise.predict.exports import CVAT, LABELME, flat
 from pixelwise.predict.model import Model
 from pixelwise.predict.sources import APART, Job, find, folded
+from pixelwise.predict.videos import KINDS
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Plan:
     """Folders among the sources that are not taken for pictures, with the reason."""
     inputs: tuple[str, ...] | None = ()
     """Further inputs whose files were looked for; None: those that a data set has."""
+    uncertain: int = 0
+    """How many pictures are listed of which the net is least sure."""
 
     @property
     def failures(self) -> str:
@@ -68,8 +71,9 @@ def plan(
     part, parts = _shard(shard)  # before pictures are looked for, which may take long
     folders = _input_folders(inputs, split)
     jobs, left_out = find(sources, out, split=split, inputs=folders, download=download)
-    if saving.HEAT in kinds:
-        _refuse_heat_collisions(jobs)
+    if videos := [job for job in jobs if job.video]:
+        left_out += _left_out_of(videos, kinds)
+    _refuse_folder_collisions(jobs, heat=saving.HEAT in kinds)
     if {LABELME, CVAT} & set(kinds):
         _refuse_flat_collisions(jobs)
     suffix = "" if parts == 1 else f"-{part}-of-{parts}"
@@ -99,14 +103,29 @@ def _shard(text: str) -> tuple[int, int]:
     raise UsageError("U002", message, "--shard 1/4")
 
 
-def _refuse_heat_collisions(jobs: Sequence[Job]) -> None:
-    """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go."""
-    folders = {folded(f"{job.name}{saving.ENDS[saving.HEAT]}"): job for job in jobs}
+def _left_out_of(videos: Sequence[Job], kinds: Sequence[str]) -> list[str]:
+    """What is asked for and not saved of videos; U002 if nothing is left."""
+    first = videos[0].shown
+    if not set(kinds) & set(KINDS):
+        what = f"{first} is a video, of which {' and '.join(KINDS)} are saved"
+        raise UsageError("U002", what, f"--save {','.join(KINDS)}")
+    others = [k for k in kinds if k not in (*KINDS, saving.AREAS)]
+    return [f"{', '.join(others)} of videos, such as {first}"] if others else []
+
+
+def _refuse_folder_collisions(jobs: Sequence[Job], *, heat: bool) -> None:
+    """``a.jpg`` has its heat maps in ``a_heat/``, where the labels of ``a_heat/b.jpg`` would go;
+    so have videos their label maps.
+    """
+    folders = {folded(job.name): job for job in jobs if job.video}
+    if heat:
+        folders |= {folded(f"{job.name}{saving.ENDS[saving.HEAT]}"): job for job in jobs}
     for job in jobs:
         for parent in Path(job.name).parents:
             if other := folders.get(folded(parent.as_posix())):
                 where = f"among the outputs of {job.shown}"
-                message = f"the heat maps of {other.shown} would lie {where}"
+                what = "label" if other.video and other.name == parent.as_posix() else "heat"
+                message = f"the {what} maps of {other.shown} would lie {where}"
                 raise DataError("D030", message, APART)
 
 

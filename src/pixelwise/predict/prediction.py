@@ -84,15 +84,37 @@ class Prediction:
             UsageError: U001 no such class, or several; U002 the probabilities were not kept, or a
                 number that is no class's.
         """
-        if self.probabilities is None:
-            hint = "model.predict(picture, probabilities=True)"
-            raise UsageError("U002", "the prediction holds no probabilities", hint)
+        kept = self._kept()
         index = find_class(name, self.classes) if isinstance(name, str) else operator.index(name)
         if not 0 <= index < len(self.classes):
             last = len(self.classes) - 1
             raise UsageError("U002", f"class {index} was asked for, expected 0 to {last}")
-        cells, size = self.probabilities[index], self.labels.shape
+        cells, size = kept[index], self.labels.shape
         return cells if cells.shape == size else smooth(cells, self.grid, (size[0], size[1]))
+
+    def uncertainty(self) -> float:
+        """How little the net is sure, 0 to 1: the mean entropy of the classes' probabilities.
+
+        Over all pixels (predictions have no void), as a share of the highest entropy, log K; of
+        several heads the mean.
+
+        Raises:
+            UsageError: U002 the probabilities were not kept.
+        """
+        several = [head.uncertainty() for head in self.heads.values()]
+        if several:
+            return sum(several) / len(several)
+        total = 0.0
+        for i in range(len(self.classes)):
+            p = self._kept()[i]
+            total -= float((p * np.log(np.maximum(p, np.finfo(np.float32).tiny))).mean(dtype=float))
+        return max(total, 0.0) / max(float(np.log(len(self.classes))), 1e-9)
+
+    def _kept(self) -> NDArray[np.float32]:
+        if self.probabilities is None:
+            hint = "model.predict(picture, probabilities=True)"
+            raise UsageError("U002", "the prediction holds no probabilities", hint)
+        return self.probabilities
 
     def areas(self) -> dict[str, float]:
         """Share of the picture by class, for the classes that occur."""

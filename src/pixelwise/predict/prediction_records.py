@@ -33,6 +33,8 @@ class Record:
     """Class to its share of the picture; None in records of older versions."""
     head_areas: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The same by head, where there are several; ``areas`` is the first one's."""
+    uncertainty: float | None = None
+    """``Prediction.uncertainty``, where it was asked for."""
 
     def of(self, made_from: Mapping[str, Any]) -> Record:
         """This record, or an empty one if it is of another source or model."""
@@ -55,7 +57,9 @@ def read(out: Path, name: str) -> Record:
         areas = fields.get("areas")
         areas = None if areas is None else _shares(areas)
         heads = {head: _shares(own) for head, own in fields.get("head_areas", {}).items()}
-        return Record(dict(fields["made_from"]), kinds, areas, heads)
+        unsure = fields.get("uncertainty")
+        unsure = None if unsure is None else float(unsure)
+        return Record(dict(fields["made_from"]), kinds, areas, heads, unsure)
     # By hand: names of files may be no UTF-8, which the reader of settings refuses.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return NOTHING
@@ -100,6 +104,7 @@ def record(
     made_from: Mapping[str, Any],
     files: Mapping[str, Sequence[Path]],
     areas: Mapping[str, Mapping[str, float]],
+    uncertainty: float | None = None,
 ) -> Record:
     """Note files by kind that were made now, and areas by head; remove those of earlier records
     that are not true.
@@ -113,8 +118,10 @@ def record(
     with in_turn(place(out, name).parent):
         before = read(out, name)
         several = areas if len(areas) > 1 else {}
-        kept = before.of(made_from).kinds
-        now = Record(made_from, {**kept, **made}, next(iter(areas.values())), several)
+        same = before.of(made_from)
+        unsure = same.uncertainty if uncertainty is None else uncertainty
+        first = next(iter(areas.values()))
+        now = Record(made_from, {**same.kinds, **made}, first, several, unsure)
         write_json(place(out, name), vars(now))
         for stale in before.files().keys() - now.files().keys():
             if _sum(out, stale):

@@ -49,6 +49,8 @@ class Drawing:
     """Names of classes that are not coloured there."""
     colours: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     """Of classes that have others than the model's."""
+    damp: float = 0.0
+    """Of videos the share of the frames before in the mean of probabilities."""
     pixel: tuple[float, str] | None = None
     """The side of a pixel and its unit, for areas."""
 
@@ -56,14 +58,17 @@ class Drawing:
         if not 0 <= self.strength <= 1:
             what = f"overlay strength {self.strength}, expected 0 to 1"
             raise UsageError("U002", what, "--strength 0.5")
+        if not 0 <= self.damp < 1:
+            what = f"damping {self.damp}, expected 0 or more and less than 1"
+            raise UsageError("U002", what, "--damp 0.7")
 
     @property
     def facts(self) -> dict[str, Any]:
         """What outputs depend on, as JSON has it; nothing where all is as usual."""
         colours = {name: list(colour) for name, colour in self.colours.items()}
         strength = self.strength if self.strength != Drawing.strength else None
-        all_facts = {"strength": strength, "untinted": [*self.untinted], "colours": colours}
-        return {k: v for k, v in all_facts.items() if v or v == 0}
+        tints = {"strength": strength, "untinted": [*self.untinted], "colours": colours}
+        return {k: v for k, v in {**tints, "damp": self.damp or None}.items() if v or v == 0}
 
     def overlay(self, prediction: Prediction) -> labels.Image:
         """The picture under its colours, with a legend; see ``Prediction.overlay_array``."""
@@ -129,6 +134,12 @@ def path(out: Path, name: str, kind: str) -> Path:
     return out / f"{name}{ENDS[kind]}"
 
 
+def label_text(prediction: Prediction, header: Header) -> dict[str, str]:
+    """What pictures of labels carry as text: the model, and what the numbers mean."""
+    names = json.dumps(prediction.classes, ensure_ascii=False)
+    return {"model": header.sha256, "net": header.net, "classes": names}
+
+
 def write(part: str, prediction: Prediction, to: Target) -> list[Path]:
     """Write one of ``parts``, whose files are returned; pictures name the model and the classes.
 
@@ -139,8 +150,7 @@ def write(part: str, prediction: Prediction, to: Target) -> list[Path]:
     kind, _, which = own.partition(" ")
     prediction = prediction.heads[head] if head else prediction
     target = path(to.out / head, to.name, kind)  # as ``folders.of_head`` has it
-    names = json.dumps(prediction.classes, ensure_ascii=False)
-    text = {"model": to.header.sha256, "net": to.header.net, "classes": names}
+    text = label_text(prediction, to.header)
     match kind:
         case "labels":
             palette = np.asarray(prediction.palette, np.uint8)

@@ -23,6 +23,7 @@ from pixelwise.folders import is_predictions
 from pixelwise.pictures.imagefile import file_bytes, pages_in
 from pixelwise.pictures.reading import Page
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
+from pixelwise.pictures.videos import is_camera, is_video, readable
 from pixelwise.predict.addresses import is_address, place_of
 from pixelwise.predict.name_lists import common_folder, is_list, names_in
 
@@ -47,6 +48,8 @@ class Job:
     """Which picture of a file of several, of ``imagefile.pages_in``."""
     address: str = ""
     """Of the web, from where ``source`` is fetched."""
+    video: bool = False
+    """Many pictures: a video, or a camera, which ``source`` names."""
 
     @property
     def shown(self) -> str:
@@ -126,6 +129,8 @@ def find(
         elif is_address(source):
             place, name = place_of(source, out, allowed=download)
             taken = [Job(place, _short(name), address=source)]
+        elif is_camera(source):
+            taken = [Job(Path(source), source.replace(":", "-"), video=True)]
         else:
             taken = _apart(_expand(source, left_out), source, out)
         for job in taken:
@@ -210,14 +215,16 @@ def _expand(source: str, left_out: list[str], below: Path | None = None) -> list
     if path.exists():
         raise DataError("D010", f"{path} is neither a file nor a folder", "give pictures")
     matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
-    files = [p for p in matches if is_picture(p)]
+    files = [p for p in matches if is_picture(p) or is_video(p)]
     if not files:
         raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
     return [job for p in files for job in _pages(p, _name(Path(p.name)))]
 
 
 def _pages(path: Path, name: str) -> list[Job]:
-    """A picture; of a file of several each page or frame."""
+    """A picture or a video; of a file of several pictures each page."""
+    if is_video(path):
+        return [Job(path, name, video=True)]
     places = pages_in(path)
     digits = max(3, len(str(len(places))))
     pages = [Job(path, f"{name}-p{i:0{digits}}", place=p) for i, p in enumerate(places, 1)]
@@ -245,13 +252,17 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
         left_out += [f"{path} is a link to nothing" for path in dangling]
         pictures = [path for path in shown if is_picture(path)]
+        videos = [path for path in shown if is_video(path)]
+        if not readable():
+            _leave_out(left_out, videos, 'videos; pip install "pixelwise[video]" reads them')
+            videos.clear()
         unread = {path: kind for path in shown if (kind := unread_kind(path))}
         kinds = ", ".join(sorted(set(unread.values())))
         _leave_out(left_out, list(unread), f"not read ({kinds}), convert to PNG")
         stems = marked({path.stem for path in pictures})
         masks = [p for p in pictures if p.stem in stems and p.suffix.lower() not in PHOTOS]
         _leave_out(left_out, masks, "label maps beside their pictures")
-        yield from sorted(set(pictures).difference(masks))
+        yield from sorted({*pictures, *videos}.difference(masks))
 
 
 def _leave_out(left_out: list[str], paths: Sequence[Path], reason: str) -> None:

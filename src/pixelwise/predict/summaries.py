@@ -46,9 +46,19 @@ class Labelled:
     """Behind the names of files of a part of them."""
 
     def maps(self, head: str) -> Iterator[tuple[Job, Labels]]:
-        """Each picture and the label map of a head."""
+        """Each picture and the label map of a head; of a video each frame."""
+        folder = self.folders[head]
         for job in self.jobs:
-            yield job, images.read_labels(saving.path(self.folders[head], job.name, "labels"))
+            frames = sorted((folder / job.name).glob("*.png")) if job.video else []
+            for path in frames:
+                yield replace(job, name=f"{job.name}/{path.stem}"), images.read_labels(path)
+            if not job.video:
+                yield job, images.read_labels(saving.path(folder, job.name, "labels"))
+
+    @property
+    def pictures(self) -> Labelled:
+        """Without videos."""
+        return replace(self, jobs=[job for job in self.jobs if not job.video])
 
     def place(self, head: str, file: str) -> Path:
         """Where a file of all goes."""
@@ -68,6 +78,7 @@ def write(kinds: Sequence[str], of: Labelled, model: Model, drawn: Drawing) -> l
     if AREAS in kinds:
         table = _areas(of, heads, drawn)
         written.append(atomic_write(of.place(first, OF_ALL[AREAS]), table))
+    of = of.pictures
     for head, own in heads.items():
         if SHEET in kinds and of.jobs:
             sheet = _sheet(of, head, model, drawn)
