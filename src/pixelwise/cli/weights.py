@@ -172,7 +172,12 @@ def _print_show(shown: dict[str, Any]) -> None:
     table(f"{shown['kind']} {shown['name']}".strip(), columns, rows)
     facts: list[tuple[object, ...]] = [(k, shown[k]) for k in ("bytes", "parameters", "sha256")]
     facts += [(f"bytes in {k}", v) for k, v in shown.get("accounting", {}).items()]
-    facts += [(f"header: {k}", _shortened(str(v))) for k, v in shown.get("header", {}).items() if v]
+    header = dict(shown.get("header", {}))
+    data = dict(header.pop("data", {}))
+    if isinstance(contents := data.get("trained_on"), list):
+        data["trained_on"] = f"{len(contents):,} pictures, by content"
+    header |= {f"data, {key}": value for key, value in data.items()}
+    facts += [(f"header: {k}", _shortened(str(v))) for k, v in header.items() if v]
     table("", ("fact", "value"), facts)
     for note in shown["notes"]:
         say(note)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.formats.canonical import Description, write_description
+from pixelwise.data.formats.canonical import Description, terms_of, write_description
 from pixelwise.data.inspect import APART, leaks
 from pixelwise.data.listing import refuse_unlistable, write_splits
 from pixelwise.data.sample import Item, content, each
@@ -45,7 +45,8 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
         contents, problems = each(items, partial(_write, dataset, description, place), watch)
         raise_all(dataset.root, [*_listing_problems(dataset), *problems])
         write_splits(place / "splits", lists)
-        write_description(place, description, f"{dataset.layout} {dataset.root}")
+        source, terms = f"{dataset.layout} {dataset.root}", terms_of(dataset.root)
+        write_description(place, description, source, terms)
     by_name = {item.name: contents[item.files] for item in items}
     for leak in leaks({s: dataset.splits.get(s, ()) for s in APART}, by_name):
         log.warning("%s; training will refuse it", leak)

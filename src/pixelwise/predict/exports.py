@@ -23,7 +23,7 @@ from pixelwise import labels
 from pixelwise.data.outlined import BACKGROUNDS
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.images import write_image
-from pixelwise.pictures.tracing import Region, Ring, regions
+from pixelwise.pictures.tracing import Region, regions
 from pixelwise.predict.prediction import Prediction
 
 LABELME, CVAT = "labelme", "cvat"
@@ -41,52 +41,36 @@ def flat(name: str) -> str:
 
 def geojson(prediction: Prediction) -> str:
     """A FeatureCollection of the regions of a label map."""
-    features = [
-        {
-            "type": "Feature",
-            "properties": {
-                "class": prediction.classes[region.value],
-                "id": region.value,
-                "pixels": region.pixels,
-                "objectType": "annotation",
-                "classification": {
-                    "name": prediction.classes[region.value],
-                    "color": list(prediction.palette[region.value]),
-                },
-            },
-            "geometry": {
-                "type": "Polygon",
-                "coordinates": [_closed(ring) for ring in (region.outer, *region.holes)],
-            },
-        }
-        for region in regions(prediction.labels)
-    ]
+    features = [_feature(region, prediction) for region in regions(prediction.labels)]
     whole = {"type": "FeatureCollection", "features": features}
     return json.dumps(whole, ensure_ascii=False) + "\n"
 
 
-def _closed(ring: Ring) -> list[list[int]]:
-    return [*ring.tolist(), ring[0].tolist()]
+def _feature(region: Region, prediction: Prediction) -> dict[str, Any]:
+    name, colour = prediction.classes[region.value], list(prediction.palette[region.value])
+    facts = {"class": name, "id": region.value, "pixels": region.pixels}
+    for_qupath = {"objectType": "annotation", "classification": {"name": name, "color": colour}}
+    rings = [[*r.tolist(), r[0].tolist()] for r in (region.outer, *region.holes)]
+    shape = {"type": "Polygon", "coordinates": rings}
+    return {"type": "Feature", "properties": {**facts, **for_qupath}, "geometry": shape}
 
 
 def labelme(prediction: Prediction, picture: str) -> str:
     """Labelme's JSON of a label map, beside a picture of this name."""
     height, width = prediction.labels.shape
-    found = sorted(regions(prediction.labels), key=lambda region: -region.filled)
-    shapes: list[dict[str, Any]] = [
-        {
-            "label": prediction.classes[region.value],
-            "points": _through_pixels(region),
-            "group_id": None,
-            "description": "",
-            "shape_type": "polygon",
-            "flags": {},
-        }
-        for region in found
-        if not _is_ground(region, prediction)
+    rest: dict[str, Any] = {
+        "group_id": None,
+        "description": "",
+        "shape_type": "polygon",
+        "flags": {},
+    }
+    shapes = [
+        {"label": prediction.classes[r.value], "points": _through_pixels(r), **rest}
+        for r in sorted(regions(prediction.labels), key=lambda r: -r.filled)
+        if not _is_ground(r, prediction)
     ]
-    sizes = {"imageHeight": height, "imageWidth": width}
     form = {"version": LABELME_VERSION, "flags": {}, "shapes": shapes}
+    sizes = {"imageHeight": height, "imageWidth": width}
     whole = {**form, "imagePath": picture, "imageData": None, **sizes}
     return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
 

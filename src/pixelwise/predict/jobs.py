@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
@@ -81,10 +81,10 @@ def carry_out(
         Stopped: a signal came; finished outputs are kept.
     """
     refuse_other_inputs(plan, model)
-    for name in drawing.untinted:
-        _shown_class(name, model)
-    model = model.coloured(drawing.colours)
-    heads = tuple(model.heads)
+    model, heads = model.coloured(drawing.colours), tuple(model.heads)
+    bare = [_shown_class(name, model) for name in drawing.untinted]
+    names = tuple(model.heads[head].classes[i] for head, i in bare)
+    drawing = replace(drawing, untinted=names)
     refuse_folder_collisions(plan.jobs, [*heads[1:], *{LABELME, CVAT}.intersection(plan.kinds)])
     shown = [_shown_class(name, model) for name in heat]
     view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
@@ -273,7 +273,7 @@ def _video(work: _Work, job: Job, done: Done, stop: Caught, watch: Callable[...,
         to = Target(out, job.name, header, work.drawing)
         made = videos.label_video(work.model, job.shown, parts, to, stop, watch)
         if made.problem is None:
-            now = prediction_records.record(out, job.name, made_from, made.files, made.areas)
+            now = prediction_records.record(out, job.name, made_from, made.files, {"": {}})
             done.made += 1
             done.results.append({**_result(work, job, now, made=True), "frames": made.frames})
         else:

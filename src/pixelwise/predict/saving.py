@@ -17,7 +17,7 @@ from pixelwise.machine.files import atomic_write
 from pixelwise.pictures import images
 from pixelwise.predict import exports
 from pixelwise.predict.exports import CVAT, LABELME, Original
-from pixelwise.predict.prediction import Prediction, find_class
+from pixelwise.predict.prediction import Prediction
 from pixelwise.weights.checkpoint import HeadClasses, Header
 
 HEAT = "heatmaps"
@@ -80,16 +80,7 @@ class Drawing:
         return labels.overlay(image, values, palette, opacity=self.strength, untinted=plain)
 
     def _plain(self, classes: Sequence[str]) -> list[int]:
-        return [find_class(name, classes) for name in self.untinted if _has(name, classes)]
-
-
-def _has(name: str, classes: Sequence[str]) -> bool:
-    """Whether a head has a class that is meant; of several heads one will do."""
-    try:
-        find_class(name, classes)
-    except UsageError:
-        return False
-    return True
+        return [i for i, name in enumerate(classes) if name in self.untinted]
 
 
 @dataclass(frozen=True)

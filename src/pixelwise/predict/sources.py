@@ -126,13 +126,8 @@ def find(
             taken = _apart(_of_split(source, split), source, out)
         elif is_list(source):
             taken = _listed(source, out, left_out, download=download)
-        elif is_address(source):
-            place, name = place_of(source, out, allowed=download)
-            taken = [Job(place, _short(name), address=source)]
-        elif is_camera(source):
-            taken = [Job(Path(source), source.replace(":", "-"), video=True)]
         else:
-            taken = _apart(_expand(source, left_out), source, out)
+            taken = _of_one(source, out, left_out, download=download)
         for job in taken:
             jobs.setdefault((job.source.absolute(), job.place), job)
     once = list(jobs.values())
@@ -168,17 +163,25 @@ def _apart(jobs: Iterable[Job], source: str, out: Path) -> Iterator[Job]:
         yield job
 
 
+def _of_one(
+    source: str, out: Path, left_out: list[str], *, download: bool, below: Path | None = None
+) -> Iterable[Job]:
+    """What a source means that is no list."""
+    if is_address(source):
+        place, name = place_of(source, out, allowed=download)
+        return [Job(place, _short(name), address=source)]
+    if is_camera(source):
+        return [Job(Path(source), source.replace(":", "-"), video=True)]
+    return _apart(_expand(source, left_out, below), source, out)
+
+
 def _listed(source: str, out: Path, left_out: list[str], *, download: bool) -> Iterator[Job]:
     """What a list names; all that is wrong with it is told together."""
     names, problems = names_in(source), list[DataError]()
     below = common_folder([name for name in names if os.path.isfile(name)])  # noqa: PTH113
     for name in names:
         try:
-            if is_address(name):
-                place, own = place_of(name, out, allowed=download)
-                yield Job(place, _short(own), address=name)
-            else:
-                yield from _apart(_expand(name, left_out, below), name, out)
+            yield from _of_one(name, out, left_out, download=download, below=below)
         except DataError as error:
             problems.append(error)
         except OSError as error:  # a name that no file can have

@@ -45,18 +45,8 @@ class Labelled:
     files: dict[str, list[Path]]
     """By ``saving.parts``."""
     frames: int = 0
-    shares: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By head the share of each class, summed over frames."""
     problem: DataError | None = None
     """Why it ended before its time."""
-
-    @property
-    def areas(self) -> dict[str, dict[str, float]]:
-        """By head the mean share of each class."""
-        return {
-            head: {name: total / self.frames for name, total in own.items()}
-            for head, own in self.shares.items()
-        }
 
 
 def frame_place(out: Path, name: str, number: int) -> Path:
@@ -149,9 +139,6 @@ class _Labeller:
         for number, (head, made) in enumerate((whole.heads or {"": whole}).items()):
             front = f"{head}/" if number else ""
             shown = self._damped(front, made, damp) if damp else made
-            shares = self.done.shares.setdefault(head, {})
-            for name, share in shown.areas().items():
-                shares[name] = shares.get(name, 0.0) + share
             if (part := f"{front}labels") in self.parts:
                 place = frame_place(self.folder(part), self.to.name, self.done.frames + 1)
                 palette, text = np.array(shown.palette, np.uint8), label_text(shown, self.to.header)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pixelwise.data.class_merging import merged
 from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.canonical import terms_of
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Item, Reader
@@ -160,6 +161,8 @@ def read_data(
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
     if recipe.map:
         facts["map"] = dict(recipe.map)
+    if terms := terms_of(dataset.root):
+        facts["terms"] = terms
     if dataset.drawn:
         drawn = {s: row for s, row in dataset.splits.items() if s in ("train", "val")}
         facts["splits"] = {s: [item.name for item in row] for s, row in drawn.items()}

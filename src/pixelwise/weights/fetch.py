@@ -142,7 +142,10 @@ def _told(address: str, path: Path) -> Iterator[None]:
         yield
     except (URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", "") or error
-        status = f"HTTP {error.code}: " if isinstance(error, HTTPError) else ""
+        status = ""
+        if isinstance(error, HTTPError):
+            status = f"HTTP {error.code}: "
+            error.close()  # it is the answer too, and holds the connection
         raise ResourceError(
             "R011",
             f"{address}: {status}{reason}",

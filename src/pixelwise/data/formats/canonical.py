@@ -1,7 +1,8 @@
 """Our own layout: images/, labels/ (palette PNG, 255 void), splits/*.txt, dataset.json.
 
 ``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255),
-``values`` (``8-bit`` or ``stored``, see ``pictures.reading``) and ``source`` (where it came from).
+``values`` (``8-bit`` or ``stored``, see ``pictures.reading``), ``source`` (where it came from) and,
+where they are known, ``terms``, which models that are trained on it carry.
 Where a picture is made of several files, or has several label maps, it names their folders, in the
 order of the bands and of the heads; a head without ``classes`` has those of the whole::
 
@@ -234,7 +235,15 @@ def _description(content: bytes) -> Description:
     return Description(maps, parts.inputs, folders, parts.use, parts.values, parts.computed)
 
 
-def write_description(out: Path, description: Description, source: str) -> None:
+def terms_of(root: Path) -> str:
+    """Under which terms a data set may be used, where its ``dataset.json`` says it in ``terms``."""
+    path = root / NAME
+    data = parsed(path, parse_json, FORM) if path.is_file() else {}
+    terms = data.get("terms", "") if isinstance(data, dict) else ""
+    return terms if isinstance(terms, str) else ""
+
+
+def write_description(out: Path, description: Description, source: str, terms: str = "") -> None:
     """``dataset.json``; what is as usual is left out."""
     own = {head: _class_lines(class_map) for head, class_map in description.class_maps.items()}
     first = description.used[1][0]
@@ -250,7 +259,7 @@ def write_description(out: Path, description: Description, source: str) -> None:
         lines["use"] = list(description.use)
     if description.values != "8-bit":
         lines["values"] = description.values
-    write_json(out / NAME, lines | {"source": source})
+    write_json(out / NAME, lines | {"source": source} | ({"terms": terms} if terms else {}))
 
 
 def _class_lines(class_map: ClassMap) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def prepare(
         for split, lines in plan.splits.items():
             atomic_write(content / "splits" / f"{split}.txt", "".join(f"{n}\n" for n in lines))
         _remove_strays(plan, content)
-        write_description(content, plan.description, plan.source)
+        write_description(content, plan.description, plan.source, record.terms)
     return plan
 
 
