@@ -1,7 +1,7 @@
 """Many pictures through one model: a plan (``plan.py``) carried out.
 
 Every output is written whole or not at all, and counts as made by its record
-(``prediction_records``). ``manifest.json`` names the model: two models in one folder are refused.
+(``prediction_records``); whose the folder is stands in its manifest (``claim``).
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import PixelwiseError, Stopped, UsageError
-from pixelwise.folders import MAKER, MANIFEST, is_predictions, of_head
-from pixelwise.machine.files import atomic_write, remove_leftovers, sha256, write_json
+from pixelwise.machine.files import atomic_write, sha256
 from pixelwise.machine.signals import Caught, caught
 from pixelwise.pictures import reading
 from pixelwise.pictures.imagefile import file_bytes, orientation_in
@@ -26,6 +24,7 @@ from pixelwise.pictures.recognise import SUFFIXES
 from pixelwise.pictures.videos import is_camera
 from pixelwise.predict import prediction_records, saving, summaries, videos
 from pixelwise.predict.addresses import fetch_picture, is_address
+from pixelwise.predict.claim import LOOK, Work, claim
 from pixelwise.predict.exports import CVAT, LABELME, Original
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan as Plan
@@ -38,8 +37,6 @@ from pixelwise.predict.sources import Job
 from pixelwise.predict.summaries import Labelled
 from pixelwise.settings import as_dict
 
-LOOK = "look"
-"""What the manifest calls another drawing than usual."""
 DEFAULT = Drawing()
 
 
@@ -94,8 +91,8 @@ def carry_out(
     if drawing.facts:
         identity[LOOK] = drawing.facts
     parts = saving.parts(plan.per_picture, shown, heads)
-    work = _Work(plan, model, parts, identity, drawing, force)
-    _claim(work)
+    work = Work(plan, model, parts, identity, drawing, force)
+    claim(work)
     done, there = Done(), list[Job]()
     with caught() as stop:
         for job in plan.jobs:
@@ -145,69 +142,7 @@ def _shown_class(name: str, model: Model) -> tuple[str, int]:
     return next(iter(model.heads)), find_class(name, model.classes)  # says what is there
 
 
-@dataclass(frozen=True)
-class _Work:
-    plan: Plan
-    model: Model
-    wanted: tuple[str, ...]
-    """``saving.parts`` that are asked for."""
-    identity: Mapping[str, Any]
-    """What outputs depend on beside the picture."""
-    drawing: Drawing
-    force: bool
-    kept_bytes: Callable[[Path], bytes] = field(
-        default_factory=lambda: lru_cache(maxsize=1)(file_bytes)
-    )
-
-    @property
-    def folders(self) -> list[Path]:
-        """Where the outputs of each head lie."""
-        heads = tuple(self.model.heads)
-        return [of_head(self.plan.out, head, heads) for head in heads]
-
-
-def _claim(work: _Work) -> None:
-    """Note which model the folder belongs to; refuse to mix two, or to replace foreign files."""
-    model, plan, out = work.model, work.plan, work.plan.out
-    problem = "" if work.force else _belongs_to_others(work)
-    if problem:
-        raise UsageError("U003", problem, "choose another -o, or --force to make everything anew")
-    heads = {head: list(own.classes) for head, own in model.heads.items()}
-    facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
-    several = {"heads": heads} if len(heads) > 1 else {}
-    write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts, **several})
-    written = {out}
-    for name in (job.name for job in work.plan.jobs):
-        written.add(prediction_records.place(out, name).parent)
-        for place in work.folders:
-            written |= {saving.path(place, name, kind).parent for kind in plan.per_picture}
-            written.add(saving.path(place, name, saving.HEAT))
-    for folder in written:
-        remove_leftovers(folder)
-
-
-def _belongs_to_others(work: _Work) -> str:
-    """Why outputs may not be written into the folder, if so."""
-    plan, out = work.plan, work.plan.out
-    if not is_predictions(out):
-        outputs = (
-            saving.path(place, job.name, kind)
-            for job in plan.jobs
-            for kind in plan.per_picture
-            for place in work.folders
-        )
-        foreign = next((path for path in outputs if path.exists()), None)
-        return f"{foreign} exists and was not made by pixelwise" if foreign else ""
-    before = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
-    now = {LOOK: None, **work.identity}
-    differing = {k: v for k, v in now.items() if before.get(k) != v}
-    how = ", ".join(f"{k} was {before.get(k)}, is {v}" for k, v in differing.items())
-    if "sha256" in differing:
-        how = f"by another model, {before.get('model')}"
-    return f"the outputs in {out} were made otherwise ({how})" if differing else ""
-
-
-def _one(work: _Work, job: Job, done: Done) -> bool:
+def _one(work: Work, job: Job, done: Done) -> bool:
     """Whether the picture has its outputs then."""
     out, wanted, header = work.plan.out, work.wanted, work.model.header
     try:
@@ -226,17 +161,8 @@ def _one(work: _Work, job: Job, done: Done) -> bool:
             done.skipped += 1
             done.results.append(_result(work, job, same, made=False))
             return True
-        at_stake = same.files(kinds) if same.kinds else known.files()
-        altered = None if work.force else prediction_records.altered(out, at_stake)
-        if altered and same.kinds and _is_picture(altered):
-            done.kept.append({"path": job.shown, "kept": str(altered)})
+        if _is_kept(work, job, done, known, same, kinds):
             return True
-        if altered:  # and of another picture or model now, or damaged: someone must decide
-            raise UsageError(
-                "U003",
-                f"{altered} was changed since it was made from {job.shown}",
-                "move it away and run again, or --force to make everything anew",
-            )
         soft = unsure or saving.needs_probabilities(kinds)
         prediction = _predict(work.model, files, job.pictures(data, work.model.inputs), soft)
         # Only now: a picture that cannot be labelled leaves its earlier outputs and record.
@@ -257,17 +183,20 @@ def _one(work: _Work, job: Job, done: Done) -> bool:
     return True
 
 
-def _video(work: _Work, job: Job, done: Done, stop: Caught, watch: Callable[..., object]) -> bool:
+def _video(work: Work, job: Job, done: Done, stop: Caught, watch: Callable[..., object]) -> bool:
     """A video, which is made whole or again; of a damaged one what can be read stays."""
     out, header = work.plan.out, work.model.header
     parts = [part for part in work.wanted if part.rpartition("/")[2] in videos.KINDS]
     try:
         camera = is_camera(job.shown)
         made_from = {"source_sha256": "" if camera else sha256(job.source), **work.identity}
-        same = prediction_records.read(out, job.name).of(made_from)
+        known = prediction_records.read(out, job.name)
+        same = known.of(made_from)
         if not (camera or work.force or prediction_records.missing(out, same, parts)):
             done.skipped += 1
             done.results.append(_result(work, job, same, made=False))
+            return True
+        if _is_kept(work, job, done, known, same, parts):
             return True
         prediction_records.begin(out, job.name, parts)
         to = Target(out, job.name, header, work.drawing)
@@ -286,7 +215,25 @@ def _video(work: _Work, job: Job, done: Done, stop: Caught, watch: Callable[...,
     return True
 
 
-def _failed(work: _Work, job: Job, done: Done, error: PixelwiseError) -> None:
+def _is_kept(
+    work: Work, job: Job, done: Done, known: Record, same: Record, kinds: Sequence[str]
+) -> bool:
+    """Whether an output was changed by hand, which is told; ``same`` is what is known of now."""
+    at_stake = same.files(kinds) if same.kinds else known.files()
+    altered = None if work.force else prediction_records.altered(work.plan.out, at_stake)
+    if altered and same.kinds and _is_picture(altered):
+        done.kept.append({"path": job.shown, "kept": str(altered)})
+        return True
+    if altered:  # and of another picture or model now, or damaged: someone must decide
+        raise UsageError(
+            "U003",
+            f"{altered} was changed since it was made from {job.shown}",
+            "move it away and run again, or --force to make everything anew",
+        )
+    return False
+
+
+def _failed(work: Work, job: Job, done: Done, error: PixelwiseError) -> None:
     # A full disk will not get better with the next picture; a smaller picture may fit.
     passing = error.code in ("R003", "R011") and len(work.plan.jobs) > 1
     if error.exit_code == 5 and not passing:
@@ -323,7 +270,7 @@ def _predict(
         raise
 
 
-def _result(work: _Work, job: Job, known: Record, *, made: bool) -> dict[str, Any]:
+def _result(work: Work, job: Job, known: Record, *, made: bool) -> dict[str, Any]:
     """What ``--json`` tells of a picture whose outputs are there, now or before."""
     return {
         "path": job.shown,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.cli.app import run
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.runs import counts_of, mask_of, runs_of, text_of
@@ -181,6 +182,24 @@ def test_overlays_are_drawn_as_asked_and_not_mixed_with_others(
             carry_out(work, model, drawing=wrong)
     with pytest.raises(UsageError, match="expected 0 to 1"):
         Drawing(1.5)
+
+
+def test_the_command_draws_and_measures_as_asked(
+    model: models.Model, photos: Path, tmp_path: Path
+) -> None:
+    colours = tmp_path / "my.json"
+    colours.write_text('{"colours": {"#0a0b0c": "floor"}}')
+    words = ["predict", str(model.path), str(photos), "-o", str(tmp_path / "out")]
+    drawn = ["--strength", "0.9", "--untinted", "door", "--colours", str(colours)]
+    assert run([*words, *drawn, "--save", "areas", "--pixel-size", "2 m", "--threads", "1"]) == 0
+    look = json.loads((tmp_path / "out/manifest.json").read_text("utf-8"))["look"]
+    assert look == {"strength": 0.9, "untinted": ["tür, door"], "colours": {"floor": [10, 11, 12]}}
+    first, row, *_ = (tmp_path / "out/areas.csv").read_text("utf-8").splitlines()
+    assert first.endswith("area_m2")
+    assert float(row.split(",")[-1]) == 4 * int(row.split(",")[-3])
+    assert run([*words, "--pixel-size", "small"]) == 2
+    colours.write_text('{"colours": {"#0a0b0c": "roof"}}')
+    assert run([*words, "--colours", str(colours)]) == 2
 
 
 def test_pictures_name_the_model_and_the_classes(

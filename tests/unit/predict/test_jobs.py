@@ -69,6 +69,17 @@ def test_files_of_the_user_are_not_replaced(
     assert contents(tmp_path / "out") == {"p1.png": before}
 
 
+@pytest.mark.parametrize("file", ["areas.csv", "sheet.jpg", "coco.json", "p0.geojson"])
+def test_no_kind_of_output_replaces_a_file_of_the_user(
+    model: models.Model, photos: Path, tmp_path: Path, file: str
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / file).write_text("mine")
+    with pytest.raises(UsageError, match="exists and was not made by pixelwise"):
+        predict(model, photos, tmp_path / "out", "areas,sheet,coco,polygons")
+    assert contents(tmp_path / "out") == {file: b"mine"}
+
+
 def test_bad_pictures_are_listed_and_the_others_done(
     model: models.Model, photos: Path, tmp_path: Path
 ) -> None:

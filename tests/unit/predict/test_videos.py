@@ -66,6 +66,10 @@ def test_each_frame_is_labelled_and_the_overlay_has_its_times(
     assert go(model, clips, out, "labels,overlay,areas").skipped == 2
     (out / "clip/000003.png").unlink()
     assert go(model, clips, out).made == 1
+    photo(out / "clip/000002.png", size=(40, 56))  # as corrected by hand
+    done = go(model, clips, out)
+    assert (done.made, done.skipped) == (0, 1)
+    assert done.kept == [{"path": str(clips / "clip.mp4"), "kept": str(out / "clip/000002.png")}]
 
 
 def test_damped_labels_are_those_of_the_exponential_mean(
