@@ -21,16 +21,15 @@ from pathlib import Path
 from pixelwise.predict import model as models
 from pixelwise.predict.jobs import carry_out, plan
 
-model_file, photos, reference, out, shards = sys.argv[1:]
+model_file, photos, reference, out, shards, save = sys.argv[1:]
 model, parts = models.load(model_file), int(shards)
-SAVE = "labels,overlay,scores,heatmaps"
 
 def start(folder, part, parts):
     pid = os.fork()
     if pid:
         return pid
     try:
-        carry_out(plan([photos], Path(folder), save=SAVE, shard=f"{part}/{parts}"), model)
+        carry_out(plan([photos], Path(folder), save=save, shard=f"{part}/{parts}"), model)
         os._exit(0)
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)
@@ -61,16 +60,27 @@ print(json.dumps({"kills": kills, "wrong": wrong, "left": left, "same": contents
 '''
 
 
-@pytest.mark.parametrize("shards", [1, 2])
+EACH = "labels,overlay,scores,heatmaps,polygons"
+
+
+@pytest.mark.parametrize(
+    ("shards", "save", "files"),
+    [
+        # labels, overlay, scores, 3 heat maps, polygons, record; manifest
+        (2, EACH, 20 * 8 + 1),
+        # 2 of each export; of all together areas, sheet, coco, labels.txt, labelmap.txt, list
+        (1, f"{EACH},labelme,cvat,areas,sheet,coco", 20 * 12 + 1 + 6),
+    ],
+)
 def test_killed_again_and_again_the_outputs_are_those_of_one_run(
-    tmp_path: Path, shards: int
+    tmp_path: Path, shards: int, save: str, files: int
 ) -> None:
     model = save_model(tmp_path / "net.safetensors")
     for i in range(20):
         photo(tmp_path / "in" / f"sub{i % 3}" / f"{i}.png", seed=i)
     folders = [tmp_path / name for name in ("in", "reference", "out")]
     told = subprocess.run(
-        [sys.executable, "-c", SERVER, model, *folders, str(shards)],
+        [sys.executable, "-c", SERVER, model, *folders, str(shards), save],
         capture_output=True,
         text=True,
         timeout=100,
@@ -79,6 +89,6 @@ def test_killed_again_and_again_the_outputs_are_those_of_one_run(
     )
     assert told.returncode == 0, told.stderr
     found = json.loads(told.stdout)
-    assert found["files"] == 20 * 7 + 1  # labels, overlay, scores, 3 heat maps, record; manifest
+    assert found["files"] == files
     assert found["kills"] >= 2
     assert (found["wrong"], found["left"], found["same"]) == ([], [], True)
