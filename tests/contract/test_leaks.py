@@ -100,7 +100,7 @@ def test_a_run_goes_on_with_the_split_that_it_drew(tmp_path: Path, monkeypatch, 
     data = folder_set(tmp_path / "data")
 
     def as_it_was(items):
-        return dict(zip(("train", "val"), splits.by_seed(items), strict=True))
+        return dict(zip(("train", "val"), splits.once_drawn(items), strict=True))
 
     def unnoted(*arguments, **options):
         data = read_data(*arguments, **options)

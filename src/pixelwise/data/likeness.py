@@ -40,7 +40,7 @@ def sketch(image: NDArray[np.generic]) -> Sketch:
     sampled = three_bands(image[:: steps[0], :: steps[1]]).astype(np.float32)
     height, width, bands = sampled.shape
     lines = (_parts(height) @ sampled.reshape(height, -1)).reshape(SIDE, width, bands)
-    grey = (lines.mean(2) @ _parts(width).T).ravel()
+    grey = (lines @ np.full(bands, 1 / bands, np.float32) @ _parts(width).T).ravel()
     grey -= grey.mean()
     length = float(np.linalg.norm(grey))
     # Two grey levels on average: noise, and no picture.

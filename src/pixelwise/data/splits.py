@@ -22,17 +22,11 @@ TRIES, MANY = 32, 200
 HELD = 0.2  # of the pictures where nobody says another: a common choice, four in five to learn
 
 
-def by_seed(items: Sequence[Item], seed: int = 0, *, held: float = HELD) -> Sides:
-    """Items to train on and items held out, this share of them exactly; the layout's own groups
-    stay whole where there is more than one. So runs drew that did not note their splits.
-    """
+def once_drawn(items: Sequence[Item]) -> Sides:
+    """As runs drew that did not note it: an exact ``HELD``, whole groups of the layout's own."""
     by_group = len({item.group or item.name for item in items}) > 1
-    return _parted(
-        items,
-        {i.name: i.group if by_group and i.group else i.name for i in items},
-        seed,
-        lambda places: round(held * len(places)),
-    )
+    groups = {i.name: i.group if by_group and i.group else i.name for i in items}
+    return _parted(items, groups, lambda places: round(HELD * len(places)))
 
 
 def drawn(items: Sequence[Item]) -> dict[str, tuple[Item, ...]]:
@@ -44,9 +38,7 @@ def drawn(items: Sequence[Item]) -> dict[str, tuple[Item, ...]]:
     where that would give val less than half of ``HELD``, or more than twice as much.
     """
     grouping = grouped(items)
-    train, val = _parted(
-        items, grouping.of, 0, lambda places: sum(place < HELD for place in places)
-    )
+    train, val = _parted(items, grouping.of, lambda places: sum(place < HELD for place in places))
     if grouping.evidence and not HELD / 2 <= len(val) / len(items) <= 2 * HELD:
         return dealt(items, {"train": 1 - HELD, "val": HELD}, grouping)
     return {"train": train, "val": val} if val else {"train": train}
@@ -61,7 +53,7 @@ def kept(items: Sequence[Item], before: Mapping[str, Sequence[str]]) -> dict[str
     of_group = {groups[item.name]: sides[item.name] for item in items if item.name in sides}
     for item in items:
         group = groups[item.name]
-        place = "val" if _place(group, 0) < HELD else "train"
+        place = "val" if _place(group) < HELD else "train"
         sides.setdefault(item.name, of_group.setdefault(group, place))
     splits = dict.fromkeys((*before, *sides.values()))
     return {split: tuple(i for i in items if sides[i.name] == split) for split in splits}
@@ -70,18 +62,17 @@ def kept(items: Sequence[Item], before: Mapping[str, Sequence[str]]) -> dict[str
 def _parted(
     items: Sequence[Item],
     groups: Mapping[str, str],
-    seed: int,
     count: Callable[[Collection[float]], int],
 ) -> Sides:
     """The first ``count(places)`` groups, in the order of their places, are held out."""
-    places = {group: _place(group, seed) for group in groups.values()}
+    places = {group: _place(group) for group in groups.values()}
     held = min(max(1, count(places.values())), len(places) - 1)
     chosen = set(sorted(places, key=lambda group: places[group])[: max(0, held)])
     fit = tuple(item for item in items if groups[item.name] not in chosen)
     return fit, tuple(item for item in items if groups[item.name] in chosen)
 
 
-def _place(key: str, seed: int) -> float:
+def _place(key: str, seed: int = 0) -> float:
     """Where a key lies between 0 and 1, evenly spread and for good."""
     digest = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -33,18 +33,17 @@ class Shares:
     """Of cross-validation; 0: train and val."""
 
     def __post_init__(self) -> None:
-        if not (self.folds or 0 < self.held < 1):
-            what = f"--held is {self.held:g}, expected a share between 0 and 1"
-            raise UsageError("U002", what, f"--held {HELD}")
-        if not 0 <= self.test < (1 if self.folds else 1 - self.held):
-            left = f", and with --held {self.held:g} something left to train on"
-            what = (
-                f"--test is {self.test:g}, expected a share from 0 to 1{'' if self.folds else left}"
-            )
-            raise UsageError("U002", what, f"--test {HELD}")
-        if self.folds == 1 or self.folds < 0:
-            what = f"--folds is {self.folds}, expected 2 or more"
-            raise UsageError("U002", what, "--folds 5")
+        most = 1.0 if self.folds else 1 - self.held
+        rule = "from 0 to 1" if self.folds else f"that leaves something beside --held {self.held:g}"
+        checks = (
+            ("held", bool(self.folds) or 0 < self.held < 1, "a share between 0 and 1", HELD),
+            ("test", 0 <= self.test < most, f"a share {rule}", HELD),
+            ("folds", self.folds == 0 or self.folds > 1, "2 or more", 5),
+        )
+        for name, fits, expected, example in checks:
+            if not fits:
+                what = f"--{name} is {getattr(self, name):g}, expected {expected}"
+                raise UsageError("U002", what, f"--{name} {example}")
 
     @property
     def parts(self) -> dict[str, float]:

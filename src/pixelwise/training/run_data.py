@@ -18,7 +18,7 @@ from pixelwise.data.formats.canonical import terms_of
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import Item, Reader
-from pixelwise.data.splits import by_seed, kept
+from pixelwise.data.splits import kept, once_drawn
 from pixelwise.data.statistics import Statistics
 from pixelwise.errors import DataError, hxw, raise_all, unknown_name
 from pixelwise.losses.weighting import Scheme, class_weights
@@ -144,7 +144,7 @@ def read_data(
     if begun is not None and dataset.drawn:
         items, before = dataset.all_items(), begun.data.get("splits")
         if not isinstance(before, dict):  # how runs drew that did not note it
-            then = zip(("train", "val"), by_seed(items), strict=True)
+            then = zip(("train", "val"), once_drawn(items), strict=True)
             before = {split: [i.name for i in members] for split, members in then if members}
         dataset = replace(dataset, splits={**dataset.splits, **kept(items, before)})
     splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)

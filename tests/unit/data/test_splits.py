@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pixelwise.data.sample import Item
-from pixelwise.data.splits import by_seed, drawn
+from pixelwise.data.splits import drawn, once_drawn
 
 
 def items(count: int, start: int = 0, group: str = "") -> list[Item]:
@@ -45,15 +45,15 @@ def test_a_fifth_is_held_out_on_average() -> None:
     assert max(held) <= 20
 
 
-def test_a_seed_holds_out_an_exact_share() -> None:
-    for seed in range(5):
-        fit, held = by_seed(items(37), seed, held=0.3)
-        assert (len(fit), len(held)) == (26, 11)
-    assert by_seed(items(1))[1] == ()
+def test_what_was_once_drawn_is_an_exact_share_and_stays() -> None:
+    fit, held = once_drawn(items(13))
+    assert names(held) == {"p2", "p7", "p10"}  # as runs of the first version have it
+    assert len(fit) == 10
+    assert once_drawn(items(1))[1] == ()
 
 
 def test_groups_stay_whole() -> None:
     members = [*items(5, 0, "a"), *items(5, 5, "b"), *items(5, 10, "c")]
-    for split in (drawn(members), dict(zip(("train", "val"), by_seed(members), strict=True))):
+    for split in (drawn(members), dict(zip(("train", "val"), once_drawn(members), strict=True))):
         assert not {i.group for i in split["train"]} & {i.group for i in split["val"]}
     assert len(drawn(items(6, 0, "a"))["val"]) == 1  # one group alone is parted

@@ -152,8 +152,11 @@ def test_only_labelled_pictures_are_drawn_and_unreadable_maps_are_told(
     [
         ({"held": 0}, "--held is 0, expected a share between 0 and 1"),
         ({"held": 1.5}, "--held is 1.5, expected a share between 0 and 1"),
-        ({"test": -0.1}, "--test is -0.1, expected a share from 0 to 1"),
-        ({"held": 0.5, "test": 0.5}, "and with --held 0.5 something left to train on"),
+        ({"test": -0.1}, "--test is -0.1, expected a share that leaves something"),
+        (
+            {"held": 0.5, "test": 0.5},
+            "--test is 0.5, expected a share that leaves something beside --held 0.5",
+        ),
         ({"folds": 1}, "--folds is 1, expected 2 or more"),
         ({"folds": -3}, "--folds is -3, expected 2 or more"),
         ({"folds": 3, "test": 1}, "--test is 1, expected a share from 0 to 1"),
