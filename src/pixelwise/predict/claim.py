@@ -63,11 +63,11 @@ def claim(work: Work) -> None:
     several = {"heads": heads} if len(heads) > 1 else {}
     write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts, **several})
     written = {out}
-    for name in (job.name for job in work.plan.jobs):
-        written.add(prediction_records.place(out, name).parent)
+    for job in plan.jobs:
+        written.add(prediction_records.place(out, job.record).parent)
         for place in work.folders:
-            written |= {saving.path(place, name, kind).parent for kind in plan.per_picture}
-            written.add(saving.path(place, name, saving.HEAT))
+            written |= {saving.path(place, job.name, kind).parent for kind in plan.per_picture}
+            written |= {saving.path(place, job.name, saving.HEAT), place / job.name}
     for folder in written:
         remove_leftovers(folder)
 

@@ -190,7 +190,7 @@ def _video(work: Work, job: Job, done: Done, stop: Caught, watch: Callable[..., 
     try:
         camera = is_camera(job.shown)
         made_from = {"source_sha256": "" if camera else sha256(job.source), **work.identity}
-        known = prediction_records.read(out, job.name)
+        known = prediction_records.read(out, job.record)
         same = known.of(made_from)
         if not (camera or work.force or prediction_records.missing(out, same, parts)):
             done.skipped += 1
@@ -198,11 +198,11 @@ def _video(work: Work, job: Job, done: Done, stop: Caught, watch: Callable[..., 
             return True
         if _is_kept(work, job, done, known, same, parts):
             return True
-        prediction_records.begin(out, job.name, parts)
+        prediction_records.begin(out, job.record, parts)
         to = Target(out, job.name, header, work.drawing)
         made = videos.label_video(work.model, job.shown, parts, to, stop, watch)
         if made.problem is None:
-            now = prediction_records.record(out, job.name, made_from, made.files, {"": {}})
+            now = prediction_records.record(out, job.record, made_from, made.files, {"": {}})
             done.made += 1
             done.results.append({**_result(work, job, now, made=True), "frames": made.frames})
         else:

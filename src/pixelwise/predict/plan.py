@@ -71,8 +71,8 @@ def plan(
     part, parts = _shard(shard)  # before pictures are looked for, which may take long
     folders = _input_folders(inputs, split)
     jobs, left_out = find(sources, out, split=split, inputs=folders, download=download)
-    if videos := [job for job in jobs if job.video]:
-        left_out += _left_out_of(videos, kinds)
+    if any(job.video for job in jobs):
+        jobs = _without_vain_videos(jobs, kinds, left_out)
     _refuse_folder_collisions(jobs, heat=saving.HEAT in kinds)
     if {LABELME, CVAT} & set(kinds):
         _refuse_flat_collisions(jobs)
@@ -103,14 +103,17 @@ def _shard(text: str) -> tuple[int, int]:
     raise UsageError("U002", message, "--shard 1/4")
 
 
-def _left_out_of(videos: Sequence[Job], kinds: Sequence[str]) -> list[str]:
-    """What is asked for and not saved of videos; U002 if nothing is left."""
-    first = videos[0].shown
-    if not set(kinds) & set(KINDS):
-        what = f"{first} is a video, of which {' and '.join(KINDS)} are saved"
-        raise UsageError("U002", what, f"--save {','.join(KINDS)}")
-    others = [k for k in kinds if k not in (*KINDS, saving.AREAS)]
-    return [f"{', '.join(others)} of videos, such as {first}"] if others else []
+def _without_vain_videos(jobs: list[Job], kinds: Sequence[str], left_out: list[str]) -> list[Job]:
+    """The jobs that give something; U002 if all are videos of which nothing is saved."""
+    first = next(job.shown for job in jobs if job.video)
+    if others := [k for k in kinds if k not in (*KINDS, saving.AREAS)]:
+        left_out.append(f"{', '.join(others)} of videos, such as {first}")
+    if set(kinds) & set(KINDS):
+        return jobs
+    if pictures := [job for job in jobs if not job.video]:
+        return pictures
+    what = f"{first} is a video, of which {' and '.join(KINDS)} are saved"
+    raise UsageError("U002", what, f"--save {','.join(KINDS)}")
 
 
 def _refuse_folder_collisions(jobs: Sequence[Job], *, heat: bool) -> None:

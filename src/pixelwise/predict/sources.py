@@ -52,6 +52,11 @@ class Job:
     """Many pictures: a video, or a camera, which ``source`` names."""
 
     @property
+    def record(self) -> str:
+        """The name of its record; ``clip.mp4`` may lie beside a ``clip.jpg``, as its poster."""
+        return f"{self.name}/.video" if self.video else self.name
+
+    @property
     def shown(self) -> str:
         """How messages name it."""
         return self.address or str(self.source)
@@ -297,7 +302,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
     taken: dict[str, Job] = {}
     problems = []
     for job in jobs:
-        first = taken.setdefault(folded(job.name), job)
+        first = taken.setdefault(folded(job.record), job)
         if first is not job:
             both = f"{first.shown} and {job.shown}"
             message = f"{both} would both be written as {job.name}.png"

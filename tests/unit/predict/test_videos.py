@@ -125,11 +125,28 @@ def test_an_interrupted_video_leaves_nothing_under_its_name(
     assert (done.made, done.failures) == (2, [])
 
 
+def test_a_video_may_lie_beside_its_poster(
+    model: models.Model, clips: Path, tmp_path: Path
+) -> None:
+    photo(clips / "clip.png", seed=3)
+    assert go(model, clips, tmp_path / "out").made == 3
+    assert np.array_equal(
+        read_labels(tmp_path / "out/clip.png"), model.predict(clips / "clip.png").labels
+    )
+    assert go(model, clips, tmp_path / "out").skipped == 3
+    make_video(clips / "clip.mkv")
+    with pytest.raises(DataError, match="would both be written as clip"):
+        go(model, clips, tmp_path / "other")
+
+
 def test_what_is_not_saved_of_videos_is_told(clips: Path, tmp_path: Path) -> None:
     work = plan([str(clips)], tmp_path / "out", save="labels,scores,polygons")
     assert work.left_out == (f"scores, polygons of videos, such as {clips / 'clip.mp4'}",)
+    work = plan([str(clips)], tmp_path / "out", save="scores")
+    assert [job.name for job in work.jobs] == ["still"]
+    assert work.left_out == (f"scores of videos, such as {clips / 'clip.mp4'}",)
     with pytest.raises(UsageError, match="labels and overlay are saved"):
-        plan([str(clips)], tmp_path / "out", save="scores")
+        plan([str(clips / "clip.mp4")], tmp_path / "out", save="scores")
     photo(clips / "clip/1.png")
     with pytest.raises(DataError, match=r"the label maps of .*clip.mp4 would lie among"):
         plan([str(clips)], tmp_path / "out", save="labels")
