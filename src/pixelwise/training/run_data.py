@@ -17,6 +17,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.canonical import terms_of
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
+from pixelwise.data.remarks import SCORES
 from pixelwise.data.sample import Item, Reader
 from pixelwise.data.splits import kept, once_drawn
 from pixelwise.data.statistics import Statistics
@@ -54,6 +55,8 @@ class RunData:
     """What tells later whether data is that of the run: ``path``, ``fingerprint`` of the files of
     both splits, ``splits``, the names in each, if they were drawn: they stay the run's own; and
     ``computed``, by input how it is made of depth."""
+    not_apart: tuple[str, ...]
+    """What makes scores on the validation split say too much."""
     contents: frozenset[str]
     """``data.sample.content`` of each training picture."""
 
@@ -119,7 +122,7 @@ class RunData:
             )
         if not self.rare and (recipe.augment.rare or recipe.augment.paste):
             warnings.append("no class is rare here: augment.rare and augment.paste change nothing")
-        return warnings
+        return [*warnings, *self.not_apart]
 
 
 def read_data(
@@ -177,5 +180,6 @@ def read_data(
         statistics=inspected.statistics(recipe.train_split),
         sizes=tuple(inspected.sizes(recipe.train_split)),
         facts=facts,
+        not_apart=tuple(text for text in inspected.warnings if SCORES in text),
         contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
     )

@@ -145,7 +145,14 @@ def test_a_run_learns_the_classes_of_its_map_and_is_evaluated_on_the_data_as_it_
     root, file, out = made(tmp_path / "d"), tmp_path / "map.yaml", tmp_path / "run"
     file.write_text("road: ground\npavement: ground\n")
     words = ["--net", "fcn8s-tiny", "--iterations", "1", "--set", "batch=1", "--threads", "1"]
+    copy = Image.open(root / "images/train0.png").resize((96, 80))
+    copy.save(root / "images/val0.png")  # in another size: a leak that is told in training too
+    Image.open(root / "labels/train0.png").resize((96, 80), 0).save(root / "labels/val0.png")
     assert run(["train", str(root), "-o", str(out), "--map", str(file), *words]) == 0
+    assert (
+        "pictures of split val look like others of split train (val0 like train0)"
+        in (out / "journal.jsonl").read_text()
+    )
     assert "ground" in (out / "recipe.yaml").read_text()
     capsys.readouterr()
     assert run(["evaluate", str(out), str(root), "--json", "--threads", "1"]) == 0
