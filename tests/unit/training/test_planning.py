@@ -55,8 +55,9 @@ def test_photos_get_the_first_net_whose_weights_are_at_hand() -> None:
     made = planned()
     assert (made.recipe.net, made.recipe.weights) == (PRETRAINED[0], "imagenet")
     assert made.recipe.frozen_bn
+    assert made.recipe.optim.lr == 1e-3
     other = planned(replace(PHOTOS, at_hand=frozenset({"resnet18", "vgg16"})))
-    assert other.recipe.net == "fcn4s-resnet18"
+    assert (other.recipe.net, other.recipe.optim.lr) == ("fcn4s-resnet18", 3e-4)
 
 
 def test_there_is_a_default_net_on_every_trunk_with_published_weights() -> None:
