@@ -6,6 +6,7 @@ RUN/recipe.yaml         the exact settings, itself a recipe
     journal.jsonl       one JSON object a line, as things happen
     weights/            best and last checkpoint
     state/              to go on from
+    look.png            a held-out picture, its labels by the weights so far, and the true ones
     evaluation/         scores.json, guesses/NAME.png, guesses/HEAD/NAME.png of further heads
     environment.json    versions and machine
     report.html         the page about it all
@@ -27,6 +28,7 @@ RECIPE = "recipe.yaml"
 JOURNAL = "journal.jsonl"
 WEIGHTS = "weights"
 STATE = "state"
+LOOK = "look.png"
 SCORES = "evaluation/scores.json"
 GUESSES = "evaluation/guesses"
 ENVIRONMENT = "environment.json"

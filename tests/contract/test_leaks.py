@@ -17,6 +17,7 @@ from pixelwise.data.listing import write_splits
 from pixelwise.errors import UsageError
 from pixelwise.predict.model import load
 from pixelwise.training import loop
+from pixelwise.training.journal import ProgressReport
 from pixelwise.training.loop import train
 from pixelwise.training.run_data import read_data
 from pixelwise.weights.checkpoint import load_checkpoint, read_header, save_checkpoint
@@ -107,8 +108,9 @@ def test_a_run_goes_on_with_the_split_that_it_drew(tmp_path: Path, monkeypatch, 
         facts = {k: v for k, v in data.facts.items() if k != "splits"}
         return dataclasses.replace(data, facts=facts)
 
-    def stop(_: object) -> None:
-        raise KeyboardInterrupt
+    def stop(report: ProgressReport) -> None:
+        if report.step:
+            raise KeyboardInterrupt
 
     plan = recipe(data, **SHORT, save_every=2)
     with monkeypatch.context() as patch:

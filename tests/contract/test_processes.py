@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from make_data import folder_set
 from pixelwise.folders import read_journal
-from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe
+from pixelwise.training.loop import train
+from pixelwise.training.recipe import Augmentation, Optim, Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.state import generations
 
@@ -64,36 +65,48 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     return said, told
 
 
-@pytest.mark.parametrize(
-    ("loss", "alone"),
-    [
-        (Loss("mean", "sqrt"), {"batch": 4}),
-        pytest.param(Loss("sum"), {"batch": 4}, marks=pytest.mark.slow),
-        # The Jaccard loss is of a micro-batch, so one process makes the same two of them.
-        (Loss("mean", jaccard=3.0), {"batch": 2, "accumulate": 2}),
-        pytest.param(Loss(keep=0.5, sample="pixel"), {"batch": 4}, marks=pytest.mark.slow),
-    ],
-    ids=["mean, weighted", "sum", "mean and Jaccard", "sampled"],
-)
-def test_two_processes_make_one_large_batch(
-    data: Path, tmp_path: Path, loss: Loss, alone: dict[str, int]
-) -> None:
-    lr = 0.05 if loss.reduction == "mean" else 2e-5
-    plan = recipe(data, loss=loss, optim=Optim("sgd", lr=lr))
-    said, told = finish(start(plan.replace(batch=2, devices=2), tmp_path / "two"))
-    finish(start(plan.replace(**alone), tmp_path / "one"))
-    assert told.count("step 5: mean IU") == 1  # one of the processes speaks
-    assert told.count("report: ") + said.count("report: ") == 1
-    one, two = (load_file(generations(tmp_path / name)[-1]) for name in ("one", "two"))
+LOSSES: dict[str, dict[str, dict]] = {
+    "weighted": {"loss": {"class_weights": "sqrt"}},
+    "summed": {"loss": {"reduction": "sum"}, "optim": {"lr": 2e-5}},
+    "jaccard": {"loss": {"jaccard": 3.0}},
+    "sampled": {"loss": {"keep": 0.5, "sample": "pixel"}},
+}
+
+
+def by_loss(plan: Recipe, **further: dict) -> Recipe:
+    """Each loss in a stage of its own, from random weights: one start of processes for all."""
+    stages = {name: {"weights": "", **LOSSES[name], **further.get(name, {})} for name in LOSSES}
+    return plan.replace(stages=stages)
+
+
+@pytest.fixture(scope="module")
+def both(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """A run of one process, the same of two, and what the latter said."""
+    place, plan = tmp_path_factory.mktemp("runs"), recipe(data, iterations=3, validate_every=3)
+    process = start(by_loss(plan.replace(batch=2, devices=2)), place / "two")
+    # The Jaccard loss is of a micro-batch, so one process makes the same two of them.
+    train(by_loss(plan, jaccard={"batch": 2, "accumulate": 2}), place / "one")
+    return place / "one", place / "two", "".join(finish(process))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_two_processes_make_one_large_batch(both: tuple[Path, Path, str], loss: str) -> None:
+    runs = [next(run.glob(f"?-{loss}")) for run in both[:2]]
+    one, two = (load_file(generations(run)[-1]) for run in runs)
     assert one.keys() == two.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
-    first, second = (read_journal(tmp_path / n / "journal.jsonl") for n in ("one", "two"))
+    first, second = (read_journal(run / "journal.jsonl") for run in runs)
     losses = [[e["loss"] for e in events if e["event"] == "step"] for events in (first, second)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     checked = [[e for e in events if e["event"] == "validate"] for events in (first, second)]
     assert checked[0][0]["mean_iu"] == pytest.approx(checked[1][0]["mean_iu"], abs=0.02)
-    assert (tmp_path / "two" / "report.html").exists()
+    assert (runs[1] / "report.html").exists()
+
+
+def test_one_of_two_processes_speaks(both: tuple[Path, Path, str]) -> None:
+    assert both[2].count("step 3: mean IU") == len(LOSSES)
+    assert both[2].count("report: ") == 1
 
 
 def test_a_signal_to_one_process_stops_both_and_the_run_goes_on(data, tmp_path) -> None:

@@ -20,9 +20,9 @@ from pixelwise.data.listing import write_splits
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.machine.files import write_json
 from pixelwise.training import loop
+from pixelwise.training.length import next_validation
 from pixelwise.training.recipe import Augmentation, Loss, Optim
 from pixelwise.training.recipe_text import read_recipe
-from pixelwise.training.run import next_validation
 from pixelwise.training.state import generations
 from pixelwise.weights.checkpoint import load_checkpoint
 from small_runs import events, recipe

@@ -18,6 +18,7 @@ from pixelwise.nets.released import RELEASED
 from pixelwise.settings import schema
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import read_recipe
+from pixelwise.workflows import demo
 
 DOCS = ROOT / "docs"
 GEOMETRY = DOCS / "geometry.md"
@@ -119,12 +120,14 @@ def test_costs_of_the_geometries_are_true() -> None:
 def test_readme_says_what_the_demo_does() -> None:
     usual = {p.name: p.default for p in commands()["demo",].params}
     assert usual["images"] == 200
-    assert usual["minutes"] == 2.5
+    assert (usual["steps"], usual["minutes"]) == (demo.STEPS, demo.MINUTES) == (1200, 10)
     english, chinese = ((ROOT / n).read_text("utf-8") for n in ("README.md", "README.zh-CN.md"))
     assert "draws 200 scenes" in english
-    assert "two and a half minutes" in english
+    assert "1,200 steps" in english
+    assert "ten minutes at most" in english
     assert "200 个场景" in chinese
-    assert "两分半钟" in chinese
+    assert "1200 步" in chinese
+    assert "最多十分钟" in chinese
 
 
 # -- the recipe -----------------------------------------------------------------------------------

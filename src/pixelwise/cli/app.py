@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, 
 from pixelwise.machine.files import write_error
 
 SHOWN_PROBLEMS = 20  # of one error: about a screen; --json has all of them
+NEAR = 0.75  # likeness of words, 1 for equal ones: `trian` has 0.8 of train, `serve` 0.6 of score
 SHOWN_HINTS = 5  # for different kinds of problems
 PRINTERS = {"cli", "rich", "typer", "click"}  # packages that write to stdout
 
@@ -44,6 +46,7 @@ app = typer.Typer(
     name="pixelwise",
     help="Fully convolutional networks for semantic segmentation.",
     no_args_is_help=True,
+    suggest_commands=False,  # they come from `_misspelt`, which leaves out what is only similar
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -119,7 +122,8 @@ def _as_ours(error: BaseException) -> PixelwiseError:
         return error
     if isinstance(error, TyperException):
         command = getattr(getattr(error, "ctx", None), "command_path", "pixelwise")
-        return UsageError("U002", error.format_message().rstrip("."), f"{command} --help")
+        message = error.format_message().rstrip(".")
+        return UsageError("U002", f"{message}{_misspelt(error, message)}", f"{command} --help")
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return Stopped(signal.SIGINT, "interrupted")
     if isinstance(error, MemoryError):
@@ -131,6 +135,14 @@ def _as_ours(error: BaseException) -> PixelwiseError:
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     hint = f"this is a bug in pixelwise; the traceback is in {name}, please report it"
     return PixelwiseError("B001", text, hint)
+
+
+def _misspelt(error: TyperException, message: str) -> str:
+    """The command that was meant, if one is spelt nearly so: `serve` is not `score`."""
+    typed = re.fullmatch(r"No such command '(.*)'", message)
+    group = getattr(getattr(error, "ctx", None), "command", None)
+    near = get_close_matches(typed[1], getattr(group, "commands", ()), 1, NEAR) if typed else []
+    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def _printing(error: OSError) -> bool:

@@ -262,7 +262,8 @@ def make_scenes(
     from pixelwise.cli.arguments import parse_size
     from pixelwise.data.scenes import write
 
-    write.make_scenes(out, count=count, size=parse_size(size), seed=seed)
+    with progress("making scenes", count, quiet=json) as advance:
+        write.make_scenes(out, count=count, size=parse_size(size), seed=seed, watch=advance)
     if json:
         emit_json({"folder": str(out), "scenes": count, "seed": seed})
     say(f"made {count} scenes in {out}")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pixelwise.cli.console import emit_json, remarks_said, say, table
+from pixelwise.cli.console import emit_json, in_percent, remarks_said, say, table
 from pixelwise.cli.options import Json
 from pixelwise.cli.scores import title
 from pixelwise.machine.progress import percent, progress
@@ -17,7 +17,8 @@ from pixelwise.machine.progress import percent, progress
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for everything")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(help="training time")] = 2.5,
+    steps: Annotated[int, typer.Option(help="training steps")] = 1200,
+    minutes: Annotated[float, typer.Option(help="training time at most")] = 10,
     images: Annotated[int, typer.Option(help="scenes to make")] = 200,
     seed: Annotated[int, typer.Option(help="of scenes and training")] = 0,
     json: Json = False,
@@ -27,16 +28,20 @@ def demo(
     from pixelwise.training.watching import watch_on
     from pixelwise.workflows.demo import run
 
-    with (
-        remarks_said(logging.INFO),
-        progress("training", 1.0, amount=percent, quiet=json) as bar,
-        freed_memory_kept(),
-    ):
-        watch = watch_on(bar)
-        result = run(out, minutes=minutes, images=images, seed=seed, watch=watch, say=say)
+    bar = progress("demo", 1.0, amount=percent, quiet=json)
+    with remarks_said(logging.INFO), bar as told, freed_memory_kept():
+        watch = watch_on(told)
+        result = run(
+            out, steps=steps, minutes=minutes, images=images, seed=seed, watch=watch, say=say
+        )
     if json:
         emit_json(asdict(result))
         return
-    rows = [(title(key), result.untrained[key], result.trained[key]) for key in result.trained]
-    table("scores on scenes never seen", ("score", "untrained net", "after training"), rows)
+    rows = [
+        (title(key), *map(in_percent, (result.untrained[key], value, result.largest_class[key])))
+        for key, value in result.trained.items()
+    ]
+    constant = f"largest class alone ({result.largest_class['class']})"
+    columns = ("score, %", "untrained net", "after training", constant)
+    table("on test scenes, never seen in training", columns, rows)
     say(f"report:  {result.report}\npicture: {result.picture}\nmodel:   {result.run}")

@@ -58,8 +58,9 @@ def plan(depth: Path, raw: Path | None, out: Path) -> tuple[Job, ...]:
         DataError: D010 nothing there; D030, D031 depth pictures of one stem, or without raw depth.
     """
     if out.suffix.lower() in SUFFIXES - {".png"} and not out.is_dir():
-        hint = f"-o {out.with_suffix('.png')}"
-        raise UsageError("U002", f"-o {out}: HHA is written as PNG", hint)
+        raise UsageError(
+            "U002", f"-o {out}: HHA is written as PNG", f"-o {out.with_suffix('.png')}"
+        )
     if depth.is_dir():
         jobs = _of_folders(depth, raw, out)
     else:

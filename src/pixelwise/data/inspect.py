@@ -47,6 +47,10 @@ class Seen:
     moved: int = 0
     """Pixels of its label maps that hold no value that is listed."""
 
+    def classes(self, head: str) -> int:
+        """How many of a head's occur."""
+        return int((self.counts.heads[head][:VOID] > 0).sum()) if self.counts else 0
+
     @property
     def is_void(self) -> bool:
         """It has labels, and in a head none of them says anything."""

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 from rich.console import Console
 
@@ -66,10 +67,12 @@ class Progress:
         self._began = clock()
         self._marks = deque([(self._began, 0.0)])  # when how much was done, of late
         self._left: float | None = None
+        self._lock = RLock()  # pictures are read by two threads
 
     def __call__(self, steps: float = 1, text: str = "") -> None:
         """So many steps more are done."""
-        self.reach(self.done + steps, text=text)
+        with self._lock:
+            self.reach(self.done + steps, text=text)
 
     def reach(
         self,
@@ -85,12 +88,14 @@ class Progress:
         Args:
             done: of ``total``.
             total: where it was not known before, or is another.
-            doing: where something else is done now.
+            doing: where something else is done now, whose time begins with this.
             text: what else can be said.
             left: seconds; None: as the speed of the last half minute has it.
         """
         now = self._clock()
-        self.doing, self.total = doing or self.doing, total or self.total
+        if doing and doing != self.doing:
+            self.doing, self._began, self._marks = doing, now, deque([(now, done)])
+        self.total = total or self.total
         self.done, self.text = done, text
         if now - self._marks[-1][0] >= 1:
             self._marks.append((now, done))

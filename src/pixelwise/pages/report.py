@@ -81,6 +81,7 @@ def _facts(run: Run) -> Markup:
         steps=max((int(e.get("step") or 0) for e in run.events), default=0),
         seconds=max((float(e.get("seconds") or 0) for e in run.events), default=0.0),
         images=run.scores.get("images"),
+        split=run.split,
         speed=run.scores.get("seconds_per_image"),
     )
 

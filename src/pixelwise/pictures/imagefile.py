@@ -7,6 +7,8 @@ decoded: what a file claims costs nothing. A file's bytes are read once, by ``fi
 from __future__ import annotations
 
 import io
+import math
+import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -18,11 +20,13 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from pixelwise.errors import DataError, hxw
+from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.pictures.recognise import FORMATS, HEAD, kind_in, kind_of
 
-MAX_PIXELS = 64_000_000
+MAX_MEGAPIXELS = 64
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
+LIMIT = "PIXELWISE_MAX_MEGAPIXELS"
+"""The environment variable that sets another limit, where there is the memory."""
 MAX_BYTES = 2**30
 """Larger files are refused unread: 64 MP of four bands in 32 bits, not compressed."""
 ORIENTATION = 0x0112  # EXIF tag
@@ -107,6 +111,18 @@ def _has_chunk(data: bytes, wanted: bytes) -> bool:
     return False
 
 
+def max_megapixels() -> int:
+    """The limit on pictures.
+
+    Raises:
+        UsageError: U002 the environment names none.
+    """
+    text = os.environ.get(LIMIT) or str(MAX_MEGAPIXELS)
+    if not text.isdecimal() or not int(text):
+        raise UsageError("U002", f"{LIMIT} is {text}, expected a whole number", f"{LIMIT}=200")
+    return int(text)
+
+
 def file_bytes(path: Path) -> bytes:
     """The content of a picture file, to be decoded (and hashed) without opening it again.
 
@@ -140,13 +156,15 @@ def opened(
         DataError: D015 a format or kind of TIFF that is not read, D020 unreadable, D022 too many
             pixels, D025 several pictures.
     """
+    limit = max_megapixels()
     try:
-        with _open(io.BytesIO(data)) as image:
+        with _open(io.BytesIO(data), limit) as image:
             image.seek(place or 0)
             width, height = image.size
-            if width * height > MAX_PIXELS:
+            if width * height > limit * 1e6:
                 size = f"{hxw((height, width))} (HxW) = {width * height / 1e6:,.0f} MP"
-                raise _too_large(path, f"{size}, the limit is {MAX_PIXELS / 1e6:.0f} MP")
+                needed = math.ceil(width * height / 1e6)
+                raise _too_large(path, f"{size}, the limit is {limit} MP", needed)
             if place is None and (count := len(_pictures(image))) > 1:
                 message = f"{path}: holds {count} pictures, expected one"
                 raise DataError("D025", message, "save the one that is meant as a file of its own")
@@ -156,8 +174,7 @@ def opened(
     except DataError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, far above ours
-        limit = f"far more pixels than the limit of {MAX_PIXELS / 1e6:.0f} MP"
-        raise _too_large(path, limit) from error
+        raise _too_large(path, f"far more pixels than the limit of {limit} MP") from error
     except UnidentifiedImageError as error:
         raise _unidentified(data, path) from error
     except Exception as error:
@@ -169,8 +186,12 @@ def _unreadable(path: Path, reason: str) -> DataError:
     return DataError("D020", f"{path}: cannot be read ({reason})", formats)
 
 
-def _too_large(path: Path, what: str) -> DataError:
-    return DataError("D022", f"{path}: {what}", "cut or shrink the picture")
+def _too_large(path: Path, what: str, megapixels: int = 0) -> DataError:
+    """How to let it in, where its size is known, and how to cut a part of it."""
+    part = f"Image.open('{path.name}').crop((0, 0, 8000, 8000)).save('{path.stem}-1.png')"
+    cut = f'python -c "from PIL import Image; Image.MAX_IMAGE_PIXELS = None; {part}"'
+    raised = f"{LIMIT}={megapixels} before the command raises the limit; or " if megapixels else ""
+    return DataError("D022", f"{path}: {what}", f"{raised}cut it: {cut}")
 
 
 def pages_in(path: Path) -> list[int]:
@@ -188,11 +209,19 @@ def pages_in(path: Path) -> list[int]:
     return places if len(places) > 1 else []
 
 
-def _open(source: Path | io.BytesIO) -> Image.Image:
-    """Pillow warns of what is checked here anyway, and of harmless oddities of TIFF tags."""
+def _open(source: Path | io.BytesIO, megapixels: int = MAX_MEGAPIXELS) -> Image.Image:
+    """Pillow warns of what is checked here anyway, and of harmless oddities of TIFF tags.
+
+    It refuses twice its own limit; that is not lowered, so that sizes can be told.
+    """
+    before = Image.MAX_IMAGE_PIXELS
     with _quiet, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Image.open(source, formats=FORMATS)
+        Image.MAX_IMAGE_PIXELS = max(before or 0, megapixels * 10**6)
+        try:
+            return Image.open(source, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def _unidentified(data: bytes, path: Path) -> DataError:

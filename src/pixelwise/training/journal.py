@@ -13,26 +13,30 @@ from pixelwise.folders import JOURNAL, read_journal
 from pixelwise.machine.files import append_line, atomic_write, plain
 
 if TYPE_CHECKING:
+    from pixelwise.training.state import Progress
     from pixelwise.training.validate import Validation
 
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """Where a run is; given every few steps and after each evaluation."""
+    """Where a run is; given every few steps, and while data is read and evaluated on."""
 
-    step: int
-    total: int | None
+    step: int = 0
+    total: int | None = None
     """Steps in all; None when the run is measured in minutes."""
-    done: float
-    """Share of the run that is done, in [0, 1]."""
-    loss: float
-    """Per counted pixel, the mean since the report before."""
-    images_per_second: float
-    seconds_left: float
-    validation: Validation | None = None
-    """Where an evaluation was just made."""
+    done: float = 0.0
+    """Share of the run, or of what else is done, in [0, 1]."""
+    loss: float | None = None
+    """Per counted pixel, the mean since the report before; None where no steps are done."""
+    images_per_second: float = 0.0
+    seconds_left: float | None = None
+    doing: str = "training"
     stage: str = ""
     """Name of the stage, of a run in stages."""
+    validation: Validation | None = None
+    """Where an evaluation was just made."""
+    so_far: Progress | None = None
+    """Then the run's best evaluation up to now, and how many came since."""
 
 
 Watch = Callable[[ProgressReport], None]

@@ -108,7 +108,7 @@ def find_rate(
         def stop() -> None:
             caught.refuse("stopped while looking for a rate; nothing was written", "")
 
-        data = read_data(plan, watch=stop)
+        data = read_data(plan, watch=lambda _: stop())
         made = Run(plan, Path(run), fabric, data, starting_net(plan, data), caught, None)
         with made.feed:
             return _searched(_Trials(made, steps or _steps(plan), stop, watch))

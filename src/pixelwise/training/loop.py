@@ -21,7 +21,7 @@ from pixelwise.machine import memory, signals
 from pixelwise.machine.environment import float32_is_float32, resolve_device
 from pixelwise.training import processes, stage_runs
 from pixelwise.training.folder import claim, run_lock
-from pixelwise.training.journal import Watch
+from pixelwise.training.journal import ProgressReport, Watch
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.run import Run
 from pixelwise.training.run_data import read_data
@@ -95,16 +95,18 @@ def _train(
             memory.freed_memory_kept(),
             plain_torch(fabric.device),
         ):
+            watched = watch if first else None
 
-            def stop_reading() -> None:
+            def reading(share: float) -> None:
+                if watched:
+                    watched(ProgressReport(done=share, doing="reading the data"))
                 if fabric.world_size == 1:  # several decide together, once they step
                     caught.refuse("stopped while the data was read", "run the same command again")
 
             begun = begun_with(run) if resume else None
-            data = read_data(recipe, begun, watch=stop_reading)
+            data = read_data(recipe, begun, watch=reading)
             stage_runs.refuse_useless_rates(later, recipe, data)
             start = starting_net(recipe, data, begun)
-            watched = watch if first else None
             under_way = Run(recipe, run, fabric, data, start, caught, watched)
             return under_way.go(resume=resume, reasons=reasons)
 

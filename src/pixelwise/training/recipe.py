@@ -110,11 +110,12 @@ class Recipe:
     """epochs: each picture once an epoch; replacement: drawn by Python's random.randint;
     replacement_python2: as Python 2 drew, under which the released nets were trained."""
     iterations: Count = 0
-    """Length in optimizer steps; give one of iterations, epochs, minutes."""
+    """Length in optimizer steps; or give epochs, or minutes."""
     epochs: Length = 0.0
     """Length in passes over the training split."""
     minutes: Length = 0.0
-    """Length in time; the schedule follows the clock, so the run is not repeatable bit for bit."""
+    """Length in time; the schedule follows the clock, so the run is not repeatable bit for bit.
+    Beside iterations or epochs: what is reached first ends the run."""
     batch: Several = 4
     """Pictures per forward pass and device."""
     accumulate: Several = 1
@@ -187,10 +188,11 @@ class Recipe:
         if self.stages:  # each has what is checked below; these are what they share
             refuse(*self._stage_problems())
             return
-        lengths = [name for name in LENGTHS if getattr(self, name)]
         a, sized = self.augment, self.crop is not None
         refuse(
-            len(lengths) > 1 and f"give one of {', '.join(LENGTHS)}, not {' and '.join(lengths)}",
+            self.iterations > 0
+            and self.epochs > 0
+            and "iterations and epochs are both given, expected one of them",
             not (self.batch == 1 or sized or a.scale == (1.0, 1.0))
             and "augment.scale with a batch of several pictures needs crop=HxW (sizes differ)",
             self._passes.denominator > 1

@@ -8,6 +8,8 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ from pixelwise.training import optim, processes
 from pixelwise.training.feed import Feed
 from pixelwise.training.folder import resume_command
 from pixelwise.training.journal import Journal, ProgressReport, Watch
+from pixelwise.training.length import iterations, next_validation
+from pixelwise.training.look import write_look
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.run_data import RunData
@@ -37,11 +41,10 @@ from pixelwise.training.validate import Validation, validate
 from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
 
 SAVE_SECONDS = 120.0  # what a crash may cost, where the recipe does not say
-VALIDATIONS = 10  # over a run, where the recipe does not say
-PATIENT = 3.0  # in a run by the clock, training gets this many times the time of an evaluation
 LOG_EVERY = 10  # steps
+LOG_SECONDS = 30.0  # slower steps are told of one by one
+LOOK_SECONDS = 60.0  # until the first look: in sight before the second minute ends
 COLLAPSED_AFTER = 100  # steps; before that one class for all is only a warning
-DEFAULT_EPOCHS = 30.0  # enough for a pretrained trunk on a few hundred pictures (docs/training.md)
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +103,12 @@ class Run:
         self.first = fabric.global_rank == 0
         self.journal = Journal(folder if self.first else None)
         self.images_per_step = recipe.batch * recipe.passes * int(fabric.world_size)
-        self.total = _iterations(recipe, len(data.items), self.images_per_step)
+        self.total = iterations(recipe, len(data.items), self.images_per_step)
         self.progress = Progress()
         self.began = self.saved_at = time.monotonic()
         self.seconds_before = 0.0
-        self.report = ProgressReport(0, self.total, 0.0, 0.0, 0.0, 0.0)
+        self.report = ProgressReport(total=self.total)
+        self.looked = False
         # For every checkpoint of the run, but for step and scores.
         self.header = Header(
             net=recipe.net,
@@ -152,8 +156,9 @@ class Run:
             )
             rate_images += self.images_per_step
             now = self._moment()
-            if (step + 1) % LOG_EVERY == 0 or now.over:
-                rate = rate_images / max(time.monotonic() - rate_began, 1e-9)
+            spent = time.monotonic() - rate_began
+            if (step + 1) % LOG_EVERY == 0 or now.over or spent > LOG_SECONDS:
+                rate = rate_images / max(spent, 1e-9)
                 self._log(lr, rate)
                 self.progress = replace(self.progress, losses=())
                 rate_began, rate_images = time.monotonic(), 0
@@ -163,6 +168,8 @@ class Run:
                 due = next_validation(before.share, now.share)
                 self.progress = replace(self.progress, next_validation=due)
                 rate_began, rate_images = time.monotonic(), 0
+            if not self.looked and time.monotonic() - self.began > LOOK_SECONDS:
+                self._look()
             if now.save:
                 self._save()
             if now.signal:
@@ -189,7 +196,10 @@ class Run:
     def _write_report(self, weights: Path) -> None:
         """The kept weights evaluated, loaded as users load them, and the page about the run."""
 
-        def stop() -> None:
+        number, held_out = count(1), len(self.data.held_out)
+
+        def evaluated() -> None:
+            self._tell("evaluating the best weights", next(number), held_out)
             message = "stopped in the last evaluation; the weights are saved"
             self.caught.refuse(message, resume_command(self.folder))
 
@@ -200,8 +210,10 @@ class Run:
             shutil.rmtree(guesses, ignore_errors=True)  # the run's own, of other weights
             kept = model.load(weights, device=self.fabric.device.type)
             mask = self.recipe.mask
-            evaluation = kept.evaluate(dataset, split, keep=guesses, mask=mask, watch=stop)
+            evaluation = kept.evaluate(dataset, split, keep=guesses, mask=mask, watch=evaluated)
             write_json(self.folder / folders.SCORES, evaluation.as_dict())
+            iu, alone = 100 * evaluation.scores.mean_iu, evaluation.majority.sentence()
+            log.info("%s on %s: mean IU %.1f %%; %s", weights.name, split, iu, alone)
         build(self.folder, dataset=dataset)
 
     # -- the parts ----------------------------------------------------------------------------
@@ -257,7 +269,9 @@ class Run:
 
     def _validate(self, *, last: bool) -> None:
         """Evaluate the averaged (or plain) weights; keep them if they are the best so far."""
-        result = validate(self.stepper, self.data, self.start.preprocess, self.progress.step)
+        preprocess, step = self.start.preprocess, self.progress.step
+        tell = partial(self._tell, "evaluating")
+        result = validate(self.stepper, self.data, preprocess, step, tell)
         best = result.scores.mean_iu > self.progress.best
         self.progress = replace(
             self.progress,
@@ -274,8 +288,23 @@ class Run:
         if best:
             self._write_weights("best", result)
         if self.watch:
-            self.watch(replace(self.report, step=result.step, validation=result))
+            report = replace(self.report, step=result.step)
+            self.watch(replace(report, validation=result, so_far=self.progress))
+        self._look()
         memory.give_back()  # its maps had other sizes, and what they leave need not fit a step's
+
+    def _look(self) -> None:
+        """Show what a held-out picture has come to; the other processes need not wait for it."""
+        if self.first and self.data.example:
+            place, preprocess = self.folder / folders.LOOK, self.start.preprocess
+            write_look(place, self.stepper, self.data, preprocess, self.progress.step)
+            if not self.looked:
+                log.info("look: %s, a held-out picture, its labels so far and the truth", place)
+        self.looked = True
+
+    def _tell(self, doing: str, done: int, total: int) -> None:
+        if self.watch:
+            self.watch(ProgressReport(step=self.progress.step, done=done / total, doing=doing))
 
     def _write_weights(self, name: str, validation: Validation | None = None) -> None:
         """``RUN/weights/<name>.safetensors``, with the scores that they have."""
@@ -315,16 +344,16 @@ class Run:
         return _Moment(share, int(number), bool(save), over=share >= 1 or tired)
 
     def _share(self) -> float:
-        if self.total:
-            return self.progress.step / self.total
-        return min(1.0, self._seconds() / (60 * self.recipe.minutes))
+        steps = self.progress.step / self.total if self.total else 0.0
+        time_gone = self._seconds() / (60 * self.recipe.minutes) if self.recipe.minutes else 0.0
+        return min(1.0, max(steps, time_gone))
 
     def _validation_due(self, share: float) -> bool:
         if not self.data.held_out:
             return False
         if self.recipe.validate_every:
             return self.progress.step % self.recipe.validate_every == 0
-        return share >= (self.progress.next_validation or 1 / VALIDATIONS)
+        return share >= (self.progress.next_validation or next_validation(0.0, 0.0))
 
     def _save_due(self) -> bool:
         if self.recipe.save_every:
@@ -346,29 +375,11 @@ class Run:
             images_per_second=round(rate, 3),
             seconds=round(self._seconds(), 2),
         )
-        left = 60 * self.recipe.minutes - self._seconds()
+        left = 60 * self.recipe.minutes - self._seconds() if self.recipe.minutes else math.inf
         if self.total:
-            left = (self.total - self.progress.step) * self.images_per_step / rate
+            left = min(left, (self.total - self.progress.step) * self.images_per_step / rate)
         self.report = ProgressReport(
             self.progress.step, self.total, share, loss, rate, max(left, 0.0)
         )
         if self.watch:
             self.watch(self.report)
-
-
-def _iterations(recipe: Recipe, images: int, images_per_step: int) -> int | None:
-    """Optimizer steps of a run; None when it is measured in minutes."""
-    if recipe.iterations:
-        return recipe.iterations
-    if recipe.minutes:
-        return None
-    return max(1, math.ceil((recipe.epochs or DEFAULT_EPOCHS) * images / images_per_step))
-
-
-def next_validation(before: float, after: float) -> float:
-    """At which share of the run to evaluate again, when an evaluation went from one to another.
-
-    At the next tenth; in a run by the clock later, where an evaluation takes much of its minutes.
-    """
-    tenth = (math.floor(after * VALIDATIONS + 1e-9) + 1) / VALIDATIONS
-    return max(tenth, after + PATIENT * (after - before))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pixelwise.data.class_merging import merged
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.canonical import terms_of
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.inspect import inspect
+from pixelwise.data.inspect import Inspection, inspect
 from pixelwise.data.remarks import SCORES
 from pixelwise.data.sample import Item, Reader
 from pixelwise.data.splits import kept, once_drawn
@@ -45,6 +46,8 @@ class RunData:
     """Of the training split."""
     held_out: tuple[Item, ...]
     """Of the validation split; empty: nothing is evaluated while training."""
+    example: Item | None
+    """The one of them with the most classes in the first head."""
     inputs: Mapping[str, InputKind]
     """By name what makes a picture, in the order of the bands."""
     statistics: Statistics
@@ -126,14 +129,17 @@ class RunData:
 
 
 def read_data(
-    recipe: Recipe, begun: Header | None = None, *, watch: Callable[[], object] = lambda: None
+    recipe: Recipe,
+    begun: Header | None = None,
+    *,
+    watch: Callable[[float], object] = lambda _: None,
 ) -> RunData:
     """Open the data that a recipe names and read both of its splits once.
 
     Args:
         recipe: names data and splits.
         begun: of the state of a run that goes on: it keeps the split that it drew.
-        watch: called after each picture that was read.
+        watch: called after each picture with the share of all that were read.
 
     Raises:
         DataError: all problems of the data at once, named with their files.
@@ -145,11 +151,7 @@ def read_data(
         if head not in dataset.heads:
             raise unknown_name(f"head of {dataset.root} in use", head, dataset.heads)
     if begun is not None and dataset.drawn:
-        items, before = dataset.all_items(), begun.data.get("splits")
-        if not isinstance(before, dict):  # how runs drew that did not note it
-            then = zip(("train", "val"), once_drawn(items), strict=True)
-            before = {split: [i.name for i in members] for split, members in then if members}
-        dataset = replace(dataset, splits={**dataset.splits, **kept(items, before)})
+        dataset = _as_begun(dataset, begun)
     splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
     try:
         fingerprint = dataset.fingerprint(*splits)
@@ -158,7 +160,9 @@ def read_data(
             error.hint = "--set val_split= trains without evaluation; or " + error.hint
         raise_all(dataset.root, [*dataset.problems, error])
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
-    inspected = inspect(dataset, splits, read=read, watch=watch)
+    share = 1 / max(1, sum(len(dataset.splits[split]) for split in splits))
+    number = count(1)  # next() is one step, also for two threads
+    inspected = inspect(dataset, splits, read=read, watch=lambda: watch(share * next(number)))
     raise_all(dataset.root, inspected.problems)
     items = dataset.items(recipe.train_split)
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
@@ -176,6 +180,7 @@ def read_data(
         read,
         items=items,
         held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
+        example=_example(inspected, recipe.val_split),
         inputs=dataset.kinds_of(items[0]),
         statistics=inspected.statistics(recipe.train_split),
         sizes=tuple(inspected.sizes(recipe.train_split)),
@@ -183,3 +188,20 @@ def read_data(
         not_apart=tuple(text for text in inspected.warnings if SCORES in text),
         contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
     )
+
+
+def _as_begun(dataset: DataSet, begun: Header) -> DataSet:
+    """With the splits that a run drew when it began."""
+    items, before = dataset.all_items(), begun.data.get("splits")
+    if not isinstance(before, dict):  # how runs drew that did not note it
+        then = zip(("train", "val"), once_drawn(items), strict=True)
+        before = {split: [i.name for i in members] for split, members in then if members}
+    return replace(dataset, splits={**dataset.splits, **kept(items, before)})
+
+
+def _example(inspected: Inspection, split: str) -> Item | None:
+    """The item of a split with the most classes in the first head, the first of several."""
+    head = inspected.dataset.heads[0]
+    views = inspected.seen.get(split, ())
+    most = max(views, key=lambda view: view.classes(head), default=None)
+    return most.item if most else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,21 +73,24 @@ class Validation:
         return {"step": self.step, **next(iter(heads.values())), **several}
 
 
-def validate(stepper: Stepper, data: RunData, preprocess: Preprocess, step: int) -> Validation:
-    """Evaluate the weights that would be kept, as the finished model would be shown pictures.
-
-    The net gets its own weights back.
-    """
+def validate(
+    stepper: Stepper,
+    data: RunData,
+    preprocess: Preprocess,
+    step: int,
+    watch: Callable[[int, int], object] = lambda *_: None,
+) -> Validation:
+    """Evaluate the weights that would be kept; ``watch`` hears of how many pictures of how many."""
     fabric, recipe, classes = stepper.fabric, stepper.recipe, data.dataset.classes_by_head
     counts = {head: np.zeros((len(names), len(names)), np.int64) for head, names in classes.items()}
-    with averaged(stepper):
-        runner = TorchRunner(stepper.net, bf16=recipe.precision == "bf16", device=fabric.device)
-        predictor = Predictor(runner, preprocess, view=recipe.view)
+    own_share = data.held_out[fabric.global_rank :: fabric.world_size]
+    with kept_predictor(stepper, preprocess) as predictor:
         processes.same_buffers(fabric, stepper.net)
-        for item in data.held_out[fabric.global_rank :: fabric.world_size]:
+        for number, item in enumerate(own_share, start=1):
             sample = data.read(item)
             for head, made in predictor.by_head(sample.image).items():
                 counts[head] += confusion(sample.heads[head], made.labels, len(classes[head]))
+            watch(number, len(own_share))
     heads = {}
     for head, own in counts.items():
         of_all = processes.combined(fabric, torch.from_numpy(own), "sum").cpu().numpy()
@@ -120,6 +123,18 @@ def _collapse(counts: np.ndarray, classes: Sequence[str], where: str) -> str:
         "a trunk without pretrained weights (--weights), labels that are nearly all one class "
         "(pixelwise data stats; then --set loss.class_weights=sqrt)"
     )
+
+
+@contextmanager
+def kept_predictor(stepper: Stepper, preprocess: Preprocess) -> Iterator[Predictor]:
+    """Predicts by the weights that would be kept, as the finished model would be shown pictures.
+
+    The net gets its own weights back.
+    """
+    recipe, device = stepper.recipe, stepper.fabric.device
+    with averaged(stepper):
+        runner = TorchRunner(stepper.net, bf16=recipe.precision == "bf16", device=device)
+        yield Predictor(runner, preprocess, view=recipe.view)
 
 
 @contextmanager

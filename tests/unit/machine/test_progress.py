@@ -118,12 +118,26 @@ def test_bytes_and_shares_are_told_as_such(capsys) -> None:
         bar.reach(5_000_000, 20_000_000)
     with progress("training", 1.0, amount=percent, clock=clock) as bar:
         clock.now += 40
-        bar.reach(0.25, doing="training 32s", text="step 1/4", left=119.6)
+        bar.reach(0.25, text="step 1/4", left=119.6)
     assert said(capsys) == [
         "fetching a.pth: 5.0 of 20.0 MB, 2:00 left",
-        "training 32s: 25 %, step 1/4, 2:00 left",
+        "training: 25 %, step 1/4, 2:00 left",
     ]
     assert (number(1234, None), megabytes(1e6, 0), percent(1, None)) == ("1,234", "1.0 MB", "")
+
+
+def test_the_time_of_other_work_begins_anew(capsys) -> None:
+    clock = Clock()
+    with progress("making scenes", 1.0, amount=percent, clock=clock) as bar:
+        clock.now += 300
+        for part in range(1, 6):
+            clock.now += 10
+            bar.reach(part / 10, doing="reading the data")
+    assert said(capsys) == [
+        "reading the data: 10 %",
+        "reading the data: 40 %, 1:00 left",
+        "reading the data: 50 %, 0:50 left",
+    ]
 
 
 def test_hours_are_told_from_the_first_one_on() -> None:

@@ -1,6 +1,7 @@
 """What is refused before a picture is decoded."""
 
 import io
+import re
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, UsageError
 from pixelwise.pictures import imagefile, images, reading
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
@@ -61,7 +62,39 @@ def test_a_bomb_is_refused_from_its_header(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"9000x9000 \(HxW\) = 81 MP, the limit is 64 MP") as caught:
         reading.read(path)
     assert caught.value.code == "D022"
+    assert caught.value.hint.startswith("PIXELWISE_MAX_MEGAPIXELS=81 before the command")
     assert reading.read(save(path, Image.new("1", (90, 90)))).shape == (90, 90, 3)
+
+
+def test_the_hints_of_a_picture_that_is_too_large_are_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a limit of 1 MP: either the limit is raised, or a part is cut as the hint says."""
+    path = save(tmp_path / "a.png", Image.new("1", (1500, 1000)))
+    monkeypatch.setenv("PIXELWISE_MAX_MEGAPIXELS", "1")
+    with pytest.raises(DataError, match="= 2 MP, the limit is 1 MP") as caught:
+        reading.read(path)
+    setting, _, cut = caught.value.hint.partition(" before the command raises the limit; or cut ")
+    program = re.search(r'python -c "(.*)"', cut)
+    assert program
+    monkeypatch.chdir(tmp_path)
+    exec(program[1].replace("8000", "500"), {})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)  # Pillow's, which the hint lifts
+    assert reading.read(tmp_path / "a-1.png").shape == (500, 500, 3)
+    monkeypatch.setenv(*setting.split("="))
+    assert reading.read(path).shape == (1000, 1500, 3)
+    monkeypatch.setenv("PIXELWISE_MAX_MEGAPIXELS", "2.5")
+    with pytest.raises(UsageError, match=r"PIXELWISE_MAX_MEGAPIXELS is 2\.5"):
+        reading.read(path)
+
+
+def test_pillows_own_limit_is_raised_with_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "a.png", Image.new("1", (1500, 1000)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert reading.read(path).shape == (1000, 1500, 3)
+    assert Image.MAX_IMAGE_PIXELS == 1000
 
 
 @pytest.mark.parametrize("suffix", ["tif", "gif", "png", "webp"])

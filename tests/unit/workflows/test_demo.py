@@ -25,7 +25,7 @@ def stop_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def begin(out: Path, **changes: Any) -> None:
-    settings = {"minutes": 1.0, "images": 20, "seed": 0} | changes
+    settings = {"images": 20, "seed": 0} | changes
     demo.run(out, **settings, watch=lambda _: None, say=lambda text: None)
 
 
@@ -55,6 +55,7 @@ def test_an_earlier_demo_is_removed_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"steps": 0}, "--steps is 0, expected at least 1"),
         ({"minutes": 0.0}, "--minutes is 0"),
         ({"minutes": -1.0}, "--minutes is -1"),
         ({"minutes": float("nan")}, "--minutes is nan"),

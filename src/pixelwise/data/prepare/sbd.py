@@ -174,6 +174,7 @@ def beside(
     if sbd is None:
         return Beside(more, notes=(*notes, f"no split trainaug: it needs all of {ARCHIVE.file}"))
     if "train" in splits and "val" in splits:
-        trained_on = {*splits["train"], *sbd.train, *sbd.val}
-        more["trainaug"] = sorted(trained_on.difference(splits["val"]))
+        more["trainaug"] = sorted(
+            {*splits["train"], *sbd.train, *sbd.val}.difference(splits["val"])
+        )
     return Beside(more, sbd.pictures, sbd.drawn, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +26,12 @@ CAMERAS = "cameras.json"
 
 
 def make_scenes(
-    out: Path | str, *, count: int = 200, size: tuple[int, int] = (96, 128), seed: int = 0
+    out: Path | str,
+    *,
+    count: int = 200,
+    size: tuple[int, int] = (96, 128),
+    seed: int = 0,
+    watch: Callable[[], object] = lambda: None,
 ) -> Path:
     """Write ``count`` scenes: images/, labels/, depth/, geometric/, cameras.json, splits/.
 
@@ -34,6 +40,7 @@ def make_scenes(
         count: at least 20, so that each split has rooms and streets.
         size: (height, width) in pixels.
         seed: other seeds give other scenes.
+        watch: called after each.
 
     Raises:
         UsageError: U003 the folder is not empty; U002 too few scenes, no pixels, a seed below 0.
@@ -48,11 +55,13 @@ def make_scenes(
         raise UsageError("U002", f"the seed is {seed}, expected at least 0", "--seed 0")
     refuse_taken(out)
     with whole_folder(out) as place:
-        _fill(place, count, size, seed)
+        _fill(place, count, size, seed, watch)
     return out
 
 
-def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
+def _fill(
+    out: Path, count: int, size: tuple[int, int], seed: int, watch: Callable[[], object]
+) -> None:
     # Depth and geometry are offered, not used by default: colour alone is what most train on.
     geometric = numbered([*GEOMETRIC_COLOURS], [*GEOMETRIC_COLOURS.values()])
     maps = {LABELS: numbered(SCENE_CLASSES, SCENE_PALETTE), "geometry": geometric}
@@ -71,6 +80,7 @@ def _fill(out: Path, count: int, size: tuple[int, int], seed: int) -> None:
         write_labels(out / "geometric" / f"{name}.png", made.geometric, palettes["geometry"])
         cameras[name] = {**asdict(made.camera), "gravity": list(made.gravity)}
         splits[PATTERN[index % len(PATTERN)]].append(name)
+        watch()
     facts = {"unit_metres": 0.001, "geometric_classes": [*GEOMETRIC_COLOURS], "cameras": cameras}
     write_json(out / CAMERAS, facts)
     write_splits(out / "splits", splits)
