@@ -196,6 +196,7 @@ class _Tile:
         # Filters of these panels: the last may hold fewer than its vectors.
         left = code.sub(self.f["filters"], code.mul(panel, wide))
         self.filters = code.least(code.mul(panels, wide), left)
+        self.places = {name: self.cells(name, self.corner) for name in ("target", "added")}
 
     def outputs(self, at: Any, mask: Any) -> list[list[Any]]:
         """m x m vectors, after bias, residual and ReLU."""
@@ -214,25 +215,30 @@ class _Tile:
         for y, across in enumerate(zip(*down, strict=True)):
             line = [code.plus(v, bias) for v in code.applied(self.points.outputs, across)]
             if self.added:
-                places = [self.cell("added", self.corner, y, x, at) for x in range(len(line))]
+                rows, columns = self.places["added"]
                 line = [
-                    code.plus(v, code.load(other, mask))
-                    for v, other in zip(line, places, strict=True)
+                    code.plus(v, code.load(code.add(rows[y], columns[x], at), mask))
+                    for x, v in enumerate(line)
                 ]
             made.append([self.limited(v) for v in line])
         return made
 
-    def cell(self, which: str, corner: Sequence[Any], y: int, x: int, at: Any) -> Any:
-        """The address of these filters in a cell of the tile."""
-        row, column = self.code.add(corner[0], y), self.code.add(corner[1], x)
-        return self.code.add(_cell(self.code, self.f, which, row, column), self.begin, at)
+    def cells(self, which: str, corner: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+        """Addresses of the tile's rows, and bytes of its columns, from ``corner`` on."""
+        code, (row, column) = self.code, (self.f[f"{which}_row"], self.f[f"{which}_cell"])
+        first = code.add(_cell(code, self.f, which, *corner), self.begin)
+        steps = range(self.points.m)
+        return [code.add(first, code.mul(row, y)) for y in steps], [
+            code.mul(column, x) for x in steps
+        ]
 
     def plain(self, at: Any, mask: Any) -> None:
         """Write them."""
         made = self.outputs(at, mask)
+        rows, columns = self.places["target"]
         for y, x in product(range(self.points.m), repeat=2):
             with self.new(y, x):
-                self.code.store(made[y][x], self.cell("target", self.corner, y, x, at), mask)
+                self.code.store(made[y][x], self.code.add(rows[y], columns[x], at), mask)
 
     def pooled(self, phases: Sequence[int], at: Any, mask: Any) -> None:
         """Write the largest of each 2x2.
@@ -243,11 +249,12 @@ class _Tile:
         code, made = self.code, self.outputs(at, mask)
         rows, columns = (((1, 2), (3, 3)) if p else ((0, 1), (2, 3)) for p in phases)
         where = [code.divided(code.add(c, 1), 2)[0] for c in self.corner]
+        lines, beside = self.cells("target", where)
         for y, x in product(range(2), repeat=2):
             a, b, c, d = (made[row][column] for row, column in product(rows[y], columns[x]))
             best = code.larger(code.larger(a, b), code.larger(c, d))
             with self.new(rows[y][0], columns[x][0]):
-                code.store(best, self.cell("target", where, y, x, at), mask)
+                code.store(best, code.add(lines[y], beside[x], at), mask)
 
     def new(self, y: int, x: int) -> AbstractContextManager[None]:
         """Where no earlier tile has made an output: its place in a tile decides its rounding."""

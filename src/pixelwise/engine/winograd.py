@@ -22,10 +22,10 @@ errors of 2e-5 of the largest score, F(2x2, 7x7) 2e-6."""
 CHANNELS = 16
 """Below, the transforms take longer than the products that they save."""
 CACHED = 2**19
-"""Numbers (2 MiB) that patches and products of a block take: they go from step to step in cache."""
-ROWS_AT_LEAST = 4
-"""Tiles of products of a block, if its weights take more than ``CACHED``: they are read from memory
-for each block."""
+"""Numbers (2 MiB) of a part's products where filters are shared out."""
+WEIGHTS_BY_PATCHES = 4
+"""How many times the patches and products of a block its weights may be: they come from further
+away, and are read for each block, while patches stay in the cache of the second level."""
 SHARED = 2**22
 """Numbers (16 MiB) of all patches, up to which a map's tiles are one block and its filters shared
 out: each weight is read once."""
@@ -137,7 +137,7 @@ class _Part:
             self._by_filters(workers, n2, -(self.tiles // -rows) * rows)
             return
         a_tile = n2 * (w.channels + w.panels * processor().panel)
-        block = self._block(a_tile) * rows
+        block = self._block() * rows
         count = -(self.tiles // -block)
 
         def job(i: int, scratch: Scratch) -> None:
@@ -152,13 +152,13 @@ class _Part:
 
         workers.each(count, job)
 
-    def _block(self, a_tile: int) -> int:
-        """Tiles of products in a block: as many as stay in cache, alike for all threads."""
+    def _block(self) -> int:
+        """Rows of tiles in a block: as many as their weights are worth, alike for all threads."""
         w, rows, threads = self.weights, processor().rows, torch.get_num_threads()
-        least = 1 if w.kernels[0].numel() <= CACHED else ROWS_AT_LEAST
-        most = max(least, CACHED // (a_tile * rows))
+        filters = w.panels * processor().panel
+        wanted = w.channels * filters // (WEIGHTS_BY_PATCHES * (w.channels + filters))
         in_all = -(self.tiles // -rows)
-        turns = -(in_all // -(threads * most))
+        turns = -(in_all // -(threads * max(1, -(wanted // -rows))))
         return -(in_all // -(threads * turns))
 
     def _by_filters(self, workers: Workers, n2: int, held: int) -> None:
