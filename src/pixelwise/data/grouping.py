@@ -64,27 +64,36 @@ def grouped(items: Sequence[Item], by: str = "group") -> Grouping:
         items: of one data set.
         by: ``group``: the layout's own, else by folder, else by name; ``folder`` or ``name``;
             ``picture``: each alone; else a regular expression whose first group, or all that it
-            matches, is the group's name (one that it does not match stands alone).
+            matches, is the group's name (one that it does not match stands alone). What is asked
+            for is kept however few pictures it joins; ``evidence`` is empty where it joins none.
 
     Raises:
         re.error: ``by`` is no such expression.
     """
     ways = {"layout": _by_layout, "folder": _by_folder, "name": _by_name}
-    asked = ways.keys() if by == "group" else [by]
-    if by == "picture" or not set(asked) <= ways.keys():
-        found = {} if by == "picture" else _by_pattern(items, re.compile(by))
-        return _told(items, found, f"`{by}`")
-    each = (_told(items, ways[way](items), way) for way in asked)
     none = Grouping({item.name: item.name for item in items}, "")
+    if by == "picture":
+        return none
+    if by in ways:
+        return _told(items, ways[by](items), by, asked=True)
+    if by != "group":
+        return _told(items, _by_pattern(items, re.compile(by)), f"`{by}`", asked=True)
+    each = (_told(items, ways[way](items), way) for way in ways)
     return next((grouping for grouping in each if grouping.evidence), none)
 
 
-def _told(items: Sequence[Item], found: Mapping[str, str], way: str) -> Grouping:
-    """Groups that part the pictures into several, most of which are not alone; else none."""
+def _told(
+    items: Sequence[Item], found: Mapping[str, str], way: str, *, asked: bool = False
+) -> Grouping:
+    """Groups that part the pictures into several, most of which are not alone; else none.
+
+    Those that are asked for count however few they join: they are not evidence but an order.
+    """
     of = {item.name: found.get(item.name, item.name) for item in items}
     sizes = Counter(of.values())
     together = [name for name in of if sizes[of[name]] > 1]
-    if len(sizes) < 2 or 2 * len(together) < len(of):
+    seen = len(sizes) > 1 and 2 * len(together) >= len(of)
+    if not together or not (asked or seen):
         return Grouping({item.name: item.name for item in items}, "")
     first = min(together)
     return Grouping(of, f"{len(sizes)} groups by {way}, as `{of[first]}` of `{first}`")
@@ -100,7 +109,8 @@ def _by_folder(items: Sequence[Item]) -> dict[str, str]:
 
 def _by_pattern(items: Sequence[Item], pattern: re.Pattern[str]) -> dict[str, str]:
     matches = ((item.name, pattern.search(item.name)) for item in items)
-    return {name: (match[1] if pattern.groups else match[0]) for name, match in matches if match}
+    groups = {name: match[1 if pattern.groups else 0] for name, match in matches if match}
+    return {name: group for name, group in groups.items() if group}
 
 
 def _by_name(items: Sequence[Item]) -> dict[str, str]:

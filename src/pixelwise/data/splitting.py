@@ -127,7 +127,7 @@ def draw(
         watch: called after each label map.
 
     Raises:
-        UsageError: U002 fewer groups than splits.
+        UsageError: U002 fewer groups than splits, or ``by`` joins no two pictures.
     """
     given = set() if shares.test else {item.name for item in dataset.splits.get("test", ())}
     head = dataset.heads[0]
@@ -139,6 +139,9 @@ def draw(
     except re.error as error:
         what = f"--by is `{by}`, which is no regular expression ({error})"
         raise UsageError("U002", what, "--by '^([a-z]+)_'") from error
+    if by not in ("group", "picture") and not grouping.evidence:
+        what = f"--by is `{by}`, which joins no two of {len(items)} pictures"
+        raise UsageError("U002", what, "--by picture where each may stand alone")
     if grouping.count < len(shares.parts):
         groups = f"{grouping.count} {'groups' if grouping.evidence else 'labelled pictures'}"
         what = f"{dataset.root} holds {groups}, expected {len(shares.parts)} at least"

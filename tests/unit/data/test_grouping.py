@@ -79,6 +79,18 @@ def test_folders_of_several_pictures_are_groups_and_those_of_one_are_not() -> No
     assert not grouped([i for n in "abcd" for i in items(n, f"folder{n}")]).evidence
 
 
+def test_groups_that_are_asked_for_are_kept_however_few_they_join() -> None:
+    names = [*numbered("twin", count=2), *"abcdef"]
+    assert not grouped(items(names)).evidence
+    of = grouped(items(names), "^twin").of
+    assert of[names[0]] == of[names[1]] == "twin"
+    assert len(set(of.values())) == 7
+    assert grouped(items(names, "one"), "folder").count == 1
+    assert set(grouped(items(["red1", "red2", "x", "y"]), "^(red)?").of.values()) == {
+        *("red", "x", "y")
+    }
+
+
 def test_what_is_asked_for_goes_before_what_is_seen() -> None:
     members = items(["red_1", "red_2", "blue_1", "blue_2", "other"])
     assert not grouped(members).evidence

@@ -78,6 +78,8 @@ def test_what_stays_whole_can_be_said(tmp_path: Path, capsys: Out) -> None:
     assert len(made["val"]) == 8
     assert run(["data", "split", str(root), "--by", "(", "--force"]) == 2
     assert "--by is `(`, which is no regular expression" in capsys.readouterr().err
+    assert run(["data", "split", str(root), "--by", "^green", "--force"]) == 2
+    assert "--by is `^green`, which joins no two of 16 pictures" in capsys.readouterr().err
     assert run(["data", "split", str(root), "--by", "^red|^blue", "--test", "0.1", "--force"]) == 2
     assert "holds 2 groups, expected 3 at least" in capsys.readouterr().err
     assert lists(root / "splits") == made
