@@ -19,6 +19,9 @@ Colour = tuple[int, int, int]
 MAX_CLASSES = 255  # ids 0..254; 255 is void
 NEAREST = -1
 """In ``ClassMap.others``: a value is taken for the nearest one that is listed."""
+SPREAD = 8
+"""One value in so many of 0 to the largest: levels chosen for the eye (0, 127, 254), not numbers of
+classes, of which a small part of VOC or ADE20K still holds more."""
 APART = 16
 """Values that mean one class, below which JPEG's error at edges would make it another."""
 
@@ -163,7 +166,7 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str, list[Dat
 
     Values from 0 to K-1 (and 255 as void) are taken for K classes, also where some do not occur.
     0 and one value beyond 1 are refused, because two readings are possible: a mask's mark (or void,
-    if it is 255), or the number of a class.
+    if it is 255), or the number of a class. So are values of which 0 to K-1 lacks nearly all.
 
     Returns:
         The map, a sentence on what was concluded, and why label maps cannot be read.
@@ -183,7 +186,8 @@ def found_in(paths: Sequence[Path], root: Path) -> tuple[ClassMap, str, list[Dat
         raise_all(root, [*problems, *doubts.problems])
     known, held = sorted(values - {VOID}), _spans(values)
     marked = len(known) == 2 and known[0] == 0 and known[1] > 1
-    if values == {0, VOID} or marked or (known and known[-1] >= MAX_CLASSES):
+    spread = len(known) > 1 and len(known) * SPREAD <= known[-1]
+    if values == {0, VOID} or marked or spread or (known and known[-1] >= MAX_CLASSES):
         what = "is 255 a class, or void?" if values == {0, VOID} else "which classes are they?"
         classes = known if len(known) > 1 else sorted(values)
         names = ["background", "object"] if len(classes) == 2 else default_names(len(classes))
