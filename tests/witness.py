@@ -1,6 +1,7 @@
 """What a net is shown and how its weights are moved while a run goes on, as torch sees it.
 
-The hooks are torch's own and see every module and optimizer, whoever made them.
+The hooks are torch's own and see every module and optimizer, whoever made them; a net that is
+carried out by its plan is seen where its pictures go in.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+
+from pixelwise.engine.planned import PlannedRunner
+from pixelwise.engine.runner import ScoreMap
 
 
 @dataclass
@@ -62,6 +66,16 @@ def witness(at_step: Callable[[int], None] = lambda step: None) -> Iterator[Witn
         seen.rates.append({float(group["lr"]) for group in optimizer.param_groups})
         at_step(len(seen.rates))
 
+    def planned(runner: PlannedRunner, x: Tensor) -> dict[str, ScoreMap]:
+        nonlocal depth
+        seen.forwards.append(Forward(x.detach().clone(), False, {torch.float32}))
+        depth += 1  # what modules it uses for itself, and on blank pictures, is its own affair
+        try:
+            return maps(runner, x)
+        finally:
+            depth -= 1
+
+    maps, PlannedRunner.maps = PlannedRunner.maps, planned  # type: ignore[method-assign]
     handles = [
         hooks.register_module_forward_pre_hook(before),
         hooks.register_module_forward_hook(after, always_call=True),
@@ -70,5 +84,6 @@ def witness(at_step: Callable[[int], None] = lambda step: None) -> Iterator[Witn
     try:
         yield seen
     finally:
+        PlannedRunner.maps = maps  # type: ignore[method-assign]
         for handle in handles:
             handle.remove()
