@@ -29,7 +29,7 @@ def write_look(
     sample, classes = data.read(data.example), data.dataset.classes
     palette = np.asarray(data.dataset.palette, np.uint8)
     with kept_predictor(stepper, preprocess) as predictor:
-        guess = predictor.labels(sample.image)
+        guess = next(iter(predictor.by_head(sample.image).values())).labels  # the first head's
     factor = SIDE / max(guess.shape)
     height, width = (max(1, round(factor * n)) for n in guess.shape)
     picture = images.resize(three_bands(sample.image), (height, width))
