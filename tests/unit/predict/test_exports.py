@@ -110,6 +110,8 @@ def test_coco_beside_the_pictures_is_read_as_it_was_predicted(
     model: models.Model, photos: Path, tmp_path: Path
 ) -> None:
     predict(model, photos, tmp_path / "out", "coco")
+    with pytest.raises(DataError, match=r"coco.json: lies among predictions"):
+        open_dataset(tmp_path / "out").items("train")
     (tmp_path / "out/coco.json").rename(photos / "coco.json")
     (photos / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
     dataset = open_dataset(photos)

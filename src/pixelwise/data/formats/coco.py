@@ -30,6 +30,7 @@ from pixelwise.data.outlined import (
 from pixelwise.data.runs import mask_of
 from pixelwise.data.sample import Item
 from pixelwise.errors import DataError
+from pixelwise.folders import is_predictions
 from pixelwise.pictures.outlines import Outline
 
 KEYS = (b"images", b"annotations", b"categories", b"segmentation")
@@ -67,6 +68,7 @@ def open_layout(listing: Listing) -> DataSet:
     by_file: dict[Path, tuple[str, dict[str, Item]]] = {}
     for path in _files(root):
         try:
+            _refuse_predictions(path)
             contents = _contents(path)
             clash = [c for c, n in contents.names.items() if names.setdefault(c, n) != n]
             if clash:
@@ -86,6 +88,13 @@ def _files(root: Path) -> list[Path]:
     parts = [f for f in root.iterdir() if f.is_dir() and f.name.lower() in SPLITS]
     folders = [root, root / "annotations", *sorted(parts)]
     return [path for folder in folders for path in json_files(folder, KEYS)]
+
+
+def _refuse_predictions(path: Path) -> None:
+    """What ``predict`` wrote beside it are label maps, called as the pictures are: D031."""
+    if is_predictions(path.parent):
+        what = f"{path}: lies among predictions, where a.png is a label map and no picture"
+        raise DataError("D031", what, f"cp {path} PICTURES/ (the folder that was predicted)")
 
 
 def _contents(path: Path) -> Contents:
