@@ -74,7 +74,8 @@ def test_voc_has_its_classes_in_its_order_and_colours(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         shape = (8, 8, 3) if suffix == "jpg" else (8, 8)
         for i in range(4):
-            Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / folder / f"{i}.{suffix}")
+            name = f"2007_00000{i}.{suffix}"  # the names say that it is PASCAL's
+            Image.fromarray(np.zeros(shape, np.uint8)).save(tmp_path / folder / name)
     dataset = pw.open_dataset(tmp_path)
     assert dict(zip(dataset.classes, dataset.palette, strict=True)) == VOC
     assert dataset.classes == tuple(VOC)

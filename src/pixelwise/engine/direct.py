@@ -42,7 +42,7 @@ class Direct:
 def _panels(kernel: Tensor, panel: int) -> Tensor:
     """(K, C, k, k) to (panels, k, k, C, panel)."""
     panels = -(len(kernel) // -panel)
-    found = torch.zeros(panels * panel, *kernel.shape[1:])
+    found = torch.zeros(panels * panel, *kernel.shape[1:], dtype=torch.float32)
     found[: len(kernel)] = kernel
     return found.view(panels, panel, *kernel.shape[1:]).permute(0, 3, 4, 2, 1).contiguous()
 

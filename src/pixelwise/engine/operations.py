@@ -154,7 +154,7 @@ def by_module(op: Op, maps: Maps, network: Network) -> Work:
         inputs = [
             scores_first(maps.whole(name))
             if record in op.layer.reads
-            else torch.empty(0, 0, *(axis.sizes[name] for axis in axes))
+            else torch.empty(0, 0, *(axis.sizes[name] for axis in axes), dtype=torch.float32)
             for name, record in zip(op.inputs, op.layer.inputs, strict=True)
         ]
     return lambda: target.copy_(module(*inputs))

@@ -81,7 +81,7 @@ class PlannedRunner:
         self.network, self.net = network, network.net
         self.plan, self.device, self.precision = plan(network.net), torch.device("cpu"), "fp32"
         self._lock = threading.Lock()
-        self._memory = torch.empty(0)
+        self._memory = torch.empty(0, dtype=torch.float32)
         self._passes: dict[tuple[int, ...], Pass] = {}
         self._convolutions = Convolutions(network)
         self._packed_of: list[tuple[int, int]] = []
@@ -109,7 +109,7 @@ class PlannedRunner:
             coarse = coarse_scores(self.net)
             cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
             if self._memory.numel() > MEMORY_KEPT:
-                self._passes, self._memory = {}, torch.empty(0)
+                self._passes, self._memory = {}, torch.empty(0, dtype=torch.float32)
         size = x.shape[2], x.shape[3]
         return {
             head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
@@ -130,7 +130,7 @@ class PlannedRunner:
             layout = layout_for(self.plan, *shape)
             blank = self._blank(layout)
             if layout.length > self._memory.numel():
-                self._passes, self._memory = {}, torch.empty(layout.length)
+                self._passes, self._memory = {}, torch.empty(layout.length, dtype=torch.float32)
             maps = Maps(layout, self._memory)
             self._passes[shape] = Pass(maps, blank, self.network, self._convolutions)
         return self._passes[shape]
@@ -143,7 +143,9 @@ class PlannedRunner:
         lengths = [blank_length(self.plan, a, ops) for a in axes]
         rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
         small = lay_out(self.plan, 1, rows, columns)
-        maps = Maps(small, torch.empty(small.length))
+        maps = Maps(small, torch.empty(small.length, dtype=torch.float32))
         done = Pass(maps, None, self.network, self._convolutions)
         bands = sum(self.net.inputs.values())
-        return Blank(rows, columns, done(torch.zeros(1, bands, *lengths), keep=ops))
+        return Blank(
+            rows, columns, done(torch.zeros(1, bands, *lengths, dtype=torch.float32), keep=ops)
+        )

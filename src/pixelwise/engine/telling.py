@@ -37,7 +37,7 @@ def strides(name: str, cells: Tensor | None, channel: int, step: int = 1) -> dic
 def padded_bias(weights: Weights, groups: int, length: int) -> Tensor:
     """(groups, length): each group's, zero behind."""
     own = weights.bias.view(groups, -1)
-    padded = torch.zeros(groups, length)
+    padded = torch.zeros(groups, length, dtype=torch.float32)
     padded[:, : own.shape[1]] = own
     return padded
 

@@ -91,7 +91,7 @@ def _at_points(kernel: Tensor, at: Points, panel: int) -> Tensor:
     both = torch.kron(along, along)  # of rows and columns at once
     count, channels = kernel.shape[:2]
     panels = -(count // -panel)
-    found = torch.zeros(at.n**2, panels, channels, panel)
+    found = torch.zeros(at.n**2, panels, channels, panel, dtype=torch.float32)
     for i in range(panels):  # a panel at a time: in float64 all would be four times the weights
         part = kernel[i * panel : (i + 1) * panel].permute(2, 3, 1, 0).double().flatten(0, 1)
         found[:, i, :, : part.shape[2]] = (both @ part.flatten(1)).view(-1, *part.shape[1:])

@@ -16,12 +16,12 @@ class Scratch:
     """Memory of one worker, as large as it has been asked for."""
 
     def __init__(self) -> None:
-        self._memory = torch.empty(0)
+        self._memory = torch.empty(0, dtype=torch.float32)
 
     def address(self, numbers: int) -> int:
         """Where so many numbers may be written; the next call may write there too."""
         if self._memory.numel() < numbers:
-            self._memory = torch.zeros(numbers)
+            self._memory = torch.zeros(numbers, dtype=torch.float32)
         return self._memory.data_ptr()
 
 
