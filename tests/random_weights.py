@@ -32,6 +32,21 @@ def randomised(net: Network, *, seed: int = 0) -> Network:
     return net.eval()
 
 
+def shaken(network: Network) -> Network:
+    """In evaluation, with random weights of which the scores keep their scale, batch norm too."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in network.parameters():
+            fan = p[0].numel() if p.dim() > 1 else 16
+            p.copy_(torch.randn(p.shape, generator=generator) * math.sqrt(2 / fan))
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight.copy_(0.5 + module.weight.abs())
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+                module.running_mean.uniform_(-0.1, 0.1, generator=generator)
+    return network.eval()
+
+
 def save_random(path: Path, name: str, **options: Any) -> Network:
     """The same as a checkpoint at ``path``."""
     return save(path, name, random_net(name, **options), **options)

@@ -16,6 +16,7 @@ from pixelwise.nets.catalog import NETS, spec
 from pixelwise.nets.layers import Input
 from pixelwise.nets.pooling import MaxPool
 from pixelwise.nets.released import RELEASED
+from random_weights import shaken
 
 # Two heads, bands of two inputs, two streams. The other released nets are nets of the catalogue
 # with other options (tests/unit/nets/test_released.py compares their layers).
@@ -46,18 +47,7 @@ def scores(network: Network, x: Tensor) -> Tensor:
 @cache
 def narrow(name: str) -> Network:
     """A narrow copy with random weights everywhere, in evaluation mode."""
-    generator = torch.Generator().manual_seed(0)
-    network = build(name, width=width(name), **few(name)).eval()
-    with torch.no_grad():
-        for p in network.parameters():
-            fan = p[0].numel() if p.dim() > 1 else 16
-            p.copy_(torch.randn(p.shape, generator=generator) * math.sqrt(2 / fan))
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.copy_(0.5 + module.weight.abs())
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-                module.running_mean.uniform_(-0.1, 0.1, generator=generator)
-    return network
+    return shaken(build(name, width=width(name), **few(name)))
 
 
 def picture(name: str, n: int, *size: int) -> Tensor:

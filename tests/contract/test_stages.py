@@ -229,6 +229,8 @@ def test_the_command_tells_each_stage(data, tmp_path, capsys) -> None:
     assert told["report"] == str(tmp_path / "run/report.html")
     assert command(words) == 2  # it holds a run
     assert "already holds a run" in capsys.readouterr().err
+    assert command(["train", str(tmp_path / "nowhere"), *words[2:]]) == 2  # before data is read
+    assert "already holds a run" in capsys.readouterr().err
     assert command([*words, "--resume"]) == 0  # nothing is left to do
     assert "is finished" in capsys.readouterr().err
 

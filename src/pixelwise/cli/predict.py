@@ -91,6 +91,7 @@ def predict(
     drawing = Drawing(strength, tuple(untinted or ()), own, damp, pixel)
     wanted = f"{save},heatmaps" if heat else save
     wanted = f"{wanted},labels" if submission else wanted
+    wanted = f"{wanted},areas" if pixel else wanted
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
     plan = replace(pictures(save=wanted, download=download), uncertain=uncertain)
     for reason in plan.left_out:
@@ -117,7 +118,7 @@ def _say(done: Done, plan: Plan, *, quiet: bool) -> None:
         say(f"failed {failure['code']}: {failure['error']}")
         if failure["hint"]:
             say(f"  hint: {failure['hint']}")
-    kept = f", {len(done.kept)} changed by hand and kept" if done.kept else ""
+    kept = f", {len(done.kept)} changed by hand and kept, with no new files" if done.kept else ""
     say(
         f"{done.made} made, {done.skipped} already there{kept}, {len(done.failures)} failed; "
         f"in {plan.out}" + (f" (see {plan.out / plan.failures})" if done.failures else "")

@@ -65,6 +65,10 @@ def train(
         "threads": threads,
     }
     settings = [*_map_settings(class_map), *(settings or [])]
+    if not (resume or find_lr):
+        from pixelwise.training.folder import refuse_taken
+
+        refuse_taken(out)  # before a plan is made, which takes seconds
     plan = _plan(source, out, _joined(named, settings), resume=resume)
     if find_lr:
         _find_rate(plan.recipe, out, steps=iterations, json=json)

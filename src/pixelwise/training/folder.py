@@ -83,15 +83,25 @@ def claim(recipe: Recipe, run: Path, *, resume: bool) -> None:
         raise UsageError("U002", "the recipe names no data", "data: FOLDER, in the recipe")
     if run.resolve() == Path(recipe.data).resolve():
         raise UsageError("U003", f"{run} is the data itself", "choose another -o, as runs/first")
-    begun = is_begun(run) or any(map(is_begun, stages(run)))
+    begun = _holds_a_run(run)
     if not begun and not _journal_begun(run):
         _refuse_what_is_no_runs(run)
     elif resume and (run / RECIPE).exists():
         refuse_other_recipe(read_recipe(run / RECIPE), recipe, run)
     elif begun:
+        refuse_taken(run)
+
+
+def refuse_taken(run: Path) -> None:
+    """U003 of a folder that holds a run; asked before work is done for a new one."""
+    if _holds_a_run(run):
         raise UsageError(
             "U003", f"{run} already holds a run", "add --resume to go on, or choose another -o"
         )
+
+
+def _holds_a_run(run: Path) -> bool:
+    return is_begun(run) or any(map(is_begun, stages(run)))
 
 
 def is_begun(run: Path) -> bool:

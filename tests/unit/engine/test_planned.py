@@ -12,7 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from pixelwise.engine.network import Network
 from pixelwise.engine.planned import PlannedRunner, runner, unplanned
@@ -24,6 +23,7 @@ from pixelwise.nets.layers import Deconv, Lrn, Relu, Scale
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool
 from pixelwise.nets.released import RELEASED
+from random_weights import shaken
 
 CPU = torch.device("cpu")
 RELATIVE = 1e-5
@@ -39,26 +39,10 @@ NAMES = [
 ]
 
 
-def shaken(net: Net) -> Network:
-    """Random weights everywhere, of which the scores keep their scale."""
-    generator = torch.Generator().manual_seed(0)
-    network = Network(net).eval()
-    with torch.no_grad():
-        for p in network.parameters():
-            fan = p[0].numel() if p.dim() > 1 else 16
-            p.copy_(torch.randn(p.shape, generator=generator) * math.sqrt(2 / fan))
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.copy_(0.5 + module.weight.abs())
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-                module.running_mean.uniform_(-0.1, 0.1, generator=generator)
-    return network
-
-
 @cache
 def narrow(name: str) -> tuple[PlannedRunner, TorchRunner]:
     slim = any(word in name for word in ("tiny", "mobilenet", "efficientnet"))
-    network = shaken(spec(name, width=1 / 4 if slim else 1 / 16))
+    network = shaken(Network(spec(name, width=1 / 4 if slim else 1 / 16)))
     return PlannedRunner(network), TorchRunner(network)
 
 
@@ -153,7 +137,7 @@ def pointwise(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
 @settings(max_examples=60, deadline=None)
 @given(nets(), st.integers(1, 40), st.integers(1, 40), st.integers(1, 2))
 def test_random_nets_of_random_sizes(net: Net, height: int, width: int, batch: int) -> None:
-    planned, plain = PlannedRunner(shaken(net)), TorchRunner(shaken(net))
+    planned, plain = PlannedRunner(shaken(Network(net))), TorchRunner(shaken(Network(net)))
     x = torch.randn(batch, 2, height, width)
     try:
         planned.net.sizes(height), planned.net.sizes(width)
@@ -171,7 +155,7 @@ def test_layers_without_a_window_see_the_whole_map() -> None:
     x = net.conv("a", net.data(1), 4, kernel=3, pad=20, relu="r")
     x = net.add(Deconv("up", (net.add(AvgPool("mean", (x,), 3)),), 4, 4, 2))
     net.score("score", x, 3)
-    network = shaken(net)
+    network = shaken(Network(net))
     assert_same(PlannedRunner(network), TorchRunner(network), torch.randn(2, 1, 9, 13))
 
 
@@ -186,7 +170,7 @@ def test_the_same_picture_gives_the_same_bits() -> None:
 
 
 def test_weights_that_change_are_packed_again() -> None:
-    network = shaken(spec("fcn8s-vgg16", width=1 / 16))
+    network = shaken(Network(spec("fcn8s-vgg16", width=1 / 16)))
     planned, plain, x = PlannedRunner(network), TorchRunner(network), torch.randn(1, 3, 20, 30)
     before = planned.maps(x)["score"].cells
     with torch.no_grad():
@@ -222,7 +206,7 @@ def test_threads_take_turns() -> None:
 
 
 def test_memory_is_kept_and_a_large_block_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = shaken(spec("fcn8s-tiny", width=1 / 4))
+    network = shaken(Network(spec("fcn8s-tiny", width=1 / 4)))
     planned = PlannedRunner(network)
     assert planned.held == 0
     planned.maps(torch.randn(1, 3, 64, 64))
@@ -237,7 +221,7 @@ def test_memory_is_kept_and_a_large_block_given_back(monkeypatch: pytest.MonkeyP
 
 
 def test_training_mode_comes_back_and_scores_that_are_not_finite_are_refused() -> None:
-    network = shaken(spec("fcn8s-tiny", width=1 / 4)).train()
+    network = shaken(Network(spec("fcn8s-tiny", width=1 / 4))).train()
     planned = PlannedRunner(network)
     assert not planned.maps(torch.randn(1, 3, 8, 8))["score"].cells.requires_grad
     assert network.training
@@ -253,7 +237,7 @@ def test_where_the_plan_does_not_serve_the_modules_do() -> None:
     net.unpool("up", net.max_pool("pool", x, indices=True), "pool")
     assert unplanned(Network(net), CPU) == "pool gives indices"
     assert isinstance(runner(Network(net)), TorchRunner)
-    tiny = shaken(spec("fcn8s-tiny", width=1 / 4))
+    tiny = shaken(Network(spec("fcn8s-tiny", width=1 / 4)))
     assert isinstance(runner(tiny), PlannedRunner)
     assert isinstance(runner(tiny, bf16=True), TorchRunner)
     assert unplanned(tiny, torch.device("cuda")) == "on cuda"

@@ -193,7 +193,7 @@ def test_the_command_draws_and_measures_as_asked(
     colours.write_text('{"colours": {"#0a0b0c": "floor"}}')
     words = ["predict", str(model.path), str(photos), "-o", str(tmp_path / "out")]
     drawn = ["--strength", "0.9", "--untinted", "door", "--colours", str(colours)]
-    assert run([*words, *drawn, "--save", "areas", "--pixel-size", "2 m", "--threads", "1"]) == 0
+    assert run([*words, *drawn, "--pixel-size", "2 m", "--threads", "1"]) == 0  # areas by itself
     look = json.loads((tmp_path / "out/manifest.json").read_text("utf-8"))["look"]
     assert look == {"strength": 0.9, "untinted": ["tür, door"], "colours": {"floor": [10, 11, 12]}}
     first, row, *_ = (tmp_path / "out/areas.csv").read_text("utf-8").splitlines()
