@@ -25,11 +25,13 @@ MEMORY_KEPT = 2**28
 """Numbers (1 GiB) that are kept from picture to picture; a larger block is given back each time."""
 
 
-def runner(network: Network, *, bf16: bool = False, device: torch.device | None = None) -> Runner:
+def runner(
+    network: Network, *, precision: str = "fp32", device: torch.device | None = None
+) -> Runner:
     """What carries a network out here: its plan where that serves, else its modules."""
     device = device or torch.device("cpu")
-    if bf16 or unplanned(network, device):
-        return TorchRunner(network, bf16=bf16, device=device)
+    if precision == "bf16" or unplanned(network, device):
+        return TorchRunner(network, bf16=precision == "bf16", device=device)
     return PlannedRunner(network)
 
 

@@ -364,7 +364,7 @@ def load(
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
-    made = runner(module, bf16=precision == "bf16", device=where)
+    made = runner(module, precision=precision, device=where)
     return Model(Predictor(made, preprocess, view=view or own_view), header, path)
 
 
