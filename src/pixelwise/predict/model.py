@@ -123,7 +123,10 @@ class Model:
             NumericalError: N003 scores that are not finite.
             ResourceError: R003 it would not fit into memory.
         """
-        image = self.image(picture)
+        return self.label(self.image(picture), probabilities=probabilities)
+
+    def label(self, image: NDArray[Any], *, probabilities: bool = False) -> Prediction:
+        """As ``predict``, of what ``image`` made of a picture."""
         by_head = self.predictor.by_head(image, scores=probabilities)
         heads = {head: self._prediction(image, head, made) for head, made in by_head.items()}
         first = next(iter(heads.values()))

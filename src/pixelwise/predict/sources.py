@@ -83,18 +83,17 @@ class Job:
     def content(self, names: Sequence[str]) -> Any:
         """What ``Model.predict`` takes of it, read now; errors as of ``files``."""
         data = {name: file_bytes(path) for name, path in self.files(names).items()}
-        pictures = self.pictures(data, names)
-        return pictures if len(pictures) > 1 else next(iter(pictures.values()))
+        return self.given(data, names)
 
-    def pictures(self, data: Mapping[str, bytes], names: Sequence[str]) -> dict[str, Any]:
-        """What ``Model.predict`` takes for its inputs, of the bytes of ``files``."""
+    def given(self, data: Mapping[str, bytes], names: Sequence[str]) -> Any:
+        """What ``Model.predict`` takes, of the bytes of ``files``."""
         given: dict[str, Any] = {name: data[name] for name in names}
         if self.place is not None:
             given[names[0]] = Page(data[names[0]], self.place)
         for name, made in self.computed.items():
             if name in given:
                 given[name] = Depth(data[name], made, self.item, data.get(made.source.raw))
-        return given
+        return given if len(given) > 1 else given[names[0]]
 
 
 def find(

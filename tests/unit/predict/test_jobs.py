@@ -135,19 +135,19 @@ def test_outputs_are_of_the_bytes_that_were_hashed_whatever_happens_to_the_file(
     before = (photos / "p1.png").read_bytes()
     expected = model.predict(photos / "p1.png").labels
     opened: list[Path] = []
-    real_open, real = Path.open, models.Model.predict
+    real_open, real = Path.open, models.Model.image
 
     def counted(self: Path, *arguments: object, **options: object) -> object:
         opened.append(self)
         return real_open(self, *arguments, **options)  # type: ignore[call-overload]
 
-    def overtaken(self: models.Model, picture: bytes, *, probabilities: bool = False) -> object:
+    def overtaken(self: models.Model, picture: bytes) -> object:
         if picture == before:
             photo(photos / "p1.png", seed=99)
-        return real(self, picture, probabilities=probabilities)
+        return real(self, picture)
 
     monkeypatch.setattr(Path, "open", counted)
-    monkeypatch.setattr(models.Model, "predict", overtaken)
+    monkeypatch.setattr(models.Model, "image", overtaken)
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, done.failures) == (3, [])
     assert [opened.count(photos / f"p{i}.png") for i in range(3)] == [1, 1, 1]
@@ -203,17 +203,22 @@ def test_a_full_disk_ends_the_work(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_the_picture_and_the_rest_follows(
+def test_a_signal_stops_after_the_pictures_in_hand_and_the_rest_follows(
     model: models.Model, photos: Path, tmp_path: Path, number: int
 ) -> None:
-    def interrupt() -> None:
-        os.kill(os.getpid(), number)
+    seen: list[int] = []
 
-    with pytest.raises(Stopped, match="stopped after 1 of 3 pictures") as caught:
+    def interrupt() -> None:
+        seen.append(len(seen))
+        if len(seen) == 1:  # while the second is written
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Stopped, match="stopped after 2 of 3 pictures") as caught:
         predict(model, photos, tmp_path / "out", watch=interrupt)
     assert caught.value.exit_code == 128 + number
+    assert len(seen) == 2
     done = predict(model, photos, tmp_path / "out")
-    assert (done.made, done.skipped) == (2, 1)
+    assert (done.made, done.skipped) == (1, 2)
 
 
 def test_an_unknown_class_is_refused_before_anything_is_written(
