@@ -18,7 +18,6 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.depth import Depth, HhaInput, HhaOf
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.masking import masked_as
-from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.planned import PlannedRunner, runner
 from pixelwise.engine.runner import TorchRunner
@@ -28,10 +27,10 @@ from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.labels import colours_for, default_names
 from pixelwise.machine.environment import resolve_device
 from pixelwise.nets import catalog
-from pixelwise.nets.net import Net
 from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
 from pixelwise.pictures.reading import UNNAMED, Values, read
 from pixelwise.predict import exported
+from pixelwise.predict.described import described
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
@@ -350,7 +349,7 @@ def load(
     path = weight_file(Path(path))
     if path.suffix in exported.SUFFIXES:
         header, foreign = exported.opened(path, bf16=precision == "bf16")
-        _, preprocess, own_view = _described(header, path)
+        _, preprocess, own_view = described(header, path)
         return Model(Predictor(foreign, preprocess, view=view or own_view), header, path)
     kind = sniff(path)
     if kind != "safetensors":
@@ -360,7 +359,7 @@ def load(
             f"pixelwise weights import {path} -o OUT.safetensors",
         )
     header = checkpoint.read_header(path)
-    net, preprocess, own_view = _described(header, path)
+    net, preprocess, own_view = described(header, path)
     with torch.device("meta"):  # shapes are compared before memory is taken
         shape_only = Network(net)
     header, tensors = checkpoint.load_checkpoint(path, net=shape_only)
@@ -369,34 +368,6 @@ def load(
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
     made = runner(module, precision=precision, device=where)
     return Model(Predictor(made, preprocess, view=view or own_view), header, path)
-
-
-def _described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
-    """The net, preprocessing and view that a header names; what it says comes from a file."""
-    net = checkpoint.net_of(header, path)
-    try:
-        view = View(**dict(header.inference))
-    except (UsageError, TypeError, ValueError, OverflowError) as error:
-        message = f"{path}: the header describes no view of pictures ({error})"
-        hint = "pip install --upgrade pixelwise, if a newer version wrote it"
-        raise ModelError("M040", message, hint) from error
-    try:
-        preprocess = settings.read(Preprocess, dict(header.preprocess))
-    except ModelError as error:
-        raise ModelError(error.code, f"{path}: {error}", error.hint) from error
-    first, bands = next(iter(net.outputs)), sum(net.inputs.values())
-    classes = {h: head.classes for h, head in header.heads.items()} or {first: header.classes}
-    counts = [(len(preprocess.mean), "channel means", "channels", bands)]
-    if header.inputs:
-        given = sum(kind.bands for kind in header.inputs.values())
-        counts.append((given, "bands of inputs", "channels", bands))
-    for head, names in classes.items():
-        number = net.channels[net.outputs[head]]
-        counts.append((len(names), "class names", "classes", number))
-    for have, what, of, number in counts:
-        if have != number:
-            raise ModelError("M002", f"{path}: {have} {what} for {number} {of}", DAMAGED)
-    return net, preprocess, view
 
 
 def _lacks(dataset: DataSet, what: str, known: Iterable[str], hint: str) -> DataError:

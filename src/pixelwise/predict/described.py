@@ -1,0 +1,45 @@
+"""The net, preprocessing and view that a checkpoint's header describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise import settings
+from pixelwise.data.preprocess import Preprocess
+from pixelwise.errors import ModelError, UsageError
+from pixelwise.nets.net import Net
+from pixelwise.predict.view import View
+from pixelwise.weights import checkpoint
+from pixelwise.weights.checkpoint import DAMAGED, Header
+
+
+def described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
+    """What a header of the file ``path`` says; it comes from anywhere.
+
+    Raises:
+        ModelError: M002 it does not fit itself, M040 it describes nothing that is known here.
+    """
+    net = checkpoint.net_of(header, path)
+    try:
+        view = View(**dict(header.inference))
+    except (UsageError, TypeError, ValueError, OverflowError) as error:
+        message = f"{path}: the header describes no view of pictures ({error})"
+        hint = "pip install --upgrade pixelwise, if a newer version wrote it"
+        raise ModelError("M040", message, hint) from error
+    try:
+        preprocess = settings.read(Preprocess, dict(header.preprocess))
+    except ModelError as error:
+        raise ModelError(error.code, f"{path}: {error}", error.hint) from error
+    first, bands = next(iter(net.outputs)), sum(net.inputs.values())
+    classes = {h: head.classes for h, head in header.heads.items()} or {first: header.classes}
+    counts = [(len(preprocess.mean), "channel means", "channels", bands)]
+    if header.inputs:
+        given = sum(kind.bands for kind in header.inputs.values())
+        counts.append((given, "bands of inputs", "channels", bands))
+    for head, names in classes.items():
+        number = net.channels[net.outputs[head]]
+        counts.append((len(names), "class names", "classes", number))
+    for have, what, of, number in counts:
+        if have != number:
+            raise ModelError("M002", f"{path}: {have} {what} for {number} {of}", DAMAGED)
+    return net, preprocess, view
