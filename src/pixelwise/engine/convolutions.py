@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Literal
 
-from pixelwise.engine import direct, kernels, winograd
+from pixelwise.engine import channelwise, direct, winograd
 from pixelwise.engine.folding import folded
 from pixelwise.engine.fusing import Op
+from pixelwise.engine.kernels import unavailable
 from pixelwise.engine.layout import Maps
 from pixelwise.engine.network import Network
-from pixelwise.engine.operations import Packed, Work, convolution, spans_of
+from pixelwise.engine.operations import Packed, Work, convolution, operation, spans_of
 from pixelwise.engine.vectors import processor
 from pixelwise.engine.workers import Workers
-from pixelwise.nets.layers import Conv
+from pixelwise.nets.layers import Conv, Lrn
+from pixelwise.nets.pooling import MaxPool
 
 Kernel = Literal["winograd", "direct", "depthwise", "onednn"]
 """Kernels of our own, and torch's."""
-Weights = winograd.Transformed | direct.Direct | direct.Depthwise | Packed
-
-
-@cache
-def unavailable() -> str:
-    """Why our own kernels do not run here; empty: they do."""
-    try:
-        processor()
-        kernels.direct(1, added=False)
-    except Exception as error:  # noqa: BLE001 - whatever LLVM lacks, torch has kernels of its own
-        return f"{type(error).__name__}: {error}"
-    return ""
+Weights = winograd.Transformed | direct.Direct | channelwise.Depthwise | Packed
 
 
 def in_use() -> str:
@@ -60,7 +50,17 @@ class Convolutions:
         self._packed: dict[tuple[str, Kernel], Weights] = {}
 
     def work(self, op: Op, maps: Maps) -> Work:
-        """What carries a convolution out on maps of one size."""
+        """What carries a computation out on maps of one size."""
+        match op.layer:
+            case Conv():
+                return self._convolution(op, maps)
+            case MaxPool() if not unavailable():
+                return channelwise.pooling(op, maps, self._workers)
+            case Lrn(beta=0.75) if not unavailable():
+                return channelwise.normalising(op, maps, self._workers)
+        return operation(op, maps, self._network)
+
+    def _convolution(self, op: Op, maps: Maps) -> Work:
         rows, columns = spans_of(op, maps)
         channels = self._network.net.channels[op.inputs[0]]
         kernel = kernel_of(op, channels, rows.length, columns.length)
@@ -69,8 +69,8 @@ class Convolutions:
                 return winograd.convolution(op, maps, weights, self._workers)
             case direct.Direct() as weights:
                 return direct.convolution(op, maps, weights, self._workers)
-            case direct.Depthwise() as weights:
-                return direct.per_channel(op, maps, weights, self._workers)
+            case channelwise.Depthwise() as weights:
+                return channelwise.per_channel(op, maps, weights, self._workers)
             case weights:
                 return convolution(op, maps, weights)
 
@@ -84,7 +84,7 @@ class Convolutions:
                 case "direct":
                     made = direct.Direct(own, op)
                 case "depthwise":
-                    made = direct.Depthwise(own, op)
+                    made = channelwise.Depthwise(own, op)
                 case "onednn":
                     made = Packed(op.layer, own)
             self._packed[op.name, kernel] = made

@@ -1,4 +1,4 @@
-"""Convolutions without transforms: of one tap, of few channels, with a stride, and per channel."""
+"""Convolutions as one product: of one tap, of few channels, with a stride."""
 
 from __future__ import annotations
 
@@ -149,51 +149,3 @@ def _cut(tiles: int, rows: int, weights: Direct) -> tuple[int, int, int]:
         return tiles, tiles, max(1, weights.panels // parts)
     cached = max(1, CACHED // (rows * weights.layer.stride * taps))
     return tiles, max(1, min(cached, -(tiles // -parts))), weights.panels
-
-
-# -- per channel ----------------------------------------------------------------------------------
-class Depthwise:
-    """The weights of a filter for each channel: (k * k, C)."""
-
-    def __init__(self, weights: Weights, op: Op) -> None:
-        layer = op.layer
-        assert isinstance(layer, Conv)
-        self.layer, self.bias, self.limits = layer, weights.bias, limits(op)
-        self.kernel = weights.kernel.flatten(1).T.contiguous()
-
-
-def per_channel(op: Op, maps: Maps, weights: Depthwise, workers: Workers) -> Work:
-    """A depthwise convolution with all that is folded into it, but for a pool."""
-    (source,), target = given(op, maps), maps.computed(op)
-    added = maps.cut(op.added, *spans_of(op, maps)) if op.added else None
-    layer, height = weights.layer, target.shape[1]
-    told = [
-        Told(
-            {
-                **strides("source", source[n], 0, layer.stride),
-                **strides("target", target[n], 0),
-                **strides("added", None if added is None else added[n], 0),
-                "channels": layer.width,
-                "width": target.shape[2],
-                "weights": weights.kernel.data_ptr(),
-                "bias": weights.bias.data_ptr(),
-                "limits": weights.limits.data_ptr(),
-                "tap_row": FLOAT * layer.dilation * source.stride(1),
-                "tap_cell": FLOAT * layer.dilation * source.stride(2),
-            },
-            weights,
-        )
-        for n in range(len(source))
-    ]
-    kernel = kernels.depthwise(layer.kernel, added=bool(op.added))
-    rows = max(1, height // (FEW * torch.get_num_threads()))
-
-    def work() -> None:
-        for one in told:
-
-            def job(i: int, _: Scratch, one: Told = one) -> None:
-                kernel(one.at, i * rows, min(rows, height - i * rows))
-
-            workers.each(-(height // -rows), job)
-
-    return work

@@ -23,17 +23,20 @@ FACTS = (
     *("tiles_wide", "weights", "panels", "bias", "filters", "limits"),
     *("target", "target_row", "target_cell", "added", "added_row", "added_cell"),
     *("taps_down", "taps_right", "tap_row", "tap_cell"),
+    *("lead_down", "lead_right", "last_row", "last_cell"),
 )
 """What a kernel is told of one convolution: whole numbers, in this order. Rows and cells are bytes
 from one to the next, ``height`` and ``width`` the cells convolved, ``panels`` how many tiles side
 by side hold all filters, ``limits`` the address of the ReLU's two. Of a direct convolution source
 rows and cells are those of neighbouring outputs, ``tap_row`` and ``tap_cell`` of neighbouring
-taps."""
+taps. A pool's first window begins ``lead_down`` and ``lead_right`` before the source, and none
+reaches beyond ``last_row`` and ``last_cell``."""
 
 Facts = dict[str, Any]
 
 
-def _facts(code: Code) -> Facts:
+def facts_of(code: Code) -> Facts:
+    """What a kernel's first argument points to."""
     return dict(zip(FACTS, code.facts(code.arguments[0], len(FACTS)), strict=True))
 
 
@@ -48,14 +51,14 @@ def _corner(code: Code, f: Facts, tile: Any, tall: int, wide: int) -> tuple[list
     return corner, [code.sub(first, at) for first, at in zip(begins, corner, strict=True)]
 
 
-def _cell(code: Code, f: Facts, which: str, row: Any, column: Any) -> Any:
+def cell(code: Code, f: Facts, which: str, row: Any, column: Any) -> Any:
     """The address of a cell of the source, the target, or what is added."""
     down, right = code.mul(row, f[f"{which}_row"]), code.mul(column, f[f"{which}_cell"])
     return code.add(f[which], down, right)
 
 
-def _limited(code: Code, f: Facts) -> Callable[[Any], Any]:
-    """The ReLU; of limits that are infinite, nothing."""
+def relu(code: Code, f: Facts) -> Callable[[Any], Any]:
+    """The ReLU of a computation; of limits that are infinite, nothing."""
     floor, ceiling = code.everywhere(f["limits"]), code.everywhere(code.add(f["limits"], FLOAT))
     return lambda value: code.smaller(ceiling, code.larger(floor, value))
 
@@ -65,13 +68,13 @@ def transform(points: Points) -> Callable[..., None]:
     """(facts, first tile, tiles, patches, rows of patches): inputs as the products take them."""
     lanes, n = processor().lanes, points.n
     code = Code("transform", 5, lanes)
-    f, (_, first, count, out, rows) = _facts(code), code.arguments
+    f, (_, first, count, out, rows) = facts_of(code), code.arguments
     a_point = code.mul(rows, f["channels"], FLOAT)
     beside = [code.mul(f["source_cell"], x) for x in range(n)]
 
     def one(i: Any, _: list[Any]) -> Sequence[Any]:
         corner, _ = _corner(code, f, code.add(first, i), points.m, points.m)
-        source = _cell(code, f, "source", *corner)
+        source = cell(code, f, "source", *corner)
         target = code.add(out, code.mul(i, f["channels"], FLOAT))
 
         def some(at: Any, mask: Any) -> None:
@@ -127,7 +130,7 @@ def multiply(points: int) -> Callable[..., None]:
     """(facts, rows, first panel, panels, patches, products): all points' products."""
     machine = processor()
     code = Code("multiply", 6, machine.lanes)
-    f, (_, rows, first, panels, patches, products) = _facts(code), code.arguments
+    f, (_, rows, first, panels, patches, products) = facts_of(code), code.arguments
     depth, wide = f["channels"], machine.panel * FLOAT
     line = code.mul(depth, FLOAT)
     size, width = code.mul(depth, wide), code.mul(panels, wide)
@@ -185,8 +188,8 @@ class _Tile:
     """The outputs of a tile of Winograd's algorithm, a vector of filters at a time."""
 
     def __init__(self, code: Code, points: Points, i: Any, *, added: bool) -> None:
-        self.code, self.points, self.added, self.f = code, points, added, _facts(code)
-        self.limited = _limited(code, self.f)
+        self.code, self.points, self.added, self.f = code, points, added, facts_of(code)
+        self.limited = relu(code, self.f)
         _, first, _, rows, panel, panels, products = code.arguments
         m, wide = points.m, processor().panel
         self.corner, self.made_before = _corner(code, self.f, code.add(first, i), m, m)
@@ -226,7 +229,7 @@ class _Tile:
     def cells(self, which: str, corner: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Addresses of the tile's rows, and bytes of its columns, from ``corner`` on."""
         code, (row, column) = self.code, (self.f[f"{which}_row"], self.f[f"{which}_cell"])
-        first = code.add(_cell(code, self.f, which, *corner), self.begin)
+        first = code.add(cell(code, self.f, which, *corner), self.begin)
         steps = range(self.points.m)
         return [code.add(first, code.mul(row, y)) for y in steps], [
             code.mul(column, x) for x in steps
@@ -273,13 +276,13 @@ def direct(rows: int, *, added: bool) -> Callable[..., None]:
     """
     machine = processor()
     code = Code("direct", 5, machine.lanes)
-    f, (_, first, tiles, panel, panels) = _facts(code), code.arguments
-    limited, wide = _limited(code, f), machine.panel * FLOAT
+    f, (_, first, tiles, panel, panels) = facts_of(code), code.arguments
+    limited, wide = relu(code, f), machine.panel * FLOAT
     size = code.mul(f["taps_down"], f["taps_right"], f["channels"], wide)
 
     def one(p: Any, t: Any) -> None:
         corner, _ = _corner(code, f, code.add(first, t), 1, rows)
-        source = _cell(code, f, "source", *corner)
+        source = cell(code, f, "source", *corner)
         begin = code.mul(p, wide)
         bias = [code.load(code.add(f["bias"], begin, v * machine.lanes * FLOAT)) for v in range(2)]
 
@@ -302,9 +305,9 @@ def direct(rows: int, *, added: bool) -> Callable[..., None]:
                 column, at = code.add(corner[1], r), code.add(begin, v * machine.lanes * FLOAT)
                 value = sums[2 * r + v]
                 if added:
-                    place = code.add(_cell(code, f, "added", corner[0], column), at)
+                    place = code.add(cell(code, f, "added", corner[0], column), at)
                     value = code.plus(value, code.load(place, mask(v)))
-                place = code.add(_cell(code, f, "target", corner[0], column), at)
+                place = code.add(cell(code, f, "target", corner[0], column), at)
                 code.store(limited(value), place, mask(v))
 
         full = code.less(machine.panel - 1, left)
@@ -327,39 +330,10 @@ def direct(rows: int, *, added: bool) -> Callable[..., None]:
 
 
 @cache
-def depthwise(kernel: int, *, added: bool) -> Callable[..., None]:
-    """(facts, first row, rows): a filter of its own for each channel."""
-    code = Code("depthwise", 3, processor().lanes)
-    f, (_, first, rows) = _facts(code), code.arguments
-    limited = _limited(code, f)
-    wide = code.mul(f["channels"], FLOAT)
-
-    def row(i: Any, _: list[Any]) -> Sequence[Any]:
-        y = code.add(first, i)
-
-        def some(at: Any, mask: Any) -> None:
-            taps = [
-                code.load(code.add(f["weights"], at, code.mul(wide, t)), mask)
-                for t in range(kernel**2)
-            ]
-            bias = code.load(code.add(f["bias"], at), mask)
-
-            def cell(x: Any, _: list[Any]) -> Sequence[Any]:
-                source, total = code.add(_cell(code, f, "source", y, x), at), bias
-                for t, (down, right) in enumerate(product(range(kernel), repeat=2)):
-                    moved = code.add(code.mul(f["tap_row"], down), code.mul(f["tap_cell"], right))
-                    total = code.fma(code.load(code.add(source, moved), mask), taps[t], total)
-                if added:
-                    total = code.plus(
-                        total, code.load(code.add(_cell(code, f, "added", y, x), at), mask)
-                    )
-                code.store(limited(total), code.add(_cell(code, f, "target", y, x), at), mask)
-                return ()
-
-            code.repeat(f["width"], cell)
-
-        code.channels(f["channels"], some)
-        return ()
-
-    code.repeat(rows, row)
-    return code.compiled()
+def unavailable() -> str:
+    """Why our own kernels do not run here; empty: they do."""
+    try:
+        direct(1, added=False)
+    except Exception as error:  # noqa: BLE001 - whatever LLVM lacks, torch has kernels of its own
+        return f"{type(error).__name__}: {error}"
+    return ""

@@ -104,16 +104,21 @@ def _cut_off(made: Tensor, ceiling: float | None) -> Tensor:
     return made.relu_() if math.isinf(ceiling) else made.clamp_(0, ceiling)
 
 
+def margins(op: Op, maps: Maps) -> list[int]:
+    """Cells by which windows reach over the map: left, right, above, below."""
+    margin: list[int] = []
+    for span, axis in zip(spans_of(op, maps), (maps.layout.rows, maps.layout.columns), strict=True):
+        read = read_by(op.layer, span)
+        margin[:0] = [max(0, -read.first), max(0, read.end - axis.sizes[op.inputs[0]])]
+    return margin
+
+
 def pooling(op: Op, maps: Maps) -> Work:
     """Max pooling of any window; its padding is the map's rim, which no maximum reads."""
     layer = op.layer
     assert isinstance(layer, MaxPool)
     (source,), target = given(op, maps), scores_first(maps.computed(op))
-    margin: list[int] = []
-    for span, axis in zip(spans_of(op, maps), (maps.layout.rows, maps.layout.columns), strict=True):
-        read = read_by(layer, span)
-        margin[:0] = [max(0, -read.first), max(0, read.end - axis.sizes[op.inputs[0]])]
-    x = scores_first(source)
+    x, margin = scores_first(source), margins(op, maps)
 
     def work() -> None:
         padded = F.pad(x, margin, value=-math.inf) if any(margin) else x

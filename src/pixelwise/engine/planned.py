@@ -13,11 +13,11 @@ from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import Op, plan
 from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, rims_of
 from pixelwise.engine.network import Network
-from pixelwise.engine.operations import Work, operation
+from pixelwise.engine.operations import Work
 from pixelwise.engine.plan import coarse_scores
 from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
 from pixelwise.engine.spans import axis, blank_length
-from pixelwise.nets.layers import Conv, Input
+from pixelwise.nets.layers import Input
 
 SIZES_KEPT = 8
 """Sizes of pictures for which everything is at hand: a folder of photos has two or three."""
@@ -46,16 +46,12 @@ def unplanned(network: Network, device: torch.device) -> str:
 class Pass:
     """A plan on pictures of one size."""
 
-    def __init__(
-        self, maps: Maps, blank: Blank | None, network: Network, convolutions: Convolutions
-    ) -> None:
+    def __init__(self, maps: Maps, blank: Blank | None, convolutions: Convolutions) -> None:
         self.maps, self._work = maps, list[tuple[Op, list[Work]]]()
         for op in maps.layout.plan.ops:
             work: list[Work] = [rim.write for rim in rims_of(op, maps, blank)]
-            if isinstance(op.layer, Conv):
+            if not isinstance(op.layer, Input):
                 work.append(convolutions.work(op, maps))
-            elif not isinstance(op.layer, Input):
-                work.append(operation(op, maps, network))
             self._work.append((op, work))
 
     def __call__(self, x: Tensor, keep: Collection[str] = ()) -> dict[str, Tensor]:
@@ -134,7 +130,7 @@ class PlannedRunner:
             if layout.length > self._memory.numel():
                 self._passes, self._memory = {}, torch.empty(layout.length, dtype=torch.float32)
             maps = Maps(layout, self._memory)
-            self._passes[shape] = Pass(maps, blank, self.network, self._convolutions)
+            self._passes[shape] = Pass(maps, blank, self._convolutions)
         return self._passes[shape]
 
     def _blank(self, layout: Layout) -> Blank | None:
@@ -146,7 +142,7 @@ class PlannedRunner:
         rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
         small = lay_out(self.plan, 1, rows, columns)
         maps = Maps(small, torch.empty(small.length, dtype=torch.float32))
-        done = Pass(maps, None, self.network, self._convolutions)
+        done = Pass(maps, None, self._convolutions)
         bands = sum(self.net.inputs.values())
         return Blank(
             rows, columns, done(torch.zeros(1, bands, *lengths, dtype=torch.float32), keep=ops)

@@ -13,10 +13,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from pixelwise.engine.kernels import unavailable
+from pixelwise.engine.labels import fill
 from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
 from pixelwise.engine.plan import coarse_scores
-from pixelwise.engine.upsampling import Window, upsample
+from pixelwise.engine.upsampling import Window, along_columns, cells, upsample
 from pixelwise.errors import NumericalError
 from pixelwise.machine.environment import float32_is_float32
 from pixelwise.nets.net import Net
@@ -90,15 +92,28 @@ class ScoreMap:
         n, classes, height, width = self.shape
         dtype = torch.uint8 if classes <= 255 else torch.int32
         labels = torch.empty((n, height, width), dtype=dtype, device=self.cells.device)
+        own = labels.is_cpu and not unavailable()
         step = len(self.upsampling.shares) if self.upsampling else 1
         # Whole strides: a strip that begins inside one computes it from its start.
         held = STRIP_ON_GPU if labels.is_cuda else STRIP
-        count = max(1, held // (n * classes * width * step)) * step
+        count = max(1, held // (n * classes * width * (1 if own else step))) * step
         for first in range(0, height, count):
-            rows = self.rows(first, min(count, height - first))
-            # The same class as argmax, first of equals, in a quarter of its time (torch 2.13, CPU).
-            labels[:, first : first + count] = rows.max(1).indices
+            strip = labels[:, first : first + count]
+            if own:
+                fill(strip, *self._rows_between(first, strip.shape[1]))
+            else:
+                # The same class as argmax, first of equals, in a quarter of its time (torch 2.13).
+                strip.copy_(self.rows(first, strip.shape[1]).max(1).indices)
         return labels
+
+    def _rows_between(self, first: int, count: int) -> tuple[Tensor, Tensor, int]:
+        """What ``fill`` makes labels of: scores, shares, and where among them it starts."""
+        if self.upsampling is None:
+            return self.rows(first, count).transpose(1, 2).contiguous(), torch.ones(1), 0
+        by, top = self.upsampling, self.window.top + first
+        rows = cells(self.cells.float(), by.edge, -2, len(by.shares), top, count).transpose(1, 2)
+        spread = along_columns(rows.contiguous(), by.shares, by.edge, self.window)
+        return spread, by.shares, top % len(by.shares)
 
 
 class TorchRunner:

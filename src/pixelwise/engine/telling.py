@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,9 +17,11 @@ from pixelwise.engine.vectors import FLOAT
 class Told:
     """Whole numbers in memory; ``at`` is their address. What they point to is kept alive."""
 
-    def __init__(self, facts: Mapping[str, int], *owners: object) -> None:
+    def __init__(
+        self, facts: Mapping[str, int], *owners: object, names: Sequence[str] = FACTS
+    ) -> None:
         self._owners = owners
-        self._numbers = np.array([facts.get(name, 0) for name in FACTS], np.int64)
+        self._numbers = np.array([facts.get(name, 0) for name in names], np.int64)
         self.at: int = self._numbers.ctypes.data
 
 

@@ -117,17 +117,21 @@ class _Upsampling(torch.autograd.Function):
 
 
 def _forward(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
-    stride = len(shares)
     # What the window does not read is cut off while the map is small: a strip of a few rows of a
     # large picture costs a few rows.
-    x = _cells(x, edge, -2, stride, window.top, window.height)
-    x = _cells(x, edge, -1, stride, window.left, window.width)
+    x = cells(x, edge, -2, len(shares), window.top, window.height)
     # Rows last, so that the scores lie row by row in memory: softmax then takes half the time.
-    x = _spread(x, shares, -1, window.left, window.width)
+    x = along_columns(x, shares, edge, window)
     return _spread(x, shares, -2, window.top, window.height)
 
 
-def _cells(x: Tensor, edge: Edge, axis: Axis, stride: int, start: int, length: int) -> Tensor:
+def along_columns(x: Tensor, shares: Tensor, edge: Edge, window: Window) -> Tensor:
+    """Only the columns of the window; the last axis is theirs."""
+    x = cells(x, edge, -1, len(shares), window.left, window.width)
+    return _spread(x, shares, -1, window.left, window.width)
+
+
+def cells(x: Tensor, edge: Edge, axis: Axis, stride: int, start: int, length: int) -> Tensor:
     """The cells between which outputs ``start`` to ``start + length`` lie, the rim's included.
 
     Output t lies between cells t // stride - 1 and t // stride.
@@ -145,7 +149,7 @@ def _strides(start: int, length: int, stride: int) -> int:
 
 
 def _spread(x: Tensor, shares: Tensor, axis: Axis, start: int, length: int) -> Tensor:
-    """Outputs ``start`` to ``start + length`` along an axis, each between two of ``_cells``."""
+    """Outputs ``start`` to ``start + length`` along an axis, each between two of ``cells``."""
     strides = _strides(start, length, len(shares))
     before, own = (x.narrow(axis, i, strides).unsqueeze(axis) for i in (0, 1))
     spread = torch.lerp(before, own, shares if axis == -1 else shares[:, None])
@@ -164,8 +168,8 @@ def _gather(gradient: Tensor, shares: Tensor, edge: Edge, axis: Axis, start: int
         count = part.shape[axis]
         padded.narrow(axis, cell + 1, count).addcmul_(part, shares[phase])
         padded.narrow(axis, cell, count).addcmul_(part, 1 - shares[phase])
-    cells = padded.narrow(axis, 1, n)
+    own = padded.narrow(axis, 1, n)
     if edge == "hold":  # the rim repeats the outermost cells
-        cells.narrow(axis, 0, 1).add_(padded.narrow(axis, 0, 1))
-        cells.narrow(axis, -1, 1).add_(padded.narrow(axis, -1, 1))
-    return cells
+        own.narrow(axis, 0, 1).add_(padded.narrow(axis, 0, 1))
+        own.narrow(axis, -1, 1).add_(padded.narrow(axis, -1, 1))
+    return own

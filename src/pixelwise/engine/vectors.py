@@ -8,10 +8,11 @@ becomes AVX-512, AVX2 or NEON by the number of lanes.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 FLOAT = 4
@@ -103,6 +104,11 @@ class Code:
         a, b = self.n(a), self.n(b)
         return self.b.select(self.less(a, b), a, b)
 
+    def most(self, a: Any, b: Any) -> Any:
+        """The larger."""
+        a, b = self.n(a), self.n(b)
+        return self.b.select(self.less(a, b), b, a)
+
     def divided(self, a: Any, b: Any) -> tuple[Any, Any]:
         """Quotient and remainder of numbers that are not negative."""
         return self.b.udiv(self.n(a), self.n(b)), self.b.urem(self.n(a), self.n(b))
@@ -159,27 +165,28 @@ class Code:
             return self.b.load(place, align=FLOAT)
         zero = self.ir.Constant(self.vector, None)
         call = self._intrinsic("llvm.masked.load", self.vector, [place.type, *self._masks()])
-        return self.b.call(call, [place, self._align(), mask, zero])
+        return self.b.call(call, [place, self.ir.Constant(self.ir.IntType(32), FLOAT), mask, zero])
 
     def store(self, value: Any, address: Any, mask: Any = None) -> None:
-        """A vector, or the lanes of a mask."""
-        place = self._at(address, self.vector)
+        """A vector of any kind, or the lanes of a mask."""
+        place, size = self._at(address, value.type), FLOAT
+        if value.type.element != self.number:
+            size = value.type.element.width // 8
         if mask is None:
-            self.b.store(value, place, align=FLOAT)
+            self.b.store(value, place, align=size)
             return
-        kinds = [self.vector, place.type, *self._masks()[:2]]
+        kinds = [value.type, place.type, *self._masks()[:2]]
         call = self._intrinsic("llvm.masked.store", self.ir.VoidType(), kinds)
-        self.b.call(call, [value, place, self._align(), mask])
+        self.b.call(call, [value, place, self.ir.Constant(self.ir.IntType(32), size), mask])
 
     def _masks(self) -> list[Any]:
         bits = self.ir.VectorType(self.ir.IntType(1), self.lanes)
         return [self.ir.IntType(32), bits, self.vector]
 
-    def _align(self) -> Any:
-        return self.ir.Constant(self.ir.IntType(32), FLOAT)
-
     def _intrinsic(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
-        full = f"{name}.v{self.lanes}f32" + (".p0" if "masked" in name else "")
+        element = (kinds if "store" in name else [self.vector])[0].element
+        kind = "f32" if element == self.number else str(element)
+        full = f"{name}.v{self.lanes}{kind}" + (".p0" if "masked" in name else "")
         known = self.module.globals.get(full)
         kind = self.ir.FunctionType(result, kinds)
         return known or self.ir.Function(self.module, kind, name=full)
@@ -226,6 +233,16 @@ class Code:
     def smaller(self, a: Any, b: Any) -> Any:
         """The smaller of two, the second where they cannot be compared."""
         return self.b.select(self.b.fcmp_ordered("<", a, b), a, b)
+
+    def or_none(self, value: Any, others: Sequence[Any]) -> Any:
+        """``value``, or NaN where any of the others is."""
+        pairs = zip(others[::2], [*others[1::2], others[-1]], strict=False)
+        none = reduce(self.b.or_, (self.b.fcmp_unordered("uno", a, b) for a, b in pairs))
+        return self.b.select(none, self.same(math.nan), value)
+
+    def root(self, a: Any) -> Any:
+        """The square root."""
+        return self.b.call(self._intrinsic("llvm.sqrt", self.vector, [self.vector]), [a])
 
     def channels(self, count: Any, body: Callable[[Any, Any], None]) -> None:
         """``body`` for each vector of ``count`` numbers: its first byte, and a mask of the last."""

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pixelwise.engine import convolutions, direct, winograd
+from pixelwise.engine import channelwise, convolutions, direct, winograd
 from pixelwise.engine.folding import folded
 from pixelwise.engine.fusing import plan
+from pixelwise.engine.kernels import unavailable
 from pixelwise.engine.layout import Maps, layout_for
 from pixelwise.engine.network import Network
 from pixelwise.engine.operations import Packed, convolution
@@ -24,12 +25,12 @@ from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import Conv, Relu
 from pixelwise.nets.net import Net
 
-pytestmark = pytest.mark.skipif(bool(convolutions.unavailable()), reason="no kernels here")
+pytestmark = pytest.mark.skipif(bool(unavailable()), reason="no kernels here")
 
 WAYS = {
     "winograd": (winograd.Transformed, winograd.convolution),
     "direct": (direct.Direct, direct.convolution),
-    "depthwise": (direct.Depthwise, direct.per_channel),
+    "depthwise": (channelwise.Depthwise, channelwise.per_channel),
 }
 
 
