@@ -49,21 +49,24 @@ class Convolutions:
         self._network, self._workers = network, Workers()
         self._packed: dict[tuple[str, Kernel], Weights] = {}
 
-    def work(self, op: Op, maps: Maps) -> Work:
-        """What carries a computation out on maps of one size."""
+    def work(self, op: Op, maps: Maps, kernel: Kernel | None = None) -> Work:
+        """What carries a computation out on maps of one size; a convolution by ``kernel``.
+
+        By default by the one for maps of this size.
+        """
         match op.layer:
             case Conv():
-                return self._convolution(op, maps)
+                return self._convolution(op, maps, kernel)
             case MaxPool() if not unavailable():
                 return channelwise.pooling(op, maps, self._workers)
             case Lrn(beta=0.75) if not unavailable():
                 return channelwise.normalising(op, maps, self._workers)
         return operation(op, maps, self._network)
 
-    def _convolution(self, op: Op, maps: Maps) -> Work:
+    def _convolution(self, op: Op, maps: Maps, kernel: Kernel | None) -> Work:
         rows, columns = spans_of(op, maps)
         channels = self._network.net.channels[op.inputs[0]]
-        kernel = kernel_of(op, channels, rows.length, columns.length)
+        kernel = kernel or kernel_of(op, channels, rows.length, columns.length)
         match self._weights(op, kernel):
             case winograd.Transformed() as weights:
                 return winograd.convolution(op, maps, weights, self._workers)

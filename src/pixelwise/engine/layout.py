@@ -92,13 +92,10 @@ def _shape(
 
 
 class Maps:
-    """The maps of a layout in a block of memory that is given."""
+    """The maps of a layout: the cells of each that are kept, (N, H, W, C), by its name."""
 
-    def __init__(self, layout: Layout, memory: Tensor) -> None:
-        self.layout, self._whole = layout, dict[str, Tensor]()
-        for name, start in layout.starts.items():
-            shape = layout.shape(name)
-            self._whole[name] = memory[start : start + prod(shape)].view(shape)
+    def __init__(self, layout: Layout, kept: Mapping[str, Tensor]) -> None:
+        self.layout, self._whole = layout, kept
 
     def cut(self, name: str, rows: Span, columns: Span) -> Tensor:
         """(N, H, W, C): the cells of a map, a view."""
@@ -120,10 +117,13 @@ class Maps:
         rows, columns = (a.computed[op.name] for a in (self.layout.rows, self.layout.columns))
         return self.cut(op.name, rows, columns)
 
-    def rims(self, op: Op) -> Iterator[tuple[Span, Span]]:
-        """Rows and columns of the kept cells that a computation does not fill."""
+    def rims(self, op: Op, filled: Span | None = None) -> Iterator[tuple[Span, Span]]:
+        """Rows and columns of the kept cells, in the rows to be ``filled`` (of the map with memory,
+        by default all), that a computation does not compute.
+        """
         place, axes = self.layout.plan.place(op.name), (self.layout.rows, self.layout.columns)
-        kept = [axis.stored[place.source].moved(-place.offset) for axis in axes]
+        kept = [axis.stored[place.source] for axis in axes]
+        kept = [s.moved(-place.offset) for s in (filled or kept[0], kept[1])]
         made = [axis.computed[op.name] for axis in axes]
         for rows, columns in (
             (Span(kept[0].first, made[0].first), kept[1]),
@@ -133,6 +133,15 @@ class Maps:
         ):
             if rows.length > 0 and columns.length > 0:
                 yield rows, columns
+
+
+def maps_in(memory: Tensor, layout: Layout) -> Maps:
+    """The maps of a layout in a block of memory that is given."""
+    kept = {}
+    for name, start in layout.starts.items():
+        shape = layout.shape(name)
+        kept[name] = memory[start : start + prod(shape)].view(shape)
+    return Maps(layout, kept)
 
 
 @dataclass(frozen=True)
@@ -168,11 +177,11 @@ class Blank:
         return self.maps[name][picked][:, beside]
 
 
-def rims_of(op: Op, maps: Maps, blank: Blank | None) -> list[Rim]:
-    """The rims of a computation's map: zero beyond the map, constants within."""
+def rims_of(op: Op, maps: Maps, blank: Blank | None, filled: Span | None = None) -> list[Rim]:
+    """The rims of a computation's map, or of rows of it: zero beyond it, constants within."""
     found, layout = [], maps.layout
     map_rows, map_columns = (Span(0, a.sizes[op.name]) for a in (layout.rows, layout.columns))
-    for rows, columns in maps.rims(op):
+    for rows, columns in maps.rims(op, filled):
         cells = maps.cut(op.name, rows, columns)
         inside, beside = rows.within(map_rows), columns.within(map_columns)
         constants = None

@@ -10,14 +10,16 @@ import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Maps
+from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
 from pixelwise.engine.spans import POINTWISE, Span, read_by
+from pixelwise.engine.upsampling import Window, upsample
 from pixelwise.nets.joining import Concat, Sum
 from pixelwise.nets.layers import Conv
 from pixelwise.nets.pooling import MaxPool
@@ -149,9 +151,22 @@ def concatenation(op: Op, maps: Maps) -> Work:
     return lambda: torch.cat(parts, dim=3, out=target)
 
 
-def by_module(op: Op, maps: Maps, network: Network) -> Work:
+def upsampling(op: Op, maps: Maps, module: FixedUpsampling) -> Work:
+    """A fixed upsampling of which a part is wanted, of the cells between which that lies."""
+    layout, target = maps.layout, scores_first(maps.computed(op))
+    spans, begins = [], []
+    for axis in (layout.rows, layout.columns):
+        made = axis.computed[op.name]
+        spans.append(read_by(op.layer, made).within(Span(0, axis.sizes[op.inputs[0]])))
+        begins.append(made.first + module.offset - len(module.shares) * spans[-1].first)
+    x = scores_first(maps.cut(op.inputs[0], *spans))
+    window = Window(begins[0], begins[1], target.shape[2], target.shape[3])
+    return lambda: target.copy_(upsample(x, module.shares, module.kernel, module.edge, window))
+
+
+def by_module(op: Op, maps: Maps, module: nn.Module) -> Work:
     """Any other layer, by its module; what it takes the size of alone is given as a size."""
-    module, target = network.get_submodule(op.layer.name), scores_first(maps.computed(op))
+    target = scores_first(maps.computed(op))
     if isinstance(op.layer, POINTWISE):
         inputs = [scores_first(x) for x in given(op, maps)]
     else:
@@ -174,4 +189,7 @@ def operation(op: Op, maps: Maps, network: Network) -> Work:
             return addition(op, maps)
         case Concat():
             return concatenation(op, maps)
-    return by_module(op, maps, network)
+    module = network.get_submodule(op.layer.name)
+    if isinstance(module, FixedUpsampling):
+        return upsampling(op, maps, module)
+    return by_module(op, maps, module)

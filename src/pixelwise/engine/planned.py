@@ -11,12 +11,13 @@ from torch import Tensor
 
 from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import Op, plan
-from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, rims_of
+from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, maps_in, rims_of
 from pixelwise.engine.network import Network
 from pixelwise.engine.operations import Work
 from pixelwise.engine.plan import coarse_scores
 from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
 from pixelwise.engine.spans import axis, blank_length
+from pixelwise.engine.streaming import Stream, Streaming
 from pixelwise.nets.layers import Input
 
 SIZES_KEPT = 8
@@ -114,6 +115,13 @@ class PlannedRunner:
             for head, name in coarse.items()
         }
 
+    def streaming(self, stream: Stream) -> Streaming:
+        """What carries out a stream, with buffers of its own."""
+        with self._lock, evaluated(self.network), torch.inference_mode():
+            self._pack()
+            blank = self._blank(stream.layout)
+        return Streaming(stream, self.network, self._convolutions, blank, self._lock)
+
     def _pack(self) -> None:
         tensors = [*self.network.parameters(), *self.network.buffers()]
         mark = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
@@ -129,7 +137,7 @@ class PlannedRunner:
             blank = self._blank(layout)
             if layout.length > self._memory.numel():
                 self._passes, self._memory = {}, torch.empty(layout.length, dtype=torch.float32)
-            maps = Maps(layout, self._memory)
+            maps = maps_in(self._memory, layout)
             self._passes[shape] = Pass(maps, blank, self._convolutions)
         return self._passes[shape]
 
@@ -141,7 +149,7 @@ class PlannedRunner:
         lengths = [blank_length(self.plan, a, ops) for a in axes]
         rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
         small = lay_out(self.plan, 1, rows, columns)
-        maps = Maps(small, torch.empty(small.length, dtype=torch.float32))
+        maps = maps_in(torch.empty(small.length, dtype=torch.float32), small)
         done = Pass(maps, None, self._convolutions)
         bands = sum(self.net.inputs.values())
         return Blank(

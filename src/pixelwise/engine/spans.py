@@ -15,10 +15,11 @@ from math import ceil
 from typing import NamedTuple
 
 from pixelwise.engine.fusing import Op, Plan
+from pixelwise.engine.plan import CutUpsampling
 from pixelwise.errors import UsageError
 from pixelwise.geometry import sides, span
 from pixelwise.nets.joining import Concat, Sum
-from pixelwise.nets.layers import BatchNorm, Conv, Input, Lrn, Relu, Scale
+from pixelwise.nets.layers import BatchNorm, Conv, Input, Lrn, Relu, Scale, Upsample
 from pixelwise.nets.pooling import MaxPool
 from pixelwise.nets.record import Layer
 
@@ -53,8 +54,24 @@ def hull(spans: Iterable[Span]) -> Span:
     return Span(min(s.first for s in filled), max(s.end for s in filled))
 
 
+def upsampled_by(layer: Layer) -> tuple[int, int] | None:
+    """The stride of a fixed upsampling, and the row and column at which its map begins."""
+    if isinstance(layer, CutUpsampling):
+        return layer.upsampling.stride, layer.crop.offset
+    return (layer.stride, 0) if isinstance(layer, Upsample) and not layer.learned else None
+
+
+def by_rows(layer: Layer) -> bool:
+    """Whether any rows of its map can be had without the others."""
+    return isinstance(layer, (*POINTWISE, *WINDOWS, Input)) or upsampled_by(layer) is not None
+
+
 def read_by(layer: Layer, cells: Span) -> Span:
-    """The input cells that a window or pointwise layer reads for ``cells``, padding among them."""
+    """The input cells that such a layer reads for ``cells``, padding among them."""
+    if upsampling := upsampled_by(layer):
+        stride, offset = upsampling
+        first, last = (n + offset for n in (cells.first, cells.end - 1))
+        return Span(first // stride - 1, last // stride + 1)
     if not isinstance(layer, WINDOWS):
         return cells
     before, reach = sides(layer.pad)[0], span(layer.kernel, layer.dilation)

@@ -1,0 +1,125 @@
+"""Bands of rows give the scores of the whole picture, bit for bit, in memory of a few rows."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixelwise.engine.bands import Edges
+from pixelwise.engine.fusing import plan
+from pixelwise.engine.network import Network
+from pixelwise.engine.planned import PlannedRunner
+from pixelwise.engine.spans import Span
+from pixelwise.engine.streaming import Part, Stream, stream
+from pixelwise.errors import NumericalError, UsageError
+from pixelwise.nets.catalog import spec
+from pixelwise.nets.net import Net
+from random_nets import nets
+from random_weights import shaken
+
+TRUNKS = ["alexnet", "googlenet", "resnet18", "resnet50", "mobilenetv2", "efficientnetlite0"]
+NAMES = [f"fcn8s-{trunk}" for trunk in TRUNKS]
+NAMES += ["fcn4s-tiny", "fcn8s-vgg16", "fcn32s-vgg16", "fcn8s-vgg16-tight", "siftflow-fcn8s"]
+NAMES += ["nyud-fcn16s-color-hha"]
+
+
+@cache
+def narrow(name: str, **options: str) -> PlannedRunner:
+    slim = any(word in name for word in ("tiny", "mobilenet", "efficientnet"))
+    return PlannedRunner(shaken(Network(spec(name, width=1 / 4 if slim else 1 / 16, **options))))
+
+
+def assert_exact(runner: PlannedRunner, x: torch.Tensor, part: Part, band: int) -> None:
+    """Scores and labels of a part are those of the whole picture, to the last bit."""
+    whole, made = runner.maps(x), stream(runner.plan, (x.shape[2], x.shape[3]), part, band)
+    carried_out, at = runner.streaming(made), part.rows.first
+    for rows, labels in carried_out.labels(lambda r, c: x[0, :, slice(*r), slice(*c)]):
+        assert rows.first == at
+        for head, own in labels.items():
+            columns = slice(*part.columns)
+            expected = whole[head].rows(rows.first, rows.length)[0, :, :, columns]
+            assert torch.equal(carried_out.scores(head, rows).whole()[0], expected)
+            assert torch.equal(own, whole[head].labels()[0, slice(*rows), columns])
+        at = rows.end
+    assert at == part.rows.end
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bands_and_blocks_give_the_scores_of_the_whole(name: str) -> None:
+    runner = narrow(name)
+    bands = sum(runner.net.inputs.values())
+    for (height, width), rows, columns, band in (
+        ((45, 66), (0, 45), (0, 66), 1),
+        ((203, 110), (111, 203), (31, 97), 2**13),
+    ):
+        x = torch.randn(1, bands, height, width)
+        assert_exact(runner, x, Part(Span(*rows), Span(*columns)), band)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 180), st.integers(1, 180), st.integers(0, 14), st.data())
+def test_any_part_of_any_size(height: int, width: int, band: int, data: st.DataObject) -> None:
+    runner = narrow(data.draw(st.sampled_from(["fcn8s-vgg16", "fcn4s-tiny", "fcn8s-googlenet"])))
+    cuts = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in (height, width)]
+    if all(first < end for first, end in cuts):
+        x = torch.randn(1, 3, height, width)
+        assert_exact(runner, x, Part(*(Span(*cut) for cut in cuts)), 2**band)
+
+
+@settings(max_examples=30, deadline=None)
+@given(nets(), st.integers(1, 40), st.integers(1, 40), st.integers(0, 10))
+def test_random_nets(net: Net, height: int, width: int, band: int) -> None:
+    runner = PlannedRunner(shaken(Network(net)))
+    try:
+        size = net.sizes(height)["score"], net.sizes(width)["score"]
+    except UsageError:
+        return
+    part = Part(*(Span(0, n) for n in size))
+    assert_exact(runner, torch.randn(1, 2, height, width), part, 2**band)
+
+
+def test_what_cannot_be_cut_into_rows_is_whole_and_exact() -> None:
+    runner = narrow("fcn8s-tiny", learned="inner")
+    assert_exact(runner, torch.randn(1, 3, 150, 70), Part(Span(0, 150), Span(0, 70)), 2**10)
+
+
+def tall(name: str, height: int, width: int = 1000) -> Stream:
+    part = Part(Span(0, height), Span(0, width))
+    return stream(plan(spec(name)), (height, width), part, 2**20)
+
+
+@pytest.mark.parametrize("name", ["fcn8s-vgg16", "fcn8s-tiny"])
+def test_memory_does_not_grow_with_the_height(name: str) -> None:
+    assert tall(name, 8000).numbers < 1.1 * tall(name, 4000).numbers
+    # Of VGG16 at 1000x1000 the whole plan takes 380 MB, and 1.5 GB at 4000x1000.
+    assert 4 * tall(name, 4000).numbers < 60e6
+
+
+def test_no_row_is_computed_twice() -> None:
+    made = tall("fcn8s-vgg16", 1000)
+    bands, rows = made.bands(), dict.fromkeys(made.cut.rows.computed, 0)
+    for _, scores in made.strips():
+        for op, band in bands.wanted(scores):
+            assert band.first == made.cut.rows.computed[op.name].first + rows[op.name]
+            rows[op.name] += band.length
+    assert rows == {name: span.length for name, span in made.cut.rows.computed.items()}
+
+
+def test_edges_are_those_of_the_tiles_by_hand() -> None:
+    # Rows 2 to 24 in tiles of four: 2, 6, .. 18; 22 would leave a rest shorter than a tile.
+    edges = Edges(Span(2, 24), 4, 4)
+    assert [edges.after(n) for n in (2, 3, 6, 18, 19, 24)] == [2, 6, 6, 18, 24, 24]
+    assert [edges.before(n) for n in (2, 5, 6, 20, 24)] == [2, 2, 6, 18, 18]
+
+
+def test_scores_that_are_not_finite_are_refused() -> None:
+    network = shaken(Network(spec("fcn32s-tiny", width=1 / 4)))
+    network.get_parameter("score_fr.bias").data.fill_(torch.inf)
+    runner = PlannedRunner(network)
+    made = stream(runner.plan, (80, 40), Part(Span(0, 80), Span(0, 40)), 2**10)
+    with pytest.raises(NumericalError, match="not finite"):
+        next(runner.streaming(made).labels(lambda r, c: torch.ones(3, r.length, c.length)))
