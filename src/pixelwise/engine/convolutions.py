@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
-from pixelwise.engine import channelwise, direct, winograd
+import torch
+
+from pixelwise.engine import channelwise, direct, quantised, winograd
 from pixelwise.engine.folding import folded
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.kernels import unavailable
-from pixelwise.engine.layout import Maps
+from pixelwise.engine.layout import Layout, Maps
 from pixelwise.engine.network import Network
-from pixelwise.engine.operations import Packed, Work, convolution, operation, spans_of
+from pixelwise.engine.numbers import FLOAT32
+from pixelwise.engine.operations import (
+    Packed,
+    Work,
+    convolution,
+    operation,
+    shape_read,
+    spans_of,
+)
+from pixelwise.engine.rounding import in_float32, mixed
 from pixelwise.engine.vectors import processor
 from pixelwise.engine.workers import Workers
 from pixelwise.nets.layers import Conv, Lrn
 from pixelwise.nets.pooling import MaxPool
 
-Kernel = Literal["winograd", "direct", "depthwise", "onednn"]
-"""Kernels of our own, and torch's."""
-Weights = winograd.Transformed | direct.Direct | channelwise.Depthwise | Packed
+Kernel = Literal["winograd", "direct", "depthwise", "onednn", "bfloat16", "int8"]
+"""Kernels of our own, and oneDNN's through torch: in float32, and in fewer bytes."""
+Weights = winograd.Transformed | direct.Direct | channelwise.Depthwise | Packed | quantised.Packed
 
 
 def in_use() -> str:
@@ -45,8 +57,12 @@ def kernel_of(op: Op, channels: int, height: int, width: int) -> Kernel:
 class Convolutions:
     """The convolutions of a network; each is packed when it is first needed."""
 
-    def __init__(self, network: Network) -> None:
-        self._network, self._workers = network, Workers()
+    def __init__(
+        self, network: Network, filters: Mapping[str, quantised.Filters] | None = None
+    ) -> None:
+        self._network, self._workers, self._filters = network, Workers(), filters or {}
+        self.fitted: Layout | None = None
+        """The size for whose maps oneDNN's weights are packed; None: the first that comes."""
         self._packed: dict[tuple[str, Kernel], Weights] = {}
 
     def work(self, op: Op, maps: Maps, kernel: Kernel | None = None) -> Work:
@@ -54,10 +70,21 @@ class Convolutions:
 
         By default by the one for maps of this size.
         """
+        plan = maps.layout.plan
+        match plan.computes_in(op) if isinstance(op.layer, Conv) else "":
+            case "uint8":
+                return self._convolution(op, maps, "int8")
+            case "bfloat16":
+                return self._convolution(op, maps, "bfloat16")
+        if mixed(op, plan):
+            return in_float32(op, maps, lambda op, maps: self._in_float32(op, maps, kernel))
+        return self._in_float32(op, maps, kernel)
+
+    def _in_float32(self, op: Op, maps: Maps, kernel: Kernel | None) -> Work:
         match op.layer:
             case Conv():
                 return self._convolution(op, maps, kernel)
-            case MaxPool() if not unavailable():
+            case MaxPool() if not unavailable() and maps.layout.plan.held(op.name) == FLOAT32:
                 return channelwise.pooling(op, maps, self._workers)
             case Lrn(beta=0.75) if not unavailable():
                 return channelwise.normalising(op, maps, self._workers)
@@ -67,28 +94,36 @@ class Convolutions:
         rows, columns = spans_of(op, maps)
         channels = self._network.net.channels[op.inputs[0]]
         kernel = kernel or kernel_of(op, channels, rows.length, columns.length)
-        match self._weights(op, kernel):
+        match self._weights(op, kernel, maps):
             case winograd.Transformed() as weights:
                 return winograd.convolution(op, maps, weights, self._workers)
             case direct.Direct() as weights:
                 return direct.convolution(op, maps, weights, self._workers)
             case channelwise.Depthwise() as weights:
                 return channelwise.per_channel(op, maps, weights, self._workers)
+            case quantised.Packed() as weights:
+                return quantised.convolution(op, maps, weights)
             case weights:
                 return convolution(op, maps, weights)
 
-    def _weights(self, op: Op, kernel: Kernel) -> Weights:
+    def _weights(self, op: Op, kernel: Kernel, maps: Maps) -> Weights:
         if (op.name, kernel) not in self._packed:
+            shape = shape_read(op, self.fitted or maps.layout)
+            if kernel == "int8":
+                source, filters = maps.layout.plan.held(op.inputs[0]), self._filters[op.name]
+                made: Weights = quantised.Packed(op, filters, shape, source)
+                self._packed[op.name, kernel] = made
+                return made
             own = folded(op, self._network)
-            assert isinstance(op.layer, Conv)
             match kernel:
                 case "winograd":
-                    made: Weights = winograd.Transformed(own, op)
+                    made = winograd.Transformed(own, op)
                 case "direct":
                     made = direct.Direct(own, op)
                 case "depthwise":
                     made = channelwise.Depthwise(own, op)
-                case "onednn":
-                    made = Packed(op.layer, own)
+                case _:
+                    kind = torch.bfloat16 if kernel == "bfloat16" else torch.float32
+                    made = Packed(op, own, shape, kind)
             self._packed[op.name, kernel] = made
         return self._packed[op.name, kernel]

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from pixelwise.engine.numbers import FLOAT32, Kind, Numbers
 from pixelwise.engine.plan import CutUpsampling, coarse_scores, steps
 from pixelwise.nets.joining import Concat, Crop, Sum
 from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Relu, Scale
@@ -82,6 +83,10 @@ class Plan:
     """The maps that are asked for."""
     refusal: str = ""
     """Why it cannot be carried out; empty if it can."""
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
+    """By map with memory, how its numbers are held, where that is not float32."""
+    exact: frozenset[str] = frozenset()
+    """Convolutions that compute in float32, whatever their maps hold."""
 
     @cached_property
     def writers(self) -> dict[str, list[str]]:
@@ -97,6 +102,14 @@ class Plan:
         while found.source in self.places:
             found = found.within(self.places[found.source])
         return found
+
+    def held(self, name: str) -> Numbers:
+        """How the numbers of a map are held."""
+        return self.numbers.get(self.place(name).source, FLOAT32)
+
+    def computes_in(self, op: Op) -> Kind:
+        """The kind of number in which a convolution multiplies."""
+        return "float32" if op.name in self.exact else self.held(op.inputs[0]).kind
 
 
 def plan(net: Net) -> Plan:

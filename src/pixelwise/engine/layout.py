@@ -11,14 +11,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.engine.fusing import Op, Plan
+from pixelwise.engine.numbers import BYTES
 from pixelwise.engine.spans import Axis, Span, axis, from_blank, multiply_adds
 
 ALIGNED = 16
-"""Numbers: 64 bytes, a cache line, and a vector of AVX-512."""
+"""Float32 numbers: 64 bytes, a cache line, and a vector of AVX-512."""
 WORTH_SKIPPING = 0.9
 """Share of multiply-adds: where less than a tenth of them is constant, all are computed."""
 
@@ -32,13 +34,21 @@ class Layout:
     rows: Axis
     columns: Axis
     starts: Mapping[str, int]
-    """By map with memory: the number at which it begins."""
+    """By map with memory: where it begins, in float32 numbers."""
     length: int
-    """Numbers of the whole block."""
+    """Float32 numbers of the whole block."""
 
     def shape(self, name: str) -> tuple[int, int, int, int]:
         """(N, H, W, C) of a map with memory, its rim included."""
         return _shape(self.plan, self.batch, self.rows, self.columns, name)
+
+    def made(self, op: Op) -> tuple[Span, Span]:
+        """Rows and columns that a computation's layer makes: those that its pool reads, if any."""
+        rows, columns = (
+            axis.convolved.get(op.name, axis.computed[op.name])
+            for axis in (self.rows, self.columns)
+        )
+        return rows, columns
 
 
 def layout_for(plan: Plan, batch: int, height: int, width: int) -> Layout:
@@ -58,7 +68,10 @@ def layout_for(plan: Plan, batch: int, height: int, width: int) -> Layout:
 def lay_out(plan: Plan, batch: int, rows: Axis, columns: Axis) -> Layout:
     """Place the largest map first, each at the first gap among those that are alive with it."""
     alive = _lives(plan)
-    sizes = {n: prod(_shape(plan, batch, rows, columns, n)) for n in alive}
+    sizes = {
+        n: -(prod(_shape(plan, batch, rows, columns, n)) * BYTES[plan.held(n).kind] // -4)
+        for n in alive
+    }
     starts: dict[str, int] = {}
     for name in sorted(alive, key=lambda n: -sizes[n]):
         start = 0
@@ -95,14 +108,14 @@ class Maps:
     """The maps of a layout: the cells of each that are kept, (N, H, W, C), by its name."""
 
     def __init__(self, layout: Layout, kept: Mapping[str, Tensor]) -> None:
-        self.layout, self._whole = layout, kept
+        self.layout, self.kept = layout, kept
 
     def cut(self, name: str, rows: Span, columns: Span) -> Tensor:
         """(N, H, W, C): the cells of a map, a view."""
         layout = self.layout
         place = layout.plan.place(name)
         top, left = (a.stored[place.source].first for a in (layout.rows, layout.columns))
-        found = self._whole[place.source]
+        found = self.kept[place.source]
         found = found.narrow(1, rows.first + place.offset - top, rows.length)
         found = found.narrow(2, columns.first + place.offset - left, columns.length)
         return found.narrow(3, place.channel, layout.plan.net.channels[name])
@@ -139,8 +152,8 @@ def maps_in(memory: Tensor, layout: Layout) -> Maps:
     """The maps of a layout in a block of memory that is given."""
     kept = {}
     for name, start in layout.starts.items():
-        shape = layout.shape(name)
-        kept[name] = memory[start : start + prod(shape)].view(shape)
+        shape, kind = layout.shape(name), getattr(torch, layout.plan.held(name).kind)
+        kept[name] = memory[start:].view(kind)[: prod(shape)].view(shape)
     return Maps(layout, kept)
 
 
@@ -152,11 +165,13 @@ class Rim:
     """(N, H, W, C), a view."""
     constants: Tensor | None
     """(H, W, C); None: zero."""
+    zero: int = 0
+    """The number that stands for zero."""
 
     def write(self) -> None:
         """Write them."""
         if self.constants is None:
-            self.cells.zero_()
+            self.cells.fill_(self.zero)
         else:
             self.cells.copy_(self.constants)
 
@@ -180,6 +195,7 @@ class Blank:
 def rims_of(op: Op, maps: Maps, blank: Blank | None, filled: Span | None = None) -> list[Rim]:
     """The rims of a computation's map, or of rows of it: zero beyond it, constants within."""
     found, layout = [], maps.layout
+    zero = layout.plan.held(op.name).zero
     map_rows, map_columns = (Span(0, a.sizes[op.name]) for a in (layout.rows, layout.columns))
     for rows, columns in maps.rims(op, filled):
         cells = maps.cut(op.name, rows, columns)
@@ -189,6 +205,6 @@ def rims_of(op: Op, maps: Maps, blank: Blank | None, filled: Span | None = None)
             margin = (beside.first - columns.first, columns.end - beside.end)
             above = (inside.first - rows.first, rows.end - inside.end)
             known = blank.cells(op.name, layout, inside, beside)
-            constants = F.pad(known, (0, 0, *margin, *above))
-        found.append(Rim(cells, constants))
+            constants = F.pad(known, (0, 0, *margin, *above), value=zero)
+        found.append(Rim(cells, constants, zero))
     return found

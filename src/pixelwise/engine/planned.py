@@ -1,9 +1,10 @@
-"""Carries a net out by its plan: the runner of float32 on a processor."""
+"""Carries a net out by its plan: the runner on a processor."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor
 from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import Op, plan
 from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, maps_in, rims_of
+from pixelwise.engine.lowering import in_bfloat16
 from pixelwise.engine.network import Network
 from pixelwise.engine.operations import Work
 from pixelwise.engine.plan import coarse_scores
+from pixelwise.engine.rounding import unsupported, write
 from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
 from pixelwise.engine.spans import axis, blank_length
 from pixelwise.engine.streaming import Stream, Streaming
+from pixelwise.errors import ResourceError
 from pixelwise.nets.layers import Input
 
 SIZES_KEPT = 8
@@ -29,11 +33,17 @@ MEMORY_KEPT = 2**28
 def runner(
     network: Network, *, precision: str = "fp32", device: torch.device | None = None
 ) -> Runner:
-    """What carries a network out here: its plan where that serves, else its modules."""
+    """What carries a network out here: its plan where that serves, else its modules.
+
+    Raises:
+        ResourceError: R009 the processor does not compute in this precision.
+    """
     device = device or torch.device("cpu")
-    if precision == "bf16" or unplanned(network, device):
+    if device.type == "cpu" and (why := unsupported(precision)):
+        raise ResourceError("R009", f"no {precision} here: {why}", "--precision fp32")
+    if unplanned(network, device):
         return TorchRunner(network, bf16=precision == "bf16", device=device)
-    return PlannedRunner(network)
+    return PlannedRunner(network, bf16=precision == "bf16")
 
 
 def unplanned(network: Network, device: torch.device) -> str:
@@ -60,7 +70,8 @@ class Pass:
         bands, kept = x.permute(0, 2, 3, 1), dict[str, Tensor]()
         for op, work in self._work:
             if isinstance(op.layer, Input):
-                self.maps.computed(op).copy_(bands[..., : op.layer.width])
+                held = self.maps.layout.plan.held(op.name)
+                write(bands[..., : op.layer.width], self.maps.computed(op), held)
                 bands = bands[..., op.layer.width :]
             for step in work:
                 step()
@@ -70,15 +81,16 @@ class Pass:
 
 
 class PlannedRunner:
-    """Carries a net out by its plan, in float32 on the processor.
+    """Carries a net out by its plan on the processor: in float32, or with maps of fewer bytes.
 
     Weights are packed at the first picture, and again when they have changed. One picture at a
     time: it waits for the one before.
     """
 
-    def __init__(self, network: Network) -> None:
-        self.network, self.net = network, network.net
-        self.plan, self.device, self.precision = plan(network.net), torch.device("cpu"), "fp32"
+    def __init__(self, network: Network, *, bf16: bool = False) -> None:
+        self.network, self.net, self.bf16 = network, network.net, bf16
+        self.device, self.precision = torch.device("cpu"), "bf16" if bf16 else "fp32"
+        self.plan = in_bfloat16(plan(self.net)) if bf16 else plan(self.net)
         self._lock = threading.Lock()
         self._memory = torch.empty(0, dtype=torch.float32)
         self._passes: dict[tuple[int, ...], Pass] = {}
@@ -87,7 +99,7 @@ class PlannedRunner:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is packed is packed anew in another process."""
-        return PlannedRunner, (self.network,)
+        return partial(PlannedRunner, bf16=self.bf16), (self.network,)
 
     @property
     def held(self) -> int:
@@ -142,6 +154,7 @@ class PlannedRunner:
         return self._passes[shape]
 
     def _blank(self, layout: Layout) -> Blank | None:
+        self._convolutions.fitted = self._convolutions.fitted or layout
         axes = (layout.rows, layout.columns)
         ops = [op.name for op in self.plan.ops if any(a.constant(self.plan, op.name) for a in axes)]
         if not ops:

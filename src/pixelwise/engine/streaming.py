@@ -21,10 +21,11 @@ from pixelwise.engine.bands import Bands, Edges, edges_of, restricted, rows_held
 from pixelwise.engine.convolutions import Convolutions, Kernel, kernel_of
 from pixelwise.engine.fusing import Op, Plan
 from pixelwise.engine.layout import Blank, Layout, Maps, layout_for, rims_of
-from pixelwise.engine.memory import FLOAT32
 from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
+from pixelwise.engine.numbers import BYTES
 from pixelwise.engine.plan import coarse_scores, records
+from pixelwise.engine.rounding import write
 from pixelwise.engine.runner import ScoreMap, evaluated, refuse_not_finite
 from pixelwise.engine.spans import Span, hull, read_by
 from pixelwise.engine.upsampling import Window
@@ -92,7 +93,7 @@ class Stream:
         """Bytes of a row of a map."""
         cut = self.cut
         width = cut.columns.stored[cut.plan.place(name).source].length
-        return FLOAT32 * cut.plan.net.channels[name] * width
+        return BYTES[cut.plan.held(name).kind] * cut.plan.net.channels[name] * width
 
     def strips(self) -> Iterator[tuple[Span, dict[str, Span]]]:
         """Rows of the heads' maps, in order, and the scores that they are made of."""
@@ -163,7 +164,8 @@ class Streaming:
         self._convolutions, self._bands = convolutions, stream.bands()
         cut = stream.cut
         self._buffers = {
-            n: torch.zeros(stream.shape(n), dtype=torch.float32) for n in cut.rows.stored
+            n: torch.zeros(stream.shape(n), dtype=getattr(torch, cut.plan.held(n).kind))
+            for n in cut.rows.stored
         }
         # What a band computes, and the rows that are at hand, are written into this axis.
         self._rows = replace(cut.rows, computed={}, convolved={}, stored={})
@@ -198,7 +200,8 @@ class Streaming:
             rim.write()
         if isinstance(op.layer, Input):
             columns = self.stream.cut.columns.computed[op.name]
-            maps.computed(op)[0].copy_(self._own_bands(op, feed(band, columns)).permute(1, 2, 0))
+            picture = self._own_bands(op, feed(band, columns)).permute(1, 2, 0)
+            write(picture, maps.computed(op)[0], maps.layout.plan.held(op.name))
         else:
             self._convolutions.work(op, maps, self.stream.kernels.get(op.name))()
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import plan
 from pixelwise.engine.kernels import unavailable
-from pixelwise.engine.layout import Maps, layout_for
+from pixelwise.engine.layout import layout_for, maps_in
 from pixelwise.engine.network import Network
 from pixelwise.nets.layers import Lrn
 from pixelwise.nets.net import Net
@@ -25,7 +25,7 @@ def carried_out(net: Net, x: Tensor) -> Tensor:
     """What the plan makes of (N, C, H, W); memory that nobody writes is infinite."""
     made = plan(net)
     layout = layout_for(made, len(x), *x.shape[2:])
-    maps = Maps(layout, torch.full((layout.length,), math.inf))
+    maps = maps_in(torch.full((layout.length,), math.inf), layout)
     first, last = made.ops
     maps.computed(first).copy_(x.permute(0, 2, 3, 1))
     Convolutions(Network(net)).work(last, maps)()

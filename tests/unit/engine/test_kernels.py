@@ -14,7 +14,7 @@ from pixelwise.engine import channelwise, convolutions, direct, winograd
 from pixelwise.engine.folding import folded
 from pixelwise.engine.fusing import plan
 from pixelwise.engine.kernels import unavailable
-from pixelwise.engine.layout import Maps, layout_for
+from pixelwise.engine.layout import layout_for, maps_in
 from pixelwise.engine.network import Network
 from pixelwise.engine.operations import Packed, convolution
 from pixelwise.engine.planned import PlannedRunner
@@ -54,7 +54,7 @@ def carried_out(way: str, net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
     made = plan(net)
     layout = layout_for(made, len(x), *x.shape[2:])
     # What is not written is NaN: a kernel that reads or leaves it is seen.
-    maps = Maps(layout, torch.full((layout.length,), math.nan))
+    maps = maps_in(torch.full((layout.length,), math.nan), layout)
     first, last = made.ops
     for op in made.ops:
         for rows, columns in maps.rims(op):
@@ -195,7 +195,7 @@ def test_without_packed_weights_a_convolution_is_torchs_own(
     monkeypatch.setitem(
         WAYS,
         "torch",
-        (lambda w, op: Packed(op.layer, w), lambda op, m, w, _: convolution(op, m, w)),
+        (lambda w, op: Packed(op, w, [1, 8, 11, 14]), lambda op, m, w, _: convolution(op, m, w)),
     )
     net = net_of(8, layer, residual=True, pool=True)
     assert_close(*carried_out("torch", net, torch.randn(1, 8, 9, 12)))

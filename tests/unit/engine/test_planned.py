@@ -189,6 +189,5 @@ def test_where_the_plan_does_not_serve_the_modules_do() -> None:
     assert isinstance(runner(Network(net)), TorchRunner)
     tiny = shaken(Network(spec("fcn8s-tiny", width=1 / 4)))
     assert isinstance(runner(tiny), PlannedRunner)
-    assert isinstance(runner(tiny, precision="bf16"), TorchRunner)
     assert unplanned(tiny, torch.device("cuda")) == "on cuda"
     assert unplanned(tiny.double(), CPU) == "in torch.float64"
