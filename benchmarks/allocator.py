@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, interleaved, surroundings, tell
 
 from pixelwise.engine.build import build
 from pixelwise.losses.cross_entropy import cross_entropy
 from pixelwise.machine.memory import freed_memory_kept
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, surroundings, tell
 
 WAYS = ("as usual", "kept")
 REPEATS = 8

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from harness import cpu_times, interleaved, surroundings, tell
 
 from pixelwise.metrics.confusion import confusion
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, surroundings, tell
 
 HEIGHT, WIDTH, VOID = 375, 500, 255
 SECONDS = 0.04  # least time of one round of one way

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor
 
 from pixelwise.engine.build import build
@@ -34,6 +33,7 @@ from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import MaxPool
 from pixelwise.nets.unpadded import unpadded
 from pixelwise.predict.stitching import stitched
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, surroundings, tell
 
 Way = Callable[[Tensor], object]
 

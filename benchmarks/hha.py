@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from harness import cpu_times, interleaved, surroundings, tell
 from scipy.signal import convolve2d
 
 from pixelwise.data.hha import COARSE, FINE, Measures, gravity, hha, nyud_camera, rotated_y
 from pixelwise.data.scenes.compose import scene
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, surroundings, tell
 
 SIZE = (480, 640)
 CAMERA = nyud_camera(SIZE)

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +26,7 @@ from pixelwise.engine.depthwise import DepthwiseConv
 from pixelwise.engine.response_norm import neighbours, normalise
 from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 from pixelwise.nets.layers import Lrn
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, surroundings, tell
 
 Way = Callable[[Tensor], Tensor]
 BY, KERNEL, CLASSES, CELLS = 4, 8, 11, 122

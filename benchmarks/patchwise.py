@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, interleaved, surroundings, tell
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,6 +35,7 @@ from pixelwise.labels import VOID
 from pixelwise.nets.catalog import FAMILIES, spec
 from pixelwise.nets.net import Net
 from pixelwise.nets.unpadded import unpadded
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, surroundings, tell
 
 GRID, CLASSES = 10, 21
 PUBLISHED = {"alexnet": 227, "vgg16": 224}

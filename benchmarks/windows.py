@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from harness import cpu_times, growth, growth_in_process, interleaved, surroundings, tell
 
 from pixelwise.data.preprocess import CAFFE
 from pixelwise.engine.network import Network
@@ -37,6 +36,14 @@ from pixelwise.nets.net import Net
 from pixelwise.nets.unpadded import unpadded
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.windows import window_scores
+from pixelwise.workflows.bench.timing import (
+    cpu_times,
+    growth,
+    growth_in_process,
+    interleaved,
+    surroundings,
+    tell,
+)
 
 WINDOWS = {"alexnet": 227, "vgg16": 224}
 GRID, STRIDE = 10, 32

@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 
 from pixelwise import __version__
 from pixelwise.cli import (
+    bench,
     bounds,
     compare,
     data,
@@ -61,6 +62,7 @@ app.command()(bounds.bounds)
 app.command()(report.report)
 app.command()(nets.nets)
 app.command()(export.export)
+app.command()(bench.bench)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)

@@ -64,14 +64,19 @@ def onnx_runtime(data: bytes) -> Carry:
     return carry
 
 
-def openvino(path: Path, *, bf16: bool = False) -> Carry:
-    """An OpenVINO file by OpenVINO, whose default precision is otherwise the processor's best."""
+def openvino(source: Path | bytes, *, bf16: bool = False) -> Carry:
+    """An OpenVINO file, or an ONNX file's content, by OpenVINO.
+
+    Its default precision is otherwise the processor's best.
+    """
     runtime = package("openvino", "openvino")
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    compiled = runtime.Core().compile_model(path, "CPU", settings)
+    core = runtime.Core()
+    read = core.read_model(source) if isinstance(source, bytes) else source
+    compiled = core.compile_model(read, "CPU", settings)
 
     def carry(x: NDArray[np.float32]) -> list[NDArray[Any]]:
         given = compiled(x)

@@ -1,4 +1,8 @@
-"""What every benchmark here shares: turns are taken, and the surroundings are told."""
+"""What every measurement shares: turns are taken, and the surroundings are told.
+
+Only ratios within one run mean anything: ways are interleaved, and what other processes took of the
+processor stands beside.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,54 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+PACKAGES = ("pixelwise", "torch", "numpy", "onnxruntime", "openvino", "opencv-python-headless")
+"""Whose versions are told where they are installed."""
 
 
-def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def interleaved(ways: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
     """What every way returns in every round; the first of a round is the last of the next."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[T]] = {name: [] for name in ways}
     order = list(ways)
     for _ in range(rounds):
         for name in order:
             found[name].append(ways[name]())
         order = order[1:] + order[:1]
     return found
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Of the wall clock, of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, middle, high = (float(q) for q in np.quantile(values, [0.25, 0.5, 0.75]))
+    return {"median": middle, "low": low, "high": high}
+
+
+def printed_by(module: str, *arguments: str) -> str:
+    """What ``python -m module arguments`` prints: memory has to be that of a process of its own.
+
+    Raises:
+        RuntimeError: it failed; the error that it said.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = [n for n in done.stderr.splitlines() if n.strip() and not n.startswith("hint:")]
+        raise RuntimeError(lines[-1] if lines else f"it ended with {done.returncode}")
+    return done.stdout
 
 
 def growth_in_process(file: str, way: str, arguments: Sequence[str]) -> int:
@@ -35,13 +74,17 @@ def growth(way: Callable[[], object]) -> int:
     if not reset.exists():
         return 0
     reset.write_text("5")  # the peak is counted from now on
-    before = status("VmRSS")
+    before = memory("VmRSS")
     way()
-    return status("VmHWM") - before
+    return memory("VmHWM") - before
 
 
-def status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory(field: str = "VmHWM") -> int:
+    """Bytes of this process: VmRSS now, VmHWM at its peak; 0 where Linux does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
@@ -60,20 +103,26 @@ def surroundings(
 
 
 def tell(facts: dict[str, Any]) -> None:
-    print(f"{facts['machine']}; {facts['versions']}; threads {facts['threads']}")
-    print(f"others_cpu {facts['others_cpu']} (cores kept busy by other processes)")
+    """Print the surroundings."""
+    sys.stdout.write(
+        f"{facts['machine']}; {facts['versions']}; threads {facts['threads']}\n"
+        f"others_cpu {facts['others_cpu']} (cores kept busy by other processes)\n"
+    )
 
 
 def versions() -> dict[str, str]:
+    """Of Python and of the ``PACKAGES`` that are there."""
     found = {"python": platform.python_version()}
-    for name in ("numpy", "numba", "torch", "torchmetrics", "sklearn"):
-        module = sys.modules.get(name)
-        if module is not None:
-            found[name] = str(module.__version__)
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
     return found
 
 
 def processor() -> str:
+    """Its model's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -98,7 +147,8 @@ def cpu_times() -> tuple[float, float, float] | None:
 def others(
     before: tuple[float, float, float] | None, after: tuple[float, float, float] | None
 ) -> float | None:
+    """Cores that other processes kept busy between two ``cpu_times``."""
     if before is None or after is None:
         return None
     wall, busy, own = (b - a for a, b in zip(before, after, strict=True))
-    return round(max(0.0, busy - own) / wall, 2)
+    return round(max(0.0, busy - own) / max(wall, 1e-9), 2)
