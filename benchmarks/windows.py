@@ -36,18 +36,26 @@ from pixelwise.nets.net import Net
 from pixelwise.nets.unpadded import unpadded
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.windows import window_scores
-from pixelwise.workflows.bench.timing import (
-    cpu_times,
-    growth,
-    growth_in_process,
-    interleaved,
-    surroundings,
-    tell,
-)
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, memory, surroundings, tell
 
 WINDOWS = {"alexnet": 227, "vgg16": 224}
 GRID, STRIDE = 10, 32
 ONE_PASS = "one pass"
+
+
+def growth_in_process(file: str, way: str, arguments: Sequence[str]) -> int:
+    command = [sys.executable, file, "--memory-of", way, *arguments]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def growth(way: Callable[[], object]) -> int:
+    reset = Path("/proc/self/clear_refs")
+    if not reset.exists():
+        return 0
+    reset.write_text("5")  # the peak is counted from now on
+    before = memory("VmRSS")
+    way()
+    return memory("VmHWM") - before
 
 
 def main() -> None:

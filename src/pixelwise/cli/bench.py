@@ -67,14 +67,13 @@ def _measured(
     memory: bool,
     scratch: Path,
 ) -> dict[str, Any]:
-    import torch
-
     from pixelwise.cli.arguments import parse_size
     from pixelwise.errors import UsageError, unknown_name
     from pixelwise.machine.environment import use_threads
     from pixelwise.nets import catalog
     from pixelwise.weights.sniff import weight_file
     from pixelwise.workflows.bench import labels, scaling
+    from pixelwise.workflows.bench.timing import threads_used
     from pixelwise.workflows.bench.ways import WAYS, random_checkpoint
 
     if only not in ("labels", *scaling.ALONG):
@@ -84,7 +83,7 @@ def _measured(
         if name not in WAYS:
             raise unknown_name("way", name, WAYS)
     use_threads(threads)
-    count, shown = torch.get_num_threads(), parse_size(size)
+    count, shown = threads_used(), parse_size(size)
     if only != "labels":
         catalog.entry(subject)  # a model has one number of classes, and none is needed here
         if ways:

@@ -10,7 +10,7 @@ from tests.pytorch_fcn import TorchFcn
 from tests.small_model import save_model
 from typer.testing import CliRunner
 
-from pixelwise.cli.app import app
+from pixelwise.cli.app import app, run
 from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.workflows.bench import labels, results, scaling, timing, ways
 from pixelwise.workflows.bench.by_hand import by_hand, tent
@@ -148,7 +148,8 @@ def test_a_fallen_ratio_is_told_and_seconds_are_not_compared() -> None:
     before, now = document(fp32=1, modules=4, opencv=5), document(fp32=1, modules=3.5, opencv=4)
     for row in now["rows"]:
         row["ms"] *= 10
-    assert list(results.fallen(now, before)) == ["opencv took 5.00 times our time, takes 4.00 times now"]
+    told = "opencv took 5.00 times our time, takes 4.00 times now"
+    assert list(results.fallen(now, before)) == [told]
     with pytest.raises(UsageError, match="size was 5x5, is 6x6"):
         list(results.fallen({**now, "size": "6x6"}, before))
 
@@ -160,18 +161,21 @@ def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
         results.read(tmp_path / "r.json")
 
 
-def test_the_command_measures_keeps_and_compares(path: Path, tmp_path: Path) -> None:
-    run = ["bench", str(path), "--size", "37x50", "--rounds", "1", "--ways", "fp32,modules"]
-    run += ["--no-memory", "--threads", "1", "--json"]
-    first = CliRunner().invoke(app, [*run, "-o", str(tmp_path / "kept")])
-    kept = Path(json.loads(first.stdout)["kept"])
+def test_the_command_measures_keeps_and_compares(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", str(path), "--size", "37x50", "--rounds", "1", "--ways", "fp32,modules"]
+    words += ["--no-memory", "--threads", "1", "--json"]
+    assert run([*words, "-o", str(tmp_path / "kept")]) == 0
+    kept = Path(json.loads(capsys.readouterr().out)["kept"])
     before = json.loads(kept.read_text())
     assert [row["way"] for row in before["rows"]] == ["fp32", "modules"]
     before["rows"][1]["times_first"] = 1e6
     kept.write_text(json.dumps(before))
-    second = CliRunner().invoke(app, [*run, "--against", str(kept)])
-    assert second.exit_code == 1
-    assert json.loads(second.stdout)["fallen"][0].startswith("modules took 1000000.00 times")
+    assert run([*words, "--against", str(kept)]) == 1
+    assert json.loads(capsys.readouterr().out)["fallen"][0].startswith(
+        "modules took 1000000.00 times"
+    )
 
 
 @pytest.mark.parametrize(

@@ -62,23 +62,6 @@ def printed_by(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def growth_in_process(file: str, way: str, arguments: Sequence[str]) -> int:
-    """What ``growth`` is in a process of its own: ``file --memory-of way`` must print it."""
-    command = [sys.executable, file, "--memory-of", way, *arguments]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def growth(way: Callable[[], object]) -> int:
-    """Bytes by which the process grows at most while a way runs; 0 where it cannot be told."""
-    reset = Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return 0
-    reset.write_text("5")  # the peak is counted from now on
-    before = memory("VmRSS")
-    way()
-    return memory("VmHWM") - before
-
-
 def memory(field: str = "VmHWM") -> int:
     """Bytes of this process: VmRSS now, VmHWM at its peak; 0 where Linux does not tell."""
     try:
@@ -86,6 +69,13 @@ def memory(field: str = "VmHWM") -> int:
     except OSError:
         return 0
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def threads_used() -> int:
+    """As many as torch computes with."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def surroundings(
