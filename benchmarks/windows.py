@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +38,7 @@ from pixelwise.nets.net import Net
 from pixelwise.nets.unpadded import unpadded
 from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.windows import window_scores
-from pixelwise.workflows.bench.timing import cpu_times, interleaved, memory, surroundings, tell
+from pixelwise.workflows.bench.timing import cpu_times, interleaved, own_memory, surroundings, tell
 
 WINDOWS = {"alexnet": 227, "vgg16": 224}
 GRID, STRIDE = 10, 32
@@ -53,9 +55,9 @@ def growth(way: Callable[[], object]) -> int:
     if not reset.exists():
         return 0
     reset.write_text("5")  # the peak is counted from now on
-    before = memory("VmRSS")
+    before = own_memory("VmRSS")
     way()
-    return memory("VmHWM") - before
+    return own_memory("VmHWM") - before
 
 
 def main() -> None:

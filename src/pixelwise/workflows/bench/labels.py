@@ -175,7 +175,7 @@ def main() -> None:
     task = Task(Path(path), (height, width), int(threads), 1, (way,))
     picture = task.picture
     make(way, task.path, picture)(picture)
-    sys.stdout.write(f"{timing.memory()}\n")
+    sys.stdout.write(f"{timing.own_memory()}\n")
 
 
 if __name__ == "__main__":

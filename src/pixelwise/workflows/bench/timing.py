@@ -62,7 +62,7 @@ def printed_by(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def memory(field: str = "VmHWM") -> int:
+def own_memory(field: str = "VmHWM") -> int:
     """Bytes of this process: VmRSS now, VmHWM at its peak; 0 where Linux does not tell."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
