@@ -161,11 +161,13 @@ def evaluated(network: Network) -> Iterator[None]:
             module.training = True
 
 
-def score_map(network: Network, head: str, cells: Tensor, size: tuple[int, int]) -> ScoreMap:
+def score_map(
+    network: Network, head: str, cells: Tensor, size: tuple[int, int], *, checked: bool = True
+) -> ScoreMap:
     """A head's scores of pictures of ``size`` (H, W), from its ``coarse_scores``.
 
     Raises:
-        NumericalError: N003, they are not finite.
+        NumericalError: N003, they are not finite; where they are ``checked``.
     """
     name = network.net.outputs[head]
     height, width = (network.net.sizes(length)[name] for length in size)
@@ -175,7 +177,8 @@ def score_map(network: Network, head: str, cells: Tensor, size: tuple[int, int])
         assert isinstance(module, FixedUpsampling)
         window = Window(module.offset, module.offset, height, width)
         scores = ScoreMap(cells, module, window)
-    refuse_not_finite(scores)
+    if checked:
+        refuse_not_finite(scores)
     return scores
 
 

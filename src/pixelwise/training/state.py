@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from torch import Tensor
 
 from pixelwise.data.sample import LABELS
@@ -160,9 +161,10 @@ def _fill(stepper: Stepper, tensors: Mapping[str, Tensor]) -> None:
         moments.setdefault(of, {})[key] = value
     for name, parameter in stepper.net.named_parameters():
         if name in moments:
-            # Counts of steps stay on the CPU, as torch's optimizers have them.
+            # Counts of steps stay on the CPU, as torch's optimizers have them; the others lie in
+            # memory as the parameter does, which fused optimizers take for granted.
             stepper.optimizer.state[parameter] = {
-                k: v.clone() if v.ndim == 0 else v.to(parameter.device)
+                k: v.clone() if v.ndim == 0 else torch.empty_like(parameter.detach()).copy_(v)
                 for k, v in moments[name].items()
             }
 

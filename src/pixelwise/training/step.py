@@ -11,7 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixelwise.engine.kernels import unavailable
 from pixelwise.engine.network import Network
+from pixelwise.engine.plan import coarse_scores
+from pixelwise.engine.runner import ScoreMap, score_map
+from pixelwise.engine.score_loss import score_loss
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import cross_entropy, image_means, pixel_weight
 from pixelwise.losses.jaccard import soft_jaccard
@@ -34,12 +38,12 @@ class Average:
     def update(self, net: nn.Module, step: int) -> None:
         """Move towards the net; early on faster, so that the start is forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in net.state_dict().items():
-            mine = self.tensors[name]
-            if value.is_floating_point():
-                mine.lerp_(value.to(mine.dtype), 1 - decay)
-            else:
-                mine.copy_(value)
+        now = net.state_dict()
+        floats = [name for name, value in now.items() if value.is_floating_point()]
+        mine = [self.tensors[name] for name in floats]
+        torch._foreach_lerp_(mine, [now[name] for name in floats], 1 - decay)
+        for name in now.keys() - {*floats}:
+            self.tensors[name].copy_(now[name])
 
 
 class Stepper:
@@ -53,8 +57,9 @@ class Stepper:
         self, fabric: Any, net: Network, recipe: Recipe, class_weights: Mapping[str, Tensor]
     ) -> None:
         self.fabric, self.net, self.recipe = fabric, net, recipe
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.wrapped, self.optimizer = fabric.setup(net, optimizer(net, recipe))
+        self.coarse = coarse_scores(net.net)
         self.class_weights = {head: w.to(fabric.device) for head, w in class_weights.items()}
         self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
@@ -92,8 +97,13 @@ class Stepper:
             for i, (x, y) in enumerate(moved, start=1):
                 last = i == len(moved)
                 with nullcontext() if last else self.fabric.no_backward_sync(self.wrapped):
-                    scores = self.wrapped(x.contiguous(memory_format=torch.channels_last))
-                    losses = self._losses(scores, y, divisors, len(moved))
+                    x = x.contiguous(memory_format=torch.channels_last)
+                    cells = self.wrapped(x, {*self.coarse.values()})
+                    parts = {
+                        h: score_map(self.net, h, cells[c], (x.shape[2], x.shape[3]), checked=False)
+                        for h, c in self.coarse.items()
+                    }
+                    losses = self._losses(parts, y, divisors, len(moved))
                     weighted = [aim.head_weights.get(h, 1.0) * loss for h, loss in losses.items()]
                     # Gradients are averaged over processes; the sum is wanted.
                     self.fabric.backward(world * sum(weighted[1:], weighted[0]))
@@ -122,20 +132,28 @@ class Stepper:
 
     def _losses(
         self,
-        scores: Tensor | Mapping[str, Tensor],
+        scores: Mapping[str, ScoreMap],
         labels: Mapping[str, Tensor],
         divisors: Mapping[str, float],
         parts: int,
     ) -> dict[str, Tensor]:
         """By head the loss of a micro-batch, one of ``parts``, as it counts in the step's."""
-        by_head = scores if isinstance(scores, Mapping) else dict.fromkeys(labels, scores)
-        jaccard = self.recipe.loss.jaccard / (self.fabric.world_size * parts)
-        entropy = image_means if self.recipe.loss.reduction == "image" else cross_entropy
+        aim = self.recipe.loss
+        jaccard = aim.jaccard / (self.fabric.world_size * parts)
         losses = {}
         for head, truth in labels.items():
-            weights = self.class_weights.get(head)
-            loss = entropy(by_head[head], truth, weights) / divisors[head]
-            losses[head] = loss + jaccard * soft_jaccard(by_head[head], truth) if jaccard else loss
+            own, weights = scores[head], self.class_weights.get(head)
+            if own.cells.is_cpu and not unavailable():
+                by_class = torch.ones(own.shape[1]) if weights is None else weights
+                weight = by_class.repeat(len(truth), 1) / divisors[head]
+                if aim.reduction == "image":
+                    each = torch.stack([pixel_weight(one, weights) for one in truth])
+                    weight /= each.clamp_min(1e-12)[:, None]
+                losses[head] = score_loss(own, truth, weight, jaccard)
+                continue
+            entropy = image_means if aim.reduction == "image" else cross_entropy
+            loss = entropy(own.whole(), truth, weights) / divisors[head]
+            losses[head] = loss + jaccard * soft_jaccard(own.whole(), truth) if jaccard else loss
         return losses
 
     def _sampled(self, labels: Tensor, step: int, micro: int) -> Tensor:
