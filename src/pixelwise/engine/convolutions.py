@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,14 +23,24 @@ from pixelwise.engine.operations import (
     shape_read,
     spans_of,
 )
+from pixelwise.engine.points import points
 from pixelwise.engine.rounding import in_float32, mixed
-from pixelwise.engine.vectors import processor
+from pixelwise.engine.spans import Span
+from pixelwise.engine.vectors import FLOAT, processor
 from pixelwise.engine.workers import Workers
+from pixelwise.machine.memory import give_back, give_back_pages
 from pixelwise.nets.layers import Conv, Lrn
 from pixelwise.nets.pooling import MaxPool
 
 Kernel = Literal["winograd", "direct", "depthwise", "onednn", "bfloat16", "int8"]
 """Kernels of our own, and oneDNN's through torch: in float32, and in fewer bytes."""
+SIZES = {"bfloat16": 2, "int8": 1}
+"""Bytes of a weight where it is no float32."""
+MEMORY = ("fast", "low")
+"""``fast``: all weights are kept packed; ``low``: those of large convolutions never are."""
+PIECE = 2**24
+"""Bytes (16 MiB) of weights that are packed at a time in low memory, and of a convolution's up to
+which they are kept: of FCN-8s-VGG16 those up to conv3_3, and the score layers."""
 Weights = winograd.Transformed | direct.Direct | channelwise.Depthwise | Packed | quantised.Packed
 
 
@@ -55,12 +66,19 @@ def kernel_of(op: Op, channels: int, height: int, width: int) -> Kernel:
 
 
 class Convolutions:
-    """The convolutions of a network; each is packed when it is first needed."""
+    """The convolutions of a network; each is packed when it is first needed.
+
+    In ``low`` memory those that take much are packed for every picture, some filters at a time.
+    """
 
     def __init__(
-        self, network: Network, filters: Mapping[str, quantised.Filters] | None = None
+        self,
+        network: Network,
+        filters: Mapping[str, quantised.Filters] | None = None,
+        memory: str = "fast",
     ) -> None:
         self._network, self._workers, self._filters = network, Workers(), filters or {}
+        self._memory = memory
         self.fitted: Layout | None = None
         """The size for whose maps oneDNN's weights are packed; None: the first that comes."""
         self._packed: dict[tuple[str, Kernel], Weights] = {}
@@ -94,7 +112,24 @@ class Convolutions:
         rows, columns = spans_of(op, maps)
         channels = self._network.net.channels[op.inputs[0]]
         kernel = kernel or kernel_of(op, channels, rows.length, columns.length)
-        match self._weights(op, kernel, maps):
+        layer, parts = op.layer, pieces(op, channels, kernel) if self._memory == "low" else ()
+        assert isinstance(layer, Conv)
+        if not parts:
+            if (op.name, kernel) not in self._packed:
+                self._packed[op.name, kernel] = self._pack(op, kernel, maps)
+            return self._by(self._packed[op.name, kernel], op, maps)
+
+        def work() -> None:
+            for filters in parts:
+                part = replace(op, layer=replace(layer, width=filters.length))
+                own = self._pack(part, kernel, maps, filters)
+                self._by(own, part, maps.narrowed({op.name: filters, op.added: filters}))()
+            give_back()
+
+        return work
+
+    def _by(self, weights: Weights, op: Op, maps: Maps) -> Work:
+        match weights:
             case winograd.Transformed() as weights:
                 return winograd.convolution(op, maps, weights, self._workers)
             case direct.Direct() as weights:
@@ -106,24 +141,48 @@ class Convolutions:
             case weights:
                 return convolution(op, maps, weights)
 
-    def _weights(self, op: Op, kernel: Kernel, maps: Maps) -> Weights:
-        if (op.name, kernel) not in self._packed:
-            shape = shape_read(op, self.fitted or maps.layout)
-            if kernel == "int8":
-                source, filters = maps.layout.plan.held(op.inputs[0]), self._filters[op.name]
-                made: Weights = quantised.Packed(op, filters, shape, source)
-                self._packed[op.name, kernel] = made
-                return made
-            own = folded(op, self._network)
-            match kernel:
-                case "winograd":
-                    made = winograd.Transformed(own, op)
-                case "direct":
-                    made = direct.Direct(own, op)
-                case "depthwise":
-                    made = channelwise.Depthwise(own, op)
-                case _:
-                    kind = torch.bfloat16 if kernel == "bfloat16" else torch.float32
-                    made = Packed(op, own, shape, kind)
-            self._packed[op.name, kernel] = made
-        return self._packed[op.name, kernel]
+    def _pack(self, op: Op, kernel: Kernel, maps: Maps, filters: Span | None = None) -> Weights:
+        """Weights as a kernel reads them; what was read of a mapped file is given back."""
+        shape = shape_read(op, self.fitted or maps.layout)
+        if kernel == "int8":
+            source = maps.layout.plan.held(op.inputs[0])
+            return quantised.Packed(op, self._filters[op.name], shape, source)
+        own = folded(op, self._network, filters)
+        match kernel:
+            case "winograd":
+                made: Weights = winograd.Transformed(own, op)
+            case "direct":
+                made = direct.Direct(own, op)
+            case "depthwise":
+                made = channelwise.Depthwise(own, op)
+            case _:
+                kind = torch.bfloat16 if kernel == "bfloat16" else torch.float32
+                made = Packed(op, own, shape, kind)
+        give_back_pages(own.kernel)
+        return made
+
+
+def bytes_packed(op: Op, channels: int, kernel: Kernel) -> int:
+    """What a convolution's weights take as a kernel reads them."""
+    layer = op.layer
+    assert isinstance(layer, Conv)
+    taps, filters = layer.kernel**2, layer.width
+    if kernel == "winograd":
+        taps = points(winograd.OUTPUTS[layer.kernel], layer.kernel).n ** 2
+    if kernel in ("winograd", "direct"):  # whole panels for each group
+        panel = processor().panel
+        filters = layer.groups * panel * -(layer.width // layer.groups // -panel)
+    return SIZES.get(kernel, FLOAT) * taps * filters * (channels // layer.groups)
+
+
+def pieces(op: Op, channels: int, kernel: Kernel) -> list[Span]:
+    """The filters that are packed at a time in low memory; none: all are, and kept."""
+    layer = op.layer
+    assert isinstance(layer, Conv)
+    count = -(bytes_packed(op, channels, kernel) // -PIECE)
+    # Of a map that is added to what is made of it all channels are read.
+    if count == 1 or layer.groups > 1 or op.added in op.inputs or kernel == "int8":
+        return []
+    panel = processor().panel if kernel in ("winograd", "direct") else 1
+    each = panel * -(layer.width // -(count * panel))
+    return [Span(n, min(n + each, layer.width)) for n in range(0, layer.width, each)]

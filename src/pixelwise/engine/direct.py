@@ -16,6 +16,7 @@ from pixelwise.engine.operations import Work, given, spans_of
 from pixelwise.engine.telling import Told, limits, padded_bias, strides
 from pixelwise.engine.vectors import FLOAT, processor
 from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.layers import Conv
 
 CACHED = 2**17
@@ -42,9 +43,11 @@ class Direct:
 def _panels(kernel: Tensor, panel: int) -> Tensor:
     """(K, C, k, k) to (panels, k, k, C, panel)."""
     panels = -(len(kernel) // -panel)
-    found = torch.zeros(panels * panel, *kernel.shape[1:], dtype=torch.float32)
-    found[: len(kernel)] = kernel
-    return found.view(panels, panel, *kernel.shape[1:]).permute(0, 3, 4, 2, 1).contiguous()
+    found = torch.zeros(panels, *kernel.shape[2:], kernel.shape[1], panel, dtype=torch.float32)
+    for own, part in zip(found, torch.split(kernel, panel), strict=True):
+        own[..., : len(part)] = part.permute(2, 3, 1, 0)
+        give_back_pages(part)
+    return found
 
 
 @dataclass(frozen=True)

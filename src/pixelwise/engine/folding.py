@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.network import Network
+from pixelwise.engine.spans import Span
 from pixelwise.nets.layers import BatchNorm
 
 
@@ -22,11 +23,15 @@ class Weights:
     """(K,) float32, zero where the layer has none."""
 
 
-def folded(op: Op, network: Network) -> Weights:
-    """A convolution's weights with its factor and its batch normalisation in them."""
-    kernel = network.get_parameter(f"{op.layer.name}.weight").detach()
+def folded(op: Op, network: Network, filters: Span | None = None) -> Weights:
+    """A convolution's weights with its factor and its batch normalisation in them.
+
+    Of some ``filters`` alone where they are given, if it has one group.
+    """
+    own = slice(*filters) if filters else slice(None)
+    kernel = network.get_parameter(f"{op.layer.name}.weight").detach()[own]
     bias = network.get_submodule(op.layer.name).bias
-    shift = bias.detach() if isinstance(bias, Tensor) else kernel.new_zeros(len(kernel))
+    shift = bias.detach()[own] if isinstance(bias, Tensor) else kernel.new_zeros(len(kernel))
     if not (op.factor or op.norm):
         return Weights(kernel, shift)
     # In float64: rounding once more than the separate layers would be an error of its own.
@@ -41,7 +46,7 @@ def folded(op: Op, network: Network) -> Weights:
         assert isinstance(norm, BatchNorm)
         mean, variance = (network.get_buffer(f"{op.norm}.running_{s}") for s in ("mean", "var"))
         scale, offset = (network.get_parameter(f"{op.norm}.{s}") for s in ("weight", "bias"))
-        factor = scale.detach().double() / torch.sqrt(variance.double() + norm.eps)
+        factor = (scale.detach().double() / torch.sqrt(variance.double() + norm.eps))[own]
         kernel = kernel * factor[:, None, None, None]
-        shift = (shift - mean.double()) * factor + offset.detach().double()
+        shift = (shift - mean.double()[own]) * factor + offset.detach().double()[own]
     return Weights(kernel.float(), shift.float())

@@ -9,7 +9,7 @@ before it. A crop, a dropout and a part of a concatenation are places in another
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from pixelwise.engine.numbers import FLOAT32, Kind, Numbers
 from pixelwise.engine.plan import CutUpsampling, coarse_scores, steps
 from pixelwise.nets.joining import Concat, Crop, Sum
-from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Relu, Scale
+from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Input, Relu, Scale
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import MaxPool
 from pixelwise.nets.record import Layer
@@ -121,6 +121,17 @@ def plan(net: Net) -> Plan:
     several = [layer.name for layer in writer.layers if len(layer.outputs) > 1]
     refusal = f"{several[0]} gives indices" if several else ""
     return Plan(net, tuple(writer.ops), writer.places, wanted, refusal)
+
+
+def leading_to(plan: Plan, wanted: Collection[str]) -> list[Op]:
+    """The computations, in order, that some maps are made of; every input is among them."""
+    needed = {plan.place(name).source for name in wanted}
+    found: list[Op] = []
+    for op in reversed(plan.ops):
+        if isinstance(op.layer, Input) or plan.place(op.name).source in needed:
+            needed.update(plan.place(name).source for name in op.numbers_read)
+            found.append(op)
+    return found[::-1]
 
 
 class _Writer:

@@ -8,6 +8,7 @@ map. Maps that are never alive together share memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from math import prod
 
@@ -109,6 +110,7 @@ class Maps:
 
     def __init__(self, layout: Layout, kept: Mapping[str, Tensor]) -> None:
         self.layout, self.kept = layout, kept
+        self._channels: Mapping[str, Span] = {}
 
     def cut(self, name: str, rows: Span, columns: Span) -> Tensor:
         """(N, H, W, C): the cells of a map, a view."""
@@ -118,7 +120,14 @@ class Maps:
         found = self.kept[place.source]
         found = found.narrow(1, rows.first + place.offset - top, rows.length)
         found = found.narrow(2, columns.first + place.offset - left, columns.length)
-        return found.narrow(3, place.channel, layout.plan.net.channels[name])
+        channels = self._channels.get(name, Span(0, layout.plan.net.channels[name]))
+        return found.narrow(3, place.channel + channels.first, channels.length)
+
+    def narrowed(self, channels: Mapping[str, Span]) -> Maps:
+        """The same maps, of some of them only these channels."""
+        part = copy(self)
+        part._channels = channels
+        return part
 
     def whole(self, name: str) -> Tensor:
         """(N, H, W, C): all cells of a map, without its rim; a view."""

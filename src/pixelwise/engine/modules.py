@@ -36,7 +36,7 @@ def convolution(layer: layers.Conv, channels: int) -> nn.Module:
     conv = nn.Conv2d(channels, layer.width, k, s, pad, d, layer.groups, layer.bias)
     if layer.init == "zero":
         nn.init.zeros_(conv.weight)
-    else:
+    elif not conv.weight.is_meta:  # torch would import 800 modules, 70 MB, to draw nothing
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

@@ -90,9 +90,4 @@ def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:
     with torch.device("meta"):
         module = Network(net)
     module.load_state_dict(dict(tensors), assign=True)
-    with torch.device("cpu"):
-        for name, layer in records(net).items():
-            buffers = module.get_submodule(name).buffers() if layer.inputs else ()
-            if any(b.is_meta for b in buffers):  # computed from the record, in no state dict
-                module.add_module(name, make(layer, net.given_channels(layer)))
     return module.eval()

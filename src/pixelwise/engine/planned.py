@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.engine.convolutions import Convolutions
-from pixelwise.engine.fusing import Op, plan
+from pixelwise.engine.fusing import Op, leading_to, plan
 from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, maps_in, rims_of
 from pixelwise.engine.lowering import in_bfloat16
 from pixelwise.engine.network import Network
@@ -22,6 +22,7 @@ from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, sc
 from pixelwise.engine.spans import axis, blank_length
 from pixelwise.engine.streaming import Stream, Streaming
 from pixelwise.errors import ResourceError
+from pixelwise.machine.memory import give_back
 from pixelwise.nets.layers import Input
 
 SIZES_KEPT = 8
@@ -31,9 +32,17 @@ MEMORY_KEPT = 2**28
 
 
 def runner(
-    network: Network, *, precision: str = "fp32", device: torch.device | None = None
+    network: Network,
+    *,
+    precision: str = "fp32",
+    device: torch.device | None = None,
+    memory: str = "fast",
+    unchanged: Callable[[], None] = lambda: None,
 ) -> Runner:
     """What carries a network out here: its plan where that serves, else its modules.
+
+    ``unchanged`` is called before weights are read: it raises if a file that they lie in is not
+    what it was.
 
     Raises:
         ResourceError: R009 the processor does not compute in this precision.
@@ -43,7 +52,7 @@ def runner(
         raise ResourceError("R009", f"no {precision} here: {why}", "--precision fp32")
     if unplanned(network, device):
         return TorchRunner(network, bf16=precision == "bf16", device=device)
-    return PlannedRunner(network, bf16=precision == "bf16")
+    return PlannedRunner(network, bf16=precision == "bf16", memory=memory, unchanged=unchanged)
 
 
 def unplanned(network: Network, device: torch.device) -> str:
@@ -57,9 +66,17 @@ def unplanned(network: Network, device: torch.device) -> str:
 class Pass:
     """A plan on pictures of one size."""
 
-    def __init__(self, maps: Maps, blank: Blank | None, convolutions: Convolutions) -> None:
+    def __init__(
+        self,
+        maps: Maps,
+        blank: Blank | None,
+        convolutions: Convolutions,
+        wanted: Collection[str] = (),
+    ) -> None:
+        """Of all computations, or those that lead to the maps ``wanted``."""
         self.maps, self._work = maps, list[tuple[Op, list[Work]]]()
-        for op in maps.layout.plan.ops:
+        plan = maps.layout.plan
+        for op in leading_to(plan, wanted or plan.wanted):
             work: list[Work] = [rim.write for rim in rims_of(op, maps, blank)]
             if not isinstance(op.layer, Input):
                 work.append(convolutions.work(op, maps))
@@ -87,19 +104,27 @@ class PlannedRunner:
     time: it waits for the one before.
     """
 
-    def __init__(self, network: Network, *, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        bf16: bool = False,
+        memory: str = "fast",
+        unchanged: Callable[[], None] = lambda: None,
+    ) -> None:
         self.network, self.net, self.bf16 = network, network.net, bf16
+        self.memory, self.unchanged = memory, unchanged
         self.device, self.precision = torch.device("cpu"), "bf16" if bf16 else "fp32"
         self.plan = in_bfloat16(plan(self.net)) if bf16 else plan(self.net)
         self._lock = threading.Lock()
         self._memory = torch.empty(0, dtype=torch.float32)
         self._passes: dict[tuple[int, ...], Pass] = {}
-        self._convolutions = Convolutions(network)
+        self._convolutions = Convolutions(network, memory=memory)
         self._packed_of: list[tuple[int, int]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is packed is packed anew in another process."""
-        return partial(PlannedRunner, bf16=self.bf16), (self.network,)
+        return partial(PlannedRunner, bf16=self.bf16, memory=self.memory), (self.network,)
 
     @property
     def held(self) -> int:
@@ -114,6 +139,7 @@ class PlannedRunner:
             UsageError: U002 a picture too small for the net.
         """
         with self._lock, evaluated(self.network), torch.inference_mode():
+            self.unchanged()
             self._pack()
             done = self._pass((len(x), x.shape[2], x.shape[3]))
             done(x)
@@ -138,7 +164,7 @@ class PlannedRunner:
         tensors = [*self.network.parameters(), *self.network.buffers()]
         mark = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
         if mark != self._packed_of:
-            self._convolutions = Convolutions(self.network)
+            self._convolutions = Convolutions(self.network, memory=self.memory)
             self._packed_of, self._passes = mark, {}
 
     def _pass(self, shape: tuple[int, int, int]) -> Pass:
@@ -151,6 +177,8 @@ class PlannedRunner:
                 self._passes, self._memory = {}, torch.empty(layout.length, dtype=torch.float32)
             maps = maps_in(self._memory, layout)
             self._passes[shape] = Pass(maps, blank, self._convolutions)
+            del blank
+            give_back()  # what packing took beside, and the blank picture
         return self._passes[shape]
 
     def _blank(self, layout: Layout) -> Blank | None:
@@ -163,7 +191,7 @@ class PlannedRunner:
         rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
         small = lay_out(self.plan, 1, rows, columns)
         maps = maps_in(torch.empty(small.length, dtype=torch.float32), small)
-        done = Pass(maps, None, self._convolutions)
+        done = Pass(maps, None, self._convolutions, ops)
         bands = sum(self.net.inputs.values())
         return Blank(
             rows, columns, done(torch.zeros(1, bands, *lengths, dtype=torch.float32), keep=ops)

@@ -38,7 +38,8 @@ def neighbours(window: int, channels: int) -> Tensor:
     Returns:
         (channels, channels, 1, 1) float32, 1 where the second is in the window of the first.
     """
-    index = torch.arange(channels)
+    # On meta, where nets are made before they are filled, torch would import 800 modules for it.
+    index = torch.arange(channels, device="cpu")
     ahead = index - index[:, None]
     near = (-(window // 2) <= ahead) & (ahead <= (window - 1) // 2)
     return near.float()[:, :, None, None]

@@ -30,14 +30,14 @@ def bilinear_ramp(kernel: int) -> Tensor:
     """
     factor = (kernel + 1) // 2
     centre = factor - 1 if kernel % 2 else factor - 0.5
-    return 1 - (torch.arange(kernel, dtype=torch.float64) - centre).abs() / factor
+    return 1 - (torch.arange(kernel, dtype=torch.float64, device="cpu") - centre).abs() / factor
 
 
 def bilinear_kernel(kernel: int, channels: int) -> Tensor:
     """The dense weight (channels, channels, k, k) float32: a tent on the diagonal, else zero."""
     ramp = bilinear_ramp(kernel)
-    weight = torch.zeros(channels, channels, kernel, kernel)
-    index = torch.arange(channels)
+    weight = torch.zeros(channels, channels, kernel, kernel, device="cpu")
+    index = list(range(channels))
     weight[index, index] = torch.outer(ramp, ramp).float()
     return weight
 

@@ -8,6 +8,7 @@ becomes AVX-512, AVX2 or NEON by the number of lanes.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,9 @@ def processor() -> Processor:
     raise RuntimeError("the processor has neither AVX2 nor NEON")
 
 
+_number = itertools.count()
+
+
 class Code:
     """A function of whole numbers that is being written; addresses are whole numbers too."""
 
@@ -68,7 +72,8 @@ class Code:
         self.vector = ir.VectorType(self.number, lanes)
         self.lanes, self.module = lanes, ir.Module(name=name)
         kind = ir.FunctionType(ir.VoidType(), [self.whole] * arguments)
-        self.function = ir.Function(self.module, kind, name=name)
+        # One engine holds all functions, and knows them by their names.
+        self.function = ir.Function(self.module, kind, name=f"{name}{next(_number)}")
         self.b: Any = ir.IRBuilder(self.function.append_basic_block())
         self.arguments = list(self.function.args)
 
@@ -313,10 +318,9 @@ def _mirrored(row: Sequence[float], other: Sequence[float], sign: int) -> bool:
     )
 
 
-_engines: list[Any] = []  # what holds the machine code must outlive the functions
-
-
-def _compiled(text: str, name: str, arguments: int) -> Callable[..., None]:
+@cache
+def _engine() -> Any:
+    """What holds the machine code of all functions, which it must outlive."""
     import llvmlite.binding as llvm
 
     features = llvm.get_host_cpu_features().flatten()
@@ -324,10 +328,17 @@ def _compiled(text: str, name: str, arguments: int) -> Callable[..., None]:
     machine = target.create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=features, opt=3, jit=True
     )
+    return llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+
+
+def _compiled(text: str, name: str, arguments: int) -> Callable[..., None]:
+    import llvmlite.binding as llvm
+
     module = llvm.parse_assembly(text)
     module.verify()
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    _engines.append(engine)
+    _engine().add_module(module)
+    _engine().finalize_object()
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * arguments)
-    return kind(engine.get_function_address(name))
+    address = _engine().get_function_address(name)
+    _engine().remove_module(module)
+    return kind(address)

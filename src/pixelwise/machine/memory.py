@@ -11,6 +11,7 @@ import ctypes
 import os
 import sys
 import threading
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # malloc.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 _NEVER = -1
+_DONTNEED = 4  # MADV_DONTNEED, sys/mman.h
 # What glibc arrives at by itself in a process that frees large blocks; the count is its default.
 _USUAL = {_MMAP_MAX: 65536, _MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
 _CHOSEN_BY_USER = (
@@ -163,6 +165,29 @@ def give_back() -> None:
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
+
+
+def give_back_pages(numbers: torch.Tensor) -> None:
+    """Let go of the pages of a mapped file that ``numbers``, contiguous, lie in: read when needed.
+
+    Memory of another kind stays, and so does all of a piece to whose pages something was written.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    first, end = -(numbers.data_ptr() // -page), (numbers.data_ptr() + numbers.nbytes) // page
+    if numbers.device.type != "cpu" or first >= end:
+        return
+    try:
+        with Path("/proc/self/pagemap").open("rb", buffering=0) as f:
+            f.seek(8 * first)
+            entries = array("Q", f.read(8 * (end - first)))
+    except OSError:  # another system
+        return
+    # Bits 63 and 62: the page is in memory or swapped; 61: it is a file's (admin-guide/mm/pagemap).
+    # A page that was written to is the process's own, and would be lost.
+    if not {entry >> 61 for entry in entries} & {0b010, 0b100, 0b110}:
+        ctypes.CDLL(None).madvise(
+            ctypes.c_void_p(page * first), ctypes.c_size_t(page * (end - first)), _DONTNEED
+        )
 
 
 def _glibc() -> ctypes.CDLL | None:

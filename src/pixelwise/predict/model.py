@@ -18,8 +18,9 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.depth import Depth, HhaInput, HhaOf
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.masking import masked_as
+from pixelwise.engine.convolutions import MEMORY
 from pixelwise.engine.network import Network, filled
-from pixelwise.engine.planned import PlannedRunner, runner
+from pixelwise.engine.planned import PlannedRunner, runner, unplanned
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, ModelError, UsageError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
@@ -37,6 +38,7 @@ from pixelwise.predict.view import View
 from pixelwise.settings import as_dict
 from pixelwise.weights import checkpoint
 from pixelwise.weights.checkpoint import DAMAGED, HeadClasses, Header
+from pixelwise.weights.safetensors_file import unchanged
 from pixelwise.weights.sniff import sniff, weight_file
 from pixelwise.weights.surgery import score_layers
 
@@ -319,6 +321,8 @@ class Model:
         if not isinstance(carries, TorchRunner | PlannedRunner):
             what = f"{self.path} holds a net for another runtime, which is no checkpoint"
             raise ModelError("M040", what, "save the model from which it was exported")
+        if isinstance(carries, PlannedRunner):
+            carries.unchanged()
         header = replace(self.header, inference=as_dict(self.predictor.view))
         return checkpoint.save_checkpoint(path, carries.network.state_dict(), header)
 
@@ -328,6 +332,7 @@ def load(
     *,
     device: str = "auto",
     precision: str = "fp32",
+    memory: str = "fast",
     view: View | None = None,
 ) -> Model:
     """A model from a run folder, a checkpoint, or a file that was exported from one.
@@ -336,16 +341,20 @@ def load(
         path: a run folder (its best weights), a ``.safetensors`` file, an ONNX or OpenVINO file.
         device: auto, cpu or cuda.
         precision: fp32, or bf16 autocast.
+        memory: fast, or low: weights of large layers are read from the file for each picture,
+            where the net is carried out by its plan.
         view: how pictures are shown to the net; by default as the model was made for.
 
     Raises:
         ModelError: missing, damaged, foreign, or not finite.
         ResourceError: R009 the device is not there.
-        UsageError: U001 no such device or precision.
+        UsageError: U001 no such device, precision or memory.
     """
     where = resolve_device(device)
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
+    if memory not in MEMORY:
+        raise unknown_name("memory", memory, MEMORY)
     path = weight_file(Path(path))
     if path.suffix in exported.SUFFIXES:
         header, foreign = exported.opened(path, bf16=precision == "bf16")
@@ -362,11 +371,14 @@ def load(
     net, preprocess, own_view = described(header, path)
     with torch.device("meta"):  # shapes are compared before memory is taken
         shape_only = Network(net)
-    header, tensors = checkpoint.load_checkpoint(path, net=shape_only)
+    # What runs by modules is copied into another order anyway.
+    mapped = not unplanned(shape_only, where)
+    same = unchanged(path)
+    header, tensors = checkpoint.load_checkpoint(path, net=shape_only, mapped=mapped)
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
         log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
-    made = runner(module, precision=precision, device=where)
+    made = runner(module, precision=precision, device=where, memory=memory, unchanged=same)
     return Model(Predictor(made, preprocess, view=view or own_view), header, path)
 
 

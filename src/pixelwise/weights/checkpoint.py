@@ -124,12 +124,15 @@ def read_header(path: Path | str) -> Header:
 
 
 def load_checkpoint(
-    path: Path | str, *, net: torch.nn.Module | Mapping[str, Tensor] | None = None
+    path: Path | str,
+    *,
+    net: torch.nn.Module | Mapping[str, Tensor] | None = None,
+    mapped: bool = False,
 ) -> tuple[Header, dict[str, Tensor]]:
     """Header and tensors, verified; with ``net`` names, shapes and types must be exactly its own.
 
     A net is a module or its state dict, on any device (meta will do); it is compared with the
-    file's table before memory is taken.
+    file's table before memory is taken. ``mapped`` tensors stay in the file until they are read.
 
     Raises:
         ModelError: M001 missing, M002 damaged or not a checkpoint, M020 not finite, M030 newer,
@@ -142,7 +145,7 @@ def load_checkpoint(
         if misfits := list(_misfits(records, wanted)):
             message = f"{path}: not the tensors of this net: {first_few(misfits, separator='; ')}"
             raise ModelError("M040", message, f"pixelwise weights show {path}")
-    tensors = safetensors_file.read_tensors(path, records)
+    tensors = safetensors_file.read_tensors(path, records, mapped=mapped)
     computed, sealed = _digest(header, records, tensors), header.sha256
     if computed != sealed:
         message = f"{path}: the checksum is {computed[:12]}..., expected {sealed[:12]}..."
@@ -180,7 +183,8 @@ def _digest(header: Header, records: Records, tensors: Mapping[str, Tensor]) -> 
     text = json.dumps([plain, records], sort_keys=True, ensure_ascii=False)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass"))
     for name in records:
-        digest.update(safetensors_file.numbers(tensors[name]))
+        for piece in safetensors_file.pieces(tensors[name]):
+            digest.update(safetensors_file.numbers(piece))
     return digest.hexdigest()
 
 

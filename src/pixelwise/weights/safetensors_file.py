@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pixelwise.errors import ModelError, visible
+from pixelwise.machine.memory import give_back_pages
 from pixelwise.settings import parse_json
 from pixelwise.weights.sniff import damaged
 
@@ -28,7 +30,7 @@ MAX_TENSORS = 20_000  # ResNet-152 with its optimizer has 3,000
 MAX_NAME = 512  # the longest of the catalogue's nets has 38 letters
 MAX_AXES = 32  # as Caffe's kMaxBlobAxes; torch itself stops at 64
 METADATA = "__metadata__"
-_PIECE = 1 << 22  # numbers looked at in one go, so that the mask of a large tensor stays small
+_PIECE = 1 << 20  # numbers looked at in one go, so that the mask of a large tensor stays small
 
 DTYPES: Mapping[str, torch.dtype] = {
     "F64": torch.float64,
@@ -68,14 +70,45 @@ def read_table(path: Path) -> tuple[Records, dict[str, str]]:
     return dict(sorted(records.items(), key=lambda i: i[1]["data_offsets"])), metadata
 
 
-def read_tensors(path: Path, records: Records) -> dict[str, Tensor]:
-    """The tensors of a checked file, in memory of their own; M002 where it changed meanwhile."""
+def read_tensors(path: Path, records: Records, *, mapped: bool = False) -> dict[str, Tensor]:
+    """The tensors of a checked file, in memory of their own; M002 where it changed meanwhile.
+
+    If they are ``mapped`` they take memory when they are read, and a page of it each when they are
+    written to. A file that is overwritten in place then changes them, or ends the process: ask
+    ``unchanged`` before they are read. On Windows it could not be replaced, so nothing is mapped.
+    """
     try:
-        # Not mapped: a file overwritten in place would change a loaded net, or end its process.
-        with safe_open(path, "pt", backend="pread") as f:
+        backend = "mmap" if mapped and os.name == "posix" else "pread"
+        with safe_open(path, "pt", backend=backend) as f:
             return {name: f.get_tensor(name) for name in records}
     except (SafetensorError, OSError) as error:
         raise damaged(path, "safetensors", visible(str(error)[:200])) from error
+
+
+def unchanged(path: Path) -> Callable[[], None]:
+    """What raises M002 once the file at ``path`` is another than now; a new file in its place is
+    none of its business.
+    """
+    before = path.stat()
+
+    def check() -> None:
+        try:
+            now = path.stat()
+        except OSError:  # deleted: what is mapped stays
+            return
+        written = (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+        if written and (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino):
+            what = f"{path}: the file was written over while its model was in use"
+            raise ModelError("M002", what, "load the model again; replace files by renaming")
+
+    return check
+
+
+def pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """Its numbers in a row, so many at a time that of a mapped file few are in memory."""
+    for piece in torch.split(tensor.reshape(-1), _PIECE):
+        yield piece
+        give_back_pages(piece)
 
 
 def records_of(tensors: Mapping[str, Tensor]) -> Records:
@@ -137,7 +170,7 @@ def check_finite(tensors: Mapping[str, Tensor], source: Path) -> None:
     """Refuse not-a-number and infinity (M020): such a net paints every image with class 0."""
     for name, tensor in tensors.items():
         bad = first = 0
-        for i, piece in enumerate(torch.split(tensor.reshape(-1), _PIECE)):
+        for i, piece in enumerate(pieces(tensor)):
             wrong = ~torch.isfinite(piece)  # whole numbers always are
             if wrong.any():
                 first = first if bad else i * _PIECE + int(wrong.int().argmax())

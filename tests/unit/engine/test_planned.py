@@ -13,6 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pixelwise.engine import convolutions
+from pixelwise.engine.fusing import leading_to
 from pixelwise.engine.network import Network
 from pixelwise.engine.planned import PlannedRunner, runner, unplanned
 from pixelwise.engine.runner import TorchRunner
@@ -107,6 +109,51 @@ def test_layers_without_a_window_see_the_whole_map() -> None:
     net.score("score", x, 3)
     network = shaken(Network(net))
     assert_same(PlannedRunner(network), TorchRunner(network), torch.randn(2, 1, 9, 13))
+
+
+# -- low memory -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize(
+    "name", ["fcn8s-vgg16", "fcn4s-resnet50", "fcn4s-googlenet", *OF_PARTS[:1]]
+)
+def test_in_low_memory_large_weights_are_not_kept_and_no_bit_differs(
+    name: str, ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not ours:
+        monkeypatch.setattr(convolutions, "unavailable", lambda: "switched off")
+    monkeypatch.setattr(convolutions, "PIECE", 2**12)
+    network = narrow(name)[0].network
+    fast, low = PlannedRunner(network), PlannedRunner(network, memory="low")
+    for size in ((45, 66), (97, 61)):
+        x = torch.randn(1, sum(fast.net.inputs.values()), *size)
+        found, expected = low.maps(x), fast.maps(x)
+        for head, scores in expected.items():
+            limit = 0 if ours else RELATIVE * float(scores.cells.abs().max())
+            torch.testing.assert_close(found[head].cells, scores.cells, rtol=0, atol=limit)
+    kept, all_of_them = low._convolutions._packed.keys(), fast._convolutions._packed.keys()
+    assert kept < all_of_them
+
+
+def test_a_map_that_is_added_to_what_is_made_of_it_is_whole_in_low_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convolutions, "PIECE", 2**10)
+    net = Net()
+    x = net.conv("a", net.data(1), 70, kernel=3, pad=1, relu="ra")
+    x = net.sum("sum", x, net.conv("b", x, 70, kernel=3, pad=1))
+    net.score("score", x, 3)
+    network, x = shaken(Network(net)), torch.randn(1, 1, 9, 13)
+    found = PlannedRunner(network, memory="low").maps(x)["score"].cells
+    assert torch.equal(found, PlannedRunner(network).maps(x)["score"].cells)
+
+
+def test_the_blank_picture_is_carried_out_as_far_as_constants_are_read() -> None:
+    planned, _ = narrow("fcn8s-vgg16")
+    made = [op.name for op in leading_to(planned.plan, ["pool3", "score_pool3"])]
+    assert made[0] == "data"
+    assert made[-1] == "score_pool3"
+    assert "pool4" not in made
+    assert "relu6" not in made
 
 
 # -- its life -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -173,3 +174,33 @@ def test_memory_of_this_machine_is_read(tmp_path: Path) -> None:
     assert memory._of_group(str(tmp_path)) == 350
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._of_group(str(tmp_path)) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pages are told by Linux alone")
+def test_pages_of_a_mapped_file_are_given_back_unless_they_were_written_to(tmp_path: Path) -> None:
+    path, count = tmp_path / "numbers", 1 << 22
+    torch.arange(count, dtype=torch.float32).numpy().tofile(path)
+    mapped = torch.from_file(str(path), size=count)
+
+    def resident() -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("RssFile:")[1].split()[0]) >> 10
+
+    def growth() -> int:
+        return resident() - before
+
+    before = resident()
+    mapped.sum()
+    assert growth() >= 12
+    memory.give_back_pages(mapped)
+    assert growth() <= 4
+    assert torch.equal(mapped, torch.arange(count, dtype=torch.float32))
+    mapped[1000] = -1
+    memory.give_back_pages(mapped)
+    assert (growth() >= 12, mapped[1000]) == (True, -1)
+    memory.give_back_pages(mapped[2048:])
+    assert growth() <= 4
+    assert np.fromfile(path, np.float32)[1000] == 1000  # the file itself is never written to
+    own = torch.ones(count)
+    memory.give_back_pages(own)
+    assert own.all()

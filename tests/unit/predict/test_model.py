@@ -23,6 +23,7 @@ from pixelwise.predict.predictor import Predictor
 from pixelwise.predict.view import View
 from pixelwise.settings import as_dict
 from pixelwise.weights.checkpoint import save_checkpoint
+from random_weights import save_random
 from small_model import CLASSES, HEADER, photo, pixels, save_classifier, save_model
 
 
@@ -308,3 +309,30 @@ def test_every_public_name_is_there_and_no_other() -> None:
     assert set(pw.__all__) <= set(dir(pw))
     with pytest.raises(AttributeError, match="no attribute 'forward'"):
         pw.forward  # noqa: B018
+
+
+def test_a_model_in_low_memory_gives_the_same_labels(tmp_path: Path) -> None:
+    save_random(tmp_path / "net.safetensors", "fcn8s-vgg16", classes=5, width=1 / 16)
+    image = pixels((37, 52))
+    fast, low = (load(tmp_path / "net.safetensors", memory=memory) for memory in ("fast", "low"))
+    assert low.predictor.runner.memory == "low"
+    assert np.array_equal(low.predict(image).labels, fast.predict(image).labels)
+    with pytest.raises(UsageError, match="no memory is called `small`"):
+        load(tmp_path / "net.safetensors", memory="small")
+
+
+def test_a_model_whose_file_is_written_over_says_so_and_one_in_training_changes_no_file(
+    path: Path, tmp_path: Path
+) -> None:
+    model, before = load(path), path.read_bytes()
+    with torch.no_grad():
+        model.predictor.runner.network.get_parameter("score_fr.bias").fill_(3)
+    model.predict(pixels())
+    assert path.read_bytes() == before
+    model.save(tmp_path / "other.safetensors")
+    saved = load(tmp_path / "other.safetensors").predictor.runner.network
+    assert saved.get_parameter("score_fr.bias").eq(3).all()
+    path.write_bytes(before + b" ")
+    for used in (lambda: model.predict(pixels()), lambda: model.save(tmp_path / "third")):
+        with pytest.raises(ModelError, match="written over while its model was in use"):
+            used()

@@ -25,7 +25,7 @@ from pixelwise.weights.checkpoint import (
     save_checkpoint,
 )
 from pixelwise.weights.load import read_weights
-from pixelwise.weights.safetensors_file import MAX_HEADER
+from pixelwise.weights.safetensors_file import MAX_HEADER, unchanged
 
 HEADER = Header(
     net="fcn8s-tiny",
@@ -363,3 +363,31 @@ def test_a_module_can_be_the_target(tmp_path: Path) -> None:
     _, loaded = load_checkpoint(path, net=module)
     module.load_state_dict(loaded)
     refused(path, "M040", "weight", net=torch.nn.Conv2d(2, 4, 1))
+
+
+def test_mapped_tensors_are_those_of_the_file_and_can_be_written_to(saved: Path) -> None:
+    _, mapped = load_checkpoint(saved, mapped=True)
+    before = saved.read_bytes()
+    assert all(torch.equal(mapped[name], tensor) for name, tensor in tensors().items())
+    mapped["turned"].mul_(2)
+    assert torch.equal(mapped["turned"], 2 * tensors()["turned"])
+    assert saved.read_bytes() == before
+    assert torch.equal(load_checkpoint(saved)[1]["turned"], tensors()["turned"])
+
+
+def test_a_file_that_is_written_over_is_noticed_and_one_that_is_replaced_is_not_missed(
+    saved: Path,
+) -> None:
+    check, (_, mapped) = unchanged(saved), load_checkpoint(saved, mapped=True)
+    check()
+    save_checkpoint(saved, {"other": torch.ones(3)}, HEADER)
+    check()
+    assert torch.equal(mapped["turned"], tensors()["turned"])
+    check = unchanged(saved)
+    saved.write_bytes(b"x" * saved.stat().st_size)
+    os.utime(saved, ns=(0, 1))
+    with pytest.raises(ModelError, match="written over while its model was in use") as caught:
+        check()
+    assert caught.value.code == "M002"
+    saved.unlink()
+    check()
