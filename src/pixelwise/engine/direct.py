@@ -109,7 +109,7 @@ def _part(
     taps = layer.kernel
     if cell == FLOAT * channels:  # the taps of a row lie side by side
         taps, channels = 1, layer.kernel * channels
-    rows = _rows(width)
+    rows = kernels.tall(width)
     wide = -(width // -rows)
     told = Told(
         facts
@@ -132,15 +132,6 @@ def _part(
     )
     kernel = kernels.direct(rows, added=added is not None)
     return _Part(kernel, told, weights.panels, *_cut(wide * height, rows, weights))
-
-
-def _rows(width: int) -> int:
-    """Cells of a tile: as many as the registers hold, unless fewer fit a row better."""
-    most = processor().rows
-    if width <= most:
-        return width
-    least = most - most // 4  # of fewer the panel's loads take longer than the products
-    return min(range(most, least - 1, -1), key=lambda rows: -(width // -rows) * rows)
 
 
 def _cut(tiles: int, rows: int, weights: Direct) -> tuple[int, int, int]:

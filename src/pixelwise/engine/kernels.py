@@ -23,7 +23,7 @@ FACTS = (
     *("tiles_wide", "weights", "panels", "bias", "filters", "limits"),
     *("target", "target_row", "target_cell", "added", "added_row", "added_cell"),
     *("taps_down", "taps_right", "tap_row", "tap_cell"),
-    *("lead_down", "lead_right", "last_row", "last_cell"),
+    *("patch_row", "lead_down", "lead_right", "last_row", "last_cell"),
 )
 """What a kernel is told of one convolution: whole numbers, in this order. Rows and cells are bytes
 from one to the next, ``height`` and ``width`` the cells convolved, ``panels`` how many tiles side
@@ -69,13 +69,13 @@ def transform(points: Points) -> Callable[..., None]:
     lanes, n = processor().lanes, points.n
     code = Code("transform", 5, lanes)
     f, (_, first, count, out, rows) = facts_of(code), code.arguments
-    a_point = code.mul(rows, f["channels"], FLOAT)
+    a_point = code.mul(rows, f["patch_row"])
     beside = [code.mul(f["source_cell"], x) for x in range(n)]
 
     def one(i: Any, _: list[Any]) -> Sequence[Any]:
         corner, _ = _corner(code, f, code.add(first, i), points.m, points.m)
         source = cell(code, f, "source", *corner)
-        target = code.add(out, code.mul(i, f["channels"], FLOAT))
+        target = code.add(out, code.mul(i, f["patch_row"]))
 
         def some(at: Any, mask: Any) -> None:
             place, cells = code.add(source, at), []
@@ -95,6 +95,12 @@ def transform(points: Points) -> Callable[..., None]:
 
     code.repeat(count, one)
     return code.compiled()
+
+
+def tall(count: int) -> int:
+    """Rows of a tile, so that ``count`` rows are few tiles and few rows too many."""
+    # A tile takes as long as its rows and about one more.
+    return min(range(processor().rows, 0, -1), key=lambda rows: -(count // -rows) * (rows + 1))
 
 
 def tile(
@@ -126,13 +132,16 @@ def tile(
 
 
 @cache
-def multiply(points: int) -> Callable[..., None]:
-    """(facts, rows, first panel, panels, patches, products): all points' products."""
+def multiply(points: int, tall: int) -> Callable[..., None]:
+    """(facts, rows, first panel, panels, patches, products): all points' products.
+
+    A tile is ``tall`` rows by a panel of filters.
+    """
     machine = processor()
     code = Code("multiply", 6, machine.lanes)
     f, (_, rows, first, panels, patches, products) = facts_of(code), code.arguments
     depth, wide = f["channels"], machine.panel * FLOAT
-    line = code.mul(depth, FLOAT)
+    line = f["patch_row"]
     size, width = code.mul(depth, wide), code.mul(panels, wide)
 
     def point(i: Any, _: list[Any]) -> Sequence[Any]:
@@ -143,14 +152,14 @@ def multiply(points: int) -> Callable[..., None]:
         def panel(p: Any, _: list[Any]) -> Sequence[Any]:
             def some(t: Any, _: list[Any]) -> Sequence[Any]:
                 start, at = code.add(left, code.mul(t, line)), code.add(right, code.mul(p, size))
-                sums = [code.zero()] * (2 * machine.rows)
-                *sums, _ = tile(code, machine.rows, start, line, depth, at, sums)
-                for r, v in product(range(machine.rows), range(2)):
+                sums = [code.zero()] * (2 * tall)
+                *sums, _ = tile(code, tall, start, line, depth, at, sums)
+                for r, v in product(range(tall), range(2)):
                     place = code.add(out, code.mul(code.add(t, r), width), code.mul(p, wide))
                     code.store(sums[2 * r + v], code.add(place, v * code.lanes * FLOAT))
                 return ()
 
-            code.repeat(rows, some, step=machine.rows)
+            code.repeat(rows, some, step=tall)
             return ()
 
         code.repeat(panels, panel)

@@ -8,7 +8,7 @@ from torch import Tensor
 from pixelwise.engine import kernels
 from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
-from pixelwise.engine.layout import Maps
+from pixelwise.engine.layout import Maps, apart
 from pixelwise.engine.operations import Work, given, spans_of
 from pixelwise.engine.points import Points, points
 from pixelwise.engine.telling import Told, limits, padded_bias, strides
@@ -30,9 +30,11 @@ away, and are read for each block, while patches stay in the cache of the second
 CHANNELS_PACKED = 32
 """Whose taps of a panel are transformed at a time: in float64 they stay in a cache (fc6 took 0.8 s,
 and 1.6 s with all channels of a panel at once)."""
-SHARED = 2**22
-"""Numbers (16 MiB) of all patches, up to which a map's tiles are one block and its filters shared
-out: each weight is read once."""
+SHARED, FEW_TILES = 2**22, 4
+"""Numbers (16 MiB) of all patches, and filters for each tile: up to and from which on a map's tiles
+are one block and its filters shared out. Each weight is read once."""
+BLOCK, PANELS = 14, 4
+"""Tiles of a block and panels of a group at the least."""
 
 
 def serves(op: Op, channels: int, length: int) -> bool:
@@ -59,6 +61,7 @@ class Transformed:
         self.points = points(OUTPUTS[layer.kernel], layer.kernel)
         self.groups, self.filters = layer.groups, layer.width // layer.groups
         self.channels = weights.kernel.shape[1]
+        self.row = apart(self.channels)
         panel = processor().panel
         self.panels = -(self.filters // -panel)
         parts = torch.split(weights.kernel, self.filters)
@@ -77,6 +80,7 @@ class Transformed:
                 **strides("target", target, group * self.filters),
                 **strides("added", added, group * self.filters),
                 "channels": self.channels,
+                "patch_row": FLOAT * self.row,
                 "height": size[0],
                 "width": size[1],
                 "tiles_wide": -(size[1] // -self.points.m),
@@ -134,53 +138,56 @@ class _Part:
 
     def __init__(self, op: Op, weights: Transformed, told: Told, tiles: int) -> None:
         self.weights, self.tiles, self.told = weights, tiles, told
+        n2, filters = weights.points.n**2, weights.panels * processor().panel
+        self.by_filters = n2 * tiles * weights.channels <= SHARED and filters >= FEW_TILES * tiles
+        self.block = tiles if self.by_filters else self._block()
+        self.tall = kernels.tall(self.block)
+        self.held = -(self.block // -self.tall) * self.tall
         self.transform = kernels.transform(weights.points)
-        self.multiply = kernels.multiply(weights.points.n**2)
+        self.multiply = kernels.multiply(n2, self.tall)
         self.finish = kernels.finish(weights.points, added=bool(op.added), pool=bool(op.pool))
 
     def carry_out(self, workers: Workers) -> None:
-        w, n2 = self.weights, self.weights.points.n**2
-        rows = processor().rows
-        if n2 * self.tiles * w.channels <= SHARED and w.channels * w.panels >= 2**12:
-            self._by_filters(workers, n2, -(self.tiles // -rows) * rows)
+        if self.by_filters:
+            self._by_filters(workers)
             return
-        a_tile = n2 * (w.channels + w.panels * processor().panel)
-        block = self._block() * rows
-        count = -(self.tiles // -block)
+        w, n2, held = self.weights, self.weights.points.n**2, self.held
 
         def job(i: int, scratch: Scratch) -> None:
-            first = i * block
-            tiles = min(block, self.tiles - first)
-            held = -(tiles // -rows) * rows
-            patches = scratch.address(a_tile * held)
-            products = patches + FLOAT * n2 * held * w.channels
-            self.transform(self.told.at, first, tiles, patches, held)
-            self.multiply(self.told.at, held, 0, w.panels, patches, products)
-            self.finish(self.told.at, first, tiles, held, 0, w.panels, products)
+            first = i * self.block
+            tiles = min(self.block, self.tiles - first)
+            patches = scratch.address(n2 * (w.row + w.panels * processor().panel) * held)
+            products = patches + FLOAT * n2 * held * w.row
+            rows = -(tiles // -self.tall) * self.tall
+            self.transform(self.told.at, first, tiles, patches, rows)
+            self.multiply(self.told.at, rows, 0, w.panels, patches, products)
+            self.finish(self.told.at, first, tiles, rows, 0, w.panels, products)
 
-        workers.each(count, job)
+        workers.each(-(self.tiles // -self.block), job)
 
     def _block(self) -> int:
-        """Rows of tiles in a block: as many as their weights are worth, alike for all threads."""
-        w, rows, threads = self.weights, processor().rows, torch.get_num_threads()
+        """Tiles of a block: as many as their weights are worth, alike for all threads."""
+        w, threads = self.weights, torch.get_num_threads()
         filters = w.panels * processor().panel
-        wanted = w.channels * filters // (WEIGHTS_BY_PATCHES * (w.channels + filters))
-        in_all = -(self.tiles // -rows)
-        turns = -(in_all // -(threads * max(1, -(wanted // -rows))))
-        return -(in_all // -(threads * turns))
+        worth = w.channels * filters // (WEIGHTS_BY_PATCHES * (w.channels + filters))
+        wanted = BLOCK * max(1, -(worth // -BLOCK))
+        turns = -(self.tiles // -(threads * wanted))
+        return -(self.tiles // -(threads * turns))
 
-    def _by_filters(self, workers: Workers, n2: int, held: int) -> None:
-        w, panel = self.weights, processor().panel
-        patches = workers.shared(n2 * held * w.channels)
-        step = processor().rows
+    def _by_filters(self, workers: Workers) -> None:
+        w, held, panel = self.weights, self.held, processor().panel
+        n2 = w.points.n**2
+        patches = workers.shared(n2 * held * w.row)
 
         def transform(i: int, _: Scratch) -> None:
-            first = i * step
-            at = patches + FLOAT * first * w.channels
-            self.transform(self.told.at, first, min(step, self.tiles - first), at, held)
+            first = i * BLOCK
+            at = patches + FLOAT * first * w.row
+            self.transform(self.told.at, first, min(BLOCK, self.tiles - first), at, held)
 
-        workers.each(-(self.tiles // -step), transform)
-        group = max(1, CACHED // (n2 * held * panel))
+        workers.each(-(self.tiles // -BLOCK), transform)
+        # Patches are read for each group, so that a group should have some filters.
+        group = max(PANELS, CACHED // (n2 * held * panel))
+        group = max(1, min(group, w.panels // torch.get_num_threads()))
 
         def filters(i: int, scratch: Scratch) -> None:
             first = i * group
