@@ -7,8 +7,6 @@ from functools import cache, reduce
 from itertools import product
 from typing import Any
 
-import torch
-
 from pixelwise.engine.direct import FEW
 from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
@@ -17,7 +15,7 @@ from pixelwise.engine.layout import Maps
 from pixelwise.engine.operations import Work, given, margins, spans_of
 from pixelwise.engine.telling import Told, limits, strides
 from pixelwise.engine.vectors import FLOAT, Code, processor
-from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.engine.workers import Scratch, Workers, threads
 from pixelwise.nets.layers import Conv, Lrn
 from pixelwise.nets.pooling import MaxPool
 
@@ -219,7 +217,7 @@ def _by_rows(
         for n in range(len(source))
     ]
     height = target.shape[1]
-    rows = max(1, height // (FEW * torch.get_num_threads()))
+    rows = max(1, height // (FEW * threads()))
 
     def work() -> None:
         for one in told:

@@ -15,7 +15,7 @@ from pixelwise.engine.layout import Maps
 from pixelwise.engine.operations import Work, given, spans_of
 from pixelwise.engine.telling import Told, limits, padded_bias, strides
 from pixelwise.engine.vectors import FLOAT, processor
-from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.engine.workers import Scratch, Workers, threads
 from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.layers import Conv
 
@@ -136,7 +136,7 @@ def _part(
 
 def _cut(tiles: int, rows: int, weights: Direct) -> tuple[int, int, int]:
     """Tiles in all, and the tiles and panels that a worker does at a time."""
-    parts = FEW * torch.get_num_threads()
+    parts = FEW * threads()
     taps = weights.kernels[0][0].numel() // processor().panel
     if weights.kernels[0].numel() > tiles * rows * taps:
         # Weights are more than the map: each is read once, by whoever has all the cells.

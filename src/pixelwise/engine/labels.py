@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pixelwise.engine.telling import Told
 from pixelwise.engine.vectors import FLOAT, Code, processor
-from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.engine.workers import Workers
 
 FACTS = (
     *("scores", "scores_class", "scores_row", "classes", "width", "further"),
@@ -22,8 +22,6 @@ FACTS = (
 )
 """What the kernel is told, in this order: the bytes from class to class and row to row, from a row
 to the one that it is mixed with, and from one row of labels to the next."""
-ROWS = 16
-"""Of a part that a worker does at a time."""
 
 
 @cache
@@ -73,7 +71,8 @@ def best(bits: int) -> Callable[..., None]:
 
 
 @cache
-def _workers() -> Workers:
+def labellers() -> Workers:
+    """Those who make labels."""
     return Workers()
 
 
@@ -100,10 +99,4 @@ def fill(labels: Tensor, scores: Tensor, shares: Tensor, start: int) -> None:
             "labels": labels[i].data_ptr(),
             "labels_row": size * labels.stride(1),
         }
-        told = Told(facts, names=FACTS)
-
-        def job(part: int, _: Scratch, told: Told = told) -> None:
-            first = part * ROWS
-            best(8 * size)(told.at, first, min(ROWS, height - first))
-
-        _workers().each(-(height // -ROWS), job)
+        best(8 * size)(Told(facts, names=FACTS).at, 0, height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import Op, leading_to, plan
+from pixelwise.engine.kernels import unavailable
 from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, maps_in, rims_of
 from pixelwise.engine.lowering import in_bfloat16
 from pixelwise.engine.network import Network
@@ -21,6 +23,7 @@ from pixelwise.engine.rounding import unsupported, write
 from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
 from pixelwise.engine.spans import axis, blank_length
 from pixelwise.engine.streaming import Stream, Streaming
+from pixelwise.engine.workers import alone
 from pixelwise.errors import ResourceError
 from pixelwise.machine.memory import give_back
 from pixelwise.nets.layers import Input
@@ -138,7 +141,8 @@ class PlannedRunner:
             NumericalError: N003, they are not finite.
             UsageError: U002 a picture too small for the net.
         """
-        with self._lock, evaluated(self.network), torch.inference_mode():
+        own = not (self.plan.numbers or unavailable())  # oneDNN works with torch's threads
+        with self._lock, evaluated(self.network), alone() if own else nullcontext():
             self.unchanged()
             self._pack()
             done = self._pass((len(x), x.shape[2], x.shape[3]))
@@ -147,11 +151,11 @@ class PlannedRunner:
             cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
             if self._memory.numel() > MEMORY_KEPT:
                 self._passes, self._memory = {}, torch.empty(0, dtype=torch.float32)
-        size = x.shape[2], x.shape[3]
-        return {
-            head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
-            for head, name in coarse.items()
-        }
+            size = x.shape[2], x.shape[3]
+            return {
+                head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
+                for head, name in coarse.items()
+            }
 
     def streaming(self, stream: Stream) -> Streaming:
         """What carries out a stream, with buffers of its own."""

@@ -13,7 +13,7 @@ from pixelwise.engine.operations import Work, given, spans_of
 from pixelwise.engine.points import Points, points
 from pixelwise.engine.telling import Told, limits, padded_bias, strides
 from pixelwise.engine.vectors import FLOAT, processor
-from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.engine.workers import Scratch, Workers, threads
 from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.layers import Conv
 
@@ -167,12 +167,12 @@ class _Part:
 
     def _block(self) -> int:
         """Tiles of a block: as many as their weights are worth, alike for all threads."""
-        w, threads = self.weights, torch.get_num_threads()
+        w, count = self.weights, threads()
         filters = w.panels * processor().panel
         worth = w.channels * filters // (WEIGHTS_BY_PATCHES * (w.channels + filters))
         wanted = BLOCK * max(1, -(worth // -BLOCK))
-        turns = -(self.tiles // -(threads * wanted))
-        return -(self.tiles // -(threads * turns))
+        turns = -(self.tiles // -(count * wanted))
+        return -(self.tiles // -(count * turns))
 
     def _by_filters(self, workers: Workers) -> None:
         w, held, panel = self.weights, self.held, processor().panel
@@ -187,7 +187,7 @@ class _Part:
         workers.each(-(self.tiles // -BLOCK), transform)
         # Patches are read for each group, so that a group should have some filters.
         group = max(PANELS, CACHED // (n2 * held * panel))
-        group = max(1, min(group, w.panels // torch.get_num_threads()))
+        group = max(1, min(group, w.panels // threads()))
 
         def filters(i: int, scratch: Scratch) -> None:
             first = i * group

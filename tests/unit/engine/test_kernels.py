@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from threading import Thread
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from pixelwise.engine.operations import Packed, convolution
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.points import PLACES, points
 from pixelwise.engine.vectors import Code, processor
-from pixelwise.engine.workers import Scratch, Workers
+from pixelwise.engine.workers import Scratch, Workers, _openmp, alone, threads
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import Conv, Relu
 from pixelwise.nets.net import Net
@@ -229,3 +230,27 @@ def test_workers_take_each_part_once_and_tell_what_failed() -> None:
             workers.each(3, fails)
     finally:
         torch.set_num_threads(before)
+
+
+def test_alone_torch_has_one_thread_and_the_workers_all() -> None:
+    before, outside = torch.get_num_threads(), list[int]()
+    torch.set_num_threads(3)
+    try:
+        with alone(), alone():
+            inside = torch.get_num_threads(), threads()
+            other = Thread(target=lambda: outside.append(torch.get_num_threads()))
+            other.start()
+            other.join()
+        assert (torch.get_num_threads(), threads()) == (3, 3)
+    finally:
+        torch.set_num_threads(before)
+    assert inside == (1 if _openmp() else 3, 3)
+    assert outside == [3]
+
+
+@pytest.mark.parametrize(("way", "kernel"), [("direct", 1), ("winograd", 3)])
+def test_rows_that_would_share_places_in_a_cache_lie_apart(way: str, kernel: int) -> None:
+    """Of 512 channels and their multiples."""
+    layer = Conv("c", ("data",), 33, kernel, pad=kernel // 2)
+    net = net_of(1024, layer, residual=False, pool=False)
+    assert_close(*carried_out(way, net, torch.randn(1, 1024, 9, 7)))
