@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ BITS, PHOTOMETRIC, EXTRA, SAMPLE_FORMAT = 258, 262, 338, 339  # TIFF 6.0 tags
 NEW_SUBFILE_TYPE = 254  # TIFF tag
 PAGED = ("TIFF", "GIF", "WEBP")
 """Formats of pages or frames; a PNG of several is rare, and opening each PNG takes long."""
+_JPEG_MODES = {"RGB": "RGB", "L": "GRAY"}  # simplejpeg's names; CMYK is left to Pillow
 _quiet = threading.Lock()  # what is done to Python's warnings is done to those of all threads
 
 
@@ -169,8 +172,7 @@ def opened(
                 message = f"{path}: holds {count} pictures, expected one"
                 raise DataError("D025", message, "save the one that is meant as a file of its own")
             header = header_of(image, data)
-            image.load()
-            yield image, header
+            yield _loaded(image, data), header
     except DataError:
         raise
     except Image.DecompressionBombError as error:  # Pillow's own limit, far above ours
@@ -179,6 +181,32 @@ def opened(
         raise _unidentified(data, path) from error
     except Exception as error:
         raise _unreadable(path, str(error) or type(error).__name__) from error
+
+
+def _loaded(image: Image.Image, data: bytes) -> Image.Image:
+    """An opened picture with its pixels; Pillow's own errors.
+
+    A JPEG is decoded by simplejpeg where that is installed: the same library without Pillow's
+    copies, the same numbers in a third of the time. What it does not take whole is left to Pillow.
+    """
+    decoder = _jpeg_decoder() if image.format == "JPEG" and image.mode in _JPEG_MODES else None
+    if decoder:
+        try:
+            pixels = decoder(data, colorspace=_JPEG_MODES[image.mode])
+            if pixels.shape[:2] == (image.height, image.width):
+                return Image.fromarray(pixels if image.mode == "RGB" else pixels[..., 0])
+        except ValueError:
+            pass
+    image.load()
+    return image
+
+
+@cache
+def _jpeg_decoder() -> Any:
+    try:
+        return import_module("simplejpeg").decode_jpeg
+    except ImportError:
+        return None
 
 
 def _unreadable(path: Path, reason: str) -> DataError:

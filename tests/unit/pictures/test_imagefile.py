@@ -6,6 +6,7 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,3 +150,36 @@ def test_threads_that_open_pictures_leave_each_others_warnings_alone(tmp_path: P
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(reading.read, [path] * 400))
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("kind", [{}, {"progressive": True}, {"subsampling": 0, "quality": 30}])
+def test_a_jpeg_has_the_same_numbers_by_its_fast_decoder(
+    mode: str, kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("simplejpeg")
+    noise = np.random.default_rng(0).integers(0, 256, (23, 31, 3), np.uint8)
+    stored = io.BytesIO()
+    Image.fromarray(noise).resize((67, 45)).convert(mode).save(stored, "JPEG", **kind)
+    fast, used = decoded(stored.getvalue()), imagefile._jpeg_decoder()
+    assert used is not None
+    monkeypatch.setattr(imagefile, "_jpeg_decoder", lambda: None)
+    assert np.array_equal(fast, decoded(stored.getvalue()))
+
+
+def test_what_the_fast_decoder_refuses_is_pillows_to_judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(data: bytes, colorspace: str) -> None:
+        raise ValueError("no")
+
+    stored = io.BytesIO()
+    Image.new("RGB", (9, 7), "red").save(stored, "JPEG")
+    whole = decoded(stored.getvalue())
+    monkeypatch.setattr(imagefile, "_jpeg_decoder", lambda: refusing)
+    assert np.array_equal(decoded(stored.getvalue()), whole)
+    with pytest.raises(DataError, match="truncated"):
+        decoded(stored.getvalue()[:-40])
+
+
+def decoded(data: bytes) -> np.ndarray:
+    with imagefile.opened(data, Path("p.jpg")) as (image, _):
+        return np.asarray(image)
