@@ -130,7 +130,7 @@ def _part(
         },
         weights,
     )
-    kernel = kernels.direct(rows, added=added is not None)
+    kernel = kernels.direct(rows, added=added is not None, narrow=kernels.narrow(weights.filters))
     return _Part(kernel, told, weights.panels, *_cut(wide * height, rows, weights))
 
 

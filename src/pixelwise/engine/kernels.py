@@ -109,33 +109,50 @@ def tile(
     """A tile of a product in registers: the sums after ``depth`` columns, and the panel's end.
 
     ``start`` is the address of the first row, ``row`` the bytes from one to the next. Five rows
-    share a register of addresses: more do not fit into an instruction.
+    share a register of addresses: more do not fit into an instruction. There are ``rows`` sums of
+    each of a panel's two vectors, or of its first alone.
     """
-    lanes, groups = code.lanes, -(rows // -5)
+    lanes, groups, vectors = code.lanes, -(rows // -5), len(sums) // rows
     starts = [code.add(start, code.mul(row, 5 * g)) for g in range(groups)]
     three = code.mul(row, 3)
 
     def step(_: Any, carried: list[Any]) -> Sequence[Any]:
-        *sums, at = carried[: 2 * rows + 1]
-        lines = carried[2 * rows + 1 :]
-        right = [code.load(code.add(at, v * lanes * FLOAT)) for v in range(2)]
+        *sums, at = carried[: vectors * rows + 1]
+        lines = carried[vectors * rows + 1 :]
+        right = [code.load(code.add(at, v * lanes * FLOAT)) for v in range(vectors)]
         for r in range(rows):
             by = (0, row, code.mul(row, 2), three, code.mul(row, 4))[r % 5]
             left = code.everywhere(code.add(lines[r // 5], by) if r % 5 else lines[r // 5])
-            for v in range(2):
-                sums[2 * r + v] = code.fma(left, right[v], sums[2 * r + v])
+            for v in range(vectors):
+                sums[vectors * r + v] = code.fma(left, right[v], sums[vectors * r + v])
         further = [code.add(line, FLOAT) for line in lines]
         return [*sums, code.add(at, 2 * lanes * FLOAT), *further]
 
     passed = code.repeat(depth, step, [*sums, panel, *starts])
-    return passed[: 2 * rows + 1]
+    return passed[: vectors * rows + 1]
+
+
+def narrow(filters: int) -> bool:
+    """Whether the last panel's second vector holds no filter."""
+    return 0 < filters % processor().panel <= processor().lanes
+
+
+def _either(code: Code, usual: Any, first: Callable[[], None], other: Any) -> None:
+    """The first where the condition holds, else the other; without another, always."""
+    if not other:
+        first()
+        return
+    with code.where(usual):
+        first()
+    with code.where(code.b.not_(usual)):
+        other()
 
 
 @cache
-def multiply(points: int, tall: int) -> Callable[..., None]:
+def multiply(points: int, tall: int, *, narrow: bool) -> Callable[..., None]:
     """(facts, rows, first panel, panels, patches, products): all points' products.
 
-    A tile is ``tall`` rows by a panel of filters.
+    A tile is ``tall`` rows by a panel of filters; of the last, if ``narrow``, by its first vector.
     """
     machine = processor()
     code = Code("multiply", 6, machine.lanes)
@@ -150,16 +167,22 @@ def multiply(points: int, tall: int) -> Callable[..., None]:
         out = code.add(products, code.mul(i, rows, width))
 
         def panel(p: Any, _: list[Any]) -> Sequence[Any]:
-            def some(t: Any, _: list[Any]) -> Sequence[Any]:
-                start, at = code.add(left, code.mul(t, line)), code.add(right, code.mul(p, size))
-                sums = [code.zero()] * (2 * tall)
-                *sums, _ = tile(code, tall, start, line, depth, at, sums)
-                for r, v in product(range(tall), range(2)):
-                    place = code.add(out, code.mul(code.add(t, r), width), code.mul(p, wide))
-                    code.store(sums[2 * r + v], code.add(place, v * code.lanes * FLOAT))
-                return ()
+            at = code.add(right, code.mul(p, size))
 
-            code.repeat(rows, some, step=tall)
+            def tiles(vectors: int) -> None:
+                def some(t: Any, _: list[Any]) -> Sequence[Any]:
+                    start = code.add(left, code.mul(t, line))
+                    sums = [code.zero()] * (vectors * tall)
+                    *sums, _ = tile(code, tall, start, line, depth, at, sums)
+                    for r, v in product(range(tall), range(vectors)):
+                        place = code.add(out, code.mul(code.add(t, r), width), code.mul(p, wide))
+                        code.store(sums[vectors * r + v], code.add(place, v * code.lanes * FLOAT))
+                    return ()
+
+                code.repeat(rows, some, step=tall)
+
+            last = code.less(f["panels"], code.add(first, p, 2))
+            _either(code, code.b.not_(last), lambda: tiles(2), narrow and (lambda: tiles(1)))
             return ()
 
         code.repeat(panels, panel)
@@ -278,10 +301,10 @@ class _Tile:
 
 
 @cache
-def direct(rows: int, *, added: bool) -> Callable[..., None]:
+def direct(rows: int, *, added: bool, narrow: bool) -> Callable[..., None]:
     """(facts, first tile, tiles, first panel, panels): a convolution as one product, tap by tap.
 
-    A tile is ``rows`` cells of a row of the output by a panel of filters.
+    A tile is ``rows`` cells of a row of the output by a panel of filters, see ``multiply``.
     """
     machine = processor()
     code = Code("direct", 5, machine.lanes)
@@ -293,38 +316,51 @@ def direct(rows: int, *, added: bool) -> Callable[..., None]:
         corner, _ = _corner(code, f, code.add(first, t), 1, rows)
         source = cell(code, f, "source", *corner)
         begin = code.mul(p, wide)
-        bias = [code.load(code.add(f["bias"], begin, v * machine.lanes * FLOAT)) for v in range(2)]
-
-        def down(y: Any, carried: list[Any]) -> Sequence[Any]:
-            line = code.add(source, code.mul(y, f["tap_row"]))
-
-            def right(x: Any, carried: list[Any]) -> Sequence[Any]:
-                start = code.add(line, code.mul(x, f["tap_cell"]))
-                *sums, at = carried
-                return tile(code, rows, start, f["source_cell"], f["channels"], at, sums)
-
-            return code.repeat(f["taps_right"], right, carried)
-
-        weights = code.add(f["weights"], code.mul(p, size))
-        *sums, _ = code.repeat(f["taps_down"], down, [*(bias * rows), weights])
         left = code.sub(f["filters"], code.mul(p, machine.panel))
 
-        def write(mask: Callable[[int], Any]) -> None:
-            for r, v in product(range(rows), range(2)):
+        def sums_of(vectors: int) -> list[Any]:
+            places = [code.add(f["bias"], begin, v * machine.lanes * FLOAT) for v in range(vectors)]
+
+            def down(y: Any, carried: list[Any]) -> Sequence[Any]:
+                line = code.add(source, code.mul(y, f["tap_row"]))
+
+                def right(x: Any, carried: list[Any]) -> Sequence[Any]:
+                    start = code.add(line, code.mul(x, f["tap_cell"]))
+                    *sums, at = carried
+                    return tile(code, rows, start, f["source_cell"], f["channels"], at, sums)
+
+                return code.repeat(f["taps_right"], right, carried)
+
+            weights = code.add(f["weights"], code.mul(p, size))
+            start = [*(list(map(code.load, places)) * rows), weights]
+            return code.repeat(f["taps_down"], down, start)[:-1]
+
+        def write(sums: Sequence[Any], mask: Callable[[int], Any]) -> None:
+            vectors = len(sums) // rows
+            for r, v in product(range(rows), range(vectors)):
                 column, at = code.add(corner[1], r), code.add(begin, v * machine.lanes * FLOAT)
-                value = sums[2 * r + v]
+                value = sums[vectors * r + v]
                 if added:
                     place = code.add(cell(code, f, "added", corner[0], column), at)
                     value = code.plus(value, code.load(place, mask(v)))
                 place = code.add(cell(code, f, "target", corner[0], column), at)
                 code.store(limited(value), place, mask(v))
 
+        def partly(v: int) -> Any:
+            return code.mask(code.sub(left, v * machine.lanes))
+
         full = code.less(machine.panel - 1, left)
+        if narrow:
+            with code.where(full):
+                write(sums_of(2), lambda _: None)
+            with code.where(code.b.not_(full)):
+                write(sums_of(1), partly)
+            return
+        sums = sums_of(2)
         with code.where(full):
-            write(lambda _: None)
+            write(sums, lambda _: None)
         with code.where(code.b.not_(full)):
-            masks = [code.mask(code.sub(left, v * machine.lanes)) for v in range(2)]
-            write(masks.__getitem__)
+            write(sums, partly)
 
     def all_tiles(i: Any, _: list[Any]) -> Sequence[Any]:
         def each(t: Any, _: list[Any]) -> Sequence[Any]:
@@ -342,7 +378,7 @@ def direct(rows: int, *, added: bool) -> Callable[..., None]:
 def unavailable() -> str:
     """Why our own kernels do not run here; empty: they do."""
     try:
-        direct(1, added=False)
+        direct(1, added=False, narrow=False)
     except Exception as error:  # noqa: BLE001 - whatever LLVM lacks, torch has kernels of its own
         return f"{type(error).__name__}: {error}"
     return ""

@@ -142,20 +142,21 @@ class PlannedRunner:
             UsageError: U002 a picture too small for the net.
         """
         own = not (self.plan.numbers or unavailable())  # oneDNN works with torch's threads
-        with self._lock, evaluated(self.network), alone() if own else nullcontext():
+        coarse, size = coarse_scores(self.net), (x.shape[2], x.shape[3])
+        with self._lock, evaluated(self.network):
             self.unchanged()
             self._pack()
-            done = self._pass((len(x), x.shape[2], x.shape[3]))
-            done(x)
-            coarse = coarse_scores(self.net)
-            cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
+            done = self._pass((len(x), *size))
+            with alone() if own else nullcontext():
+                done(x)
+                cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
+                scores = {
+                    head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
+                    for head, name in coarse.items()
+                }
             if self._memory.numel() > MEMORY_KEPT:
                 self._passes, self._memory = {}, torch.empty(0, dtype=torch.float32)
-            size = x.shape[2], x.shape[3]
-            return {
-                head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
-                for head, name in coarse.items()
-            }
+            return scores
 
     def streaming(self, stream: Stream) -> Streaming:
         """What carries out a stream, with buffers of its own."""

@@ -144,7 +144,7 @@ class _Part:
         self.tall = kernels.tall(self.block)
         self.held = -(self.block // -self.tall) * self.tall
         self.transform = kernels.transform(weights.points)
-        self.multiply = kernels.multiply(n2, self.tall)
+        self.multiply = kernels.multiply(n2, self.tall, narrow=kernels.narrow(weights.filters))
         self.finish = kernels.finish(weights.points, added=bool(op.added), pool=bool(op.pool))
 
     def carry_out(self, workers: Workers) -> None:
