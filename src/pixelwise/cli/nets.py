@@ -102,7 +102,7 @@ def _show_plan(title: str, plan: dict[str, Any]) -> None:
     computations = plan["computations"]
     macs = _right([_short(c["macs"]) if c["macs"] else "" for c in computations])
     cells = [
-        (c["map"], c["kind"], c["folded"], c["kernel"], *map(_part, (0, 1), (c, c)), m)
+        (c["map"], c["kind"], c["folded"], _kernel(c), *map(_part, (0, 1), (c, c)), m)
         for c, m in zip(computations, macs, strict=True)
     ]
     columns = ("map", "computation", "folded in", "kernel", "rows", "columns", "mult-adds")
@@ -110,9 +110,14 @@ def _show_plan(title: str, plan: dict[str, Any]) -> None:
     held = _mebibytes(plan["bytes_of_maps"])
     for line in (
         f"memory of maps {held} (one picture, float32)",
+        "Beside a kernel: multiplications of a tile, for how many; or what keeps Winograd's out.",
         "Rows and columns are those that see the picture; the rest is constant, and not computed.",
     ):
         stdout().print(line, markup=False, soft_wrap=True)
+
+
+def _kernel(computation: dict[str, Any]) -> str:
+    return ": ".join(filter(None, (computation["kernel"], computation["reason"])))
 
 
 def _part(axis: int, computation: dict[str, Any]) -> str:

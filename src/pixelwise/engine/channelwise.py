@@ -19,24 +19,30 @@ from pixelwise.engine.workers import Scratch, Workers, threads
 from pixelwise.nets.layers import Conv, Lrn
 from pixelwise.nets.pooling import MaxPool
 
+ROWS = 4
+"""Times the filter's rows that a part should have at least, since it reads the filter's more."""
+
 
 @cache
 def depthwise(kernel: int, *, added: bool) -> Callable[..., None]:
-    """(facts, first row, rows): a filter of its own for each channel."""
-    code = Code("depthwise", 3, processor().lanes)
-    f, (_, first, rows) = facts_of(code), code.arguments
+    """(facts, first row, rows, first channel, channels): a filter of its own for each channel.
+
+    Of a vector of channels row by row: what the next row reads again is in the nearest cache.
+    """
+    code = Code("depthwise", 5, processor().lanes)
+    f, (_, first, rows, begin, count) = facts_of(code), code.arguments
     limited = relu(code, f)
     wide = code.mul(f["channels"], FLOAT)
 
-    def row(i: Any, _: list[Any]) -> Sequence[Any]:
-        y = code.add(first, i)
+    def some(at: Any, mask: Any) -> None:
+        at = code.add(at, code.mul(begin, FLOAT))
+        taps = [
+            code.load(code.add(f["weights"], at, code.mul(wide, t)), mask) for t in range(kernel**2)
+        ]
+        bias = code.load(code.add(f["bias"], at), mask)
 
-        def some(at: Any, mask: Any) -> None:
-            taps = [
-                code.load(code.add(f["weights"], at, code.mul(wide, t)), mask)
-                for t in range(kernel**2)
-            ]
-            bias = code.load(code.add(f["bias"], at), mask)
+        def row(i: Any, _: list[Any]) -> Sequence[Any]:
+            y = code.add(first, i)
 
             def one(x: Any, _: list[Any]) -> Sequence[Any]:
                 source, total = code.add(cell(code, f, "source", y, x), at), bias
@@ -51,11 +57,11 @@ def depthwise(kernel: int, *, added: bool) -> Callable[..., None]:
                 return ()
 
             code.repeat(f["width"], one)
+            return ()
 
-        code.channels(f["channels"], some)
-        return ()
+        code.repeat(rows, row)
 
-    code.repeat(rows, row)
+    code.channels(count, some)
     return code.compiled()
 
 
@@ -160,8 +166,17 @@ def per_channel(op: Op, maps: Maps, weights: Depthwise, workers: Workers) -> Wor
         "tap_row": FLOAT * layer.dilation * source.stride(1),
         "tap_cell": FLOAT * layer.dilation * source.stride(2),
     }
+    # A part is some rows of all channels, or of a map of few rows all of some channels.
+    height, lanes = maps.computed(op).shape[1], processor().lanes
+    parts = [(*rows, 0, layer.width) for rows in _cut(height)]
+    if parts[0][1] < ROWS * layer.kernel:
+        vectors = _cut(-(layer.width // -lanes))
+        parts = [
+            (0, height, i * lanes, min(n * lanes, layer.width - i * lanes)) for i, n in vectors
+        ]
     kernel = depthwise(layer.kernel, added=bool(op.added))
-    return _by_rows(kernel, op, maps, facts, workers, step=layer.stride, owner=weights)
+    told = _told(op, maps, facts, step=layer.stride, owner=weights)
+    return _shared_out(kernel, told, parts, workers)
 
 
 def pooling(op: Op, maps: Maps, workers: Workers) -> Work:
@@ -178,7 +193,7 @@ def pooling(op: Op, maps: Maps, workers: Workers) -> Work:
         "last_cell": source.shape[2] - 1,
     }
     kernel = maxima(layer.kernel, layer.stride, layer.dilation)
-    return _by_rows(kernel, op, maps, facts, workers)
+    return _shared_out(kernel, _told(op, maps, facts), _cut(maps.computed(op).shape[1]), workers)
 
 
 def normalising(op: Op, maps: Maps, workers: Workers) -> Work:
@@ -187,23 +202,17 @@ def normalising(op: Op, maps: Maps, workers: Workers) -> Work:
     assert isinstance(layer, Lrn)
     (source,) = given(op, maps)
     kernel = normalisation(layer.window, layer.alpha, layer.k)
-    return _by_rows(kernel, op, maps, {"channels": source.shape[3]}, workers)
+    told = _told(op, maps, {"channels": source.shape[3]})
+    return _shared_out(kernel, told, _cut(source.shape[1]), workers)
 
 
-def _by_rows(
-    kernel: Callable[..., None],
-    op: Op,
-    maps: Maps,
-    facts: dict[str, int],
-    workers: Workers,
-    *,
-    step: int = 1,
-    owner: object = None,
-) -> Work:
-    """Each picture's rows, some at a time."""
+def _told(
+    op: Op, maps: Maps, facts: dict[str, int], *, step: int = 1, owner: object = None
+) -> list[Told]:
+    """Of each picture."""
     (source,), target = given(op, maps), maps.computed(op)
     added = maps.cut(op.added, *spans_of(op, maps)) if op.added else None
-    told = [
+    return [
         Told(
             {
                 **strides("source", source[n], 0, step),
@@ -216,15 +225,24 @@ def _by_rows(
         )
         for n in range(len(source))
     ]
-    height = target.shape[1]
-    rows = max(1, height // (FEW * threads()))
 
-    def work() -> None:
-        for one in told:
 
-            def job(i: int, _: Scratch, one: Told = one) -> None:
-                kernel(one.at, i * rows, min(rows, height - i * rows))
+def _cut(length: int) -> list[tuple[int, int]]:
+    """Firsts and counts of parts for the workers."""
+    each = -(length // -(FEW * threads()))
+    return [(first, min(each, length - first)) for first in range(0, length, each)]
 
-            workers.each(-(height // -rows), job)
 
-    return work
+def _shared_out(
+    kernel: Callable[..., None],
+    told: Sequence[Told],
+    parts: Sequence[tuple[int, ...]],
+    workers: Workers,
+) -> Work:
+    jobs = [(one, part) for one in told for part in parts]
+
+    def job(i: int, _: Scratch) -> None:
+        one, part = jobs[i]
+        kernel(one.at, *part)
+
+    return lambda: workers.each(len(jobs), job)

@@ -31,6 +31,7 @@ from pixelwise.engine.workers import Workers
 from pixelwise.machine.memory import give_back, give_back_pages
 from pixelwise.nets.layers import Conv, Lrn
 from pixelwise.nets.pooling import MaxPool
+from pixelwise.nets.record import Layer
 
 Kernel = Literal["winograd", "direct", "depthwise", "onednn", "bfloat16", "int8"]
 """Kernels of our own, and oneDNN's through torch: in float32, and in fewer bytes."""
@@ -54,15 +55,29 @@ def in_use() -> str:
 
 def kernel_of(op: Op, channels: int, height: int, width: int) -> Kernel:
     """The kernel of a convolution that reads ``channels`` and makes maps of a size."""
+    return chosen(op, channels, height, width)[0]
+
+
+def chosen(op: Op, channels: int, height: int, width: int) -> tuple[Kernel, str]:
+    """The kernel of a convolution, and why it is this one, in a few words."""
     layer = op.layer
     assert isinstance(layer, Conv)
-    if unavailable():
-        return "onednn"
-    if winograd.serves(op, channels // layer.groups, min(height, width)):
-        return "winograd"
-    if op.pool:  # nets of the catalogue have none that is left
-        return "onednn"
-    return "depthwise" if layer.groups == channels == layer.width else "direct"
+    if why := unavailable():
+        return "onednn", why
+    length, pool = min(height, width), op.pool is not None
+    hindrance = winograd.unserved(layer, channels // layer.groups, length, pool=pool)
+    if not hindrance:
+        return "winograd", winograd.saving(layer.kernel)
+    if pool:  # nets of the catalogue have none that is left
+        return "onednn", f"pool, {hindrance}"
+    alone = layer.groups == channels == layer.width
+    return ("depthwise", f"{channels} groups") if alone else ("direct", hindrance)
+
+
+def by_channels(layer: Layer) -> bool:
+    """Whether a kernel of our own carries out a layer that is no convolution."""
+    known = isinstance(layer, MaxPool) or (isinstance(layer, Lrn) and layer.beta == 0.75)
+    return known and not unavailable()
 
 
 class Convolutions:
@@ -99,12 +114,13 @@ class Convolutions:
         return self._in_float32(op, maps, kernel)
 
     def _in_float32(self, op: Op, maps: Maps, kernel: Kernel | None) -> Work:
+        own = by_channels(op.layer)
         match op.layer:
             case Conv():
                 return self._convolution(op, maps, kernel)
-            case MaxPool() if not unavailable() and maps.layout.plan.held(op.name) == FLOAT32:
+            case MaxPool() if own and maps.layout.plan.held(op.name) == FLOAT32:
                 return channelwise.pooling(op, maps, self._workers)
-            case Lrn(beta=0.75) if not unavailable():
+            case Lrn() if own:
                 return channelwise.normalising(op, maps, self._workers)
         return operation(op, maps, self._network)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +17,7 @@ from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Maps
 from pixelwise.engine.operations import Work, given, spans_of
 from pixelwise.engine.telling import Told, limits, padded_bias, strides
-from pixelwise.engine.vectors import FLOAT, processor
+from pixelwise.engine.vectors import FLOAT, Code, processor
 from pixelwise.engine.workers import Scratch, Workers, threads
 from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.layers import Conv
@@ -130,7 +133,8 @@ def _part(
         },
         weights,
     )
-    kernel = kernels.direct(rows, added=added is not None, narrow=kernels.narrow(weights.filters))
+    narrow = kernels.narrow(weights.filters)
+    kernel = product_of_taps(rows, added=added is not None, narrow=narrow)
     return _Part(kernel, told, weights.panels, *_cut(wide * height, rows, weights))
 
 
@@ -143,3 +147,82 @@ def _cut(tiles: int, rows: int, weights: Direct) -> tuple[int, int, int]:
         return tiles, tiles, max(1, weights.panels // parts)
     cached = max(1, CACHED // (rows * weights.layer.stride * taps))
     return tiles, max(1, min(cached, -(tiles // -parts))), weights.panels
+
+
+# -- the kernel -----------------------------------------------------------------------------------
+@cache
+def product_of_taps(rows: int, *, added: bool, narrow: bool) -> Callable[..., None]:
+    """(facts, first tile, tiles, first panel, panels): a convolution as one product, tap by tap.
+
+    A tile is ``rows`` cells of a row of the output by a panel of filters, see ``multiply``.
+    """
+    code = Code("direct", 5, processor().lanes)
+    _, first, tiles, panel, panels = code.arguments
+
+    def all_tiles(i: Any, _: list[Any]) -> Sequence[Any]:
+        def each(t: Any, _: list[Any]) -> Sequence[Any]:
+            _Tile(code, rows, code.add(panel, i), code.add(first, t), added=added).made(narrow)
+            return ()
+
+        code.repeat(tiles, each)
+        return ()
+
+    code.repeat(panels, all_tiles)
+    return code.compiled()
+
+
+class _Tile:
+    """Some cells of a row by a panel of filters."""
+
+    def __init__(self, code: Code, rows: int, panel: Any, tile: Any, *, added: bool) -> None:
+        self.code, self.rows, self.panel, self.added = code, rows, panel, added
+        self.f = kernels.facts_of(code)
+        self.limited = kernels.relu(code, self.f)
+        self.corner, _ = kernels.corner_of(code, self.f, tile, 1, rows)
+        self.begin = code.mul(panel, FLOAT * processor().panel)
+        self.left = code.sub(self.f["filters"], code.mul(panel, processor().panel))
+
+    def made(self, narrow: bool) -> None:
+        """Compute and write them; of a last panel that is ``narrow`` its first vector alone."""
+        code, sums = self.code, [] if narrow else self.sums(2)
+        full = code.less(processor().panel - 1, self.left)
+        with code.where(full):
+            self.write(sums or self.sums(2), lambda _: None)
+        with code.where(code.b.not_(full)):
+            masks = [code.mask(code.sub(self.left, v * code.lanes)) for v in range(2)]
+            self.write(sums or self.sums(1), masks.__getitem__)
+
+    def sums(self, vectors: int) -> list[Any]:
+        code, f = self.code, self.f
+        source = kernels.cell(code, f, "source", *self.corner)
+        places = [code.add(f["bias"], self.begin, v * code.lanes * FLOAT) for v in range(vectors)]
+
+        def down(y: Any, carried: list[Any]) -> Sequence[Any]:
+            line = code.add(source, code.mul(y, f["tap_row"]))
+
+            def right(x: Any, carried: list[Any]) -> Sequence[Any]:
+                start = code.add(line, code.mul(x, f["tap_cell"]))
+                *sums, at = carried
+                step, depth = f["source_cell"], f["channels"]
+                return kernels.tile(code, self.rows, start, step, depth, at, sums)
+
+            return code.repeat(f["taps_right"], right, carried)
+
+        size = code.mul(f["taps_down"], f["taps_right"], f["channels"], FLOAT * processor().panel)
+        weights = code.add(f["weights"], code.mul(self.panel, size))
+        start = [*(list(map(code.load, places)) * self.rows), weights]
+        return code.repeat(f["taps_down"], down, start)[:-1]
+
+    def write(self, sums: Sequence[Any], mask: Callable[[int], Any]) -> None:
+        code, vectors = self.code, len(sums) // self.rows
+        row, column = self.corner
+        for r, v in product(range(self.rows), range(vectors)):
+            at = code.add(self.begin, v * code.lanes * FLOAT)
+            places = [
+                code.add(kernels.cell(code, self.f, which, row, code.add(column, r)), at)
+                for which in ("added", "target")
+            ]
+            value = sums[vectors * r + v]
+            if self.added:
+                value = code.plus(value, code.load(places[0], mask(v)))
+            code.store(self.limited(value), places[1], mask(v))

@@ -40,7 +40,7 @@ def facts_of(code: Code) -> Facts:
     return dict(zip(FACTS, code.facts(code.arguments[0], len(FACTS)), strict=True))
 
 
-def _corner(code: Code, f: Facts, tile: Any, tall: int, wide: int) -> tuple[list[Any], list[Any]]:
+def corner_of(code: Code, f: Facts, tile: Any, tall: int, wide: int) -> tuple[list[Any], list[Any]]:
     """Row and column at which a tile's outputs begin; how many of them an earlier tile has made."""
     begins = [
         code.mul(place, length)
@@ -73,7 +73,7 @@ def transform(points: Points) -> Callable[..., None]:
     beside = [code.mul(f["source_cell"], x) for x in range(n)]
 
     def one(i: Any, _: list[Any]) -> Sequence[Any]:
-        corner, _ = _corner(code, f, code.add(first, i), points.m, points.m)
+        corner, _ = corner_of(code, f, code.add(first, i), points.m, points.m)
         source = cell(code, f, "source", *corner)
         target = code.add(out, code.mul(i, f["patch_row"]))
 
@@ -137,17 +137,6 @@ def narrow(filters: int) -> bool:
     return 0 < filters % processor().panel <= processor().lanes
 
 
-def _either(code: Code, usual: Any, first: Callable[[], None], other: Any) -> None:
-    """The first where the condition holds, else the other; without another, always."""
-    if not other:
-        first()
-        return
-    with code.where(usual):
-        first()
-    with code.where(code.b.not_(usual)):
-        other()
-
-
 @cache
 def multiply(points: int, tall: int, *, narrow: bool) -> Callable[..., None]:
     """(facts, rows, first panel, panels, patches, products): all points' products.
@@ -181,8 +170,13 @@ def multiply(points: int, tall: int, *, narrow: bool) -> Callable[..., None]:
 
                 code.repeat(rows, some, step=tall)
 
+            if not narrow:
+                tiles(2)
+                return ()
             last = code.less(f["panels"], code.add(first, p, 2))
-            _either(code, code.b.not_(last), lambda: tiles(2), narrow and (lambda: tiles(1)))
+            for vectors, condition in ((1, last), (2, code.b.not_(last))):
+                with code.where(condition):
+                    tiles(vectors)
             return ()
 
         code.repeat(panels, panel)
@@ -224,7 +218,7 @@ class _Tile:
         self.limited = relu(code, self.f)
         _, first, _, rows, panel, panels, products = code.arguments
         m, wide = points.m, processor().panel
-        self.corner, self.made_before = _corner(code, self.f, code.add(first, i), m, m)
+        self.corner, self.made_before = corner_of(code, self.f, code.add(first, i), m, m)
         width = code.mul(panels, wide * FLOAT)
         self.start = code.add(products, code.mul(i, width))
         self.a_point, self.begin = code.mul(rows, width), code.mul(panel, wide * FLOAT)
@@ -301,84 +295,10 @@ class _Tile:
 
 
 @cache
-def direct(rows: int, *, added: bool, narrow: bool) -> Callable[..., None]:
-    """(facts, first tile, tiles, first panel, panels): a convolution as one product, tap by tap.
-
-    A tile is ``rows`` cells of a row of the output by a panel of filters, see ``multiply``.
-    """
-    machine = processor()
-    code = Code("direct", 5, machine.lanes)
-    f, (_, first, tiles, panel, panels) = facts_of(code), code.arguments
-    limited, wide = relu(code, f), machine.panel * FLOAT
-    size = code.mul(f["taps_down"], f["taps_right"], f["channels"], wide)
-
-    def one(p: Any, t: Any) -> None:
-        corner, _ = _corner(code, f, code.add(first, t), 1, rows)
-        source = cell(code, f, "source", *corner)
-        begin = code.mul(p, wide)
-        left = code.sub(f["filters"], code.mul(p, machine.panel))
-
-        def sums_of(vectors: int) -> list[Any]:
-            places = [code.add(f["bias"], begin, v * machine.lanes * FLOAT) for v in range(vectors)]
-
-            def down(y: Any, carried: list[Any]) -> Sequence[Any]:
-                line = code.add(source, code.mul(y, f["tap_row"]))
-
-                def right(x: Any, carried: list[Any]) -> Sequence[Any]:
-                    start = code.add(line, code.mul(x, f["tap_cell"]))
-                    *sums, at = carried
-                    return tile(code, rows, start, f["source_cell"], f["channels"], at, sums)
-
-                return code.repeat(f["taps_right"], right, carried)
-
-            weights = code.add(f["weights"], code.mul(p, size))
-            start = [*(list(map(code.load, places)) * rows), weights]
-            return code.repeat(f["taps_down"], down, start)[:-1]
-
-        def write(sums: Sequence[Any], mask: Callable[[int], Any]) -> None:
-            vectors = len(sums) // rows
-            for r, v in product(range(rows), range(vectors)):
-                column, at = code.add(corner[1], r), code.add(begin, v * machine.lanes * FLOAT)
-                value = sums[vectors * r + v]
-                if added:
-                    place = code.add(cell(code, f, "added", corner[0], column), at)
-                    value = code.plus(value, code.load(place, mask(v)))
-                place = code.add(cell(code, f, "target", corner[0], column), at)
-                code.store(limited(value), place, mask(v))
-
-        def partly(v: int) -> Any:
-            return code.mask(code.sub(left, v * machine.lanes))
-
-        full = code.less(machine.panel - 1, left)
-        if narrow:
-            with code.where(full):
-                write(sums_of(2), lambda _: None)
-            with code.where(code.b.not_(full)):
-                write(sums_of(1), partly)
-            return
-        sums = sums_of(2)
-        with code.where(full):
-            write(sums, lambda _: None)
-        with code.where(code.b.not_(full)):
-            write(sums, partly)
-
-    def all_tiles(i: Any, _: list[Any]) -> Sequence[Any]:
-        def each(t: Any, _: list[Any]) -> Sequence[Any]:
-            one(code.add(panel, i), t)
-            return ()
-
-        code.repeat(tiles, each)
-        return ()
-
-    code.repeat(panels, all_tiles)
-    return code.compiled()
-
-
-@cache
 def unavailable() -> str:
     """Why our own kernels do not run here; empty: they do."""
     try:
-        direct(1, added=False, narrow=False)
+        multiply(36, 1, narrow=False)
     except Exception as error:  # noqa: BLE001 - whatever LLVM lacks, torch has kernels of its own
         return f"{type(error).__name__}: {error}"
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pixelwise.engine.convolutions import kernel_of
+from pixelwise.engine.convolutions import by_channels, chosen
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Layout
 from pixelwise.engine.spans import Axis, Span
@@ -32,7 +32,9 @@ class PlanRow:
     size: tuple[int, int]
     """(H, W) of the whole map."""
     kernel: str
-    """Of a convolution: what carries it out on this machine."""
+    """Of our own, or oneDNN's: what carries it out on this machine, if not torch ..."""
+    reason: str
+    """... and why: what keeps Winograd's algorithm out, or how many multiplications it saves."""
     macs: int
     begins: int
     """The byte of the maps' memory at which its map is."""
@@ -43,19 +45,21 @@ def plan_rows(layout: Layout) -> list[PlanRow]:
     plan, rows = layout.plan, []
     for op in plan.ops:
         cells = [_made(along, op.name).length for along in (layout.rows, layout.columns)]
-        kernel = getattr(op.layer, "kernel", 0)
+        side = getattr(op.layer, "kernel", 0)
+        kernel, reason = _kernel(layout, op, cells)
         place = plan.place(op.name)
         rows.append(
             PlanRow(
                 map=op.name,
                 layer=op.layer.name,
-                kind=op.layer.kind + (f" {kernel}x{kernel}" if kernel else ""),
+                kind=op.layer.kind + (f" {side}x{side}" if side else ""),
                 folded=op.folded,
                 reads=tuple(plan.place(name).source for name in op.numbers_read),
                 rows=layout.rows.computed[op.name],
                 columns=layout.columns.computed[op.name],
                 size=(layout.rows.sizes[op.name], layout.columns.sizes[op.name]),
-                kernel=_kernel(layout, op),
+                kernel=kernel,
+                reason=reason,
                 macs=op.layer.macs(plan.net.given_channels(op.layer), cells[0] * cells[1]),
                 begins=4 * layout.starts[place.source],
             )
@@ -63,11 +67,10 @@ def plan_rows(layout: Layout) -> list[PlanRow]:
     return rows
 
 
-def _kernel(layout: Layout, op: Op) -> str:
+def _kernel(layout: Layout, op: Op, cells: list[int]) -> tuple[str, str]:
     if not isinstance(op.layer, Conv):
-        return ""
-    cells = [_made(along, op.name).length for along in (layout.rows, layout.columns)]
-    return kernel_of(op, layout.plan.net.channels[op.inputs[0]], *cells)
+        return "channelwise" if by_channels(op.layer) else "", ""
+    return chosen(op, layout.plan.net.channels[op.inputs[0]], *cells)
 
 
 def _made(along: Axis, name: str) -> Span:

@@ -37,19 +37,27 @@ BLOCK, PANELS = 14, 4
 """Tiles of a block and panels of a group at the least."""
 
 
-def serves(op: Op, channels: int, length: int) -> bool:
-    """Whether this is the way for a convolution of ``channels`` a group, by its map's shorter side.
+def unserved(layer: Conv, channels: int, length: int, *, pool: bool) -> str:
+    """Why this is not the way for a convolution of ``channels`` a group; empty: it is.
 
-    A tile that is longer than the map would reach out of it.
+    ``length`` is its map's shorter side: a longer tile would reach out of it.
     """
-    layer = op.layer
-    return (
-        isinstance(layer, Conv)
-        and (layer.stride, layer.dilation) == (1, 1)
-        and length >= OUTPUTS.get(layer.kernel, length + 1)
-        and min(channels, layer.width // layer.groups) >= CHANNELS
-        and (op.pool is None or layer.kernel == 3)
-    )
+    few = min(channels, layer.width // layer.groups)
+    hindrances = {
+        f"stride {layer.stride}": layer.stride > 1,
+        f"dilation {layer.dilation}": layer.dilation > 1,
+        f"{layer.kernel}x{layer.kernel}": layer.kernel not in OUTPUTS,
+        f"{few} channels": few < CHANNELS,
+        f"{length} cells": length < OUTPUTS.get(layer.kernel, 0),
+        "pool": pool and layer.kernel != 3,
+    }
+    return next((why for why, holds in hindrances.items() if holds), "")
+
+
+def saving(kernel: int) -> str:
+    """The multiplications of a tile, and those that it replaces."""
+    m = OUTPUTS[kernel]
+    return f"{(m + kernel - 1) ** 2} for {(m * kernel) ** 2}"
 
 
 class Transformed:

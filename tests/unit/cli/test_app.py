@@ -291,6 +291,11 @@ def test_a_plan_says_what_is_computed_and_what_is_constant(capsys: Out) -> None:
     rows = {row["map"]: row for row in plan["computations"]}
     assert rows["pool3"]["layer"] == "conv3_3"
     assert rows["pool3"]["folded"] == "relu pool"
+    assert {rows[name]["kernel"] for name in ("relu1_1", "pool3")} <= {
+        "direct",
+        "winograd",
+        "onednn",
+    }
     assert (rows["pool3"]["rows"], rows["pool3"]["size"]) == ([10, 78], [88, 88])
     assert rows["fuse_pool4"]["reads"] == ["upscore2", "score_pool4"]
     # the two largest maps that are alive together: 508x508 cells of 64, 257x257 of 64

@@ -135,7 +135,8 @@ def test_a_filter_for_each_channel(kernel: int, stride: int, channels: int) -> N
     pad = kernel // 2
     layer = Conv("c", ("data",), channels, kernel, stride, pad, channels)
     net = net_of(channels, layer, residual=False, pool=False)
-    assert_close(*carried_out("depthwise", net, torch.randn(1, channels, 15, 22)))
+    for size in ((15, 22), (200, 6)):  # shared out by channels, and by rows
+        assert_close(*carried_out("depthwise", net, torch.randn(1, channels, *size)))
 
 
 def test_numbers_that_are_none_stay_so() -> None:
@@ -254,3 +255,23 @@ def test_rows_that_would_share_places_in_a_cache_lie_apart(way: str, kernel: int
     layer = Conv("c", ("data",), 33, kernel, pad=kernel // 2)
     net = net_of(1024, layer, residual=False, pool=False)
     assert_close(*carried_out(way, net, torch.randn(1, 1024, 9, 7)))
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "chosen"),
+    [
+        (Conv("c", ("data",), 24, 3, pad=1), 9, ("winograd", "36 for 144")),
+        (Conv("c", ("data",), 24, 7, pad=3), 9, ("winograd", "64 for 196")),
+        (Conv("c", ("data",), 24, 3, 2), 9, ("direct", "stride 2")),
+        (Conv("c", ("data",), 24, 11, pad=5), 9, ("direct", "11x11")),
+        (Conv("c", ("data",), 4, 3, pad=1), 9, ("direct", "4 channels")),
+        (Conv("c", ("data",), 24, 3, pad=1), 3, ("direct", "3 cells")),
+        (Conv("c", ("data",), 32, 3, pad=1, groups=32), 9, ("depthwise", "32 groups")),
+    ],
+    ids=str,
+)
+def test_a_kernel_is_chosen_by_sizes_and_says_why(
+    layer: Conv, size: int, chosen: tuple[str, str]
+) -> None:
+    _, op = plan(net_of(32, layer, residual=False, pool=False)).ops
+    assert convolutions.chosen(op, 32, size, 40) == chosen
