@@ -40,6 +40,7 @@ def bounds(
     if json:
         emit_json(found.as_dict())
         return
-    rows = [(factor, in_percent(value)) for factor, value in found.bounds.items()]
-    table("", ("factor", "mean IU, %"), rows)
+    edges = found.boundary
+    rows = [(f, in_percent(value), in_percent(edges[f])) for f, value in found.bounds.items()]
+    table("", ("factor", "mean IU, %", "boundary IU, %"), rows)
     say(f"upper bounds on {found.images} label maps, {way}: {CONVENTIONS[way].about}")

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from pixelwise.evaluation.evaluate import Evaluation
 
 
+NEAR = 5
+"""Of the bands around edges the one that is printed; ``--json`` has all."""
+
+
 def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> None:
     """Print the numbers, classes and chosen protocols as tables, and what they leave out.
 
@@ -30,6 +34,10 @@ def _show(evaluation: Evaluation, protocols: tuple[str, ...], where: str) -> Non
         (title(key), in_percent(value), spreads.get(key, ""), in_percent(alone[key]))
         for key, value in evaluation.scores.as_dict().items()
     ]
+    if edges := evaluation.boundaries:
+        rows.append(("boundary IU", in_percent(edges.boundary_iu), "", ""))
+        near = in_percent(edges.trimap_iu[NEAR])
+        rows.append((f"mean IU within {NEAR} px of an edge", near, "", ""))
     constant = f"largest class alone ({evaluation.majority.name}), %"
     measures = ("score", "%", "95 % interval over images", constant)
     table(f"{len(evaluation.names)} images{where}", measures, rows)

@@ -13,8 +13,11 @@ from pixelwise.data.formats.layouts import described_classes, label_folder, layo
 from pixelwise.data.listing import by_stem, known_name, pictures
 from pixelwise.errors import DataError, raise_all
 from pixelwise.labels import VOID
+from pixelwise.metrics.boundaries import Boundaries, boundaries
 from pixelwise.metrics.bounds import DEFAULT, FACTORS, bound, convention, count, restored
 from pixelwise.pictures.images import read_labels
+
+_BY_FACTOR = ("bounds", "boundary")
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,15 @@ class Bounds:
 
     bounds: dict[int, float]
     """By factor, in the order asked for."""
+    boundary: dict[int, float]
+    """Boundary IU that the same maps have, by factor: what a bound on mean IU hides."""
     convention: str
     images: int
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``."""
-        return {**vars(self), "bounds": {str(f): value for f, value in self.bounds.items()}}
+        by_name = {key: {str(f): v for f, v in vars(self)[key].items()} for key in _BY_FACTOR}
+        return {**vars(self), **by_name}
 
 
 def label_maps(data: Path, stems: Sequence[str] | None = None) -> dict[str, Path]:
@@ -86,6 +92,7 @@ def bounds(
     folder = label_folder(data)
     class_map = described_classes(folder) or layout_classes(folder)
     counts = {factor: np.zeros((256, 256), np.int64) for factor in factors}
+    edges: dict[int, Boundaries] = {}
     problems = []
     for path in maps.values():
         try:
@@ -94,13 +101,17 @@ def bounds(
             problems.append(error)
             continue
         for factor in factors:
-            counts[factor] += count(truth, restored(truth, factor, resampling))
+            coarse = restored(truth, factor, resampling)
+            counts[factor] += count(truth, coarse)
+            near = boundaries(truth, coarse, 256, lossy=True)
+            edges[factor] = edges[factor] + near if factor in edges else near
         advance()
     raise_all(folder, problems)
     if not any(table.any() for table in counts.values()):
         message = f"{folder}: every pixel is void ({VOID}), expected labels"
         raise DataError("D032", message, "give the folder of label maps")
-    return Bounds({f: bound(table) for f, table in counts.items()}, way, len(maps))
+    boundary = {f: near.boundary_iu for f, near in edges.items()}
+    return Bounds({f: bound(table) for f, table in counts.items()}, boundary, way, len(maps))
 
 
 def _numbers(path: Path) -> Any:

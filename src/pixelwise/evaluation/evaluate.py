@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pixelwise.errors import DataError, UsageError
 from pixelwise.metrics.bootstrap import Interval, bootstrap
+from pixelwise.metrics.boundaries import Boundaries, boundaries
 from pixelwise.metrics.confusion import Counts, confusion
 from pixelwise.metrics.protocols import PROTOCOLS, ProtocolRow, protocol_rows
 from pixelwise.metrics.scores import (
@@ -67,6 +68,8 @@ class Evaluation:
     """Mean time of prediction, when a model made the guesses."""
     trained_on: tuple[str, ...] | None = ()
     """Images among them that the model was trained on, as far as it says."""
+    boundaries: Boundaries | None = None
+    """Counts near edges, over the whole set."""
     heads: Mapping[str, Evaluation] = field(default_factory=dict)
     """Of a model with several heads each one's, by name; this one is the first's. Else empty."""
 
@@ -131,6 +134,7 @@ class Evaluation:
         several = {name: head.as_dict(protocols) for name, head in self.heads.items()}
         return {
             **self.scores.as_dict(),
+            **(self.boundaries.as_dict() if self.boundaries else {}),
             "largest_class": self.majority.as_dict(),
             "images": len(self.names),
             "seconds_per_image": self.seconds_per_image,
@@ -175,20 +179,23 @@ def evaluate_heads(
     """
     names: list[str] = []
     tables: dict[str, list[npt.NDArray[np.integer[Any]]]] = {head: [] for head in classes}
+    edges: dict[str, Boundaries] = {}
     for by_head in pairs:
         for head, pair in by_head.items():
             try:
                 counts = confusion(pair.truth, pair.guess, len(classes[head]))
+                near = boundaries(pair.truth, pair.guess, len(classes[head]))
             except DataError as error:
                 raise DataError(error.code, f"{pair.name}: {error}", error.hint) from None
             # 500 images of 150 classes take 45 MB so, and twice as much as int64.
             small = counts.max(initial=0) < 2**31
             tables[head].append(counts.astype(np.int32) if small else counts)
+            edges[head] = edges[head] + near if head in edges else near
         names.append(pair.name)
     if not names:
         raise UsageError("U002", "no image was given to score (expected one or more)")
     heads = {
-        head: Evaluation(tuple(own), tuple(names), np.stack(tables[head]))
+        head: Evaluation(tuple(own), tuple(names), np.stack(tables[head]), boundaries=edges[head])
         for head, own in classes.items()
     }
     first = next(iter(heads.values()))
