@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from typing import Any
 
 import torch
@@ -23,8 +22,8 @@ from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.layers import Conv
 
 CACHED = 2**17
-"""Numbers (512 KiB) of the source that a part reads once for each panel of filters: half a cache of
-the second level."""
+"""Numbers (512 KiB) of what is read and written for each panel of filters: half a cache of the
+second level."""
 FEW = 8
 """Parts for each thread at the least, so that none waits long for the last."""
 
@@ -114,6 +113,7 @@ def _part(
         taps, channels = 1, layer.kernel * channels
     rows = kernels.tall(width)
     wide = -(width // -rows)
+    *parts, block = _cut(wide * height, rows, weights, added is not None)
     told = Told(
         facts
         | {
@@ -130,23 +130,24 @@ def _part(
             "taps_right": taps,
             "tap_row": row,
             "tap_cell": cell,
+            "block": block,
         },
         weights,
     )
     narrow = kernels.narrow(weights.filters)
     kernel = product_of_taps(rows, added=added is not None, narrow=narrow)
-    return _Part(kernel, told, weights.panels, *_cut(wide * height, rows, weights))
+    return _Part(kernel, told, weights.panels, wide * height, *parts)
 
 
-def _cut(tiles: int, rows: int, weights: Direct) -> tuple[int, int, int]:
-    """Tiles in all, and the tiles and panels that a worker does at a time."""
+def _cut(tiles: int, rows: int, weights: Direct, added: int) -> tuple[int, int, int]:
+    """Tiles and panels that a worker does at a time, and the tiles that it does panel by panel."""
     parts = FEW * threads()
     taps = weights.kernels[0][0].numel() // processor().panel
     if weights.kernels[0].numel() > tiles * rows * taps:
         # Weights are more than the map: each is read once, by whoever has all the cells.
-        return tiles, tiles, max(1, weights.panels // parts)
-    cached = max(1, CACHED // (rows * weights.layer.stride * taps))
-    return tiles, max(1, min(cached, -(tiles // -parts))), weights.panels
+        return tiles, max(1, weights.panels // parts), tiles
+    a_cell = weights.layer.stride * taps + (1 + added) * weights.filters
+    return -(tiles // -parts), weights.panels, max(1, CACHED // (rows * a_cell))
 
 
 # -- the kernel -----------------------------------------------------------------------------------
@@ -159,15 +160,24 @@ def product_of_taps(rows: int, *, added: bool, narrow: bool) -> Callable[..., No
     code = Code("direct", 5, processor().lanes)
     _, first, tiles, panel, panels = code.arguments
 
-    def all_tiles(i: Any, _: list[Any]) -> Sequence[Any]:
-        def each(t: Any, _: list[Any]) -> Sequence[Any]:
-            _Tile(code, rows, code.add(panel, i), code.add(first, t), added=added).made(narrow)
+    block = kernels.facts_of(code)["block"]
+
+    def some(n: Any, _: list[Any]) -> Sequence[Any]:
+        begin = code.mul(n, block)
+        end = code.least(code.add(begin, block), tiles)
+
+        def by_panel(i: Any, _: list[Any]) -> Sequence[Any]:
+            def each(t: Any, _: list[Any]) -> Sequence[Any]:
+                _Tile(code, rows, code.add(panel, i), code.add(first, t), added=added).made(narrow)
+                return ()
+
+            code.repeat(end, each, first=begin)
             return ()
 
-        code.repeat(tiles, each)
+        code.repeat(panels, by_panel)
         return ()
 
-    code.repeat(panels, all_tiles)
+    code.repeat(code.divided(code.add(tiles, block, -1), block)[0], some)
     return code.compiled()
 
 
@@ -215,14 +225,14 @@ class _Tile:
 
     def write(self, sums: Sequence[Any], mask: Callable[[int], Any]) -> None:
         code, vectors = self.code, len(sums) // self.rows
-        row, column = self.corner
-        for r, v in product(range(self.rows), range(vectors)):
-            at = code.add(self.begin, v * code.lanes * FLOAT)
-            places = [
-                code.add(kernels.cell(code, self.f, which, row, code.add(column, r)), at)
-                for which in ("added", "target")
-            ]
-            value = sums[vectors * r + v]
+        for i, value in enumerate(sums):
+            r, v = divmod(i, vectors)
             if self.added:
-                value = code.plus(value, code.load(places[0], mask(v)))
-            code.store(self.limited(value), places[1], mask(v))
+                value = code.plus(value, code.load(self.place("added", r, v), mask(v)))
+            code.store(self.limited(value), self.place("target", r, v), mask(v))
+
+    def place(self, which: str, r: int, v: int) -> Any:
+        """The address of a vector of a cell."""
+        code, (row, column) = self.code, self.corner
+        cell = kernels.cell(code, self.f, which, row, code.add(column, r))
+        return code.add(cell, self.begin, v * code.lanes * FLOAT)

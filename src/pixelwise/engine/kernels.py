@@ -22,7 +22,7 @@ FACTS = (
     *("source", "source_row", "source_cell", "channels", "height", "width"),
     *("tiles_wide", "weights", "panels", "bias", "filters", "limits"),
     *("target", "target_row", "target_cell", "added", "added_row", "added_cell"),
-    *("taps_down", "taps_right", "tap_row", "tap_cell"),
+    *("taps_down", "taps_right", "tap_row", "tap_cell", "block"),
     *("patch_row", "lead_down", "lead_right", "last_row", "last_cell"),
 )
 """What a kernel is told of one convolution: whole numbers, in this order. Rows and cells are bytes

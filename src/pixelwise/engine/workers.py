@@ -93,7 +93,8 @@ class Workers:
         futures = [helpers.submit(_work, left, job, s) for s in self._scratch[1:count]]
         _work(left, job, self._scratch[0])
         for future in futures:
-            future.result()
+            if not future.cancel():  # one that has not begun finds nothing left
+                future.result()
 
     def shared(self, numbers: int) -> int:
         """The address of memory that all workers see."""
