@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import chain, product
 from typing import Any
 
 import torch
@@ -14,12 +14,11 @@ from pixelwise.engine import kernels
 from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Maps
-from pixelwise.engine.operations import Work, given, spans_of
-from pixelwise.engine.telling import Told, limits, padded_bias, strides
+from pixelwise.engine.operations import Work
+from pixelwise.engine.telling import Kernel, Panels, Told, handed_out, places, shares
 from pixelwise.engine.vectors import FLOAT, Code, processor
-from pixelwise.engine.workers import Scratch, Workers, threads
+from pixelwise.engine.workers import Workers, threads
 from pixelwise.machine.memory import give_back_pages
-from pixelwise.nets.layers import Conv
 
 CACHED = 2**17
 """Numbers (512 KiB) of what is read and written for each panel of filters: half a cache of the
@@ -32,14 +31,7 @@ class Direct:
     """A convolution's weights as the product reads them, for all groups."""
 
     def __init__(self, weights: Weights, op: Op) -> None:
-        layer = op.layer
-        assert isinstance(layer, Conv)
-        self.layer, self.filters = layer, layer.width // layer.groups
-        panel = processor().panel
-        self.panels = -(self.filters // -panel)
-        self.kernels = [_panels(part, panel) for part in torch.split(weights.kernel, self.filters)]
-        self.bias = padded_bias(weights, layer.groups, self.panels * panel)
-        self.limits = limits(op)
+        self.panels = Panels(weights, op, _panels)
 
 
 def _panels(kernel: Tensor, panel: int) -> Tensor:
@@ -52,102 +44,58 @@ def _panels(kernel: Tensor, panel: int) -> Tensor:
     return found
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One picture's, one group's share: tiles of cells by panels of filters."""
-
-    kernel: Callable[..., None]
-    told: Told
-    panels: int
-    tiles: int
-    tiles_each: int
-    """Of what one worker does at a time."""
-    panels_each: int
-
-    def carry_out(self, workers: Workers) -> None:
-        across = -(self.tiles // -self.tiles_each)
-
-        def job(i: int, _: Scratch) -> None:
-            panel, tile = (n * each for n, each in zip(divmod(i, across), size, strict=True))
-            tiles, panels = min(size[1], self.tiles - tile), min(size[0], self.panels - panel)
-            self.kernel(self.told.at, tile, tiles, panel, panels)
-
-        size = (self.panels_each, self.tiles_each)
-        workers.each(across * -(self.panels // -self.panels_each), job)
-
-
 def convolution(op: Op, maps: Maps, weights: Direct, workers: Workers) -> Work:
     """A convolution with all that is folded into it, but for a pool."""
-    (source,), target = given(op, maps), maps.computed(op)
-    added = maps.cut(op.added, *spans_of(op, maps)) if op.added else None
-    parts = []
-    for n in range(len(source)):
-        for g in range(weights.layer.groups):
-            own = None if added is None else added[n]
-            parts.append(_part(weights, source[n], target[n], own, g))
-
-    def work() -> None:
-        for part in parts:
-            part.carry_out(workers)
-
-    return work
+    panels = weights.panels
+    each = (_jobs(panels, g, cells) for g, cells in shares(op, maps, panels.layer.groups))
+    return handed_out(list(chain(*each)), workers)
 
 
-def _part(
-    weights: Direct, source: Tensor, target: Tensor, added: Tensor | None, group: int
-) -> _Part:
-    layer, channels = weights.layer, weights.kernels[0].shape[3]
-    height, width = target.shape[:2]
-    cells = [("source", source), ("target", target), ("added", added)]
+def _jobs(
+    panels: Panels, group: int, cells: tuple[Tensor, ...]
+) -> Iterator[tuple[Kernel, Told, tuple[int, ...]]]:
+    layer, (source, target, *added) = panels.layer, cells
+    (height, width), channels = target.shape[:2], source.shape[2]
     one_tap = layer.kernel == 1 and layer.stride == 1
-    if one_tap and all(c is None or c.stride(0) == width * c.stride(1) for _, c in cells):
+    if one_tap and all(c.stride(0) == width * c.stride(1) for c in cells):
         height, width = 1, height * width  # rows follow each other without a rim between them
-    facts = {
-        **strides("source", source, group * channels, layer.stride),
-        **strides("target", target, group * weights.filters),
-        **strides("added", added, group * weights.filters),
-    }
     row, cell = (FLOAT * layer.dilation * source.stride(i) for i in range(2))
     taps = layer.kernel
     if cell == FLOAT * channels:  # the taps of a row lie side by side
         taps, channels = 1, layer.kernel * channels
     rows = kernels.tall(width)
     wide = -(width // -rows)
-    *parts, block = _cut(wide * height, rows, weights, added is not None)
-    told = Told(
-        facts
-        | {
-            "channels": channels,
-            "height": height,
-            "width": width,
-            "tiles_wide": wide,
-            "weights": weights.kernels[group].data_ptr(),
-            "panels": weights.panels,
-            "bias": weights.bias[group].data_ptr(),
-            "filters": weights.filters,
-            "limits": weights.limits.data_ptr(),
-            "taps_down": layer.kernel,
-            "taps_right": taps,
-            "tap_row": row,
-            "tap_cell": cell,
-            "block": block,
-        },
-        weights,
-    )
-    narrow = kernels.narrow(weights.filters)
-    kernel = product_of_taps(rows, added=added is not None, narrow=narrow)
-    return _Part(kernel, told, weights.panels, wide * height, *parts)
+    tiles = wide * height
+    tiles_each, panels_each, block = _cut(tiles, rows, panels, len(added))
+    facts = {
+        **places(cells, layer.stride),
+        **panels.told(group),
+        "channels": channels,
+        "height": height,
+        "width": width,
+        "tiles_wide": wide,
+        "taps_down": layer.kernel,
+        "taps_right": taps,
+        "tap_row": row,
+        "tap_cell": cell,
+        "block": block,
+    }
+    told = Told(facts, panels)
+    kernel = product_of_taps(rows, added=bool(added), narrow=panels.narrow)
+    for p, t in product(range(0, panels.count, panels_each), range(0, tiles, tiles_each)):
+        part = (t, min(tiles_each, tiles - t), p, min(panels_each, panels.count - p))
+        yield kernel, told, part
 
 
-def _cut(tiles: int, rows: int, weights: Direct, added: int) -> tuple[int, int, int]:
+def _cut(tiles: int, rows: int, panels: Panels, added: int) -> tuple[int, int, int]:
     """Tiles and panels that a worker does at a time, and the tiles that it does panel by panel."""
     parts = FEW * threads()
-    taps = weights.kernels[0][0].numel() // processor().panel
-    if weights.kernels[0].numel() > tiles * rows * taps:
+    taps = panels.kernels[0][0].numel() // processor().panel
+    if panels.kernels[0].numel() > tiles * rows * taps:
         # Weights are more than the map: each is read once, by whoever has all the cells.
-        return tiles, max(1, weights.panels // parts), tiles
-    a_cell = weights.layer.stride * taps + (1 + added) * weights.filters
-    return -(tiles // -parts), weights.panels, max(1, CACHED // (rows * a_cell))
+        return tiles, max(1, panels.count // parts), tiles
+    a_cell = panels.layer.stride * taps + (1 + added) * panels.filters
+    return -(tiles // -parts), panels.count, max(1, CACHED // (rows * a_cell))
 
 
 # -- the kernel -----------------------------------------------------------------------------------
@@ -159,25 +107,18 @@ def product_of_taps(rows: int, *, added: bool, narrow: bool) -> Callable[..., No
     """
     code = Code("direct", 5, processor().lanes)
     _, first, tiles, panel, panels = code.arguments
-
     block = kernels.facts_of(code)["block"]
 
-    def some(n: Any, _: list[Any]) -> Sequence[Any]:
+    @code.each(code.divided(code.add(tiles, block, -1), block)[0])
+    def some(n: Any) -> None:
         begin = code.mul(n, block)
-        end = code.least(code.add(begin, block), tiles)
 
-        def by_panel(i: Any, _: list[Any]) -> Sequence[Any]:
-            def each(t: Any, _: list[Any]) -> Sequence[Any]:
+        @code.each(panels)
+        def by_panel(i: Any) -> None:
+            @code.each(code.least(code.add(begin, block), tiles), first=begin)
+            def one(t: Any) -> None:
                 _Tile(code, rows, code.add(panel, i), code.add(first, t), added=added).made(narrow)
-                return ()
 
-            code.repeat(end, each, first=begin)
-            return ()
-
-        code.repeat(panels, by_panel)
-        return ()
-
-    code.repeat(code.divided(code.add(tiles, block, -1), block)[0], some)
     return code.compiled()
 
 

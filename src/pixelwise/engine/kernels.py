@@ -72,7 +72,8 @@ def transform(points: Points) -> Callable[..., None]:
     a_point = code.mul(rows, f["patch_row"])
     beside = [code.mul(f["source_cell"], x) for x in range(n)]
 
-    def one(i: Any, _: list[Any]) -> Sequence[Any]:
+    @code.each(count)
+    def one(i: Any) -> None:
         corner, _ = corner_of(code, f, code.add(first, i), points.m, points.m)
         source = cell(code, f, "source", *corner)
         target = code.add(out, code.mul(i, f["patch_row"]))
@@ -91,9 +92,7 @@ def transform(points: Points) -> Callable[..., None]:
                     place = code.add(place, a_point)
 
         code.channels(f["channels"], some)
-        return ()
 
-    code.repeat(count, one)
     return code.compiled()
 
 
@@ -132,11 +131,6 @@ def tile(
     return passed[: vectors * rows + 1]
 
 
-def narrow(filters: int) -> bool:
-    """Whether the last panel's second vector holds no filter."""
-    return 0 < filters % processor().panel <= processor().lanes
-
-
 @cache
 def multiply(points: int, tall: int, *, narrow: bool) -> Callable[..., None]:
     """(facts, rows, first panel, panels, patches, products): all points' products.
@@ -150,39 +144,34 @@ def multiply(points: int, tall: int, *, narrow: bool) -> Callable[..., None]:
     line = f["patch_row"]
     size, width = code.mul(depth, wide), code.mul(panels, wide)
 
-    def point(i: Any, _: list[Any]) -> Sequence[Any]:
+    @code.each(points)
+    def point(i: Any) -> None:
         left = code.add(patches, code.mul(i, rows, line))
         right = code.add(f["weights"], code.mul(code.add(code.mul(i, f["panels"]), first), size))
         out = code.add(products, code.mul(i, rows, width))
 
-        def panel(p: Any, _: list[Any]) -> Sequence[Any]:
-            at = code.add(right, code.mul(p, size))
+        @code.each(panels)
+        def panel(p: Any) -> None:
+            at, column = code.add(right, code.mul(p, size)), code.add(out, code.mul(p, wide))
 
             def tiles(vectors: int) -> None:
-                def some(t: Any, _: list[Any]) -> Sequence[Any]:
-                    start = code.add(left, code.mul(t, line))
+                @code.each(rows, step=tall)
+                def one(t: Any) -> None:
                     sums = [code.zero()] * (vectors * tall)
+                    start = code.add(left, code.mul(t, line))
                     *sums, _ = tile(code, tall, start, line, depth, at, sums)
                     for r, v in product(range(tall), range(vectors)):
-                        place = code.add(out, code.mul(code.add(t, r), width), code.mul(p, wide))
+                        place = code.add(column, code.mul(code.add(t, r), width))
                         code.store(sums[vectors * r + v], code.add(place, v * code.lanes * FLOAT))
-                    return ()
-
-                code.repeat(rows, some, step=tall)
 
             if not narrow:
                 tiles(2)
-                return ()
+                return
             last = code.less(f["panels"], code.add(first, p, 2))
             for vectors, condition in ((1, last), (2, code.b.not_(last))):
                 with code.where(condition):
                     tiles(vectors)
-            return ()
 
-        code.repeat(panels, panel)
-        return ()
-
-    code.repeat(points, point)
     return code.compiled()
 
 
@@ -190,13 +179,13 @@ def multiply(points: int, tall: int, *, narrow: bool) -> Callable[..., None]:
 def finish(points: Points, *, added: bool, pool: bool) -> Callable[..., None]:
     """(facts, first tile, tiles, rows of products, first panel, panels, products): the outputs."""
     code = Code("finish", 7, processor().lanes)
-    count = code.arguments[2]
 
-    def one(i: Any, _: list[Any]) -> Sequence[Any]:
+    @code.each(code.arguments[2])
+    def one(i: Any) -> None:
         tile = _Tile(code, points, i, added=added)
         if not pool:
             code.channels(tile.filters, tile.plain)
-            return ()
+            return
         odd = [code.divided(c, 2)[1] for c in tile.corner]
         for phases in product((0, 1), repeat=2):
             same = [
@@ -204,9 +193,7 @@ def finish(points: Points, *, added: bool, pool: bool) -> Callable[..., None]:
             ]
             with code.where(code.b.and_(*same)):
                 code.channels(tile.filters, partial(tile.pooled, phases))
-        return ()
 
-    code.repeat(count, one)
     return code.compiled()
 
 

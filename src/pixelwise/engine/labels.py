@@ -12,62 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pixelwise.engine.telling import Told
 from pixelwise.engine.vectors import FLOAT, Code, processor
 from pixelwise.engine.workers import Workers
-
-FACTS = (
-    *("scores", "scores_class", "scores_row", "classes", "width", "further"),
-    *("shares", "stride", "start", "labels", "labels_row"),
-)
-"""What the kernel is told, in this order: the bytes from class to class and row to row, from a row
-to the one that it is mixed with, and from one row of labels to the next."""
-
-
-@cache
-def best(bits: int) -> Callable[..., None]:
-    """(facts, first row, rows): labels of ``bits`` each, of the largest score the first."""
-    code = Code("best", 3, processor().lanes)
-    f = dict(zip(FACTS, code.facts(code.arguments[0], len(FACTS)), strict=True))
-    kind = code.ir.VectorType(code.ir.IntType(bits), code.lanes)
-
-    def row(i: Any, _: list[Any]) -> Sequence[Any]:
-        y = code.add(code.arguments[1], i)
-        at, phase = code.divided(code.add(f["start"], y), f["stride"])
-        share = code.everywhere(code.add(f["shares"], code.mul(phase, FLOAT)))
-        # As torch.lerp: from the nearer end, rounded once.
-        near = code.b.fcmp_ordered("<", share, code.same(0.5))
-        factor = code.b.select(near, share, code.b.fsub(share, code.same(1.0)))
-        line = code.add(f["scores"], code.mul(at, f["scores_row"]))
-        target = code.add(f["labels"], code.mul(y, f["labels_row"]))
-
-        def some(x: Any, mask: Any) -> None:
-            def score(place: Any) -> Any:
-                before = code.load(place, mask)
-                own = code.load(code.add(place, f["further"]), mask)
-                return code.fma(factor, code.b.fsub(own, before), code.b.select(near, before, own))
-
-            def one(k: Any, carried: list[Any]) -> Sequence[Any]:
-                highest, which, label = carried
-                label = code.plus(label, code.same(1.0))
-                value = score(code.add(line, x, code.mul(k, f["scores_class"])))
-                better = code.b.fcmp_ordered(">", value, highest)
-                return (
-                    code.b.select(better, value, highest),
-                    code.b.select(better, label, which),
-                    label,
-                )
-
-            start = [score(code.add(line, x)), code.zero(), code.zero()]
-            _, which, _ = code.repeat(f["classes"], one, start, first=1)
-            place = code.add(target, code.divided(code.mul(x, bits // 8), FLOAT)[0])
-            code.store(code.b.fptoui(which, kind), place, mask)
-
-        code.channels(f["width"], some)
-        return ()
-
-    code.repeat(code.arguments[2], row)
-    return code.compiled()
 
 
 @cache
@@ -76,27 +22,60 @@ def labellers() -> Workers:
     return Workers()
 
 
+@cache
+def best(bits: int) -> Callable[..., None]:
+    """Labels of ``bits`` each, of the largest score the first; its arguments are ``fill``'s."""
+    code = Code("best", 12, processor().lanes)
+    scores, row_step, class_step, further, classes, shares, stride, start = code.arguments[:8]
+    labels, labels_step, height, width = code.arguments[8:]
+    kind = code.ir.VectorType(code.ir.IntType(bits), code.lanes)
+
+    @code.each(height)
+    def row(y: Any) -> None:
+        at, phase = code.divided(code.add(start, y), stride)
+        share = code.everywhere(code.add(shares, code.mul(phase, FLOAT)))
+        # As torch.lerp: from the nearer end, rounded once.
+        near = code.b.fcmp_ordered("<", share, code.same(0.5))
+        factor = code.b.select(near, share, code.b.fsub(share, code.same(1.0)))
+        line = code.add(scores, code.mul(at, row_step))
+        target = code.add(labels, code.mul(y, labels_step))
+
+        def some(x: Any, mask: Any) -> None:
+            def score(place: Any) -> Any:
+                before = code.load(place, mask)
+                own = code.load(code.add(place, further), mask)
+                end = code.b.select(near, before, own)
+                return code.fma(factor, code.b.fsub(own, before), end)
+
+            def one(k: Any, carried: list[Any]) -> Sequence[Any]:
+                highest, which, label = carried
+                label = code.plus(label, code.same(1.0))
+                value = score(code.add(line, x, code.mul(k, class_step)))
+                better = code.b.fcmp_ordered(">", value, highest)
+                pairs = ((value, highest), (label, which))
+                return (*(code.b.select(better, *pair) for pair in pairs), label)
+
+            begin = [score(code.add(line, x)), code.zero(), code.zero()]
+            _, which, _ = code.repeat(classes, one, begin, first=1)
+            place = code.add(target, code.divided(code.mul(x, bits // 8), FLOAT)[0])
+            code.store(code.b.fptoui(which, kind), place, mask)
+
+        code.channels(width, some)
+
+    return code.compiled()
+
+
 def fill(labels: Tensor, scores: Tensor, shares: Tensor, start: int) -> None:
     """Write the labels (N, H, W) of ``scores`` (N, h, K, W) that are spread along the columns.
 
     Output row t lies between rows (start + t) // s and the next, by ``shares`` (s,); of a single
     share each is a row of its own.
     """
-    n, _, classes, width = scores.shape
-    height, size = labels.shape[1], labels.element_size()
-    further = FLOAT * scores.stride(1) if len(shares) > 1 else 0
-    for i in range(n):
-        facts = {
-            "scores": scores[i].data_ptr(),
-            "scores_class": FLOAT * scores.stride(2),
-            "scores_row": FLOAT * scores.stride(1),
-            "classes": classes,
-            "width": width,
-            "further": further,
-            "shares": shares.data_ptr(),
-            "stride": len(shares),
-            "start": start,
-            "labels": labels[i].data_ptr(),
-            "labels_row": size * labels.stride(1),
-        }
-        best(8 * size)(Told(facts, names=FACTS).at, 0, height)
+    size, (classes, width) = labels.element_size(), scores.shape[2:]
+    by_row, by_class = (FLOAT * scores.stride(i) for i in (1, 2))
+    further = by_row if len(shares) > 1 else 0
+    for own, made in zip(scores, labels, strict=True):
+        read = (own.data_ptr(), by_row, by_class, further, classes)
+        between = (shares.data_ptr(), len(shares), start)
+        written = (made.data_ptr(), size * made.stride(0), len(made), width)
+        best(8 * size)(*read, *between, *written)

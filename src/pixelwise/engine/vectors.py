@@ -153,6 +153,10 @@ class Code:
         self.b.position_at_end(after)
         return passed
 
+    def each(self, count: Any, *, first: Any = 0, step: int = 1) -> Callable[..., object]:
+        """A decorator: what is done for each number from ``first`` on up to ``count``."""
+        return lambda body: self.repeat(count, lambda i, _: body(i) or (), first=first, step=step)
+
     @contextmanager
     def where(self, condition: Any) -> Iterator[None]:
         """What is written within is done where the condition holds."""

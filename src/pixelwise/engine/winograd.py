@@ -9,9 +9,9 @@ from pixelwise.engine import kernels
 from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Maps, apart
-from pixelwise.engine.operations import Work, given, spans_of
+from pixelwise.engine.operations import Work, spans_of
 from pixelwise.engine.points import Points, points
-from pixelwise.engine.telling import Told, limits, padded_bias, strides
+from pixelwise.engine.telling import Panels, Told, places, shares
 from pixelwise.engine.vectors import FLOAT, processor
 from pixelwise.engine.workers import Scratch, Workers, threads
 from pixelwise.machine.memory import give_back_pages
@@ -61,44 +61,14 @@ def saving(kernel: int) -> str:
 
 
 class Transformed:
-    """A convolution's weights at the points, for one group."""
+    """A convolution's weights at the points, for all groups."""
 
     def __init__(self, weights: Weights, op: Op) -> None:
-        layer = op.layer
-        assert isinstance(layer, Conv)
-        self.points = points(OUTPUTS[layer.kernel], layer.kernel)
-        self.groups, self.filters = layer.groups, layer.width // layer.groups
+        assert isinstance(op.layer, Conv)
+        at = self.points = points(OUTPUTS[op.layer.kernel], op.layer.kernel)
+        self.panels = Panels(weights, op, lambda part, panel: _at_points(part, at, panel))
         self.channels = weights.kernel.shape[1]
         self.row = apart(self.channels)
-        panel = processor().panel
-        self.panels = -(self.filters // -panel)
-        parts = torch.split(weights.kernel, self.filters)
-        self.kernels = [_at_points(part, self.points, panel) for part in parts]
-        self.bias = padded_bias(weights, self.groups, self.panels * panel)
-        self.limits = limits(op)
-
-    def told(
-        self, cells: tuple[Tensor, Tensor, Tensor | None], group: int, size: tuple[int, int]
-    ) -> Told:
-        """What the kernels are told of source, target and what is added, of (H, W) outputs."""
-        source, target, added = cells
-        return Told(
-            {
-                **strides("source", source, group * self.channels),
-                **strides("target", target, group * self.filters),
-                **strides("added", added, group * self.filters),
-                "channels": self.channels,
-                "patch_row": FLOAT * self.row,
-                "height": size[0],
-                "width": size[1],
-                "tiles_wide": -(size[1] // -self.points.m),
-                "weights": self.kernels[group].data_ptr(),
-                "panels": self.panels,
-                "bias": self.bias[group].data_ptr(),
-                "filters": self.filters,
-                "limits": self.limits.data_ptr(),
-            }
-        )
 
 
 def _at_points(kernel: Tensor, at: Points, panel: int) -> Tensor:
@@ -120,23 +90,12 @@ def _at_points(kernel: Tensor, at: Points, panel: int) -> Tensor:
 
 def convolution(op: Op, maps: Maps, weights: Transformed, workers: Workers) -> Work:
     """A convolution with all that is folded into it."""
-    rows, columns = spans_of(op, maps)
-    (source,), target = given(op, maps), maps.computed(op)
-    added = maps.cut(op.added, rows, columns) if op.added else None
-    m = weights.points.m
-    size = rows.length, columns.length
-    tall, wide = (-(n // -m) for n in size)
-    parts = [
-        _Part(op, weights, weights.told(cells, g, size), wide * tall)
-        for cells in zip(
-            source, target, added if added is not None else [None] * len(source), strict=True
-        )
-        for g in range(weights.groups)
-    ]
+    groups = weights.panels.layer.groups
+    parts = [_Part(op, maps, weights, *share) for share in shares(op, maps, groups)]
 
     def work() -> None:
         for part in parts:
-            part.carry_out(workers)
+            (part.by_filters if part.few else part.by_blocks)(workers)
 
     return work
 
@@ -144,64 +103,74 @@ def convolution(op: Op, maps: Maps, weights: Transformed, workers: Workers) -> W
 class _Part:
     """One picture's, one group's share."""
 
-    def __init__(self, op: Op, weights: Transformed, told: Told, tiles: int) -> None:
-        self.weights, self.tiles, self.told = weights, tiles, told
-        n2, filters = weights.points.n**2, weights.panels * processor().panel
-        self.by_filters = n2 * tiles * weights.channels <= SHARED and filters >= FEW_TILES * tiles
-        self.block = tiles if self.by_filters else self._block()
+    def __init__(
+        self, op: Op, maps: Maps, weights: Transformed, group: int, cells: tuple[Tensor, ...]
+    ) -> None:
+        height, width = (span.length for span in spans_of(op, maps))
+        tall, wide = (-(n // -weights.points.m) for n in (height, width))
+        facts = {
+            **places(cells),
+            **weights.panels.told(group),
+            "channels": weights.channels,
+            "patch_row": FLOAT * weights.row,
+            "height": height,
+            "width": width,
+            "tiles_wide": wide,
+        }
+        self.weights, self.tiles, self.told = weights, tall * wide, Told(facts)
+        self.panels, self.n2 = weights.panels.count, weights.points.n**2
+        self.filters = self.panels * processor().panel
+        shared = self.n2 * self.tiles * weights.channels <= SHARED
+        self.few = shared and self.filters >= FEW_TILES * self.tiles
+        self.block = self.tiles if self.few else self._block()
         self.tall = kernels.tall(self.block)
         self.held = -(self.block // -self.tall) * self.tall
         self.transform = kernels.transform(weights.points)
-        self.multiply = kernels.multiply(n2, self.tall, narrow=kernels.narrow(weights.filters))
+        self.multiply = kernels.multiply(self.n2, self.tall, narrow=weights.panels.narrow)
         self.finish = kernels.finish(weights.points, added=bool(op.added), pool=bool(op.pool))
 
-    def carry_out(self, workers: Workers) -> None:
-        if self.by_filters:
-            self._by_filters(workers)
-            return
-        w, n2, held = self.weights, self.weights.points.n**2, self.held
+    def by_blocks(self, workers: Workers) -> None:
+        """All filters for some tiles at a time."""
+        row, at = self.weights.row, self.told.at
 
         def job(i: int, scratch: Scratch) -> None:
             first = i * self.block
             tiles = min(self.block, self.tiles - first)
-            patches = scratch.address(n2 * (w.row + w.panels * processor().panel) * held)
-            products = patches + FLOAT * n2 * held * w.row
             rows = -(tiles // -self.tall) * self.tall
-            self.transform(self.told.at, first, tiles, patches, rows)
-            self.multiply(self.told.at, rows, 0, w.panels, patches, products)
-            self.finish(self.told.at, first, tiles, rows, 0, w.panels, products)
+            patches = scratch.address(self.n2 * (row + self.filters) * self.held)
+            products = patches + FLOAT * self.n2 * self.held * row
+            self.transform(at, first, tiles, patches, rows)
+            self.multiply(at, rows, 0, self.panels, patches, products)
+            self.finish(at, first, tiles, rows, 0, self.panels, products)
 
         workers.each(-(self.tiles // -self.block), job)
 
     def _block(self) -> int:
         """Tiles of a block: as many as their weights are worth, alike for all threads."""
-        w, count = self.weights, threads()
-        filters = w.panels * processor().panel
-        worth = w.channels * filters // (WEIGHTS_BY_PATCHES * (w.channels + filters))
+        channels, filters, count = self.weights.channels, self.filters, threads()
+        worth = channels * filters // (WEIGHTS_BY_PATCHES * (channels + filters))
         wanted = BLOCK * max(1, -(worth // -BLOCK))
         turns = -(self.tiles // -(count * wanted))
         return -(self.tiles // -(count * turns))
 
-    def _by_filters(self, workers: Workers) -> None:
-        w, held, panel = self.weights, self.held, processor().panel
-        n2 = w.points.n**2
-        patches = workers.shared(n2 * held * w.row)
+    def by_filters(self, workers: Workers) -> None:
+        """All tiles for some filters at a time."""
+        row, at, held = self.weights.row, self.told.at, self.held
+        patches, a_panel = workers.shared(self.n2 * held * row), self.n2 * held * processor().panel
 
         def transform(i: int, _: Scratch) -> None:
             first = i * BLOCK
-            at = patches + FLOAT * first * w.row
-            self.transform(self.told.at, first, min(BLOCK, self.tiles - first), at, held)
+            tiles, place = min(BLOCK, self.tiles - first), patches + FLOAT * first * row
+            self.transform(at, first, tiles, place, held)
 
         workers.each(-(self.tiles // -BLOCK), transform)
         # Patches are read for each group, so that a group should have some filters.
-        group = max(PANELS, CACHED // (n2 * held * panel))
-        group = max(1, min(group, w.panels // threads()))
+        group = max(1, min(max(PANELS, CACHED // a_panel), self.panels // threads()))
 
         def filters(i: int, scratch: Scratch) -> None:
             first = i * group
-            panels = min(group, w.panels - first)
-            products = scratch.address(n2 * held * panel * panels)
-            self.multiply(self.told.at, held, first, panels, patches, products)
-            self.finish(self.told.at, 0, self.tiles, held, first, panels, products)
+            panels, products = min(group, self.panels - first), scratch.address(a_panel * group)
+            self.multiply(at, held, first, panels, patches, products)
+            self.finish(at, 0, self.tiles, held, first, panels, products)
 
-        workers.each(-(w.panels // -group), filters)
+        workers.each(-(self.panels // -group), filters)

@@ -33,14 +33,13 @@ def alone() -> Iterator[None]:
     for more (libgomp), where the workers should be: FCN-8s-EfficientNet-Lite0 at 500x500 took 190
     to 390 ms of processor time on two threads, now 75 to 95.
     """
-    before = getattr(_outside, "threads", 0)
-    _outside.threads = threads()
+    count = _outside.threads = torch.get_num_threads()
     _set_torchs(1)
     try:
         yield
     finally:
-        _set_torchs(1 if before else _outside.threads)
-        _outside.threads = before
+        _set_torchs(count)
+        _outside.threads = 0
 
 
 def _set_torchs(count: int) -> None:

@@ -237,7 +237,7 @@ def test_alone_torch_has_one_thread_and_the_workers_all() -> None:
     before, outside = torch.get_num_threads(), list[int]()
     torch.set_num_threads(3)
     try:
-        with alone(), alone():
+        with alone():
             inside = torch.get_num_threads(), threads()
             other = Thread(target=lambda: outside.append(torch.get_num_threads()))
             other.start()
