@@ -48,6 +48,16 @@ def parse_length(text: str) -> tuple[float, str] | None:
     return (float(match[1]), match[2]) if match else None
 
 
+def parse_bytes(text: str) -> int:
+    """``2GiB`` or ``500MB`` to bytes, 0 of nothing; U002 another form."""
+    match = re.fullmatch(r"(\d*\.?\d+)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if text and (match is None or not float(match[1])):
+        what = f"--max-memory is `{text}`, expected a size above zero, with its unit"
+        raise UsageError("U002", what, "--max-memory 2GiB")
+    power = " kmgt".index(match[2] or " ") if match else 0
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power) if match else 0
+
+
 def parse_parts(text: str, option: str) -> dict[str, int]:
     """``sem=33,geo=3`` to name and number; U002 another form, or a name that is given twice."""
     parts = [re.fullmatch(r"([\w-]+)=(\d{1,6})", part.strip()) for part in text.split(",")]

@@ -41,9 +41,12 @@ Untinted = Annotated[
     list[str] | None, typer.Option(metavar="CLASS", help="no colour over it in overlays")
 ]
 Colours = Annotated[Path | None, typer.Option(help="classes.json that has colours")]
-Damp = Annotated[float, typer.Option(help="videos: weight of the frames before")]
+Damp = Annotated[
+    float, typer.Option(show_default=False, help="videos: weight of the frames before")
+]
 Uncertain = Annotated[int, typer.Option(min=0, metavar="N", help="list the N least sure ones")]
 PixelSize = Annotated[str, typer.Option(metavar="0.5um", help="side of a pixel, for areas")]
+MaxMemory = Annotated[str, typer.Option(metavar="SIZE", help="e.g. 2GiB; larger pictures are cut")]
 Submission = Annotated[bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")]
 Force = Annotated[bool, typer.Option("--force", help="make all outputs anew")]
 
@@ -70,6 +73,7 @@ def predict(
     pixel_size: PixelSize = "",
     damp: Damp = 0.0,
     uncertain: Uncertain = 0,
+    max_memory: MaxMemory = "",
     submission: Submission = False,
     force: Force = False,
     json: Json = False,
@@ -77,21 +81,19 @@ def predict(
     """Label every pixel of pictures; what is made already is skipped.
 
     --save: labels, overlay, scores, heatmaps, polygons, labelme, cvat, and of all
-    pictures together areas, sheet, coco; a further head has a folder of its own.
-    Failures are listed in failures.jsonl (exit code 1).
+    pictures areas, sheet, coco; a head has its folder. Failures: failures.jsonl.
     """
-    from pixelwise.cli.arguments import load_model, parse_length
+    from pixelwise.cli.arguments import load_model, parse_bytes, parse_length
     from pixelwise.data.class_files import colours_in
-    from pixelwise.machine.memory import freed_memory_kept
+    from pixelwise.machine.memory import freed_memory_kept, limited
     from pixelwise.predict import jobs
     from pixelwise.predict.saving import Drawing
     from pixelwise.predict.submission import refuse_unfit
 
     own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
     drawing = Drawing(strength, tuple(untinted or ()), own, damp, pixel)
-    wanted = f"{save},heatmaps" if heat else save
-    wanted = f"{wanted},labels" if submission else wanted
-    wanted = f"{wanted},areas" if pixel else wanted
+    kinds = {"heatmaps": heat, "labels": submission, "areas": pixel}
+    wanted = ",".join([save, *(kind for kind, asked in kinds.items() if asked)])
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
     plan = replace(pictures(save=wanted, download=download), uncertain=uncertain)
     for reason in plan.left_out:
@@ -100,7 +102,8 @@ def predict(
     loaded = shown(precision=precision, device=device, threads=threads)
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)
-    with progress("predicting", len(plan.jobs), quiet=json) as advance, freed_memory_kept():
+    bar = progress("predicting", len(plan.jobs), quiet=json)
+    with limited(parse_bytes(max_memory)), bar as advance, freed_memory_kept():
         made = partial(jobs.carry_out, plan, loaded, heat=heat or [], drawing=drawing)
         done = made(force=force, watch=advance)
     packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}

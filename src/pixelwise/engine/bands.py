@@ -1,9 +1,8 @@
 """In what order bands of rows are computed when a picture is not carried out map by map.
 
-What is wanted is pulled: for a band of the scores a computation asks those before it for the rows
-that it reads and that are not there yet. Each map keeps the rows that somebody will still read.
-Bands end where the tiles of the whole map end (``Edges``), so that every number is computed in the
-same way, and is the same bit for bit, however the map is cut.
+What is wanted is pulled: a computation asks those before it for the rows that it reads. Bands end
+where the tiles of the whole map end (``Edges``), so that every number is made in the same way, and
+is the same bit for bit, however a map is cut.
 """
 
 from __future__ import annotations
@@ -46,9 +45,8 @@ def edges_of(op: Op, axis: Axis, tile: int) -> Edges:
     cells = axis.computed[op.name]
     if not by_rows(op.layer):
         return Edges(cells, max(1, cells.length), 0)
-    if op.pool:
-        return Edges(cells, max(1, tile // 2), tile // 2 + 1)
-    return Edges(cells, tile, tile)
+    pooled = max(1, tile // 2)
+    return Edges(cells, pooled, pooled + 1) if op.pool else Edges(cells, tile, tile)
 
 
 def reads(op: Op, cells: Span, axis: Axis) -> Iterator[tuple[str, Span]]:
@@ -58,24 +56,19 @@ def reads(op: Op, cells: Span, axis: Axis) -> Iterator[tuple[str, Span]]:
         yield op.added, made
     for name in op.numbers_read[: len(op.layer.reads)]:
         whole = Span(0, axis.sizes[name])
-        if not by_rows(op.layer):
-            yield name, whole
-        elif isinstance(op.layer, Conv):
-            yield name, read_by(op.layer, made)
-        else:
-            yield name, read_by(op.layer, made).within(whole)
+        read = read_by(op.layer, made) if by_rows(op.layer) else whole
+        yield name, read if isinstance(op.layer, Conv) else read.within(whole)
 
 
 def restricted(plan: Plan, axis: Axis, edges: Mapping[str, Edges], wanted: Wanted) -> Axis:
     """The axis on which nothing is computed but what leads to the ``wanted`` cells of maps."""
     needed = {plan.place(name).source: _moved(plan, name, cells) for name, cells in wanted.items()}
-    computed, convolved = dict[str, Span](), dict[str, Span]()
-    stored = dict(needed)
+    computed, convolved, stored = dict[str, Span](), dict[str, Span](), dict(needed)
     for op in reversed(plan.ops):
-        source = plan.place(op.name).source
-        grid = edges[op.name]
-        own = needed.get(source, Span(0, 0)).within(grid.cells)
-        made = Span(grid.before(own.first), grid.after(own.end)) if own.length else own
+        source, grid = plan.place(op.name).source, edges[op.name]
+        made = needed.get(source, Span(0, 0)).within(grid.cells)
+        if made.length:
+            made = Span(grid.before(made.first), grid.after(made.end))
         computed[op.name] = made
         stored[source] = hull([stored.get(source, made), made])
         if op.pool:
@@ -83,7 +76,7 @@ def restricted(plan: Plan, axis: Axis, edges: Mapping[str, Edges], wanted: Wante
         for name, cells in reads(op, made, axis) if made.length else ():
             at, moved = plan.place(name).source, _moved(plan, name, cells)
             for spans in (needed, stored):
-                spans[at] = hull([spans.get(at, Span(0, 0)), moved])
+                spans[at] = hull([spans.get(at, moved), moved])
     return replace(axis, computed=computed, convolved=convolved, stored=stored)
 
 
@@ -104,18 +97,23 @@ class Bands:
         self.made = {op.name: rows.computed[op.name].first for op in plan.ops}
         """By computation, the first row that is not made yet."""
         self._ops = {op.name: op for op in plan.ops}
-        self._taken = dict[str, int]()
-        self._busy = set[str]()
+        self._taken, self._busy = dict[str, int](), set[str]()
         self._readers: dict[str, list[Op]] = {source: [] for source in rows.stored}
         for op in plan.ops:
             for source in {plan.place(name).source for name in op.numbers_read}:
                 self._readers[source].append(op)
 
-    def until(self, name: str, row: int) -> Iterator[tuple[Op, Span]]:
-        """What is to be computed, in order, so that a map is there up to ``row``.
+    def wanted(self, strip: Wanted) -> Iterator[tuple[Op, Span]]:
+        """What is computed, in order, for cells that are asked for; none before them is, again.
 
-        A band counts as made when the next one is asked for.
+        A band counts as made when the next one is taken.
         """
+        for name, cells in strip.items():
+            self._taken[self.plan.place(name).source] = _moved(self.plan, name, cells).first
+        for name, cells in strip.items():
+            yield from self._until(name, cells.end)
+
+    def _until(self, name: str, row: int) -> Iterator[tuple[Op, Span]]:
         place = self.plan.place(name)
         for writer in self.plan.writers[place.source]:
             yield from self._compute(self._ops[writer], row + place.offset)
@@ -129,7 +127,7 @@ class Bands:
             band = Span(first, min(last, own.end))
             self._busy.add(op.name)
             for name, cells in reads(op, band, self.rows):
-                yield from self.until(name, cells.end)
+                yield from self._until(name, cells.end)
             yield op, band
             self._busy.discard(op.name)
             self.made[op.name] = band.end
@@ -139,33 +137,25 @@ class Bands:
         """Scores of rows that are there, and take a part of their memory until they are read."""
         for op in self._readers[source]:
             alone = isinstance(op.layer, Conv) and read_by(op.layer, Span(0, 2)) == Span(0, 2)
-            if not alone or op.pool or op.name in self._busy:
-                continue
-            if self.plan.net.channels[source] >= 4 * self.plan.net.channels[op.name]:
+            fewer = self.plan.net.channels[source] >= 4 * self.plan.net.channels[op.name]
+            if alone and fewer and not op.pool and op.name not in self._busy:
                 end = min(self.made[writer] for writer in self.plan.writers[source])
                 yield from self._compute(op, end - self.plan.place(op.inputs[0]).offset)
 
-    def wanted(self, strip: Wanted) -> Iterator[tuple[Op, Span]]:
-        """What makes a strip of the maps that are asked for; of them no earlier row is kept."""
-        for name, cells in strip.items():
-            self._taken[self.plan.place(name).source] = _moved(self.plan, name, cells).first
-        for name, cells in strip.items():
-            yield from self.until(name, cells.end)
-
     def kept(self, source: str) -> int:
         """The first row of a map with memory that somebody will still read, or write."""
-        kept = []
+        kept = [self._taken[source]] if source in self._taken else []
         for name in self.plan.writers[source]:
             none = Span(self.made[name], self.made[name])
             kept.append(self.filled(self._ops[name], none)[1].first)
-        if source in self._taken:
-            kept.append(self._taken[source])
         for op in self._readers[source]:
-            first, own = self.made[op.name], self.rows.computed[op.name]
+            first = self.made[op.name]
             for name, cells in reads(op, Span(first, first + 1), self.rows):
-                place = self.plan.place(name)
-                if place.source == source and first < own.end:
-                    kept.append(cells.first + place.offset)
+                if (
+                    self.plan.place(name).source == source
+                    and first < self.rows.computed[op.name].end
+                ):
+                    kept.append(_moved(self.plan, name, cells).first)
         return min(kept)
 
     def filled(self, op: Op, band: Span) -> tuple[str, Span]:
@@ -174,11 +164,9 @@ class Bands:
         At the ends of what is computed those beyond it are filled, too.
         """
         place, own = self.plan.place(op.name), self.rows.computed[op.name]
-        stored, rows = self.rows.stored[place.source], band.moved(place.offset)
-        first = min(rows.first, stored.first) if band.first == own.first else rows.first
-        return place.source, Span(
-            first, max(rows.end, stored.end) if band.end == own.end else rows.end
-        )
+        stored, (first, end) = self.rows.stored[place.source], band.moved(place.offset)
+        first = min(first, stored.first) if band.first == own.first else first
+        return place.source, Span(first, max(end, stored.end) if band.end == own.end else end)
 
 
 def rows_held(bands: Bands, strips: Iterable[Wanted]) -> dict[str, int]:

@@ -161,6 +161,7 @@ class PlannedRunner:
     def streaming(self, stream: Stream) -> Streaming:
         """What carries out a stream, with buffers of its own."""
         with self._lock, evaluated(self.network), torch.inference_mode():
+            self.unchanged()
             self._pack()
             blank = self._blank(stream.layout)
         return Streaming(stream, self.network, self._convolutions, blank, self._lock)

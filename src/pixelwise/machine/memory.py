@@ -60,8 +60,33 @@ def available(device: torch.device) -> int | None:
 
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + held  # what torch keeps to give again
-    bounds = [n for n in (_of_machine(), _of_group(), _of_process()) if n is not None]
+    known = (_of_machine(), _of_group(), _of_process(), _of_limit())
+    bounds = [n for n in known if n is not None]
     return min(bounds, default=None)
+
+
+_limits: list[int] = []
+
+
+@contextmanager
+def limited(size: int) -> Iterator[None]:
+    """Within the block the process counts on no more than so many bytes in all; 0: on all."""
+    _limits.append(size)
+    try:
+        yield
+    finally:
+        _limits.pop()
+
+
+def process_limit() -> int:
+    """The bytes of ``limited``; 0: there is no limit."""
+    return _limits[-1] if _limits else 0
+
+
+def _of_limit() -> int | None:
+    pages, limit = _lines("/proc/self/statm"), process_limit()
+    held = int(pages[0].split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages else 0
+    return max(0, limit - held) if limit else None
 
 
 @contextmanager

@@ -23,12 +23,16 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pixelwise.errors import DataError, UsageError, hxw
+from pixelwise.machine.memory import process_limit
 from pixelwise.pictures.recognise import FORMATS, HEAD, kind_in, kind_of
 
 MAX_MEGAPIXELS = 64
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
 LIMIT = "PIXELWISE_MAX_MEGAPIXELS"
 """The environment variable that sets another limit, where there is the memory."""
+BYTES_HELD = 6
+"""Of a pixel whose picture is labelled in parts: three bands, its label, and as much while they are
+read and written."""
 MAX_BYTES = 2**30
 """Larger files are refused unread: 64 MP of four bands in 32 bits, not compressed."""
 ORIENTATION = 0x0112  # EXIF tag
@@ -115,7 +119,7 @@ def _has_chunk(data: bytes, wanted: bytes) -> bool:
 
 
 def max_megapixels() -> int:
-    """The limit on pictures.
+    """The limit on pictures: the usual one, or what fits where memory was limited on purpose.
 
     Raises:
         UsageError: U002 the environment names none.
@@ -123,7 +127,7 @@ def max_megapixels() -> int:
     text = os.environ.get(LIMIT) or str(MAX_MEGAPIXELS)
     if not text.isdecimal() or not int(text):
         raise UsageError("U002", f"{LIMIT} is {text}, expected a whole number", f"{LIMIT}=200")
-    return int(text)
+    return max(int(text), process_limit() // (BYTES_HELD * 10**6))
 
 
 def file_bytes(path: Path) -> bytes:
@@ -219,7 +223,8 @@ def _too_large(path: Path, what: str, megapixels: int = 0) -> DataError:
     part = f"Image.open('{path.name}').crop((0, 0, 8000, 8000)).save('{path.stem}-1.png')"
     cut = f'python -c "from PIL import Image; Image.MAX_IMAGE_PIXELS = None; {part}"'
     raised = f"{LIMIT}={megapixels} before the command raises the limit; or " if megapixels else ""
-    return DataError("D022", f"{path}: {what}", f"{raised}cut it: {cut}")
+    hint = f"{raised}cut it: {cut}; or predict it with --max-memory 2GiB"
+    return DataError("D022", f"{path}: {what}", hint)
 
 
 def pages_in(path: Path) -> list[int]:

@@ -6,6 +6,7 @@ to be stitched -> mean over showings -> labels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.preprocess import Preprocess
+from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.runner import Runner
-from pixelwise.errors import DataError, UsageError, hxw
+from pixelwise.engine.spans import Span
+from pixelwise.engine.streaming import Stream
+from pixelwise.errors import DataError, ResourceError, UsageError, hxw
 from pixelwise.geometry import CoordMap
 from pixelwise.machine.memory import failed_allocations
 from pixelwise.nets.net import Net
 from pixelwise.pictures.images import resize
 from pixelwise.predict.border import Border, border, mirrored
+from pixelwise.predict.cutting import cut
 from pixelwise.predict.grid import EVERY_PIXEL, enlarged, nearest
 from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.showings import Showing, Showings
@@ -97,7 +102,8 @@ class Predictor:
 
         Args:
             image: (H, W, B), of the values that ``preprocess`` takes.
-            scores: give them too; without them no map of K x H x W numbers is made.
+            scores: give them too; without them no map of K x H x W numbers is made, and a picture
+                whose maps do not fit into memory is labelled in parts (``cutting.py``).
 
         Raises:
             DataError: D018 another number of bands than the net takes, D023 too small for it.
@@ -105,11 +111,37 @@ class Predictor:
             NumericalError: N003 a score is not finite.
         """
         size = (image.shape[0], image.shape[1])
-        plan = self._plan(size, scores=scores)
         with failed_allocations(HINT):
+            try:
+                plan = self._plan(size, scores=scores)
+            except ResourceError:
+                if scores or not isinstance(self.runner, PlannedRunner) or not self._plain(size):
+                    raise
+                return self._in_parts(image, self.runner, cut(self.runner, size))
             shown = [self._shown(image, *step) for step in plan]
             heads = {head: tuple(s[head] for s in shown) for head in self.net.outputs}
             return {h: self._labelled(h, each, size, scores=scores) for h, each in heads.items()}
+
+    def _plain(self, size: tuple[int, int]) -> bool:
+        """Whether a label depends on nothing but the net's scores at its own pixel."""
+        coarse = any(self._coarse(head) for head in self.net.outputs)
+        around = any(border(self.net, length).around(length) != length for length in size)
+        return self.view == View() and not coarse and not around
+
+    def _in_parts(
+        self, image: NDArray[Any], runner: PlannedRunner, blocks: Sequence[Stream]
+    ) -> dict[str, Labelled]:
+        def feed(rows: Span, columns: Span) -> Tensor:
+            return torch.from_numpy(self.preprocess(image[slice(*rows), slice(*columns)]))
+
+        maps = dict[str, NDArray[np.uint8]]()
+        for block in blocks:
+            for rows, labels in runner.streaming(block).labels(feed):
+                for head, part in labels.items():
+                    kind: Any = np.uint8 if part.dtype == torch.uint8 else np.uint16
+                    whole = maps.setdefault(head, np.empty(image.shape[:2], kind))
+                    whole[slice(*rows), slice(*block.columns)] = part.numpy()
+        return {head: Labelled(labels, None) for head, labels in maps.items()}
 
     def _plan(
         self, size: tuple[int, int], *, scores: bool

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from pixelwise.engine.bands import Edges
 from pixelwise.engine.fusing import plan
+from pixelwise.engine.layout import layout_for
 from pixelwise.engine.network import Network
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.spans import Span
-from pixelwise.engine.streaming import Part, Stream, stream
+from pixelwise.engine.streaming import Stream
 from pixelwise.errors import NumericalError, UsageError
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.net import Net
@@ -33,19 +34,20 @@ def narrow(name: str, **options: str) -> PlannedRunner:
     return PlannedRunner(shaken(Network(spec(name, width=1 / 4 if slim else 1 / 16, **options))))
 
 
-def assert_exact(runner: PlannedRunner, x: torch.Tensor, part: Part, band: int) -> None:
+def assert_exact(
+    runner: PlannedRunner, x: torch.Tensor, rows: Span, columns: Span, band: int
+) -> None:
     """Scores and labels of a part are those of the whole picture, to the last bit."""
-    whole, made = runner.maps(x), stream(runner.plan, (x.shape[2], x.shape[3]), part, band)
-    carried_out, at = runner.streaming(made), part.rows.first
-    for rows, labels in carried_out.labels(lambda r, c: x[0, :, slice(*r), slice(*c)]):
-        assert rows.first == at
+    whole, layout = runner.maps(x), layout_for(runner.plan, 1, x.shape[2], x.shape[3])
+    carried_out, at = runner.streaming(Stream(layout, rows, columns, band)), rows.first
+    for strip, labels in carried_out.labels(lambda r, c: x[0, :, slice(*r), slice(*c)]):
+        assert strip.first == at
         for head, own in labels.items():
-            columns = slice(*part.columns)
-            expected = whole[head].rows(rows.first, rows.length)[0, :, :, columns]
-            assert torch.equal(carried_out.scores(head, rows).whole()[0], expected)
-            assert torch.equal(own, whole[head].labels()[0, slice(*rows), columns])
-        at = rows.end
-    assert at == part.rows.end
+            expected = whole[head].rows(strip.first, strip.length)[0, :, :, slice(*columns)]
+            assert torch.equal(carried_out.scores(head, strip).whole()[0], expected)
+            assert torch.equal(own, whole[head].labels()[0, slice(*strip), slice(*columns)])
+        at = strip.end
+    assert at == rows.end
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,7 +59,7 @@ def test_bands_and_blocks_give_the_scores_of_the_whole(name: str) -> None:
         ((203, 110), (111, 203), (31, 97), 2**13),
     ):
         x = torch.randn(1, bands, height, width)
-        assert_exact(runner, x, Part(Span(*rows), Span(*columns)), band)
+        assert_exact(runner, x, Span(*rows), Span(*columns), band)
 
 
 @settings(max_examples=15, deadline=None)
@@ -67,7 +69,7 @@ def test_any_part_of_any_size(height: int, width: int, band: int, data: st.DataO
     cuts = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in (height, width)]
     if all(first < end for first, end in cuts):
         x = torch.randn(1, 3, height, width)
-        assert_exact(runner, x, Part(*(Span(*cut) for cut in cuts)), 2**band)
+        assert_exact(runner, x, Span(*cuts[0]), Span(*cuts[1]), 2**band)
 
 
 @settings(max_examples=30, deadline=None)
@@ -78,25 +80,25 @@ def test_random_nets(net: Net, height: int, width: int, band: int) -> None:
         size = net.sizes(height)["score"], net.sizes(width)["score"]
     except UsageError:
         return
-    part = Part(*(Span(0, n) for n in size))
-    assert_exact(runner, torch.randn(1, 2, height, width), part, 2**band)
+    x = torch.randn(1, 2, height, width)
+    assert_exact(runner, x, Span(0, size[0]), Span(0, size[1]), 2**band)
 
 
 def test_what_cannot_be_cut_into_rows_is_whole_and_exact() -> None:
     runner = narrow("fcn8s-tiny", learned="inner")
-    assert_exact(runner, torch.randn(1, 3, 150, 70), Part(Span(0, 150), Span(0, 70)), 2**10)
+    assert_exact(runner, torch.randn(1, 3, 150, 70), Span(0, 150), Span(0, 70), 2**10)
 
 
 def tall(name: str, height: int, width: int = 1000) -> Stream:
-    part = Part(Span(0, height), Span(0, width))
-    return stream(plan(spec(name)), (height, width), part, 2**20)
+    layout = layout_for(plan(spec(name)), 1, height, width)
+    return Stream(layout, Span(0, height), Span(0, width), 2**20)
 
 
 @pytest.mark.parametrize("name", ["fcn8s-vgg16", "fcn8s-tiny"])
 def test_memory_does_not_grow_with_the_height(name: str) -> None:
-    assert tall(name, 8000).numbers < 1.1 * tall(name, 4000).numbers
+    assert tall(name, 8000).held < 1.1 * tall(name, 4000).held
     # Of VGG16 at 1000x1000 the whole plan takes 380 MB, and 1.5 GB at 4000x1000.
-    assert 4 * tall(name, 4000).numbers < 60e6
+    assert tall(name, 4000).held < 60e6
 
 
 def test_no_row_is_computed_twice() -> None:
@@ -120,6 +122,6 @@ def test_scores_that_are_not_finite_are_refused() -> None:
     network = shaken(Network(spec("fcn32s-tiny", width=1 / 4)))
     network.get_parameter("score_fr.bias").data.fill_(torch.inf)
     runner = PlannedRunner(network)
-    made = stream(runner.plan, (80, 40), Part(Span(0, 80), Span(0, 40)), 2**10)
+    made = Stream(layout_for(runner.plan, 1, 80, 40), Span(0, 80), Span(0, 40), 2**10)
     with pytest.raises(NumericalError, match="not finite"):
         next(runner.streaming(made).labels(lambda r, c: torch.ones(3, r.length, c.length)))

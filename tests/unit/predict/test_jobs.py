@@ -175,7 +175,7 @@ def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
     monkeypatch.setattr(type(model.predictor), "_shown", _only_small(type(model.predictor)))
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, [f["code"] for f in done.failures]) == (3, ["R003"])
-    assert "a picture of 400x400 (HxW) needs about" in done.failures[0]["error"]
+    assert "a picture of 400x400 (HxW) needs at least" in done.failures[0]["error"]
     assert "4,000,000 are available on cpu" in done.failures[0]["error"]
     with pytest.raises(ResourceError, match="400x400"):  # alone it is the command's own error
         predict(model, photos / "large.png", tmp_path / "other")
