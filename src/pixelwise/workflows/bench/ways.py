@@ -30,7 +30,7 @@ from pixelwise.workflows.bench.by_hand import by_hand, tent
 
 Way = Callable[[Tensor], tuple[Tensor, Callable[[], Tensor]]]
 """Pictures (1, B, H, W), preprocessed, to labels (H, W); and what gives all scores (K, H, W)."""
-OWN = ("fp32", "bf16", "oneDNN", "modules")
+OWN = ("fp32", "low memory", "bf16", "oneDNN", "modules")
 PEERS = ("by hand", "opencv", "onnxruntime", "openvino", "openvino bf16")
 WAYS = (*OWN, *PEERS)
 
@@ -67,6 +67,8 @@ def make(way: str, path: Path, picture: Tensor) -> Way:
         return by_runner(models.load(path).predictor.runner)
     if way in ("fp32", "bf16"):
         return by_runner(models.load(path, precision=way).predictor.runner)
+    if way == "low memory":
+        return by_runner(models.load(path, memory="low").predictor.runner)
     header, tensors = checkpoint.load_checkpoint(path)
     network = filled(checkpoint.net_of(header, path), tensors)
     match way:
