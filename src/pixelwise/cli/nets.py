@@ -107,9 +107,10 @@ def _show_plan(title: str, plan: dict[str, Any]) -> None:
     ]
     columns = ("map", "computation", "folded in", "kernel", "rows", "columns", "mult-adds")
     table(f"{title}: the plan of {len(cells)} computations", columns, cells)
-    held = _mebibytes(plan["bytes_of_maps"])
+    for mode, bytes_ in plan["bytes_needed"].items():
+        parts = ", ".join(f"{name} {_mebibytes(count)}" for name, count in bytes_.items())
+        stdout().print(f"memory {mode:5} {_mebibytes(sum(bytes_.values()))}: {parts}")
     for line in (
-        f"memory of maps {held} (one picture, float32)",
         "Beside a kernel: multiplications of a tile, for how many; or what keeps Winograd's out.",
         "Rows and columns are those that see the picture; the rest is constant, and not computed.",
     ):

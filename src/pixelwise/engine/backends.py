@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pixelwise.engine.memory import by_modules
 from pixelwise.engine.runner import ScoreMap, refuse_not_finite
 from pixelwise.engine.upsampling import Window
 from pixelwise.errors import ResourceError
@@ -32,10 +33,9 @@ class ForeignRunner:
         self.net, self.carry, self.precision = net, carry, precision
         self.device = torch.device("cpu")
 
-    @property
-    def held(self) -> int:
-        """What the runtime keeps is not known."""
-        return 0
+    def needs(self, height: int, width: int, *, scores: bool = False) -> int:
+        """What the runtime takes is not known: about as much as torch's modules."""
+        return by_modules(self.net, height, width, scores=scores)
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """(N, B, H, W) float32 to the scores by head; these runtimes upsample them themselves."""

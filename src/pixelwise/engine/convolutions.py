@@ -35,8 +35,7 @@ from pixelwise.nets.record import Layer
 
 Kernel = Literal["winograd", "direct", "depthwise", "onednn", "bfloat16", "int8"]
 """Kernels of our own, and oneDNN's through torch: in float32, and in fewer bytes."""
-SIZES = {"bfloat16": 2, "int8": 1}
-"""Bytes of a weight where it is no float32."""
+LOWER: Mapping[str, Kernel] = {"bfloat16": "bfloat16", "uint8": "int8"}  # by numbers of maps
 MEMORY = ("fast", "low")
 """``fast``: all weights are kept packed; ``low``: those of large convolutions never are."""
 PIECE = 2**24
@@ -83,7 +82,7 @@ def by_channels(layer: Layer) -> bool:
 class Convolutions:
     """The convolutions of a network; each is packed when it is first needed.
 
-    In ``low`` memory those that take much are packed for every picture, some filters at a time.
+    In ``low`` memory large ones are packed for every picture, some filters at a time.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Convolutions:
         self._memory = memory
         self.fitted: Layout | None = None
         """The size for whose maps oneDNN's weights are packed; None: the first that comes."""
-        self._packed: dict[tuple[str, Kernel], Weights] = {}
+        self.packed: dict[tuple[str, Kernel], Weights] = {}
 
     def work(self, op: Op, maps: Maps, kernel: Kernel | None = None) -> Work:
         """What carries a computation out on maps of one size; a convolution by ``kernel``.
@@ -104,11 +103,8 @@ class Convolutions:
         By default by the one for maps of this size.
         """
         plan = maps.layout.plan
-        match plan.computes_in(op) if isinstance(op.layer, Conv) else "":
-            case "uint8":
-                return self._convolution(op, maps, "int8")
-            case "bfloat16":
-                return self._convolution(op, maps, "bfloat16")
+        if isinstance(op.layer, Conv) and (lower := LOWER.get(plan.computes_in(op))):
+            return self._convolution(op, maps, lower)
         if mixed(op, plan):
             return in_float32(op, maps, lambda op, maps: self._in_float32(op, maps, kernel))
         return self._in_float32(op, maps, kernel)
@@ -131,16 +127,16 @@ class Convolutions:
         layer, parts = op.layer, pieces(op, channels, kernel) if self._memory == "low" else ()
         assert isinstance(layer, Conv)
         if not parts:
-            if (op.name, kernel) not in self._packed:
-                self._packed[op.name, kernel] = self._pack(op, kernel, maps)
-            return self._by(self._packed[op.name, kernel], op, maps)
+            if (op.name, kernel) not in self.packed:
+                self.packed[op.name, kernel] = self._pack(op, kernel, maps)
+            return self._by(self.packed[op.name, kernel], op, maps)
 
         def work() -> None:
             for filters in parts:
                 part = replace(op, layer=replace(layer, width=filters.length))
-                own = self._pack(part, kernel, maps, filters)
-                self._by(own, part, maps.narrowed({op.name: filters, op.added: filters}))()
-            give_back()
+                narrow = maps.narrowed({op.name: filters, op.added: filters})
+                self._by(self._pack(part, kernel, maps, filters), part, narrow)()
+                give_back()  # else the heap grows by holes
 
         return work
 
@@ -188,7 +184,8 @@ def bytes_packed(op: Op, channels: int, kernel: Kernel) -> int:
     if kernel in ("winograd", "direct"):  # whole panels for each group
         panel = processor().panel
         filters = layer.groups * panel * -(layer.width // layer.groups // -panel)
-    return SIZES.get(kernel, FLOAT) * taps * filters * (channels // layer.groups)
+    size = {"bfloat16": 2, "int8": 1}.get(kernel, FLOAT)
+    return size * taps * filters * (channels // layer.groups)
 
 
 def pieces(op: Op, channels: int, kernel: Kernel) -> list[Span]:

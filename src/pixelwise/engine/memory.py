@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-from pixelwise.engine.plan import steps
+from pixelwise.engine.plan import before_upsampling, steps
 from pixelwise.nets.net import Net
 
 FLOAT32 = 4
 """Bytes of a number: memory is estimated for float32."""
+SCRATCH = 1.25
+"""Times the maps held: what convolutions of torch use beside their input and output."""
 INDEX = 2
 """Numbers that an index takes: it has 8 bytes."""
 
@@ -20,6 +22,12 @@ INDEX = 2
 def bytes_of_weights(net: Net) -> int:
     """What its trained and stored arrays take in float32."""
     return FLOAT32 * sum(math.prod(s) for s in net.parameter_shapes(stored=True).values())
+
+
+def by_modules(net: Net, height: int, width: int, *, scores: bool = False) -> int:
+    """Bytes for one picture, carried out by torch's modules; with all its ``scores``, or labels."""
+    peak, _ = peak_of_maps(net, height, width, () if scores else before_upsampling(net))
+    return int(FLOAT32 * SCRATCH * peak)
 
 
 def peak_of_maps(

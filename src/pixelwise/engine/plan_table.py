@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pixelwise.engine.convolutions import by_channels, chosen
+from pixelwise.engine.convolutions import MEMORY, by_channels, chosen
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Layout
-from pixelwise.engine.spans import Axis, Span
+from pixelwise.engine.needs import of_layout
+from pixelwise.engine.spans import Span
 from pixelwise.nets.layers import Conv
 
 
@@ -44,7 +45,7 @@ def plan_rows(layout: Layout) -> list[PlanRow]:
     """A row for each computation, in order."""
     plan, rows = layout.plan, []
     for op in plan.ops:
-        cells = [_made(along, op.name).length for along in (layout.rows, layout.columns)]
+        cells = [made.length for made in layout.made(op)]
         side = getattr(op.layer, "kernel", 0)
         kernel, reason = _kernel(layout, op, cells)
         place = plan.place(op.name)
@@ -73,13 +74,10 @@ def _kernel(layout: Layout, op: Op, cells: list[int]) -> tuple[str, str]:
     return chosen(op, layout.plan.net.channels[op.inputs[0]], *cells)
 
 
-def _made(along: Axis, name: str) -> Span:
-    return along.convolved.get(name, along.computed[name])
-
-
 def as_dict(layout: Layout) -> dict[str, Any]:
     """The plan as plain data."""
     return {
         "bytes_of_maps": 4 * layout.length,
+        "bytes_needed": {mode: of_layout(layout, mode)._asdict() for mode in MEMORY},
         "computations": [asdict(row) for row in plan_rows(layout)],
     }

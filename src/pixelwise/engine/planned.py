@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -14,8 +14,11 @@ from torch import Tensor
 from pixelwise.engine.convolutions import Convolutions
 from pixelwise.engine.fusing import Op, leading_to, plan
 from pixelwise.engine.kernels import unavailable
+from pixelwise.engine.labels import best
 from pixelwise.engine.layout import Blank, Layout, Maps, lay_out, layout_for, maps_in, rims_of
 from pixelwise.engine.lowering import in_bfloat16
+from pixelwise.engine.memory import FLOAT32
+from pixelwise.engine.needs import of_layout
 from pixelwise.engine.network import Network
 from pixelwise.engine.operations import Work
 from pixelwise.engine.plan import coarse_scores
@@ -25,7 +28,7 @@ from pixelwise.engine.spans import axis, blank_length
 from pixelwise.engine.streaming import Stream, Streaming
 from pixelwise.engine.workers import alone
 from pixelwise.errors import ResourceError
-from pixelwise.machine.memory import give_back
+from pixelwise.machine.memory import give_back, give_back_code
 from pixelwise.nets.layers import Input
 
 SIZES_KEPT = 8
@@ -44,8 +47,7 @@ def runner(
 ) -> Runner:
     """What carries a network out here: its plan where that serves, else its modules.
 
-    ``unchanged`` is called before weights are read: it raises if a file that they lie in is not
-    what it was.
+    ``unchanged`` is called before weights are read, and raises if their file has changed.
 
     Raises:
         ResourceError: R009 the processor does not compute in this precision.
@@ -70,19 +72,13 @@ class Pass:
     """A plan on pictures of one size."""
 
     def __init__(
-        self,
-        maps: Maps,
-        blank: Blank | None,
-        convolutions: Convolutions,
-        wanted: Collection[str] = (),
+        self, ops: Iterable[Op], maps: Maps, blank: Blank | None, by: Convolutions
     ) -> None:
-        """Of all computations, or those that lead to the maps ``wanted``."""
         self.maps, self._work = maps, list[tuple[Op, list[Work]]]()
-        plan = maps.layout.plan
-        for op in leading_to(plan, wanted or plan.wanted):
+        for op in ops:
             work: list[Work] = [rim.write for rim in rims_of(op, maps, blank)]
             if not isinstance(op.layer, Input):
-                work.append(convolutions.work(op, maps))
+                work.append(by.work(op, maps))
             self._work.append((op, work))
 
     def __call__(self, x: Tensor, keep: Collection[str] = ()) -> dict[str, Tensor]:
@@ -129,10 +125,16 @@ class PlannedRunner:
         """What is packed is packed anew in another process."""
         return partial(PlannedRunner, bf16=self.bf16, memory=self.memory), (self.network,)
 
-    @property
-    def held(self) -> int:
-        """Bytes that it keeps for the maps of the next picture."""
-        return self._memory.numel() * self._memory.element_size()
+    def needs(self, height: int, width: int, *, scores: bool = False) -> int:
+        """Bytes for what it does not hold of it: packed weights, the maps, and the work on them."""
+        there = self._passes.get((1, height, width))
+        layout = there.maps.layout if there else layout_for(self.plan, 1, height, width)
+        weights, maps, work = of_layout(layout, self.memory)
+        if self._convolutions.packed:
+            weights, maps = 0, max(0, maps - FLOAT32 * self._memory.numel())
+        counts = [self.net.channels[head] for head in self.net.outputs.values() if scores]
+        softmax = 2 * FLOAT32 * sum(counts) * height * width  # beside the scores themselves
+        return weights + maps + work + softmax
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped.
@@ -146,8 +148,8 @@ class PlannedRunner:
         with self._lock, evaluated(self.network):
             self.unchanged()
             self._pack()
-            done = self._pass((len(x), *size))
-            with alone() if own else nullcontext():
+            with alone() if own else nullcontext():  # so small products are slower on several
+                done = self._pass((len(x), *size))
                 done(x)
                 cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
                 scores = {
@@ -182,9 +184,12 @@ class PlannedRunner:
             if layout.length > self._memory.numel():
                 self._passes, self._memory = {}, torch.empty(layout.length, dtype=torch.float32)
             maps = maps_in(self._memory, layout)
-            self._passes[shape] = Pass(maps, blank, self._convolutions)
+            self._passes[shape] = Pass(self.plan.ops, maps, blank, self._convolutions)
             del blank
             give_back()  # what packing took beside, and the blank picture
+            if not unavailable():
+                best(8)  # the last kernel: what compiles them can go, 60 MB
+                give_back_code("llvmlite")
         return self._passes[shape]
 
     def _blank(self, layout: Layout) -> Blank | None:
@@ -197,7 +202,7 @@ class PlannedRunner:
         rows, columns = (axis(self.plan, n, whole=True) for n in lengths)
         small = lay_out(self.plan, 1, rows, columns)
         maps = maps_in(torch.empty(small.length, dtype=torch.float32), small)
-        done = Pass(maps, None, self._convolutions, ops)
+        done = Pass(leading_to(self.plan, ops), maps, None, self._convolutions)
         bands = sum(self.net.inputs.values())
         return Blank(
             rows, columns, done(torch.zeros(1, bands, *lengths, dtype=torch.float32), keep=ops)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pixelwise.engine.kernels import unavailable
 from pixelwise.engine.labels import fill, labellers
+from pixelwise.engine.memory import by_modules
 from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
 from pixelwise.engine.plan import coarse_scores
@@ -39,9 +40,8 @@ class Runner(Protocol):
     precision: str
     """How it computes, fp32 or bf16; with it the outputs may differ."""
 
-    @property
-    def held(self) -> int:
-        """Bytes that it keeps for the maps of the next picture."""
+    def needs(self, height: int, width: int, *, scores: bool = False) -> int:
+        """Bytes that it has to take for a picture, with all ``scores``; U002 of one too small."""
         ...
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
@@ -141,10 +141,9 @@ class TorchRunner:
         self.precision = "bf16" if bf16 else "fp32"
         network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def held(self) -> int:
-        """None: each map is freed after its last use."""
-        return 0
+    def needs(self, height: int, width: int, *, scores: bool = False) -> int:
+        """Those of the maps: each is freed after its last use."""
+        return by_modules(self.net, height, width, scores=scores)
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped."""

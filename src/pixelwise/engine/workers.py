@@ -38,23 +38,23 @@ def alone() -> Iterator[None]:
     try:
         yield
     finally:
-        _set_torchs(count)
+        _set_torchs(count, 0)  # MKL's is that of all threads again
         _outside.threads = 0
 
 
-def _set_torchs(count: int) -> None:
-    """OpenMP's number for this thread; ``torch.set_num_threads`` sets that of new ones too."""
-    if call := _openmp():
-        call(count)
+def _set_torchs(count: int, mkls: int = 1) -> None:
+    """OpenMP's number for this thread, and MKL's; ``torch.set_num_threads`` sets new ones' too."""
+    for call, number in zip(_setters(), (count, mkls), strict=False):
+        call(number)
 
 
 @cache
-def _openmp() -> Callable[[int], None] | None:
+def _setters() -> list[Callable[[int], object]]:
     try:
-        found: Callable[[int], None] = ctypes.CDLL(torch._C.__file__).omp_set_num_threads
+        library = ctypes.CDLL(torch._C.__file__)
+        return [library.omp_set_num_threads, library.MKL_Set_Num_Threads_Local]
     except (OSError, AttributeError):  # torch was built without, or is looked up in another way
-        return None
-    return found
+        return []
 
 
 class Scratch:

@@ -145,15 +145,7 @@ def _lines(path: str) -> list[str]:
 
 
 # -- what is kept -----------------------------------------------------------------------------
-class _Blocks:
-    """How many blocks of ``freed_memory_kept`` the process is in."""
-
-    def __init__(self) -> None:
-        self.open = 0
-        self.lock = threading.Lock()
-
-
-_blocks = _Blocks()
+_lock, _blocks = threading.Lock(), list[None]()  # an item for each block the process is in
 
 
 @contextmanager
@@ -170,16 +162,16 @@ def freed_memory_kept() -> Iterator[None]:
     if libc is None or chosen or _address_space() is not None:
         yield
         return
-    with _blocks.lock:
-        _blocks.open += 1
+    with _lock:
+        _blocks.append(None)
         libc.mallopt(_MMAP_MAX, 0)
         libc.mallopt(_TRIM_THRESHOLD, _NEVER)
     try:
         yield
     finally:
-        with _blocks.lock:
-            _blocks.open -= 1
-            if not _blocks.open:
+        with _lock:
+            _blocks.pop()
+            if not _blocks:
                 for parameter, value in _USUAL.items():
                     libc.mallopt(parameter, value)
                 libc.malloc_trim(0)
@@ -197,9 +189,22 @@ def give_back_pages(numbers: torch.Tensor) -> None:
 
     Memory of another kind stays, and so does all of a piece to whose pages something was written.
     """
+    if numbers.device.type == "cpu":
+        _let_go(numbers.data_ptr(), numbers.data_ptr() + numbers.nbytes)
+
+
+def give_back_code(library: str) -> None:
+    """The same of the code of a library that has done its work, by a part of its file's name."""
+    for line in _lines("/proc/self/maps"):
+        if library in line and " r-xp " in line:
+            first, end = line.split()[0].split("-")
+            _let_go(int(first, 16), int(end, 16))
+
+
+def _let_go(first: int, end: int) -> None:
     page = os.sysconf("SC_PAGE_SIZE")
-    first, end = -(numbers.data_ptr() // -page), (numbers.data_ptr() + numbers.nbytes) // page
-    if numbers.device.type != "cpu" or first >= end:
+    first, end = -(first // -page), end // page
+    if first >= end:
         return
     try:
         with Path("/proc/self/pagemap").open("rb", buffering=0) as f:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pixelwise.engine.memory import FLOAT32, kept_for_gradients, peak_of_maps
-from pixelwise.engine.plan import before_upsampling
+from pixelwise.engine.memory import FLOAT32, kept_for_gradients
+from pixelwise.engine.runner import Runner
 from pixelwise.errors import hxw
 from pixelwise.machine.memory import require
 from pixelwise.nets.net import Net
@@ -16,33 +16,22 @@ if TYPE_CHECKING:
 
 HINT = "shrink or cut the picture, or take a narrower net"
 TRAINING_HINT = "a smaller crop or batch (--set accumulate makes up for it), or --precision bf16"
-SCRATCH = 1.25
-"""Times the maps held: what convolutions use beside their input and output."""
 
 
 def check_picture(
-    net: Net,
-    size: tuple[int, int],
-    device: torch.device,
-    *,
-    scores: bool = False,
-    beside: int = 0,
-    held: int = 0,
+    runner: Runner, size: tuple[int, int], *, scores: bool = False, beside: int = 0
 ) -> None:
     """Refuse a picture of ``size`` (H, W), as the net sees it, that does not fit.
 
-    With ``scores`` all scores of every pixel will be held; labels are made without. ``beside`` is
-    how many numbers are held while the net is carried out, ``held`` how many bytes are there for it
-    already.
+    With ``scores`` those of all pixels are held; ``beside`` are numbers held meanwhile.
 
     Raises:
         ResourceError: R003 with the bytes needed and available.
         UsageError: U002 the net gives nothing for a picture so small.
     """
-    numbers, layer = peak_of_maps(net, *size, () if scores else before_upsampling(net))
-    needed = int(FLOAT32 * (SCRATCH * numbers + beside))
-    what = f"a picture of {hxw(size)} (HxW) needs about {needed:,} bytes at {layer}"
-    require(max(0, needed - held), device, what, HINT)
+    needed = runner.needs(*size, scores=scores) + FLOAT32 * beside
+    what = f"a picture of {hxw(size)} (HxW) needs about {needed:,} bytes more"
+    require(needed, runner.device, what, HINT)
 
 
 def check_step(

@@ -372,8 +372,7 @@ def load(
     with torch.device("meta"):  # shapes are compared before memory is taken
         shape_only = Network(net)
     # What runs by modules is copied into another order anyway.
-    mapped = not unplanned(shape_only, where)
-    same = unchanged(path)
+    mapped, same = not unplanned(shape_only, where), unchanged(path)
     header, tensors = checkpoint.load_checkpoint(path, net=shape_only, mapped=mapped)
     module = filled(net, tensors)
     if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):

@@ -155,8 +155,7 @@ class Predictor:
                 whole = rows.around(height) + moved, columns.around(width) + moved
                 if moved:
                     beside = numbers_held(self.net, whole, self.view.stitch)
-                device, held = self.runner.device, self.runner.held
-                check_picture(self.net, whole, device, scores=scores, beside=beside, held=held)
+                check_picture(self.runner, whole, scores=scores, beside=beside)
         except UsageError as error:
             raise DataError(
                 "D023",

@@ -8,11 +8,9 @@ from __future__ import annotations
 from math import ceil, inf, sqrt
 from typing import Any
 
-from pixelwise.engine.memory import FLOAT32, bytes_of_weights, kept_for_gradients, peak_of_maps
-from pixelwise.engine.plan import before_upsampling
+from pixelwise.engine.memory import FLOAT32, by_modules, bytes_of_weights, kept_for_gradients
 from pixelwise.errors import hxw
 from pixelwise.nets.net import Net
-from pixelwise.predict.memory import SCRATCH
 from pixelwise.training.draft import Draft
 from pixelwise.training.survey import Facts, Start
 
@@ -120,7 +118,7 @@ def step_bytes(net: Net, size: tuple[int, int], batch: int, *, half: bool) -> in
 def _whole_picture_bytes(net: Net, size: tuple[int, int], zoom: float) -> float:
     """About what labelling a picture of this size takes, as ``predict.memory`` counts it."""
     height, width = (max(1, round(zoom * n)) for n in size)
-    return FLOAT32 * SCRATCH * peak_of_maps(net, height, width, before_upsampling(net))[0]
+    return by_modules(net, height, width)
 
 
 def _limit(facts: Facts) -> float:

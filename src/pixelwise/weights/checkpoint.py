@@ -227,11 +227,8 @@ def header_in(text: str, path: Path) -> Header:
         message = f"{path}: written in format {version} ({made_by}), read up to {VERSION}"
         raise ModelError("M030", message, "pip install --upgrade pixelwise")
     header = read(Header, data, place=path)
-    for field_of_ours in dataclasses.fields(Header):
-        since = SINCE.get(field_of_ours.name, 1)
-        if (
-            field_of_ours.name not in data and since <= header.version
-        ):  # a flipped bit in a name must not pass for a default
-            message = f"{path}: header.{field_of_ours.name} is missing"
-            raise ModelError("M002", message, DAMAGED)
+    for name in (f.name for f in dataclasses.fields(Header)):
+        # A flipped bit in a name must not pass for a default.
+        if name not in data and SINCE.get(name, 1) <= header.version:
+            raise ModelError("M002", f"{path}: header.{name} is missing", DAMAGED)
     return header

@@ -73,9 +73,9 @@ def read_table(path: Path) -> tuple[Records, dict[str, str]]:
 def read_tensors(path: Path, records: Records, *, mapped: bool = False) -> dict[str, Tensor]:
     """The tensors of a checked file, in memory of their own; M002 where it changed meanwhile.
 
-    If they are ``mapped`` they take memory when they are read, and a page of it each when they are
-    written to. A file that is overwritten in place then changes them, or ends the process: ask
-    ``unchanged`` before they are read. On Windows it could not be replaced, so nothing is mapped.
+    If they are ``mapped`` they take memory as they are read, and can be written to. A file that is
+    overwritten in place changes them, or ends the process: ask ``unchanged`` before. On Windows it
+    could not be replaced, so nothing is mapped.
     """
     try:
         backend = "mmap" if mapped and os.name == "posix" else "pread"
@@ -86,18 +86,13 @@ def read_tensors(path: Path, records: Records, *, mapped: bool = False) -> dict[
 
 
 def unchanged(path: Path) -> Callable[[], None]:
-    """What raises M002 once the file at ``path`` is another than now; a new file in its place is
-    none of its business.
-    """
+    """What raises M002 once the file at ``path`` is written to; a new one may take its place."""
     before = path.stat()
 
     def check() -> None:
-        try:
-            now = path.stat()
-        except OSError:  # deleted: what is mapped stays
-            return
+        now = path.stat() if path.exists() else before  # deleted: what is mapped stays
         written = (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
-        if written and (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino):
+        if written and os.path.samestat(now, before):
             what = f"{path}: the file was written over while its model was in use"
             raise ModelError("M002", what, "load the model again; replace files by renaming")
 

@@ -28,7 +28,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         run: Callable[..., Any] = getattr(kind, name)
 
         def look(*arguments: Any, **named: Any) -> Any:
-            found.append(memory._blocks.open)
+            found.append(len(memory._blocks))
             return run(*arguments, **named)
 
         monkeypatch.setattr(kind, name, look)
@@ -42,7 +42,7 @@ def test_predict_does(tmp_path: Path, seen: list[int]) -> None:
     model, source = save_model(tmp_path / "net.safetensors"), photo(tmp_path / "a.png")
     assert run(["predict", str(model), str(source), "-o", str(tmp_path / "out")]) == 0
     assert seen == [1]
-    assert memory._blocks.open == 0
+    assert len(memory._blocks) == 0
 
 
 def test_training_and_evaluation_do(
@@ -60,4 +60,4 @@ def test_training_and_evaluation_do(
     seen.clear()
     assert run(["evaluate", out, data]) == 0
     assert set(seen) == {1}
-    assert memory._blocks.open == 0
+    assert len(memory._blocks) == 0

@@ -21,7 +21,7 @@ from pixelwise.engine.operations import Packed, convolution
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.points import PLACES, points
 from pixelwise.engine.vectors import Code, processor
-from pixelwise.engine.workers import Scratch, Workers, _openmp, alone, threads
+from pixelwise.engine.workers import Scratch, Workers, _setters, alone, threads
 from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import Conv, Relu
 from pixelwise.nets.net import Net
@@ -245,7 +245,7 @@ def test_alone_torch_has_one_thread_and_the_workers_all() -> None:
         assert (torch.get_num_threads(), threads()) == (3, 3)
     finally:
         torch.set_num_threads(before)
-    assert inside == (1 if _openmp() else 3, 3)
+    assert inside == (1 if _setters() else 3, 3)
     assert outside == [3]
 
 

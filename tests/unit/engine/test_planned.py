@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from pixelwise.engine import convolutions
 from pixelwise.engine.fusing import leading_to
+from pixelwise.engine.layout import layout_for
+from pixelwise.engine.needs import of_layout
 from pixelwise.engine.network import Network
 from pixelwise.engine.planned import PlannedRunner, runner, unplanned
 from pixelwise.engine.runner import TorchRunner
@@ -130,7 +132,7 @@ def test_in_low_memory_large_weights_are_not_kept_and_no_bit_differs(
         for head, scores in expected.items():
             limit = 0 if ours else RELATIVE * float(scores.cells.abs().max())
             torch.testing.assert_close(found[head].cells, scores.cells, rtol=0, atol=limit)
-    kept, all_of_them = low._convolutions._packed.keys(), fast._convolutions._packed.keys()
+    kept, all_of_them = low._convolutions.packed.keys(), fast._convolutions.packed.keys()
     assert kept < all_of_them
 
 
@@ -205,15 +207,19 @@ def test_threads_take_turns() -> None:
 def test_memory_is_kept_and_a_large_block_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     network = shaken(Network(spec("fcn8s-tiny", width=1 / 4)))
     planned = PlannedRunner(network)
-    assert planned.held == 0
+    weights, maps, work = of_layout(layout_for(planned.plan, 1, 64, 64), "fast")
+    assert planned.needs(64, 64) == weights + maps + work
     planned.maps(torch.randn(1, 3, 64, 64))
-    kept = planned.held
-    assert kept > 0
+    assert planned.needs(64, 64) == work
+    smaller = of_layout(layout_for(planned.plan, 1, 32, 32), "fast")
     planned.maps(torch.randn(1, 3, 32, 32))
-    assert planned.held == kept
+    assert planned.needs(32, 32) == smaller.work
+    larger = of_layout(layout_for(planned.plan, 1, 96, 64), "fast")
+    assert planned.needs(96, 64) == larger.maps - maps + larger.work
+    assert planned.needs(64, 64, scores=True) - planned.needs(64, 64) == 2 * 4 * 21 * 64 * 64
     monkeypatch.setattr("pixelwise.engine.planned.MEMORY_KEPT", 100)
     planned.maps(torch.randn(1, 3, 32, 32))
-    assert planned.held == 0
+    assert planned.needs(32, 32) == smaller.maps + smaller.work
     assert_same(planned, TorchRunner(network), torch.randn(1, 3, 32, 32))
 
 

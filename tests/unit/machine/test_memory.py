@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from pixelwise.engine.build import build
 from pixelwise.engine.memory import kept_for_gradients
+from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import ResourceError
 from pixelwise.machine import memory
 from pixelwise.machine.memory import freed_memory_kept, give_back
@@ -162,7 +164,7 @@ def test_kept_memory_is_given_back_where_it_could_matter(
 def test_what_does_not_fit_after_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda device: 1000)
     with pytest.raises(ResourceError, match="1,000 are available"):
-        check_picture(spec("fcn8s-tiny"), (64, 64), torch.device("cpu"))
+        check_picture(TorchRunner(build("fcn8s-tiny")), (64, 64))
 
 
 def test_memory_of_this_machine_is_read(tmp_path: Path) -> None:

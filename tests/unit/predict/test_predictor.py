@@ -10,7 +10,6 @@ from pixelwise.engine.build import build
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, NumericalError, ResourceError, UsageError
 from pixelwise.machine import memory
-from pixelwise.nets import catalog
 from pixelwise.pictures import images
 from pixelwise.predict import showings
 from pixelwise.predict.memory import check_picture
@@ -148,17 +147,16 @@ def test_an_allocation_that_fails_is_told_as_memory(
 
 
 def test_the_estimate_is_compared_with_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = catalog.spec("fcn8s-tiny")
-    needed = []
+    runner, needed = TorchRunner(build("fcn8s-tiny")), list[str]()
     for there in (1, 10**12, None):
         monkeypatch.setattr(memory, "available", lambda device, there=there: there)
         try:
-            check_picture(spec, (1000, 1000), torch.device("cpu"))
+            check_picture(runner, (1000, 1000))
         except ResourceError as error:
             needed.append(str(error))
     assert len(needed) == 1
     # input 3 + conv1_1 16 + its norm 16, at 4 bytes, 25 % beside: 175 MB
-    assert "a picture of 1000x1000 (HxW) needs about 175,000,000 bytes at bn1_1" in needed[0]
+    assert "a picture of 1000x1000 (HxW) needs about 175,000,000 bytes more" in needed[0]
 
 
 def test_labels_of_many_classes_fit_where_their_scores_do_not(

@@ -216,7 +216,7 @@ def test_memory_is_asked_for_the_moved_picture_and_the_stitched_maps(
 ) -> None:
     asked = []
     monkeypatch.setattr(
-        predictors, "check_picture", lambda *given, **more: asked.append((given[1], more["beside"]))
+        predictors, "check_picture", lambda _, size, **more: asked.append((size, more["beside"]))
     )
     model.predictor.labels(pixels((40, 56)))
     model.shown(stitch=4).predictor.labels(pixels((40, 56)))
