@@ -20,6 +20,7 @@ from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
 from pixelwise.engine.spans import POINTWISE, Span, read_by
 from pixelwise.engine.upsampling import Window, upsample
+from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.joining import Concat, Sum
 from pixelwise.nets.layers import Conv
 from pixelwise.nets.pooling import MaxPool
@@ -71,6 +72,20 @@ def shape_read(op: Op, layout: Layout) -> list[int]:
     return [layout.batch, layout.plan.net.channels[op.inputs[0]], *cells]
 
 
+PIECE = 2**22
+"""Weights that are rounded at a time: 16 MiB of a mapped file are in memory, and not 400."""
+
+
+def _ordered(kernel: Tensor, kind: torch.dtype) -> Tensor:
+    """A kernel of another kind, channels last; what was read of a mapped file is given back."""
+    filters = max(1, PIECE // kernel[0].numel())
+    made = torch.empty_like(kernel, dtype=kind, memory_format=torch.channels_last)
+    for part, piece in zip(*(torch.split(t, filters) for t in (made, kernel)), strict=True):
+        part.copy_(piece)
+        give_back_pages(piece)
+    return made
+
+
 class Packed:
     """A convolution's weights in the order in which oneDNN reads them.
 
@@ -84,7 +99,7 @@ class Packed:
     ) -> None:
         assert isinstance(op.layer, Conv)
         self.layer, self.kind, self.bias = op.layer, kind, weights.bias.to(kind)
-        self.kernel = weights.kernel.to(kind).contiguous(memory_format=torch.channels_last)
+        self.kernel = _ordered(weights.kernel, kind)
         self._packs = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         if self._packs:
             self.kernel = torch.ops.mkldnn._reorder_convolution_weight(
