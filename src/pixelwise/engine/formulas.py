@@ -55,10 +55,6 @@ class Vector:
         """The larger of two; what is not a number stays, if it is this one."""
         return self._with(lambda a, b: self.code.larger(b, a), other)
 
-    def at_most(self, other: Vector | float) -> Vector:
-        """The smaller of two; what is not a number stays, if it is this one."""
-        return self._with(lambda a, b: self.code.smaller(b, a), other)
-
     def when(self, sign: str, other: Vector | float, yes: Any, no: Any = 0.0) -> Vector:
         """``yes`` in lanes where the comparison holds, else ``no``."""
 

@@ -37,17 +37,3 @@ def pixel_weight(labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
     if class_weights is None:
         return known.sum().float()
     return class_weights[labels.where(known, 0).long()].where(known, 0).sum()
-
-
-def image_means(scores: Tensor, labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """The mean loss of each picture, summed over pictures; arguments as of ``cross_entropy``.
-
-    Caffe's normalize true with one picture a pass: small pictures, and pictures with much void,
-    count as much as others (voc-fcn-alexnet, which then divides by its ``iter_size`` of 20).
-    """
-    means = [
-        cross_entropy(one[None], truth[None], class_weights)
-        / pixel_weight(truth, class_weights).clamp_min(1e-12)
-        for one, truth in zip(scores, labels, strict=True)
-    ]
-    return torch.stack(means).sum()

@@ -337,3 +337,15 @@ def test_a_step_of_two_heads_minimises_the_weighted_sum_of_two_losses(reduction)
         for before, after in zip(nets[0].parameters(), net.parameters(), strict=True):
             if before.grad is not None:
                 torch.testing.assert_close(after, before - lr * before.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", [Loss("mean", jaccard=2.0), Loss("image"), Loss("sum")])
+def test_where_our_kernels_do_not_run_torch_gives_the_same_step(loss: Loss, monkeypatch) -> None:
+    nets, losses = (tiny(), tiny()), []
+    lr = 1e-4 if loss.reduction == "sum" else 0.1
+    for net, why in zip(nets, ("", "asked for"), strict=True):
+        monkeypatch.setattr("pixelwise.training.step.unavailable", lambda why=why: why)
+        losses.append(stepper(net, loss=loss, optim=Optim("sgd", lr=lr)).run(0, [batch(3)]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+    for ours, torchs in zip(*(net.parameters() for net in nets), strict=True):
+        torch.testing.assert_close(ours, torchs, rtol=1e-5, atol=1e-7)
