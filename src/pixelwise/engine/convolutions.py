@@ -79,10 +79,7 @@ def by_channels(layer: Layer) -> bool:
 
 
 class Convolutions:
-    """The convolutions of a network; each is packed when it is first needed.
-
-    In ``low`` memory large ones are packed for every picture, some filters at a time.
-    """
+    """The convolutions of a network; each is packed when first needed, or in low memory anew."""
 
     def __init__(
         self,

@@ -136,6 +136,13 @@ class PlannedRunner:
         softmax = 2 * FLOAT32 * sum(counts) * height * width  # beside the scores themselves
         return weights + maps + work + softmax
 
+    def spare(self) -> bool:
+        """Work in low memory from now on; whether it did not yet."""
+        before, self.memory = self.memory, "low"
+        with self._lock:  # what is packed goes, and other weights at the next picture
+            self._convolutions, self._passes, self._packed_of = Convolutions(self.network), {}, []
+        return before != "low"
+
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped.
 

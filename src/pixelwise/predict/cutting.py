@@ -13,6 +13,7 @@ import torch
 
 from pixelwise.engine.layout import layout_for
 from pixelwise.engine.memory import FLOAT32
+from pixelwise.engine.needs import of_layout
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.spans import Span
 from pixelwise.engine.streaming import STRIP, Stream
@@ -44,7 +45,8 @@ def cut(runner: PlannedRunner, size: tuple[int, int]) -> list[Stream]:
     bands, tried = sum(runner.net.inputs.values()), list[int]()
     # Labels, what the net is shown of a strip, and what kernels hold beside the maps.
     around = height * width + STRIP * width * (2 * FLOAT32 * bands)
-    around += whole.beside(torch.get_num_threads())
+    weights, _, work = of_layout(whole.layout, runner.memory)
+    around += weights + work
     for count, band in ((n, b) for n in BLOCKS for b in (BANDS if n == 1 else BANDS[-2:])):
         if count > max(1, width // STRIP):  # narrower than strips are tall
             break

@@ -12,7 +12,9 @@ from PIL import Image
 
 from pixelwise.cli.app import run
 from pixelwise.cli.arguments import parse_bytes
+from pixelwise.engine import convolutions, needs
 from pixelwise.engine.layout import layout_for
+from pixelwise.engine.needs import of_layout
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.errors import ResourceError
 from pixelwise.machine import memory
@@ -20,6 +22,7 @@ from pixelwise.pictures.images import read_labels
 from pixelwise.predict import cutting
 from pixelwise.predict.cutting import Span, Stream, cut
 from pixelwise.predict.model import Model, load
+from random_weights import save_random
 from small_model import pixels, save_model
 
 SIZE = (600, 390)
@@ -41,7 +44,8 @@ def leave(patch: pytest.MonkeyPatch, model: Model, numbers: int) -> None:
     runner = model.predictor.runner
     assert isinstance(runner, PlannedRunner)
     own = Stream(layout_for(runner.plan, 1, *SIZE), Span(0, SIZE[0]), Span(0, SIZE[1]), 2**20)
-    left = own.beside(1) + SIZE[0] * SIZE[1] + 256 * SIZE[1] * 24 + 4 * numbers
+    weights, _, work = of_layout(own.layout, "fast")
+    left = weights + work + SIZE[0] * SIZE[1] + 256 * SIZE[1] * 24 + 4 * numbers
     patch.setattr(memory, "available", lambda _: left)
 
 
@@ -137,3 +141,25 @@ def test_the_command_takes_larger_pictures_with_a_limit_of_memory(
     monkeypatch.delenv("PIXELWISE_MAX_MEGAPIXELS")
     assert (read_labels(out / "a.png") == load(net).predict(path).labels).all()
     assert [parse_bytes(s) for s in ("", "2GiB", "1.5 kb", "7")] == [0, 2**31, 1500, 7]
+
+
+def test_where_packed_weights_do_not_fit_they_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (convolutions, needs):
+        monkeypatch.setattr(module, "PIECE", 2**12)
+    save_random(tmp_path / "m.safetensors", "fcn8s-vgg16", width=1 / 16)
+    model, image = load(tmp_path / "m.safetensors"), pixels((64, 64))
+    runner = model.predictor.runner
+    expected = model.predict(image).labels
+    plenty = layout_for(runner.plan, 1, 64, 64)
+    needed = {mode: sum(of_layout(plenty, mode)) for mode in ("fast", "low")}
+    assert needed["low"] < needed["fast"]
+    poor = load(tmp_path / "m.safetensors")
+    monkeypatch.setattr(memory, "available", lambda _: needed["low"])
+    assert (poor.predict(image).labels == expected).all()
+    assert poor.predictor.runner.memory == "low"
+    assert "large layers' weights are packed for each picture" in caplog.text
+    monkeypatch.setattr(memory, "available", lambda _: 1)
+    with pytest.raises(ResourceError, match="cut into parts"):
+        poor.predict(pixels((80, 64)))
