@@ -167,6 +167,11 @@ class PlannedRunner:
                 self._passes, self._memory = {}, torch.empty(0, dtype=torch.float32)
             return scores
 
+    @property
+    def packed(self) -> bool:
+        """Whether it holds its weights as kernels read them."""
+        return bool(self._convolutions.packed)
+
     def streaming(self, stream: Stream) -> Streaming:
         """What carries out a stream, with buffers of its own."""
         with self._lock, evaluated(self.network), torch.inference_mode():

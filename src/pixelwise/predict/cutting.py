@@ -42,11 +42,11 @@ def cut(runner: PlannedRunner, size: tuple[int, int]) -> list[Stream]:
     memory.give_back()  # what is kept counts as taken
     room = memory.available(torch.device("cpu")) or 0
     whole = Stream(layout_for(runner.plan, 1, *size), Span(0, height), Span(0, width), BANDS[0])
-    bands, tried = sum(runner.net.inputs.values()), list[int]()
-    # Labels, what the net is shown of a strip, and what kernels hold beside the maps.
-    around = height * width + STRIP * width * (2 * FLOAT32 * bands)
-    weights, _, work = of_layout(whole.layout, runner.memory)
-    around += weights + work
+    pixel, tried = 1 + (1 + FLOAT32) * sum(runner.net.inputs.values()), list[int]()
+    needs = of_layout(whole.layout, runner.memory)
+    # Labels, a strip of what the net is shown, and what convolutions hold beside the maps.
+    around = height * width + STRIP * width * pixel + needs.work - height * width * pixel
+    around += 0 if runner.packed else needs.weights
     for count, band in ((n, b) for n in BLOCKS for b in (BANDS if n == 1 else BANDS[-2:])):
         if count > max(1, width // STRIP):  # narrower than strips are tall
             break

@@ -20,7 +20,7 @@ from pixelwise.errors import ResourceError
 from pixelwise.machine import memory
 from pixelwise.pictures.images import read_labels
 from pixelwise.predict import cutting
-from pixelwise.predict.cutting import Span, Stream, cut
+from pixelwise.predict.cutting import cut
 from pixelwise.predict.model import Model, load
 from random_weights import save_random
 from small_model import pixels, save_model
@@ -43,9 +43,8 @@ def leave(patch: pytest.MonkeyPatch, model: Model, numbers: int) -> None:
     """Memory for so many numbers beside what each way takes."""
     runner = model.predictor.runner
     assert isinstance(runner, PlannedRunner)
-    own = Stream(layout_for(runner.plan, 1, *SIZE), Span(0, SIZE[0]), Span(0, SIZE[1]), 2**20)
-    weights, _, work = of_layout(own.layout, "fast")
-    left = weights + work + SIZE[0] * SIZE[1] + 256 * SIZE[1] * 24 + 4 * numbers
+    weights, _, work = of_layout(layout_for(runner.plan, 1, *SIZE), "fast")
+    left = weights + work + 256 * SIZE[1] * 16 + 4 * numbers
     patch.setattr(memory, "available", lambda _: left)
 
 
@@ -110,6 +109,21 @@ def test_the_first_way_that_fits_is_taken(model: Model, monkeypatch: pytest.Monk
         (stream,) = cut(runner, SIZE)
         bands.append(stream.band)
     assert bands[0] == 2**24 > bands[1]
+
+
+def test_weights_that_are_packed_are_not_counted_again(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = model.predictor.runner
+    assert isinstance(runner, PlannedRunner)
+    monkeypatch.setattr(memory, "available", lambda _: 0)
+    least = []
+    for _ in range(2):
+        with pytest.raises(ResourceError) as told:
+            cut(runner, SIZE)
+        least.append(int(str(told.value).split("at least ")[1].split()[0].replace(",", "")))
+        runner.maps(torch.zeros(1, 3, 60, 60))
+    assert least[0] - least[1] == of_layout(layout_for(runner.plan, 1, *SIZE), "fast").weights
 
 
 def test_a_limit_counts_what_the_process_has() -> None:
