@@ -22,6 +22,7 @@ from pixelwise.cli import (
     bench,
     bounds,
     compare,
+    crf,
     data,
     demo,
     doctor,
@@ -57,6 +58,7 @@ app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(score.score)
+app.command()(crf.crf)
 app.command()(compare.compare)
 app.command()(bounds.bounds)
 app.command()(report.report)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pixelwise.errors import UsageError
+from pixelwise.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
+    from pixelwise.crf.parameters import DenseCrf
     from pixelwise.predict.model import Model
 
 
@@ -21,6 +23,7 @@ def load_model(
     device: str,
     threads: int,
     stitch: int | None = None,
+    crf: bool = False,
 ) -> Model:
     """The model that a command was given, used as its options say."""
     from pixelwise.machine.environment import use_threads
@@ -28,7 +31,22 @@ def load_model(
 
     use_threads(threads)
     loaded = models.load(path, device=device, precision=precision)
-    return loaded.shown(zoom=zoom or None, mirror=mirror or None, stitch=stitch)
+    searched = path / "crf.json"
+    chosen = crf_of(str(searched) if searched.is_file() else "deeplab") if crf else None
+    return loaded.shown(zoom=zoom or None, mirror=mirror or None, stitch=stitch, crf=chosen)
+
+
+def crf_of(source: str, changes: Sequence[str] = ()) -> DenseCrf:
+    """The CRF's parameters of a preset or a JSON file, with changes as ``name=value``."""
+    from pixelwise.crf.parameters import PRESETS, DenseCrf
+    from pixelwise.data.class_files import parsed
+    from pixelwise.settings import as_dict, parse_json, read
+
+    if source not in PRESETS and not Path(source).is_file():
+        raise unknown_name("preset", source, [*PRESETS])
+    file = lambda content: read(DenseCrf, parse_json(content))  # noqa: E731
+    given = PRESETS.get(source) or parsed(Path(source), file, '{"appearance": 10}')
+    return read(DenseCrf, as_dict(given) | dict(c.partition("=")[::2] for c in changes))
 
 
 def parse_size(text: str) -> tuple[int, int]:

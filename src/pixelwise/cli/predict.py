@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pixelwise.cli import options
 from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Stitch, Threads, Zoom
 from pixelwise.machine.progress import progress
@@ -64,6 +65,7 @@ def predict(
     zoom: Zoom = "",
     mirror: Mirror = False,
     stitch: Stitch = None,
+    crf: options.Crf = False,
     precision: Precision = "fp32",
     device: Device = "auto",
     threads: Threads = 0,
@@ -86,19 +88,18 @@ def predict(
     from pixelwise.cli.arguments import load_model, parse_bytes, parse_length
     from pixelwise.data.class_files import colours_in
     from pixelwise.machine.memory import freed_memory_kept, limited
-    from pixelwise.predict import jobs
-    from pixelwise.predict.saving import Drawing
+    from pixelwise.predict import jobs, saving
     from pixelwise.predict.submission import refuse_unfit
 
     own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
-    drawing = Drawing(strength, tuple(untinted or ()), own, damp, pixel)
+    drawing = saving.Drawing(strength, tuple(untinted or ()), own, damp, pixel)
     kinds = {"heatmaps": heat, "labels": submission, "areas": pixel}
     wanted = ",".join([save, *(kind for kind, asked in kinds.items() if asked)])
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
     plan = replace(pictures(save=wanted, download=download), uncertain=uncertain)
     for reason in plan.left_out:
         say(f"left out: {reason}")
-    shown = partial(load_model, model, zoom=zoom, mirror=mirror, stitch=stitch)
+    shown = partial(load_model, model, zoom=zoom, mirror=mirror, stitch=stitch, crf=crf)
     loaded = shown(precision=precision, device=device, threads=threads)
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)

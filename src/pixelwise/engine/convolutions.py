@@ -21,6 +21,7 @@ from pixelwise.engine.operations import (
     convolution,
     operation,
     shape_read,
+    spans_of,
 )
 from pixelwise.engine.points import points
 from pixelwise.engine.rounding import in_float32, mixed
@@ -79,7 +80,10 @@ def by_channels(layer: Layer) -> bool:
 
 
 class Convolutions:
-    """The convolutions of a network; each is packed when first needed, or in low memory anew."""
+    """The convolutions of a network; each is packed when it is first needed.
+
+    In ``low`` memory large ones are packed for every picture, some filters at a time.
+    """
 
     def __init__(
         self,
@@ -117,7 +121,7 @@ class Convolutions:
         return operation(op, maps, self._network)
 
     def _convolution(self, op: Op, maps: Maps, kernel: Kernel | None) -> Work:
-        rows, columns = maps.layout.made(op)
+        rows, columns = spans_of(op, maps)
         channels = self._network.net.channels[op.inputs[0]]
         kernel = kernel or kernel_of(op, channels, rows.length, columns.length)
         layer, parts = op.layer, pieces(op, channels, kernel) if self._memory == "low" else ()

@@ -84,11 +84,17 @@ class Code:
 
     def add(self, *values: Any) -> Any:
         """Their sum."""
-        return reduce(self.b.add, map(self.n, values))
+        first, *others = map(self.n, values)
+        for other in others:
+            first = self.b.add(first, other)
+        return first
 
     def mul(self, *values: Any) -> Any:
         """Their product."""
-        return reduce(self.b.mul, map(self.n, values))
+        first, *others = map(self.n, values)
+        for other in others:
+            first = self.b.mul(first, other)
+        return first
 
     def sub(self, a: Any, b: Any) -> Any:
         """Their difference."""
@@ -250,7 +256,12 @@ class Code:
     def channels(self, count: Any, body: Callable[[Any, Any], None]) -> None:
         """``body`` for each vector of ``count`` numbers: its first byte, and a mask of the last."""
         whole, rest = self.divided(count, self.lanes)
-        self.each(whole)(lambda i: body(self.mul(i, FLOAT * self.lanes), None))
+
+        def full(i: Any, _: list[Any]) -> Sequence[Any]:
+            body(self.mul(i, FLOAT * self.lanes), None)
+            return ()
+
+        self.repeat(whole, full)
         with self.where(self.less(0, rest)):
             body(self.mul(whole, FLOAT * self.lanes), self.mask(rest))
 

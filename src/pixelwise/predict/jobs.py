@@ -95,8 +95,9 @@ def carry_out(
     refuse_folder_collisions(plan.jobs, [*heads[1:], *{LABELME, CVAT}.intersection(plan.kinds)])
     shown = [_shown_class(name, model) for name in heat]
     view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
-    if view["stitch"] == 1:  # folders of versions without it stay as they are
-        del view["stitch"]
+    for name, usual in {"stitch": 1, "crf": None}.items():
+        if view[name] == usual:  # folders of versions without it stay as they are
+            del view[name]
     identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
     if drawing.facts:
         identity[LOOK] = drawing.facts

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from pixelwise import settings
+from pixelwise.crf.parameters import DenseCrf
 from pixelwise.data.class_merging import as_trained
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.depth import Depth, HhaInput, HhaOf
@@ -298,12 +299,13 @@ class Model:
         zoom: float | str | Sequence[float] | None = None,
         mirror: bool | None = None,
         stitch: int | None = None,
+        crf: DenseCrf | None = None,
     ) -> Model:
         """The same model that is shown pictures as ``View`` says; what is not given stays.
 
         Raises:
-            UsageError: U002 a factor out of range, several for a net that gives a coarse map, or a
-                stitch that does not divide the stride of its scores.
+            UsageError: U002 a factor out of range, several or a CRF for a net that gives a coarse
+                map, or a stitch that does not divide the stride of its scores.
         """
         old = self.predictor
         zooms: Any = old.view.zooms if zoom is None else zoom
@@ -311,6 +313,7 @@ class Model:
             zooms,
             old.view.mirror if mirror is None else mirror,
             old.view.stitch if stitch is None else stitch,
+            old.view.crf if crf is None else crf,
         )
         predictor = Predictor(old.runner, old.preprocess, view=view)
         return replace(self, predictor=predictor)

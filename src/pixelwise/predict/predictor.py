@@ -6,7 +6,6 @@ to be stitched -> mean over showings -> labels
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pixelwise.crf.dense import refine
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.runner import Runner
@@ -23,6 +23,7 @@ from pixelwise.engine.spans import Span
 from pixelwise.engine.streaming import Stream
 from pixelwise.errors import DataError, ResourceError, UsageError, hxw
 from pixelwise.geometry import CoordMap
+from pixelwise.labels import three_bands
 from pixelwise.machine.memory import failed_allocations
 from pixelwise.nets.net import Net
 from pixelwise.pictures.images import resize
@@ -33,8 +34,6 @@ from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.showings import Showing, Showings
 from pixelwise.predict.stitching import numbers_held, step, stitched, stitched_grid
 from pixelwise.predict.view import View
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +56,10 @@ class Predictor:
     def __init__(self, runner: Runner, preprocess: Preprocess, *, view: View | None = None) -> None:
         self.runner, self.preprocess, self.view = runner, preprocess, view or View()
         self._shift = step(self.net, self.view.stitch) if self.view.stitch > 1 else 0
-        several = len(self.view.zooms) > 1 or self.view.mirror
-        if several and any(self._coarse(head) for head in self.net.outputs):
+        coarse = any(self._coarse(head) for head in self.net.outputs)
+        if self.view.crf and coarse:
+            raise UsageError("U002", "crf: the net gives a coarse map, expected one of all pixels")
+        if coarse and (len(self.view.zooms) > 1 or self.view.mirror):
             what = "mirror" if len(self.view.zooms) == 1 else f"zooms {self.view.zooms}"
             raise UsageError(
                 "U002",
@@ -116,23 +117,14 @@ class Predictor:
         size = (image.shape[0], image.shape[1])
         with failed_allocations(HINT):
             try:
-                plan = self._plan(size, scores=scores)
-            except ResourceError as error:
-                if not isinstance(self.runner, PlannedRunner):
+                plan = self._plan(size, scores=scores or self.view.crf is not None)
+            except ResourceError:
+                if scores or not isinstance(self.runner, PlannedRunner) or not self._plain(size):
                     raise
-                try:
-                    if scores or not self._plain(size):
-                        raise error
-                    blocks = cut(self.runner, size)
-                except ResourceError:
-                    if not self.runner.spare():
-                        raise
-                    log.warning("%s: large layers' weights are packed for each picture", error)
-                    return self.by_head(image, scores=scores)
-                return self._in_parts(image, self.runner, blocks)
+                return self._in_parts(image, self.runner, cut(self.runner, size))
             shown = [self._shown(image, *step) for step in plan]
             heads = {head: tuple(s[head] for s in shown) for head in self.net.outputs}
-            return {h: self._labelled(h, each, size, scores=scores) for h, each in heads.items()}
+            return {h: self._labelled(h, each, image, scores=scores) for h, each in heads.items()}
 
     def _plain(self, size: tuple[int, int]) -> bool:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
@@ -196,10 +188,14 @@ class Predictor:
         }
 
     def _labelled(
-        self, head: str, each: tuple[Showing, ...], size: tuple[int, int], *, scores: bool
+        self, head: str, each: tuple[Showing, ...], image: NDArray[Any], *, scores: bool
     ) -> Labelled:
+        size = (image.shape[0], image.shape[1])
         showings = Showings(each, each[0].size if self._coarse(head) else size)
-        whole = showings.scores() if scores else None
+        whole = showings.scores() if scores or self.view.crf else None
+        if whole is not None and self.view.crf:
+            refined = refine(whole.cpu().numpy(), three_bands(image), self.view.crf)
+            whole = torch.from_numpy(refined).log()  # their softmax is what was refined
         best = showings.labels() if whole is None else whole.max(0).indices
         # 255 is a class like others where there are more: label maps are then 16 bits wide.
         values = best.cpu().numpy().astype(np.uint8 if showings.classes <= 255 else np.uint16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
+from pixelwise.crf.parameters import DenseCrf
 from pixelwise.settings import Number, Whole, in_one_word, limits, refuse, settings
 
 Zoom = Annotated[Number, limits(gt=0, le=8)]
@@ -26,6 +27,9 @@ class View:
     """Scores are the mean over the picture and its mirror image; twice the work."""
     stitch: Stitch = 1
     """Scores are this many times finer, from as many times as many shifted pictures, squared."""
+
+    crf: DenseCrf | None = None
+    """The dense CRF that the scores go through."""
 
     def __post_init__(self) -> None:
         refuse(not self.zooms and "no zooms, expected at least one")

@@ -1,0 +1,1 @@
+"""Back ends that look at the picture again: the fully connected CRF."""
