@@ -21,7 +21,6 @@ from pixelwise.engine.operations import (
     convolution,
     operation,
     shape_read,
-    spans_of,
 )
 from pixelwise.engine.points import points
 from pixelwise.engine.rounding import in_float32, mixed
@@ -80,10 +79,7 @@ def by_channels(layer: Layer) -> bool:
 
 
 class Convolutions:
-    """The convolutions of a network; each is packed when it is first needed.
-
-    In ``low`` memory large ones are packed for every picture, some filters at a time.
-    """
+    """The convolutions of a network; each is packed when first needed, or in low memory anew."""
 
     def __init__(
         self,
@@ -121,7 +117,7 @@ class Convolutions:
         return operation(op, maps, self._network)
 
     def _convolution(self, op: Op, maps: Maps, kernel: Kernel | None) -> Work:
-        rows, columns = spans_of(op, maps)
+        rows, columns = maps.layout.made(op)
         channels = self._network.net.channels[op.inputs[0]]
         kernel = kernel or kernel_of(op, channels, rows.length, columns.length)
         layer, parts = op.layer, pieces(op, channels, kernel) if self._memory == "low" else ()

@@ -27,10 +27,7 @@ class Needs(NamedTuple):
 
 
 def needs(net: Net, size: tuple[int, int], *, memory: str = "fast", precision: str = "fp32") -> int:
-    """Bytes for a picture of ``size`` (H, W), weights and all; U002 if it is too small.
-
-    A process that has loaded torch and LLVM has 350 MB already.
-    """
+    """Bytes for a picture of ``size`` (H, W), weights and all; U002 if it is too small."""
     own = plan(net)
     if own.refusal:
         return bytes_of_weights(net) + by_modules(net, *size)

@@ -33,17 +33,12 @@ def scores_first(cells: Tensor) -> Tensor:
     return cells.permute(0, 3, 1, 2)
 
 
-def spans_of(op: Op, maps: Maps) -> tuple[Span, Span]:
-    """Rows and columns that a computation's layer makes: those that its pool reads, if any."""
-    return maps.layout.made(op)
-
-
 def given(op: Op, maps: Maps) -> list[Tensor]:
     """(N, H, W, C): what a window or pointwise layer reads of its inputs; views.
 
     A pool's windows are cut at the map's rim.
     """
-    spans = [read_by(op.layer, span) for span in spans_of(op, maps)]
+    spans = [read_by(op.layer, span) for span in maps.layout.made(op)]
     if not isinstance(op.layer, Conv):
         axes = (maps.layout.rows, maps.layout.columns)
         sizes = [axis.sizes[op.inputs[0]] for axis in axes]
@@ -55,7 +50,7 @@ def convolution(op: Op, maps: Maps, packed: Packed) -> Work:
     """A convolution with all that is folded into it."""
     (source,), target = given(op, maps), scores_first(maps.computed(op))
     x = scores_first(source)
-    added = scores_first(maps.cut(op.added, *spans_of(op, maps))) if op.added else None
+    added = scores_first(maps.cut(op.added, *maps.layout.made(op))) if op.added else None
 
     def work() -> None:
         made = packed.convolved(x, None if added is not None else op.ceiling)
@@ -135,7 +130,9 @@ def cut_off(made: Tensor, ceiling: float | None) -> Tensor:
 def margins(op: Op, maps: Maps) -> list[int]:
     """Cells by which windows reach over the map: left, right, above, below."""
     margin: list[int] = []
-    for span, axis in zip(spans_of(op, maps), (maps.layout.rows, maps.layout.columns), strict=True):
+    for span, axis in zip(
+        maps.layout.made(op), (maps.layout.rows, maps.layout.columns), strict=True
+    ):
         read = read_by(op.layer, span)
         margin[:0] = [max(0, -read.first), max(0, read.end - axis.sizes[op.inputs[0]])]
     return margin

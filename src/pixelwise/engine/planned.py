@@ -136,6 +136,13 @@ class PlannedRunner:
         softmax = 2 * FLOAT32 * sum(counts) * height * width  # beside the scores themselves
         return weights + maps + work + softmax
 
+    def spare(self) -> bool:
+        """Work in low memory from now on; whether it did not yet."""
+        before, self.memory = self.memory, "low"
+        with self._lock:  # what is packed goes, and other weights at the next picture
+            self._convolutions, self._passes, self._packed_of = Convolutions(self.network), {}, []
+        return before != "low"
+
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped.
 
@@ -159,6 +166,11 @@ class PlannedRunner:
             if self._memory.numel() > MEMORY_KEPT:
                 self._passes, self._memory = {}, torch.empty(0, dtype=torch.float32)
             return scores
+
+    @property
+    def packed(self) -> bool:
+        """Whether it holds its weights as kernels read them."""
+        return bool(self._convolutions.packed)
 
     def streaming(self, stream: Stream) -> Streaming:
         """What carries out a stream, with buffers of its own."""

@@ -17,7 +17,7 @@ from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Maps
 from pixelwise.engine.numbers import FLOAT32, Numbers
-from pixelwise.engine.operations import Work, cut_off, given, largest, scores_first, spans_of
+from pixelwise.engine.operations import Work, cut_off, given, largest, scores_first
 from pixelwise.engine.rounding import floats, write
 from pixelwise.nets.layers import Conv
 
@@ -87,7 +87,7 @@ def convolution(op: Op, maps: Maps, packed: Packed) -> Work:
     (source,), target = given(op, maps), scores_first(maps.computed(op))
     x, plan = scores_first(source), maps.layout.plan
     made = plan.held(op.name)
-    added = scores_first(maps.cut(op.added, *spans_of(op, maps))) if op.added else None
+    added = scores_first(maps.cut(op.added, *maps.layout.made(op))) if op.added else None
     same = bool(op.added) and plan.held(op.added) == made != FLOAT32
 
     def work() -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.engine.bands import Bands, Edges, edges_of, restricted, rows_held
-from pixelwise.engine.convolutions import Convolutions, Kernel, bytes_packed, kernel_of
+from pixelwise.engine.convolutions import Convolutions, Kernel, kernel_of
 from pixelwise.engine.fusing import Op, Plan
 from pixelwise.engine.layout import Blank, Layout, Maps, rims_of
 from pixelwise.engine.modules import FixedUpsampling
@@ -28,7 +28,7 @@ from pixelwise.engine.rounding import write
 from pixelwise.engine.runner import ScoreMap, evaluated, refuse_not_finite
 from pixelwise.engine.spans import Span, hull, read_by
 from pixelwise.engine.upsampling import Window
-from pixelwise.engine.winograd import OUTPUTS, SHARED, WEIGHTS_BY_PATCHES
+from pixelwise.engine.winograd import OUTPUTS
 from pixelwise.nets.layers import Conv, Input
 
 STRIP = 256
@@ -112,13 +112,6 @@ class Stream:
     def held(self) -> int:
         """Bytes of all buffers."""
         return sum(rows * self._row(name) for name, rows in self.rows_held.items())
-
-    def beside(self, threads: int) -> int:
-        """Bytes of packed weights, and of patches and products while they are used."""
-        ops, channels = self.layout.plan.ops, self.layout.plan.net.channels
-        convolutions = ((op, channels[op.inputs[0]]) for op in ops if op.name in self.kernels)
-        packed = [bytes_packed(op, given, self.kernels[op.name]) for op, given in convolutions]
-        return sum(packed) + threads * max(packed) // WEIGHTS_BY_PATCHES + BYTES["float32"] * SHARED
 
 
 def scores_under(plan: Plan, cells: Span, sizes: Mapping[str, int]) -> dict[str, Span]:

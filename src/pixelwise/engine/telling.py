@@ -13,7 +13,7 @@ from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.kernels import FACTS
 from pixelwise.engine.layout import Maps
-from pixelwise.engine.operations import Work, given, spans_of
+from pixelwise.engine.operations import Work, given
 from pixelwise.engine.vectors import FLOAT, processor
 from pixelwise.engine.workers import Scratch, Workers
 from pixelwise.nets.layers import Conv
@@ -34,7 +34,7 @@ def shares(op: Op, maps: Maps, groups: int = 1) -> Iterator[tuple[int, tuple[Ten
     """By picture and group, the group and what it reads, makes, and adds if any: (H, W, C)."""
     all_cells = [*given(op, maps), maps.computed(op)]
     if op.added:
-        all_cells.append(maps.cut(op.added, *spans_of(op, maps)))
+        all_cells.append(maps.cut(op.added, *maps.layout.made(op)))
     for picture in zip(*all_cells, strict=True):
         parts = (cells.chunk(groups, dim=2) for cells in picture)
         yield from enumerate(zip(*parts, strict=True))

@@ -84,17 +84,11 @@ class Code:
 
     def add(self, *values: Any) -> Any:
         """Their sum."""
-        first, *others = map(self.n, values)
-        for other in others:
-            first = self.b.add(first, other)
-        return first
+        return reduce(self.b.add, map(self.n, values))
 
     def mul(self, *values: Any) -> Any:
         """Their product."""
-        first, *others = map(self.n, values)
-        for other in others:
-            first = self.b.mul(first, other)
-        return first
+        return reduce(self.b.mul, map(self.n, values))
 
     def sub(self, a: Any, b: Any) -> Any:
         """Their difference."""
@@ -256,12 +250,7 @@ class Code:
     def channels(self, count: Any, body: Callable[[Any, Any], None]) -> None:
         """``body`` for each vector of ``count`` numbers: its first byte, and a mask of the last."""
         whole, rest = self.divided(count, self.lanes)
-
-        def full(i: Any, _: list[Any]) -> Sequence[Any]:
-            body(self.mul(i, FLOAT * self.lanes), None)
-            return ()
-
-        self.repeat(whole, full)
+        self.each(whole)(lambda i: body(self.mul(i, FLOAT * self.lanes), None))
         with self.where(self.less(0, rest)):
             body(self.mul(whole, FLOAT * self.lanes), self.mask(rest))
 

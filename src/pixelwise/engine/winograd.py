@@ -9,7 +9,7 @@ from pixelwise.engine import kernels
 from pixelwise.engine.folding import Weights
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Maps, apart
-from pixelwise.engine.operations import Work, spans_of
+from pixelwise.engine.operations import Work
 from pixelwise.engine.points import Points, points
 from pixelwise.engine.telling import Panels, Told, places, shares
 from pixelwise.engine.vectors import FLOAT, processor
@@ -106,7 +106,7 @@ class _Part:
     def __init__(
         self, op: Op, maps: Maps, weights: Transformed, group: int, cells: tuple[Tensor, ...]
     ) -> None:
-        height, width = (span.length for span in spans_of(op, maps))
+        height, width = (span.length for span in maps.layout.made(op))
         tall, wide = (-(n // -weights.points.m) for n in (height, width))
         facts = {
             **places(cells),

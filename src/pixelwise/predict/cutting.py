@@ -13,6 +13,7 @@ import torch
 
 from pixelwise.engine.layout import layout_for
 from pixelwise.engine.memory import FLOAT32
+from pixelwise.engine.needs import of_layout
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.engine.spans import Span
 from pixelwise.engine.streaming import STRIP, Stream
@@ -41,10 +42,11 @@ def cut(runner: PlannedRunner, size: tuple[int, int]) -> list[Stream]:
     memory.give_back()  # what is kept counts as taken
     room = memory.available(torch.device("cpu")) or 0
     whole = Stream(layout_for(runner.plan, 1, *size), Span(0, height), Span(0, width), BANDS[0])
-    bands, tried = sum(runner.net.inputs.values()), list[int]()
-    # Labels, what the net is shown of a strip, and what kernels hold beside the maps.
-    around = height * width + STRIP * width * (2 * FLOAT32 * bands)
-    around += whole.beside(torch.get_num_threads())
+    pixel, tried = 1 + (1 + FLOAT32) * sum(runner.net.inputs.values()), list[int]()
+    needs = of_layout(whole.layout, runner.memory)
+    # Labels, a strip of what the net is shown, and what convolutions hold beside the maps.
+    around = height * width + STRIP * width * pixel + needs.work - height * width * pixel
+    around += 0 if runner.packed else needs.weights
     for count, band in ((n, b) for n in BLOCKS for b in (BANDS if n == 1 else BANDS[-2:])):
         if count > max(1, width // STRIP):  # narrower than strips are tall
             break

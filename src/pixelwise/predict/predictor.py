@@ -6,6 +6,7 @@ to be stitched -> mean over showings -> labels
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ from pixelwise.predict.memory import HINT, check_picture
 from pixelwise.predict.showings import Showing, Showings
 from pixelwise.predict.stitching import numbers_held, step, stitched, stitched_grid
 from pixelwise.predict.view import View
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +121,19 @@ class Predictor:
         with failed_allocations(HINT):
             try:
                 plan = self._plan(size, scores=scores or self.view.crf is not None)
-            except ResourceError:
-                if scores or not isinstance(self.runner, PlannedRunner) or not self._plain(size):
+            except ResourceError as error:
+                if not isinstance(self.runner, PlannedRunner):
                     raise
-                return self._in_parts(image, self.runner, cut(self.runner, size))
+                try:
+                    if scores or not self._plain(size):
+                        raise error
+                    blocks = cut(self.runner, size)
+                except ResourceError:
+                    if not self.runner.spare():
+                        raise
+                    log.warning("%s: large layers' weights are packed for each picture", error)
+                    return self.by_head(image, scores=scores)
+                return self._in_parts(image, self.runner, blocks)
             shown = [self._shown(image, *step) for step in plan]
             heads = {head: tuple(s[head] for s in shown) for head in self.net.outputs}
             return {h: self._labelled(h, each, image, scores=scores) for h, each in heads.items()}

@@ -12,14 +12,17 @@ from PIL import Image
 
 from pixelwise.cli.app import run
 from pixelwise.cli.arguments import parse_bytes
+from pixelwise.engine import convolutions, needs
 from pixelwise.engine.layout import layout_for
+from pixelwise.engine.needs import of_layout
 from pixelwise.engine.planned import PlannedRunner
 from pixelwise.errors import ResourceError
 from pixelwise.machine import memory
 from pixelwise.pictures.images import read_labels
 from pixelwise.predict import cutting
-from pixelwise.predict.cutting import Span, Stream, cut
+from pixelwise.predict.cutting import cut
 from pixelwise.predict.model import Model, load
+from random_weights import save_random
 from small_model import pixels, save_model
 
 SIZE = (600, 390)
@@ -40,8 +43,8 @@ def leave(patch: pytest.MonkeyPatch, model: Model, numbers: int) -> None:
     """Memory for so many numbers beside what each way takes."""
     runner = model.predictor.runner
     assert isinstance(runner, PlannedRunner)
-    own = Stream(layout_for(runner.plan, 1, *SIZE), Span(0, SIZE[0]), Span(0, SIZE[1]), 2**20)
-    left = own.beside(1) + SIZE[0] * SIZE[1] + 256 * SIZE[1] * 24 + 4 * numbers
+    weights, _, work = of_layout(layout_for(runner.plan, 1, *SIZE), "fast")
+    left = weights + work + 256 * SIZE[1] * 16 + 4 * numbers
     patch.setattr(memory, "available", lambda _: left)
 
 
@@ -108,6 +111,21 @@ def test_the_first_way_that_fits_is_taken(model: Model, monkeypatch: pytest.Monk
     assert bands[0] == 2**24 > bands[1]
 
 
+def test_weights_that_are_packed_are_not_counted_again(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = model.predictor.runner
+    assert isinstance(runner, PlannedRunner)
+    monkeypatch.setattr(memory, "available", lambda _: 0)
+    least = []
+    for _ in range(2):
+        with pytest.raises(ResourceError) as told:
+            cut(runner, SIZE)
+        least.append(int(str(told.value).split("at least ")[1].split()[0].replace(",", "")))
+        runner.maps(torch.zeros(1, 3, 60, 60))
+    assert least[0] - least[1] == of_layout(layout_for(runner.plan, 1, *SIZE), "fast").weights
+
+
 def test_a_limit_counts_what_the_process_has() -> None:
     cpu = torch.device("cpu")
     before = memory.available(cpu)
@@ -137,3 +155,25 @@ def test_the_command_takes_larger_pictures_with_a_limit_of_memory(
     monkeypatch.delenv("PIXELWISE_MAX_MEGAPIXELS")
     assert (read_labels(out / "a.png") == load(net).predict(path).labels).all()
     assert [parse_bytes(s) for s in ("", "2GiB", "1.5 kb", "7")] == [0, 2**31, 1500, 7]
+
+
+def test_where_packed_weights_do_not_fit_they_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in (convolutions, needs):
+        monkeypatch.setattr(module, "PIECE", 2**12)
+    save_random(tmp_path / "m.safetensors", "fcn8s-vgg16", width=1 / 16)
+    model, image = load(tmp_path / "m.safetensors"), pixels((64, 64))
+    runner = model.predictor.runner
+    expected = model.predict(image).labels
+    plenty = layout_for(runner.plan, 1, 64, 64)
+    needed = {mode: sum(of_layout(plenty, mode)) for mode in ("fast", "low")}
+    assert needed["low"] < needed["fast"]
+    poor = load(tmp_path / "m.safetensors")
+    monkeypatch.setattr(memory, "available", lambda _: needed["low"])
+    assert (poor.predict(image).labels == expected).all()
+    assert poor.predictor.runner.memory == "low"
+    assert "large layers' weights are packed for each picture" in caplog.text
+    monkeypatch.setattr(memory, "available", lambda _: 1)
+    with pytest.raises(ResourceError, match="cut into parts"):
+        poor.predict(pixels((80, 64)))

@@ -170,14 +170,14 @@ def test_scores_that_are_not_finite_give_no_label_map(
 def test_a_picture_too_large_for_memory_is_refused_before_it_is_tried(
     model: models.Model, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photo(photos / "large.png", size=(400, 400))
+    photo(photos / "large.png", size=(400, 1600))
     monkeypatch.setattr(memory, "available", lambda device: 4_000_000)
     monkeypatch.setattr(type(model.predictor), "_shown", _only_small(type(model.predictor)))
     done = predict(model, photos, tmp_path / "out")
     assert (done.made, [f["code"] for f in done.failures]) == (3, ["R003"])
-    assert "a picture of 400x400 (HxW) needs at least" in done.failures[0]["error"]
+    assert "a picture of 400x1600 (HxW) needs at least" in done.failures[0]["error"]
     assert "4,000,000 are available on cpu" in done.failures[0]["error"]
-    with pytest.raises(ResourceError, match="400x400"):  # alone it is the command's own error
+    with pytest.raises(ResourceError, match="400x1600"):  # alone it is the command's own error
         predict(model, photos / "large.png", tmp_path / "other")
 
 
@@ -185,7 +185,7 @@ def _only_small(kind: type) -> object:
     real = kind._shown
 
     def shown(self: object, image: np.ndarray, *rest: object) -> object:
-        assert image.shape[:2] != (400, 400)
+        assert image.shape[:2] != (400, 1600)
         return real(self, image, *rest)
 
     return shown
