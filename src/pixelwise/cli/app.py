@@ -30,6 +30,7 @@ from pixelwise.cli import (
     export,
     nets,
     predict,
+    quantize,
     report,
     score,
     train,
@@ -64,6 +65,7 @@ app.command()(bounds.bounds)
 app.command()(report.report)
 app.command()(nets.nets)
 app.command()(export.export)
+app.command()(quantize.quantize)
 app.command()(bench.bench)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")

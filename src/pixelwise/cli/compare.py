@@ -27,7 +27,7 @@ def compare(
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the results")],
     split: Annotated[str, typer.Option(help="split to compare on")] = "val",
     values: Values = "",
-    precision: Precision = "fp32",
+    precision: Precision = "",
     device: Device = "auto",
     threads: Threads = 0,
     json: Json = False,

@@ -28,7 +28,7 @@ def evaluate(
     mirror: options.Mirror = False,
     stitch: options.Stitch = None,
     crf: options.Crf = False,
-    precision: options.Precision = "fp32",
+    precision: options.Precision = "",
     device: options.Device = "auto",
     threads: options.Threads = 0,
     json: options.Json = False,

@@ -21,7 +21,7 @@ Stitch = Annotated[
     int | None, typer.Option("--stitch", metavar="F", help="scores F times finer by FxF passes")
 ]
 Crf = Annotated[bool, typer.Option("--crf", help="dense CRF, by crf.json of the run")]
-Precision = Annotated[str, typer.Option("--precision", help="fp32 or bf16")]
+Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16, int8")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all")]
 

@@ -66,7 +66,7 @@ def predict(
     mirror: Mirror = False,
     stitch: Stitch = None,
     crf: options.Crf = False,
-    precision: Precision = "fp32",
+    precision: Precision = "",
     device: Device = "auto",
     threads: Threads = 0,
     strength: Strength = 0.5,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, remarks_said, say, table
-from pixelwise.cli.options import ClassMapFile, Device, Json, Precision, Settings, Threads, Values
+from pixelwise.cli.options import ClassMapFile, Device, Json, Settings, Threads, Values
 from pixelwise.errors import UsageError
 from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 from pixelwise.machine.progress import percent, progress
@@ -34,7 +34,7 @@ def train(
     epochs: Annotated[float, typer.Option(help="length in passes over the data")] = 0,
     iterations: Annotated[int, typer.Option(help="length in optimizer steps")] = 0,
     minutes: Annotated[float, typer.Option(help="length in time")] = 0,
-    precision: Precision = "",
+    precision: Annotated[str, typer.Option(help="fp32 or bf16")] = "",
     device: Device = "",
     threads: Threads = 0,
     settings: Settings = None,

@@ -153,8 +153,10 @@ class Convolutions:
         """Weights as a kernel reads them; what was read of a mapped file is given back."""
         shape = shape_read(op, self.fitted or maps.layout)
         if kernel == "int8":
-            source = maps.layout.plan.held(op.inputs[0])
-            return quantised.Packed(op, self._filters[op.name], shape, source)
+            source, wanted = maps.layout.plan.held(op.inputs[0]), self._filters[op.name]
+            packed = quantised.Packed(op, wanted, shape, source)
+            give_back_pages(wanted.weight)
+            return packed
         own = folded(op, self._network, filters)
         match kernel:
             case "winograd":

@@ -22,12 +22,13 @@ from pixelwise.engine.needs import of_layout
 from pixelwise.engine.network import Network
 from pixelwise.engine.operations import Work
 from pixelwise.engine.plan import coarse_scores
+from pixelwise.engine.quantised import Quantised
 from pixelwise.engine.rounding import unsupported, write
 from pixelwise.engine.runner import Runner, ScoreMap, TorchRunner, evaluated, score_map
 from pixelwise.engine.spans import axis, blank_length
 from pixelwise.engine.streaming import Stream, Streaming
 from pixelwise.engine.workers import alone
-from pixelwise.errors import ResourceError
+from pixelwise.errors import ResourceError, UsageError
 from pixelwise.machine.memory import give_back, give_back_code
 from pixelwise.nets.layers import Input
 
@@ -44,6 +45,7 @@ def runner(
     device: torch.device | None = None,
     memory: str = "fast",
     unchanged: Callable[[], None] = lambda: None,
+    quantised: Quantised | None = None,
 ) -> Runner:
     """What carries a network out here: its plan where that serves, else its modules.
 
@@ -51,13 +53,20 @@ def runner(
 
     Raises:
         ResourceError: R009 the processor does not compute in this precision.
+        UsageError: U002 eight bits of a net without a plan, or on a GPU.
     """
     device = device or torch.device("cpu")
     if device.type == "cpu" and (why := unsupported(precision)):
         raise ResourceError("R009", f"no {precision} here: {why}", "--precision fp32")
-    if unplanned(network, device):
+    if (why := unplanned(network, device)) and precision == "int8":
+        raise UsageError(
+            "U002", f"int8 is computed by a plan on a processor ({why})", "--device cpu"
+        )
+    if why:
         return TorchRunner(network, bf16=precision == "bf16", device=device)
-    return PlannedRunner(network, bf16=precision == "bf16", memory=memory, unchanged=unchanged)
+    return PlannedRunner(
+        network, bf16=precision == "bf16", memory=memory, unchanged=unchanged, quantised=quantised
+    )
 
 
 def unplanned(network: Network, device: torch.device) -> str:
@@ -66,6 +75,14 @@ def unplanned(network: Network, device: torch.device) -> str:
         return f"on {device.type}"
     kinds = {p.dtype for p in network.parameters()} - {torch.float32}
     return f"in {kinds.pop()}" if kinds else plan(network.net).refusal
+
+
+See = Callable[[Op, Maps], object]
+"""What looks at a computation's map."""
+
+
+def unseen(op: Op, maps: Maps) -> None:
+    """Look at nothing."""
 
 
 class Pass:
@@ -81,8 +98,13 @@ class Pass:
                 work.append(by.work(op, maps))
             self._work.append((op, work))
 
-    def __call__(self, x: Tensor, keep: Collection[str] = ()) -> dict[str, Tensor]:
-        """Fill the maps from pictures (N, B, H, W); copies of the first's ``keep``, (H, W, C)."""
+    def __call__(
+        self, x: Tensor, see: See = unseen, keep: Collection[str] = ()
+    ) -> dict[str, Tensor]:
+        """Fill the maps from pictures (N, B, H, W); copies of the first's ``keep``, (H, W, C).
+
+        ``see`` is shown each computation when it is done.
+        """
         bands, kept = x.permute(0, 2, 3, 1), dict[str, Tensor]()
         for op, work in self._work:
             if isinstance(op.layer, Input):
@@ -91,6 +113,7 @@ class Pass:
                 bands = bands[..., op.layer.width :]
             for step in work:
                 step()
+            see(op, self.maps)
             if op.name in keep:
                 kept[op.name] = self.maps.whole(op.name)[0].clone()
         return kept
@@ -110,20 +133,25 @@ class PlannedRunner:
         bf16: bool = False,
         memory: str = "fast",
         unchanged: Callable[[], None] = lambda: None,
+        quantised: Quantised | None = None,
     ) -> None:
-        self.network, self.net, self.bf16 = network, network.net, bf16
+        self.network, self.net, self.bf16, self.quantised = network, network.net, bf16, quantised
         self.memory, self.unchanged = memory, unchanged
         self.device, self.precision = torch.device("cpu"), "bf16" if bf16 else "fp32"
         self.plan = in_bfloat16(plan(self.net)) if bf16 else plan(self.net)
+        if quantised:
+            self.plan, self.precision = quantised.plan(self.plan), "int8"
+        self.see: See = unseen
         self._lock = threading.Lock()
         self._memory = torch.empty(0, dtype=torch.float32)
         self._passes: dict[tuple[int, ...], Pass] = {}
-        self._convolutions = Convolutions(network, memory=memory)
+        self._convolutions = self._unpacked()
         self._packed_of: list[tuple[int, int]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What is packed is packed anew in another process."""
-        return partial(PlannedRunner, bf16=self.bf16, memory=self.memory), (self.network,)
+        same = partial(PlannedRunner, bf16=self.bf16, quantised=self.quantised, memory=self.memory)
+        return same, (self.network,)
 
     def needs(self, height: int, width: int, *, scores: bool = False) -> int:
         """Bytes for what it does not hold of it: packed weights, the maps, and the work on them."""
@@ -157,7 +185,7 @@ class PlannedRunner:
             self._pack()
             with alone() if own else nullcontext():  # so small products are slower on several
                 done = self._pass((len(x), *size))
-                done(x)
+                done(x, self.see)
                 cells = {name: done.maps.whole(name).clone() for name in coarse.values()}
                 scores = {
                     head: score_map(self.network, head, cells[name].permute(0, 3, 1, 2), size)
@@ -180,11 +208,21 @@ class PlannedRunner:
             blank = self._blank(stream.layout)
         return Streaming(stream, self.network, self._convolutions, blank, self._lock)
 
+    def sharing(self, quantised: Quantised) -> PlannedRunner:
+        """Other convolutions of the same in eight bits, by the weights that are packed here."""
+        other = PlannedRunner(self.network, quantised=quantised)
+        other._convolutions, other._packed_of = self._convolutions, self._packed_of
+        return other
+
+    def _unpacked(self) -> Convolutions:
+        filters = self.quantised.filters if self.quantised else None
+        return Convolutions(self.network, filters, memory=self.memory)
+
     def _pack(self) -> None:
         tensors = [*self.network.parameters(), *self.network.buffers()]
         mark = [(t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors]
         if mark != self._packed_of:
-            self._convolutions = Convolutions(self.network, memory=self.memory)
+            self._convolutions = self._unpacked()
             self._packed_of, self._passes = mark, {}
 
     def _pass(self, shape: tuple[int, int, int]) -> Pass:
@@ -217,5 +255,5 @@ class PlannedRunner:
         done = Pass(leading_to(self.plan, ops), maps, None, self._convolutions)
         bands = sum(self.net.inputs.values())
         return Blank(
-            rows, columns, done(torch.zeros(1, bands, *lengths, dtype=torch.float32), keep=ops)
+            rows, columns, done(torch.zeros(1, bands, *lengths, dtype=torch.float32), self.see, ops)
         )

@@ -8,14 +8,16 @@ product is scaled, biased, cut by its ReLU and rounded to the next map's numbers
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pixelwise.engine.folding import Weights
-from pixelwise.engine.fusing import Op
+from pixelwise.engine.fusing import Op, Plan
 from pixelwise.engine.layout import Maps
+from pixelwise.engine.lowering import convolutions, in_eight_bits
 from pixelwise.engine.numbers import FLOAT32, Numbers
 from pixelwise.engine.operations import Work, cut_off, given, largest, scores_first
 from pixelwise.engine.rounding import floats, write
@@ -44,6 +46,21 @@ class Filters:
         scale = torch.where(scale > 0, scale, 1.0)
         steps = weights.kernel / scale[:, None, None, None]
         return Filters(steps.round_().to(torch.int8), scale, weights.bias)
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A net in eight bits: what its maps hold, and its convolutions but for those left exact."""
+
+    numbers: Mapping[str, Numbers]
+    """By map with memory."""
+    filters: Mapping[str, Filters]
+    """By computation."""
+
+    def plan(self, plan: Plan) -> Plan:
+        """The plan with eight bits in its maps."""
+        exact = [op.name for op in convolutions(plan) if op.name not in self.filters]
+        return in_eight_bits(plan, self.numbers, exact)
 
 
 class Packed:

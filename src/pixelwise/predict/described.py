@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+
+import torch
 
 from pixelwise import settings
 from pixelwise.data.preprocess import Preprocess
+from pixelwise.engine.network import Network, filled
+from pixelwise.engine.planned import unplanned
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.nets.net import Net
 from pixelwise.predict.view import View
 from pixelwise.weights import checkpoint
 from pixelwise.weights.checkpoint import DAMAGED, Header
+from pixelwise.weights.surgery import score_layers
+
+log = logging.getLogger(__name__)
 
 
 def described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
@@ -43,3 +51,15 @@ def described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
         if have != number:
             raise ModelError("M002", f"{path}: {have} {what} for {number} {of}", DAMAGED)
     return net, preprocess, view
+
+
+def network_of(path: Path, net: Net, where: torch.device) -> Network:
+    """The net with the weights of a checkpoint in float32; errors as of ``load_checkpoint``."""
+    with torch.device("meta"):  # shapes are compared before memory is taken
+        shape_only = Network(net)
+    # What runs by modules is copied into another order anyway.
+    mapped = not unplanned(shape_only, where)
+    network = filled(net, checkpoint.load_checkpoint(path, net=shape_only, mapped=mapped)[1])
+    if not any(network.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
+        log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
+    return network

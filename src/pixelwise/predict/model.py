@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pixelwise import settings
@@ -20,8 +19,7 @@ from pixelwise.data.depth import Depth, HhaInput, HhaOf
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.masking import masked_as
 from pixelwise.engine.convolutions import MEMORY
-from pixelwise.engine.network import Network, filled
-from pixelwise.engine.planned import PlannedRunner, runner, unplanned
+from pixelwise.engine.planned import PlannedRunner, runner
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, ModelError, UsageError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
@@ -32,20 +30,19 @@ from pixelwise.nets import catalog
 from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
 from pixelwise.pictures.reading import UNNAMED, Values, read
 from pixelwise.predict import exported
-from pixelwise.predict.described import described
+from pixelwise.predict.described import described, network_of
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
 from pixelwise.settings import as_dict
-from pixelwise.weights import checkpoint
+from pixelwise.weights import checkpoint, eight_bits
 from pixelwise.weights.checkpoint import DAMAGED, HeadClasses, Header
 from pixelwise.weights.safetensors_file import unchanged
 from pixelwise.weights.sniff import sniff, weight_file
-from pixelwise.weights.surgery import score_layers
 
 log = logging.getLogger(__name__)
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 Picture = Path | str | bytes | NDArray[Any]
 
 
@@ -327,14 +324,17 @@ class Model:
         if isinstance(carries, PlannedRunner):
             carries.unchanged()
         header = replace(self.header, inference=as_dict(self.predictor.view))
-        return checkpoint.save_checkpoint(path, carries.network.state_dict(), header)
+        tensors = dict(carries.network.state_dict())
+        if isinstance(carries, PlannedRunner) and carries.quantised:
+            tensors = eight_bits.stored(carries.network, carries.quantised)
+        return checkpoint.save_checkpoint(path, tensors, header)
 
 
 def load(
     path: Path | str,
     *,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "",
     memory: str = "fast",
     view: View | None = None,
 ) -> Model:
@@ -343,23 +343,24 @@ def load(
     Args:
         path: a run folder (its best weights), a ``.safetensors`` file, an ONNX or OpenVINO file.
         device: auto, cpu or cuda.
-        precision: fp32, or bf16 autocast.
+        precision: fp32, bf16, or int8 of a quantised model; by default that, else fp32.
         memory: fast, or low: weights of large layers are read from the file for each picture,
             where the net is carried out by its plan.
         view: how pictures are shown to the net; by default as the model was made for.
 
     Raises:
         ModelError: missing, damaged, foreign, or not finite.
-        ResourceError: R009 the device is not there.
-        UsageError: U001 no such device, precision or memory.
+        ResourceError: R009 the device is not there, or does not compute in this precision.
+        UsageError: U001 no such device, precision or memory; U002 a precision it has not.
     """
     where = resolve_device(device)
-    if precision not in PRECISIONS:
+    if precision and precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)
     if memory not in MEMORY:
         raise unknown_name("memory", memory, MEMORY)
     path = weight_file(Path(path))
     if path.suffix in exported.SUFFIXES:
+        eight_bits.check_precision(precision, None, path)
         header, foreign = exported.opened(path, bf16=precision == "bf16")
         _, preprocess, own_view = described(header, path)
         return Model(Predictor(foreign, preprocess, view=view or own_view), header, path)
@@ -372,15 +373,20 @@ def load(
         )
     header = checkpoint.read_header(path)
     net, preprocess, own_view = described(header, path)
-    with torch.device("meta"):  # shapes are compared before memory is taken
-        shape_only = Network(net)
-    # What runs by modules is copied into another order anyway.
-    mapped, same = not unplanned(shape_only, where), unchanged(path)
-    header, tensors = checkpoint.load_checkpoint(path, net=shape_only, mapped=mapped)
-    module = filled(net, tensors)
-    if not any(module.get_parameter(f"{name}.weight").any() for name in score_layers(net)):
-        log.warning("%s: the score layers are zero, every pixel will get one class: train it", path)
-    made = runner(module, precision=precision, device=where, memory=memory, unchanged=same)
+    eight_bits.check_precision(precision, header.quantised, path)
+    same, quantised = unchanged(path), None
+    if header.quantised:
+        network, quantised = eight_bits.load(path, net, header)
+    else:
+        network = network_of(path, net, where)
+    made = runner(
+        network,
+        precision="int8" if quantised else precision or "fp32",
+        quantised=quantised,
+        device=where,
+        memory=memory,
+        unchanged=same,
+    )
     return Model(Predictor(made, preprocess, view=view or own_view), header, path)
 
 

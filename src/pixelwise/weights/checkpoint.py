@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -24,16 +24,18 @@ from pixelwise.machine.files import atomic_write
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
 from pixelwise.pictures.bands import InputKind
-from pixelwise.settings import Byte, Natural, Plain, parse_json, read, refuse, settings
+from pixelwise.settings import Byte, Natural, Plain, limits, parse_json, read, refuse, settings
 from pixelwise.weights import safetensors_file
 from pixelwise.weights.safetensors_file import DTYPES, Records
 from pixelwise.weights.sniff import sniff
 
-VERSION = 2
+VERSION = 3
+PLAIN = 2
+"""The format of what is not quantised: earlier versions read it too."""
 DAMAGED = "the file was changed or damaged after it was written; take another copy"
 KEY = "pixelwise"
 """The entry of the safetensors metadata that holds the header."""
-SINCE = {"heads": 2, "inputs": 2}
+SINCE = {"heads": 2, "inputs": 2, "quantised": 3}
 """Fields of the header that files of an earlier format have not, nor their checksums."""
 
 Palette = tuple[tuple[Byte, Byte, Byte], ...]
@@ -45,6 +47,19 @@ class HeadClasses:
 
     classes: tuple[str, ...]
     palette: Palette = ()
+
+
+@settings("header.quantised.", code="M002", hint=DAMAGED, others="ignore")
+class Calibration:
+    """What the eight bits of a quantised net stand for, and how that was chosen."""
+
+    maps: Mapping[str, tuple[Annotated[float, limits(gt=0)], Byte]]
+    """By map: the step between two numbers, and the number that stands for zero."""
+    layers: tuple[str, ...]
+    """Convolutions in eight bits, by the last of the layers that are computed with them."""
+    pictures: Natural = 0
+    agreement: float = 0.0
+    """Part of the labels that were those of float32, on other pictures."""
 
 
 @settings("header.", code="M002", hint=DAMAGED, others="ignore")
@@ -70,8 +85,10 @@ class Header:
     """By the data's names, in the net's order; empty: one head that no data has named."""
     inputs: Mapping[Plain, InputKind] = field(default_factory=dict)
     """What made the pictures that it was trained on, by name, in the order of the bands."""
+    quantised: Calibration | None = None
+    """Of a net in eight bits."""
     made_by: str = ""
-    version: Natural = VERSION
+    version: Natural = PLAIN
     sha256: str = ""
     """Over header and tensors; filled in by ``save_checkpoint``."""
 
@@ -109,7 +126,8 @@ def save_checkpoint(path: Path | str, tensors: Mapping[str, Tensor], header: Hea
     safetensors_file.check_finite(tensors, path)
     records = safetensors_file.records_of(tensors)
     made_by = header.made_by or f"pixelwise {__version__}, torch {torch.__version__}"
-    header = dataclasses.replace(header, version=VERSION, made_by=made_by)
+    version = VERSION if header.quantised else PLAIN
+    header = dataclasses.replace(header, version=version, made_by=made_by)
     sealed = dataclasses.replace(header, sha256=_digest(header, records, tensors))
     text = json.dumps(sealed.as_dict(), ensure_ascii=False)
     # A folder's name may be no UTF-8; its half surrogates are JSON's to escape, since the
@@ -128,18 +146,23 @@ def load_checkpoint(
     *,
     net: torch.nn.Module | Mapping[str, Tensor] | None = None,
     mapped: bool = False,
+    quantised: bool = False,
 ) -> tuple[Header, dict[str, Tensor]]:
     """Header and tensors, verified; with ``net`` names, shapes and types must be exactly its own.
 
     A net is a module or its state dict, on any device (meta will do); it is compared with the
     file's table before memory is taken. ``mapped`` tensors stay in the file until they are read.
+    Weights in eight bits are for those who say that they know what to do with them.
 
     Raises:
         ModelError: M001 missing, M002 damaged or not a checkpoint, M020 not finite, M030 newer,
-            M040 not the tensors of ``net``.
+            M040 not the tensors of ``net``, or ``quantised`` ones.
     """
     path = Path(path)
     header, records = _described(path)
+    if header.quantised and not quantised:
+        what = f"{path} is quantised: it holds weights of eight bits, which only predict"
+        raise ModelError("M040", what, "give the model that it was made from")
     if net is not None:
         wanted = net.state_dict() if isinstance(net, torch.nn.Module) else net
         if misfits := list(_misfits(records, wanted)):

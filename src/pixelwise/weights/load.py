@@ -75,12 +75,13 @@ class Foreign:
         return sum(t.numel() for t in self.tensors.values())
 
 
-def read_weights(path: Path | str) -> Foreign:
+def read_weights(path: Path | str, *, quantised: bool = False) -> Foreign:
     """The tensors of a run folder, ``.caffemodel``, ``.safetensors`` or torch state dict file.
 
     Raises:
         ModelError: M001 missing, M002 damaged, M010 would run code, M011 a known format that is
-            not read (named), M020 a number is not finite, M030 a newer checkpoint.
+            not read (named), M020 a number is not finite, M030 a newer checkpoint, M040 one of
+            eight bits, where they are not wanted.
     """
     path = weight_file(Path(path))
     kind = sniff(path)
@@ -89,7 +90,7 @@ def read_weights(path: Path | str) -> Foreign:
     elif kind == "safetensors":
         records, metadata = read_table(path)
         if KEY in metadata:
-            header, tensors = load_checkpoint(path)
+            header, tensors = load_checkpoint(path, quantised=quantised)
             return Foreign("pixelwise", tensors, header.net, header=header)
         foreign = _named("safetensors", read_tensors(path, records))
     else:
@@ -201,7 +202,7 @@ def show(path: Path, *, expect_sha256: str = "") -> dict[str, Any]:
     if expect_sha256 and digest != expect_sha256.strip().lower():
         message = f"{path}: SHA-256 is {digest}, expected {expect_sha256}"
         raise ModelError("M002", message, "fetch the file again")
-    foreign = read_weights(path)
+    foreign = read_weights(path, quantised=True)
     layers = foreign.caffe.layers if foreign.caffe else ()
     types = {layer.name: layer.type for layer in layers if layer.blobs}
     return {

@@ -271,8 +271,8 @@ def rewritten(path: Path, change: dict[str, Any]) -> Path:
 
 
 def test_a_newer_version_is_named(saved: Path) -> None:
-    rewritten(saved, {"version": 3, "made_by": "pixelwise 9.9"})
-    refused(saved, "M030", r"format 3 \(pixelwise 9.9\)")
+    rewritten(saved, {"version": 4, "made_by": "pixelwise 9.9"})
+    refused(saved, "M030", r"format 4 \(pixelwise 9.9\)")
 
 
 @pytest.mark.parametrize(
