@@ -41,6 +41,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "h5py": ("data/matfile_process.py",),
     "onnx": ("export/",),
     "av": ("pictures/videos.py",),
+    "tifffile": ("pictures/large.py",),
     "torch": (
         "engine/",
         "export/",

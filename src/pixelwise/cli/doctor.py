@@ -23,6 +23,7 @@ PACKAGES = {
         for i in range(3)
     },
     "av": 'videos and cameras in predict: pip install "pixelwise[video]"',
+    "tifffile": 'large TIFFs in predict: pip install "pixelwise[raster]"',
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
 }
 

@@ -109,6 +109,20 @@ def growing_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
         _sync_folder(path.parent)
 
 
+def allocated(path: Path, size: int) -> Path:
+    """A file of so many bytes, which is made of zeros if it is not there; the disk has them all.
+
+    Raises:
+        ResourceError: no space (R001) or no permission (R002).
+    """
+    with _write_errors(path):
+        if not path.is_file() or path.stat().st_size != size:
+            with path.open("wb") as f:
+                reserve = getattr(os, "posix_fallocate", None)  # what is mapped must not run out
+                reserve(f.fileno(), 0, size) if reserve else f.truncate(size)
+    return path
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder's content: all of it appears when the block ends well, and none of it else.

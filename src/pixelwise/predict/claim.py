@@ -15,8 +15,10 @@ from typing import Any
 from pixelwise.errors import UsageError
 from pixelwise.folders import MAKER, MANIFEST, is_predictions, of_head
 from pixelwise.machine.files import remove_leftovers, write_json
+from pixelwise.machine.memory import process_limit
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.predict import prediction_records, saving, videos
+from pixelwise.predict.large import EARTH
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan
 from pixelwise.predict.saving import Drawing
@@ -96,4 +98,6 @@ def _outputs(work: Work) -> Iterator[Path]:
                 yield from (place / job.name, place / f"{job.name}{videos.OVERLAY}")
             else:
                 yield from (saving.path(place, job.name, kind) for kind in plan.per_picture)
+                if process_limit() and "labels" in plan.kinds:
+                    yield place / f"{job.name}{EARTH}"
         yield from (place / file for kind, file in saving.OF_ALL.items() if kind in plan.kinds)

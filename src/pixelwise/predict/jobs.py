@@ -107,9 +107,10 @@ def carry_out(
     done, there = Done(), list[Job]()
     with caught() as stop, closing(outcomes(work, stop, watch)) as ended:
         for outcome in ended:
-            there += [outcome.job] if outcome.there else []
+            there += [outcome.job] if outcome.there and not outcome.large else []
             done.add(outcome, alone=len(plan.jobs) == 1)
-            watch()
+            if not outcome.large:
+                watch()
     path = plan.out / plan.failures
     if done.failures:
         atomic_write(path, "".join(json.dumps(f) + "\n" for f in done.failures))

@@ -138,6 +138,16 @@ class Predictor:
             heads = {head: tuple(s[head] for s in shown) for head in self.net.outputs}
             return {h: self._labelled(h, each, image, scores=scores) for h, each in heads.items()}
 
+    def blocks(self, size: tuple[int, int]) -> list[Stream]:
+        """In what streams labels are made where maps do not fit; none: they do."""
+        try:
+            self._plan(size, scores=False)
+        except ResourceError:
+            if not isinstance(self.runner, PlannedRunner) or not self._plain(size):
+                raise
+            return cut(self.runner, size)
+        return []
+
     def _plain(self, size: tuple[int, int]) -> bool:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
         coarse = any(self._coarse(head) for head in self.net.outputs)

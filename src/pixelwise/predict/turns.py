@@ -6,9 +6,11 @@ While one picture is labelled the next is read and the one before is written.
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -17,17 +19,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 from pixelwise.errors import PixelwiseError, Stopped, UsageError
-from pixelwise.machine.files import sha256
+from pixelwise.machine import memory
+from pixelwise.machine.files import resumed_folder, sha256
 from pixelwise.machine.overlap import overlapped
 from pixelwise.machine.signals import Caught
 from pixelwise.pictures import reading
-from pixelwise.pictures.imagefile import file_bytes, orientation_in
+from pixelwise.pictures.imagefile import MAX_MEGAPIXELS, file_bytes, orientation_in
+from pixelwise.pictures.large import open_large
 from pixelwise.pictures.recognise import SUFFIXES
 from pixelwise.pictures.videos import is_camera
 from pixelwise.predict import prediction_records, saving, videos
 from pixelwise.predict.addresses import fetch_picture
 from pixelwise.predict.claim import Work
 from pixelwise.predict.exports import CVAT, LABELME, Original
+from pixelwise.predict.large import PartLabels, refuse_other_kinds
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.prediction_records import Record
 from pixelwise.predict.saving import Target
@@ -44,6 +49,8 @@ class Outcome:
     error: PixelwiseError | None = None
     partly: bool = False
     """Whether there are outputs in spite of the error."""
+    large: bool = False
+    """Whether the picture was labelled in parts, as ``watch`` was told while it was."""
 
     @property
     def reached(self) -> bool:
@@ -72,7 +79,7 @@ def outcomes(work: Work, stop: Caught, watch: Callable[..., object]) -> Generato
             return Outcome(turn.job)
         if turn.job.video:
             return _video(work, turn.job, stop, watch)
-        return staged(_label, turn)
+        return staged(partial(_label, stop=stop, watch=watch), turn)
 
     turns = (_Turn(job) for job in takewhile(lambda _: not stop.signal, work.plan.jobs))
     for ended in overlapped(turns, partial(staged, _read), label, partial(staged, _write)):
@@ -107,10 +114,12 @@ def _read(work: Work, turn: _Turn) -> _Turn | Outcome:
     if job.address:
         fetch_picture(job.address, job.source)
     files = job.files(inputs)
+    alone = memory.process_limit() and len(files) == 1  # is read, maybe in parts, in its turn
     # Read once: what is hashed is what is decoded; of several pages, for all of them.
     read = file_bytes if job.place is None else work.kept_bytes
-    data = {name: read(path) for name, path in files.items()}
-    turn.made_from = {**_digests(data), **work.identity}
+    data = {} if alone else {name: read(path) for name, path in files.items()}
+    sums = {"source_sha256": sha256(job.source)} if alone else _digests(data)
+    turn.made_from = {**sums, **work.identity}
     known = prediction_records.read(out, job.name)
     same = known.of(turn.made_from)
     turn.kinds = work.wanted if work.force else prediction_records.missing(out, same, work.wanted)
@@ -119,6 +128,8 @@ def _read(work: Work, turn: _Turn) -> _Turn | Outcome:
         return Outcome(job, _result(work, job, same, made=False))
     if kept := _kept(work, job, known, same, turn.kinds):
         return Outcome(job, kept=kept)
+    if alone:
+        return turn
     if {LABELME, CVAT}.intersection(work.plan.kinds):
         turn.original = _original(job, data)
     with _named(files):
@@ -126,12 +137,52 @@ def _read(work: Work, turn: _Turn) -> _Turn | Outcome:
     return turn
 
 
-def _label(work: Work, turn: _Turn) -> _Turn:
-    assert turn.image is not None
+def _label(
+    work: Work, turn: _Turn, *, stop: Caught, watch: Callable[..., object]
+) -> _Turn | Outcome:
+    job, model = turn.job, work.model
     soft = turn.unsure or saving.needs_probabilities(turn.kinds)
-    with _named(turn.job.files(work.model.inputs)):
-        turn.prediction = work.model.label(turn.image, probabilities=soft)
+    with _named(job.files(model.inputs)):
+        if turn.image is None:
+            folder = prediction_records.place(work.plan.out, job.name).parent
+            picture = open_large(job.source, job.place, model.predictor.preprocess.values, folder)
+            blocks, area = model.predictor.blocks(picture.size), math.prod(picture.size)
+            if blocks or picture.tags or area > MAX_MEGAPIXELS * 1e6:
+                refuse_other_kinds(turn.kinds, job.source)
+                labels = PartLabels(Path(), model, picture, blocks)
+                return _in_parts(work, turn, labels, stop, watch)
+            turn.image = model.image(picture.part(slice(None), slice(None)))
+        turn.prediction = model.label(turn.image, probabilities=soft)
     return turn
+
+
+def _in_parts(
+    work: Work, turn: _Turn, labels: PartLabels, stop: Caught, watch: Callable[..., object]
+) -> Outcome:
+    """A picture that is cut, or too large to be written at once; what is made stays."""
+    job, out = turn.job, work.plan.out
+    if not turn.kinds:  # how sure the net is is not known of such pictures
+        return Outcome(job, _result(work, job, prediction_records.read(out, job.name), made=False))
+
+    def told(share: float) -> None:
+        watch(share, job.source.name)
+        stop.refuse("stopped within a picture", "run the same command again to go on")
+
+    place = prediction_records.place(out, job.name).with_suffix(".parts")
+    key = json.dumps([turn.made_from, *(s.columns for s in labels.blocks)], sort_keys=True)
+    try:
+        with resumed_folder(place, key) as folder:
+            labels = replace(labels, folder=folder)
+            labels.make(told)
+            prediction_records.begin(out, job.name, turn.kinds)
+            to, seen = Target(out, job.name, work.model.header, work.drawing), labels.overview()
+            written = {kind: labels.save(kind, seen, to) for kind in turn.kinds}
+            areas = labels.areas()
+            now = prediction_records.record(out, job.name, turn.made_from, written, areas)
+    except Stopped:  # is told for all
+        return Outcome(job)
+    place.rmdir()
+    return Outcome(job, _result(work, job, now, made=True), large=True)
 
 
 def _write(work: Work, turn: _Turn) -> Outcome:
