@@ -68,12 +68,12 @@ def best(bits: int) -> Callable[..., None]:
 def fill(labels: Tensor, scores: Tensor, shares: Tensor, start: int) -> None:
     """Write the labels (N, H, W) of ``scores`` (N, h, K, W) that are spread along the columns.
 
-    Output row t lies between rows (start + t) // s and the next, by ``shares`` (s,); of a single
-    share each is a row of its own.
+    Output row t lies between rows (start + t) // s and the next, by ``shares`` (s,); where there
+    are no more rows than labels, each is a row of its own.
     """
     size, (classes, width) = labels.element_size(), scores.shape[2:]
     by_row, by_class = (FLOAT * scores.stride(i) for i in (1, 2))
-    further = by_row if len(shares) > 1 else 0
+    further = by_row if len(shares) > 1 or scores.shape[1] > labels.shape[1] else 0
     for own, made in zip(scores, labels, strict=True):
         read = (own.data_ptr(), by_row, by_class, further, classes)
         between = (shares.data_ptr(), len(shares), start)
