@@ -39,6 +39,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "by hand": {},
     "fp32": {},
     "bf16": {"precision": "bf16"},
+    "bf16, checkpoint": {"precision": "bf16", "checkpoint": True},
+    "bf16, checkpoint, in backward": {
+        "precision": "bf16",
+        "checkpoint": True,
+        "optim": Optim("sgd", lr=RATE, momentum=0.99, in_backward=True),
+    },
 }
 
 Step = Callable[[], float]

@@ -6,7 +6,9 @@ The scratch space of single operations is left out.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection
+from fractions import Fraction
 
 from pixelwise.engine.plan import before_upsampling, steps
 from pixelwise.nets.net import Net
@@ -65,10 +67,13 @@ def peak_of_maps(
     return peak, at
 
 
-def kept_for_gradients(net: Net, trained: Collection[str], height: int, width: int) -> int:
+def kept_for_gradients(
+    net: Net, trained: Collection[str], height: int, width: int, *, checkpointed: bool = False
+) -> int:
     """Numbers that a training step keeps of one picture's maps until its backward pass; a minimum.
 
-    Each record says what it keeps; here is only what lies on the way back to something trained.
+    Each record says what it keeps; here is only what lies on the way back to something trained. Of
+    a net that is ``checkpointed`` (``Network``) it is the maps of one scale, and what others read.
     """
     reached: dict[str, bool] = {}
     kept = set(net.outputs.values())
@@ -77,4 +82,12 @@ def kept_for_gradients(net: Net, trained: Collection[str], height: int, width: i
         reached |= dict.fromkeys(layer.outputs, below or own)
         kept.update(layer.kept(trained=own, reached=below))
     rows, columns = net.sizes(height), net.sizes(width)
-    return sum(net.channels[name] * rows[name] * columns[name] for name in kept)
+    numbers = {name: net.channels[name] * rows[name] * columns[name] for name in kept}
+    if not checkpointed:
+        return sum(numbers.values())
+    scale = {name: sight.map.scale for name, sight in net.sights.items()}
+    read = {s for n, layer in net.layers.items() for s in layer.inputs if scale[s] != scale[n]}
+    within = Counter[Fraction]()
+    for name in kept - read:
+        within[scale[name]] += numbers[name]
+    return sum(numbers[name] for name in kept & read) + max(within.values(), default=0)

@@ -6,10 +6,13 @@ kind of record becomes is said in ``modules.py``; ``Network.forward`` is a walk 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import groupby
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pixelwise.engine.modules import make
 from pixelwise.engine.plan import Step, records, steps
@@ -31,6 +34,9 @@ class Network(nn.Module):
     def __init__(self, net: Net) -> None:
         super().__init__()
         self.net = net
+        self.checkpointed = False
+        """Whether training keeps maps only where their scale changes, and computes the others again
+        on the way back."""
         self._steps = steps(net, net.outputs.values())
         for layer in records(net).values():
             if layer.inputs:
@@ -67,13 +73,37 @@ class Network(nn.Module):
         inputs = self.net.inputs
         # One input takes what it is given, which its layers check; several refuse a wrong count.
         parts = torch.split(x, [*inputs.values()], dim=1) if len(inputs) > 1 else (x,)
-        pictures = dict(zip(inputs, parts, strict=True))
-        maps: dict[str, Tensor] = {}
+        maps = dict(zip(inputs, parts, strict=True))
+        if self.checkpointed and torch.is_grad_enabled():
+            for _, part in groupby(plan, key=lambda step: self.net.sights[step.layer.name].map):
+                maps = checkpoint(
+                    *(self._walk, [*part], maps),
+                    use_reentrant=False,
+                    context_fn=lambda: (nullcontext(), self._statistics_kept()),
+                )
+        else:
+            maps = self._walk(plan, maps)
+        return {name: maps[name] for name in wanted}
+
+    @contextmanager
+    def _statistics_kept(self) -> Iterator[None]:
+        """What is computed again was counted by batch normalisations the first time."""
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
+        kept = [(b, b.clone()) for norm in norms for b in norm.buffers()]
+        try:
+            yield
+        finally:  # torch leaves by an exception as soon as all that it wants is there
+            for buffer, before in kept:
+                buffer.copy_(before)
+
+    def _walk(self, plan: Sequence[Step], known: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Pictures, and maps of layers before, to those that are still needed after some steps."""
+        maps = dict(known)
         for step in plan:
             layer = step.layer
             try:
                 given = [maps[source] for source in layer.inputs]
-                made = self.get_submodule(layer.name)(*given) if given else pictures[layer.name]
+                made = self.get_submodule(layer.name)(*given) if given else maps[layer.name]
             except Exception as error:
                 error.add_note(f"in layer {layer.name} ({type(layer).__name__})")
                 raise
@@ -82,7 +112,7 @@ class Network(nn.Module):
                 maps[name] = maps[name].new_empty((0, 0, *maps[name].shape[-2:]))
             for name in step.drops:
                 del maps[name]
-        return {name: maps[name] for name in wanted}
+        return maps
 
 
 def filled(net: Net, tensors: Mapping[str, Tensor]) -> Network:

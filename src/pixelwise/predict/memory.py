@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 HINT = "shrink or cut the picture, or take a narrower net"
-TRAINING_HINT = "a smaller crop or batch (--set accumulate makes up for it), or --precision bf16"
+TRAINING_HINT = (
+    "--set checkpoint=true, a smaller crop or batch (--set accumulate makes up for it), "
+    "or --precision bf16"
+)
 
 
 def check_picture(
@@ -41,6 +44,7 @@ def check_step(
     *,
     number: int,
     device: torch.device,
+    checkpointed: bool = False,
 ) -> None:
     """Refuse a training step on a batch of ``shape`` (N, H, W) that cannot fit.
 
@@ -50,7 +54,8 @@ def check_step(
         ResourceError: R003 with the bytes needed at the least, and available.
     """
     count, height, width = shape
-    needed = number * count * kept_for_gradients(net, trained, height, width)
+    kept = kept_for_gradients(net, trained, height, width, checkpointed=checkpointed)
+    needed = number * count * kept
     size = hxw((height, width))
     what = f"a step on {count} pictures of {size} (HxW) keeps at least {needed:,} bytes"
     require(needed, device, what, TRAINING_HINT)

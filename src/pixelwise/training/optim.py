@@ -43,6 +43,9 @@ class Optim:
     """The same for factors on the weight decay."""
     clip: Factor = 0.0
     """Largest norm of the whole gradient; 0 leaves it alone."""
+    in_backward: bool = False
+    """Each weight is moved as soon as its gradient is known, which is then dropped: a step takes
+    as much less memory as the trained weights take. The weights are the same."""
 
 
 @settings("schedule.", noun="recipe setting")

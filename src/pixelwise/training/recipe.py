@@ -159,6 +159,9 @@ class Recipe:
     """Factor on the net's channels."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """fp32 or bf16; bf16 is autocast: weights and optimizer stay in float32."""
+    checkpoint: bool = False
+    """Maps are kept only where a net's scale changes, and computed again on the way back: a step
+    takes less memory, and up to a third more time. The weights are the same."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train: auto, cpu or cuda."""
     devices: Annotated[Whole, limits(ge=1, le=1024)] = 1
@@ -211,6 +214,10 @@ class Recipe:
                 for twice, n in Counter(getattr(self, name)).items()
                 if n > 1
             ),
+            self.optim.in_backward
+            and (self._passes > 1 or self.devices > 1 or self.optim.clip > 0)
+            and "optim.in_backward needs one forward pass a step (accumulate 1, loss.keep 1), "
+            "devices 1 and optim.clip 0: it moves weights before the whole gradient is known",
             self.patience > 0 and not self.val_split and "patience needs a val_split",
             self.freeze == "trunk"
             and not self.weights

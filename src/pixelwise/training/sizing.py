@@ -88,17 +88,23 @@ def _zoom(facts: Facts, net: Net) -> tuple[float, str]:
 
 
 def fit_memory(draft: Draft, facts: Facts, net: Net) -> None:
-    """Shrink the batch, then the crop, until a step fits."""
+    """Compute maps twice, drop gradients early, then shrink batch and crop, until a step fits."""
     half = draft["precision"] == "bf16"
     cached = round(CACHED * (facts.memory or inf) / 2**30, 2)
     if cached < draft["cache"]:
         draft.choose("cache", cached, f"GiB of pictures kept, of {_free(facts)} free")
 
     def needed() -> int:
-        return step_bytes(net, _sizes(draft, facts), draft["batch"], half=half)
+        ways = {"checkpointed": draft["checkpoint"], "in_backward": draft["optim.in_backward"]}
+        return step_bytes(net, _sizes(draft, facts), draft["batch"], half=half, **ways)
 
     before = needed()
-    reason = f"with more, a step would take about {before / 2**30:.1f} GiB of {_free(facts)} free"
+    reason = f"else a step would take about {before / 2**30:.1f} GiB of {_free(facts)} free"
+    if before > _limit(facts):
+        draft.choose("checkpoint", True, reason)
+    single = draft["accumulate"] == 1 and draft["loss.keep"] == 1 and not draft["optim.clip"]
+    if needed() > _limit(facts) and single and draft["devices"] == 1:
+        draft.choose("optim.in_backward", True, reason)
     while needed() > _limit(facts):
         crop, batch = _sizes(draft, facts), draft["batch"]
         if batch > LEAST_BATCH and "batch" not in draft.fixed:
@@ -109,10 +115,19 @@ def fit_memory(draft: Draft, facts: Facts, net: Net) -> None:
             return  # training refuses it, with what would fit
 
 
-def step_bytes(net: Net, size: tuple[int, int], batch: int, *, half: bool) -> int:
+def step_bytes(
+    net: Net,
+    size: tuple[int, int],
+    batch: int,
+    *,
+    half: bool,
+    checkpointed: bool = False,
+    in_backward: bool = False,
+) -> int:
     """About what a training step takes: maps, their gradients, and all that is kept of weights."""
-    maps = kept_for_gradients(net, [*net.layers], *size) * batch * FLOAT32 // (1 + half)
-    return int(BACKWARD * maps) + MOMENTS * bytes_of_weights(net)
+    kept = kept_for_gradients(net, [*net.layers], *size, checkpointed=checkpointed)
+    maps = kept * batch * FLOAT32 // (1 + half)
+    return int(BACKWARD * maps) + (MOMENTS - in_backward) * bytes_of_weights(net)
 
 
 def _whole_picture_bytes(net: Net, size: tuple[int, int], zoom: float) -> float:

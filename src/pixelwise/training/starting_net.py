@@ -223,6 +223,7 @@ def refuse_impossible_step(
         (recipe.batch, height, width),
         number=2 if recipe.precision == "bf16" else 4,
         device=device,
+        checkpointed=recipe.checkpoint,
     )
 
 

@@ -67,8 +67,14 @@ class Stepper:
         self.wrapped, self.optimizer = fabric.setup(net, optimizer(net, recipe))
         self.coarse = coarse_scores(net.net)
         self.class_weights = {head: w.to(fabric.device) for head, w in class_weights.items()}
+        self.step = 0
         self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
+        net.checkpointed = recipe.checkpoint
+        if recipe.optim.in_backward:
+            for parameter in net.parameters():
+                if parameter.requires_grad:
+                    parameter.register_post_accumulate_grad_hook(self._move)  # type: ignore[no-untyped-call]
 
     @property
     def kept(self) -> Mapping[str, Tensor]:
@@ -84,9 +90,11 @@ class Stepper:
             sum each times its pixels).
 
         Raises:
-            NumericalError: N001, before any weight has changed.
+            NumericalError: N001, before any weight has changed (with ``optim.in_backward`` some may
+                have, if the loss is finite and a gradient is not).
         """
         self._train_mode()
+        self.step = step
         self.optimizer.zero_grad(set_to_none=True)
         aim, device, world = self.recipe.loss, self.fabric.device, self.fabric.world_size
         net, heads = self.net.net, tuple(self.net.net.outputs)
@@ -111,12 +119,15 @@ class Stepper:
                     }
                     losses = self._losses(parts, y, divisors, len(moved))
                     weighted = [aim.head_weights.get(h, 1.0) * loss for h, loss in losses.items()]
+                    if self.recipe.optim.in_backward:
+                        self._check(sum(loss.item() for loss in losses.values()), step)
                     # Gradients are averaged over processes; the sum is wanted.
                     self.fabric.backward(world * sum(weighted[1:], weighted[0]))
                 for head, loss in losses.items():
                     sums[head] += loss.item()
-        self._check(aim.total(sums), step)
-        self.optimizer.step()
+        if not self.recipe.optim.in_backward:
+            self._check(aim.total(sums), step)
+            self.optimizer.step()
         if self.average:
             self.average.update(self.net, step)
         own = torch.tensor([*sums.values()], dtype=torch.float64)
@@ -183,6 +194,12 @@ class Stepper:
             # Where scale and shift are frozen, so are the statistics that they belong to.
             if all_frozen or not any(p.requires_grad for p in norm.parameters()):
                 norm.eval()
+
+    def _move(self, parameter: Tensor) -> None:
+        """Update the only parameter that has a gradient, which came just now, and drop that."""
+        self._check(0.0, self.step)
+        self.optimizer.step()
+        parameter.grad = None
 
     def _check(self, loss: float, step: int) -> None:
         """Refuse what is not finite, and cut the gradient to the largest norm allowed."""

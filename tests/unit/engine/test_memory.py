@@ -49,6 +49,34 @@ def test_what_gradients_need_is_at_least_the_estimate(name: str, part: str) -> N
     assert 0.6 * measured < estimate <= measured
 
 
+@pytest.mark.parametrize(
+    "name", ["fcn8s-vgg16-tight", "fcn4s-googlenet-tight", "fcn4s-efficientnetlite0", "fcn8s-tiny"]
+)
+def test_a_checkpointed_net_holds_the_maps_that_another_scale_reads(name: str) -> None:
+    """After the forward pass; the maps of one scale come on top on the way back."""
+    network = build(name, width=1 / 4).train()
+    held = {}
+    for network.checkpointed in (False, True):
+        made: list[weakref.ref[torch.Tensor]] = []
+        hooks = [
+            network.get_submodule(layer).register_forward_hook(
+                lambda _, given, out, made=made: made.append(weakref.ref(out))
+            )
+            for layer in network.net.layers
+            if layer not in network.net.inputs
+        ]
+        out = network(torch.randn(1, 3, 96, 128))
+        # Storages: of a view its map is alive.
+        alive = {t.untyped_storage().data_ptr(): t for r in made if (t := r()) is not None}
+        held[network.checkpointed] = sum(t.numel() for t in alive.values()) - out.numel()
+        for hook in hooks:
+            hook.remove()
+    trained = [*network.net.layers]
+    least = kept_for_gradients(network.net, trained, 96, 128, checkpointed=True)
+    assert held[True] < 0.6 * held[False]
+    assert held[True] < least < 0.9 * kept_for_gradients(network.net, trained, 96, 128)
+
+
 @pytest.mark.parametrize(("learned", "upsampled"), [(False, 80), (True, 100)])
 def test_a_crop_takes_what_it_cuts_unless_that_is_never_made(learned: bool, upsampled: int) -> None:
     net = Net()

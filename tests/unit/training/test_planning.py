@@ -156,11 +156,17 @@ def test_a_step_is_planned_into_the_memory_there_is() -> None:
     assert (roomy.recipe.crop, roomy.recipe.batch) == ((480, 480), 4)
     for part in (0.9, 0.5, 0.2):
         made = planned(replace(PHOTOS, memory=int(part * whole))).recipe
-        assert step_bytes(net, made.crop, made.batch, half=False) <= 0.7 * part * whole
+        ways = {"checkpointed": made.checkpoint, "in_backward": made.optim.in_backward}
+        assert step_bytes(net, made.crop, made.batch, half=False, **ways) <= 0.7 * part * whole
     assert made.crop[0] < 480
+    assert made.optim.in_backward
     tight = planned(replace(PHOTOS, memory=int(0.9 * whole)))
-    assert tight.recipe.batch == 2
-    assert "GiB free" in reason(tight, "batch")
+    assert (tight.recipe.checkpoint, tight.recipe.batch) == (True, 4)
+    assert "GiB free" in reason(tight, "checkpoint")
+    assert not roomy.recipe.checkpoint
+    assert planned(replace(PHOTOS, memory=int(0.9 * whole)), "checkpoint=false").recipe.batch == 2
+    clipped = planned(replace(PHOTOS, memory=int(0.2 * whole)), "optim.clip=1").recipe
+    assert not clipped.optim.in_backward
     fixed = planned(replace(PHOTOS, memory=int(0.2 * whole)), "batch=4", "crop=480x480").recipe
     assert (fixed.crop, fixed.batch) == ((480, 480), 4)  # training refuses it, with a hint
 

@@ -349,3 +349,32 @@ def test_where_our_kernels_do_not_run_torch_gives_the_same_step(loss: Loss, monk
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     for ours, torchs in zip(*(net.parameters() for net in nets), strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["fcn8s-tiny", "fcn32s-vgg16-tight"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_less_memory_gives_the_same_bits(name: str, moved: bool) -> None:
+    """Maps computed twice: dropout draws the same again, statistics count them once."""
+    states = []
+    for less in (False, True):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            net = build(name, classes=3, width=1 / 16 if "vgg" in name else 0.25)
+        rate = Optim("adamw", lr=1e-2, in_backward=less and moved)
+        made = stepper(net, frozen_bn=False, checkpoint=less, optim=rate)
+        losses = [made.run(step, [batch(2, step)]) for step in range(3)]
+        assert all(p.grad is None for p in net.parameters()) == rate.in_backward
+        states.append((losses, net.state_dict()))
+    assert states[0][0] == states[1][0]
+    assert all(torch.equal(states[0][1][k], v) for k, v in states[1][1].items())
+
+
+def test_a_gradient_that_is_not_finite_ends_a_run_whose_weights_move_early() -> None:
+    net = tiny()
+    torch.nn.init.ones_(net.get_parameter("score_fr.weight"))
+    net.get_parameter("bn1_1.weight").register_hook(lambda gradient: gradient / 0)
+    made = stepper(net, optim=Optim("sgd", lr=0.1, in_backward=True))
+    before = net.get_parameter("bn1_1.weight").detach().clone()
+    with pytest.raises(NumericalError, match="gradient is not finite"):
+        made.run(0, [batch(2)])
+    assert torch.equal(before, net.get_parameter("bn1_1.weight"))
