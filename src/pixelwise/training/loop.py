@@ -92,7 +92,8 @@ def _train(
         with (
             processes.together(fabric),
             resumable(),
-            memory.freed_memory_kept(),
+            # Kept, freed memory lies in pieces: 3.6 against 2.8 GB with checkpoints (FCN-8s-VGG16).
+            nullcontext() if recipe.checkpoint else memory.freed_memory_kept(),
             plain_torch(fabric.device),
         ):
             watched = watch if first else None

@@ -133,7 +133,8 @@ def kept_predictor(stepper: Stepper, preprocess: Preprocess) -> Iterator[Predict
     """
     recipe, device = stepper.recipe, stepper.fabric.device
     with averaged(stepper):
-        runner = TorchRunner(stepper.net, bf16=recipe.precision == "bf16", device=device)
+        bf16 = recipe.precision == "bf16"
+        runner = TorchRunner(stepper.net, bf16=bf16, device=device, order=stepper.order)
         yield Predictor(runner, preprocess, view=recipe.view)
 
 
