@@ -65,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.memory_of:
         step = make(options.memory_of, options.size)
-        # ``pixelwise train`` keeps what is freed, but for checkpoints; pytorch-fcn's script does not.
+        # ``pixelwise train`` keeps what is freed, but for checkpoints; pytorch-fcn does not.
         kept = options.memory_of in ("fp32", "bf16")
         with memory.freed_memory_kept() if kept else nullcontext():
             step()
