@@ -91,7 +91,7 @@ def _measured(
         return scaling.scale(only, subject, scratch, size=shown, threads=count, rounds=rounds)
     file = Path(subject)
     path = weight_file(file) if file.exists() else random_checkpoint(subject, scratch)
-    return labels.measure(labels.Task(path, shown, count, rounds, chosen, memory))
+    return labels.measure(labels.Task(path, shown, count, rounds, chosen, memory), scratch)
 
 
 def _print(made: dict[str, Any]) -> None:

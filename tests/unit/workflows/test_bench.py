@@ -11,6 +11,7 @@ from tests.small_model import save_model
 from typer.testing import CliRunner
 
 from pixelwise.cli.app import app, run
+from pixelwise.engine.rounding import unsupported
 from pixelwise.errors import DataError, ModelError, UsageError
 from pixelwise.workflows.bench import labels, results, scaling, timing, ways
 from pixelwise.workflows.bench.by_hand import by_hand, tent
@@ -45,8 +46,8 @@ def test_the_net_by_hand_is_pytorch_fcns() -> None:
     torch.testing.assert_close(by_hand(x, weights, kernels), peer(x))
 
 
-def test_every_way_gives_the_labels_of_the_modules_and_a_row(path: Path) -> None:
-    made = measure(task(path, "fp32", "oneDNN", "modules", "by hand"))
+def test_every_way_gives_the_labels_of_the_modules_and_a_row(path: Path, tmp_path: Path) -> None:
+    made = measure(task(path, "fp32", "oneDNN", "modules", "by hand"), tmp_path)
     rows = {row["way"]: row for row in made["rows"]}
     assert list(rows) == ["fp32", "oneDNN", "modules"]
     assert all(row["error"] < 1e-5 and row["differ"] == 0 for row in rows.values())
@@ -58,7 +59,9 @@ def test_every_way_gives_the_labels_of_the_modules_and_a_row(path: Path) -> None
     assert made["gflop"] == round(2 * macs / 1e9, 1)
 
 
-def test_a_faster_wrong_answer_is_no_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_faster_wrong_answer_is_no_row(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = ways.make
 
     def wrong(way: str, *given: Any) -> ways.Way:
@@ -68,11 +71,11 @@ def test_a_faster_wrong_answer_is_no_row(path: Path, monkeypatch: pytest.MonkeyP
         return lambda x: (right(x)[0], lambda: right(x)[1]() * 1.01)
 
     monkeypatch.setattr(labels, "make", wrong)
-    made = measure(task(path, "fp32", "oneDNN"))
+    made = measure(task(path, "fp32", "oneDNN"), tmp_path)
     assert [row["way"] for row in made["rows"]] == ["fp32"]
     assert made["missing"]["oneDNN"] == "its scores are others: 1.0e-02 of the largest"
     with pytest.raises(UsageError, match="nothing could be measured"):
-        measure(task(path, "oneDNN"))
+        measure(task(path, "oneDNN"), tmp_path)
 
 
 def test_an_exported_file_is_carried_out_by_its_own_runtime(path: Path, tmp_path: Path) -> None:
@@ -80,9 +83,22 @@ def test_an_exported_file_is_carried_out_by_its_own_runtime(path: Path, tmp_path
     from pixelwise.export.export import export_model
 
     export_model(path, tmp_path / "net.onnx")
-    made = measure(task(tmp_path / "net.onnx", "fp32", "modules"))
+    made = measure(task(tmp_path / "net.onnx", "fp32", "modules"), tmp_path)
     assert [row["way"] for row in made["rows"]] == ["fp32"]
     assert "has a runtime of its own" in made["missing"]["modules"]
+
+
+def test_a_net_in_eight_bits_is_a_way_and_its_file_is_alone(path: Path, tmp_path: Path) -> None:
+    if unsupported("int8"):
+        pytest.skip("no int8 here")
+    made = measure(task(path, "fp32", "int8"), tmp_path)
+    (_, low) = made["rows"]
+    assert low["way"] == "int8"
+    assert 1e-5 < low["error"] < 0.2
+    quantised = next(tmp_path.glob("*-int8.safetensors"))
+    alone = measure(task(quantised, "fp32", "int8"), tmp_path)
+    assert [row["way"] for row in alone["rows"]] == ["int8"]
+    assert "is quantised" in alone["missing"]["fp32"]
 
 
 def test_peak_memory_is_of_a_process_of_its_own(path: Path) -> None:

@@ -9,24 +9,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.engine import convolutions
 from pixelwise.errors import PixelwiseError, UsageError, hxw
 from pixelwise.nets.net import Net
 from pixelwise.predict import model as models
+from pixelwise.predict.described import described
 from pixelwise.predict.exported import SUFFIXES
 from pixelwise.weights import checkpoint
 from pixelwise.weights.checkpoint import Header
 from pixelwise.workflows.bench import timing
-from pixelwise.workflows.bench.ways import Way, make
+from pixelwise.workflows.bench.ways import Way, in_eight_bits, make
 
 EXACT, LOWER = 1e-3, 0.2
 """The largest error of a way, as a share of the largest score: in float32, and below it."""
@@ -56,20 +58,31 @@ class Task:
         return checkpoint.read_header(self.path)
 
     @property
+    def single(self) -> bool:
+        """Whether it has one way alone: another runtime's file, or a quantised one."""
+        return self.path.suffix in SUFFIXES or self.header.quantised is not None
+
+    @property
     def net(self) -> Net:
         """The net that it holds."""
         return checkpoint.net_of(self.header, self.path)
 
     @property
-    def picture(self) -> Tensor:
-        """(1, B, H, W) of noise, as preprocessing gives it."""
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, B) of noise."""
         bands = sum(self.net.inputs.values())
-        draw = np.random.default_rng(0).normal(0, 60, (1, bands, *self.size))
-        return torch.from_numpy(draw.astype(np.float32))
+        draw = np.random.default_rng(0).normal(128, 60, (*self.size, bands))
+        return draw.clip(0, 255).astype(np.uint8)
+
+    @property
+    def picture(self) -> Tensor:
+        """(1, B, H, W) of it, as preprocessing gives it."""
+        _, preprocess, _ = described(self.header, self.path)
+        return torch.from_numpy(preprocess(self.image))[None]
 
 
-def measure(task: Task) -> dict[str, Any]:
-    """Rows by way, and why others have none; plain data for JSON.
+def measure(task: Task, scratch: Path) -> dict[str, Any]:
+    """Rows by way, and why others have none; plain data for JSON. Files are made in ``scratch``.
 
     Raises:
         UsageError: U002 no way can be measured.
@@ -77,9 +90,12 @@ def measure(task: Task) -> dict[str, Any]:
     torch.set_num_threads(task.threads)
     before, picture = timing.cpu_times(), task.picture
     ways, missing = dict[str, Way](), dict[str, str]()
+    paths = dict.fromkeys(task.ways, task.path)
     for name in task.ways:
         try:
-            ways[name] = make(name, task.path, picture)
+            if name == "int8" and not task.single:
+                paths[name] = in_eight_bits(task.path, task.image, scratch)
+            ways[name] = make(name, paths[name], picture)
         except PixelwiseError as error:
             missing[name] = f"{error}; {error.hint}" if error.hint else str(error)
     agreements = _agreements(task, ways, picture, missing)
@@ -94,7 +110,8 @@ def measure(task: Task) -> dict[str, Any]:
     ]
     ways.clear()  # this process stands beside those whose memory is measured
     for row in rows:
-        row["peak_mb"] = _peak(task, row["way"]) if task.memory else None
+        way = row["way"]
+        row["peak_mb"] = _peak(replace(task, path=paths[way]), way) if task.memory else None
     facts = timing.surroundings("labels", before, threads=task.threads)
     shown = {"size": hxw(task.size), "kernels": convolutions.in_use(), **_worth(task, rows)}
     return {**facts, **shown, "rows": rows, "missing": missing}
@@ -110,8 +127,9 @@ def _agreements(
 ) -> dict[str, dict[str, Any]]:
     """How each way's answer differs from the modules'; a way that gives another is taken out."""
     found = dict[str, dict[str, Any]]()
-    foreign = task.path.suffix in SUFFIXES
-    truth = next(iter(ways.values())) if foreign else make("modules", task.path, picture)
+    truth = next(iter(ways.values()), None) if task.single else make("modules", task.path, picture)
+    if truth is None:
+        return {}
     labels, scores = _answer(truth, picture)
     for name, way in list(ways.items()):
         own_labels, own = _answer(way, picture)

@@ -6,6 +6,7 @@ A peer that is not installed says so with what brings it; none is needed to use 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.preprocess import Preprocess
@@ -21,8 +23,10 @@ from pixelwise.engine.build import build
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.runner import Runner, TorchRunner
 from pixelwise.errors import ResourceError, UsageError
+from pixelwise.pictures import images
 from pixelwise.predict import model as models
 from pixelwise.predict.exported import SUFFIXES
+from pixelwise.predict.quantising import quantised
 from pixelwise.settings import as_dict
 from pixelwise.weights import checkpoint
 from pixelwise.weights.checkpoint import Header
@@ -30,7 +34,7 @@ from pixelwise.workflows.bench.by_hand import by_hand, tent
 
 Way = Callable[[Tensor], tuple[Tensor, Callable[[], Tensor]]]
 """Pictures (1, B, H, W), preprocessed, to labels (H, W); and what gives all scores (K, H, W)."""
-OWN = ("fp32", "low memory", "bf16", "oneDNN", "modules")
+OWN = ("fp32", "low memory", "bf16", "int8", "oneDNN", "modules")
 PEERS = ("by hand", "opencv", "onnxruntime", "openvino", "openvino bf16")
 WAYS = (*OWN, *PEERS)
 
@@ -48,9 +52,29 @@ def random_checkpoint(net: str, folder: Path, **options: Any) -> Path:
                     torch.nn.init.normal_(parameter, std=0.1)
     bands = sum(network.net.inputs.values())
     classes = tuple(str(i) for i in range(network.net.channels[network.net.output]))
-    pixels = as_dict(Preprocess("rgb", 1.0, (0.0,) * bands, (1.0,) * bands))
+    pixels = as_dict(Preprocess("rgb", 1.0, (128.0,) * bands, (1.0,) * bands))
     header = Header(net, options, classes, preprocess=pixels)
     return checkpoint.save_checkpoint(folder / f"{net}.safetensors", network.state_dict(), header)
+
+
+def in_eight_bits(path: Path, image: NDArray[np.uint8], folder: Path) -> Path:
+    """The same model quantised, calibrated on one picture: its speed is that of any other.
+
+    Raises:
+        ResourceError: R009 this processor does not multiply eight bits.
+        UsageError: U002 it takes no picture of three bands.
+    """
+    if image.shape[2] != 3:
+        raise UsageError(
+            "U002", f"{path} takes {image.shape[2]} bands", "quantize it and give that"
+        )
+    photos = folder / "photos"
+    images.write_image(photos / "noise.png", image)
+    with_nothing = nullcontext(lambda: None)
+    made = quantised(
+        models.load(path), photos, pictures=1, agreement=1e-9, stage=lambda *_: with_nothing
+    )
+    return made.model.save(folder / f"{path.stem}-int8.safetensors")
 
 
 def make(way: str, path: Path, picture: Tensor) -> Way:
@@ -65,7 +89,9 @@ def make(way: str, path: Path, picture: Tensor) -> Way:
         if way != "fp32":
             raise UsageError("U002", f"{path} has a runtime of its own", "give a checkpoint")
         return by_runner(models.load(path).predictor.runner)
-    if way in ("fp32", "bf16"):
+    if (checkpoint.read_header(path).quantised is None) == (way == "int8"):
+        raise UsageError("U002", f"{path} is {'not ' * (way == 'int8')}quantised", "--ways fp32")
+    if way in ("fp32", "bf16", "int8"):
         return by_runner(models.load(path, precision=way).predictor.runner)
     if way == "low memory":
         return by_runner(models.load(path, memory="low").predictor.runner)
