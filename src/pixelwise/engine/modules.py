@@ -132,7 +132,7 @@ class FixedUpsampling(nn.Module):
         In the wider dtype of map and module: float32 unless the module itself was cast.
         """
         window = None if like is None else Window(self.offset, self.offset, *like.shape[-2:])
-        return upsample(x, self.shares, self.kernel, self.edge, window)
+        return upsample(x, self.shares.to(x.device), self.kernel, self.edge, window)
 
 
 class LearnedUpsampling(nn.Module):

@@ -30,7 +30,6 @@ from pixelwise.predict.saving import Drawing
 from pixelwise.predict.sources import Job
 from pixelwise.predict.summaries import Labelled
 from pixelwise.predict.turns import Outcome, outcomes
-from pixelwise.settings import as_dict
 
 DEFAULT = Drawing()
 
@@ -94,10 +93,9 @@ def carry_out(
     drawing = replace(drawing, untinted=names)
     refuse_folder_collisions(plan.jobs, [*heads[1:], *{LABELME, CVAT}.intersection(plan.kinds)])
     shown = [_shown_class(name, model) for name in heat]
-    view, precision = as_dict(model.predictor.view), model.predictor.runner.precision
-    for name, usual in {"stitch": 1, "crf": None}.items():
-        if view[name] == usual:  # folders of versions without it stay as they are
-            del view[name]
+    view, precision = model.predictor.view.as_dict(), model.predictor.runner.precision
+    if view["stitch"] == 1:  # folders of versions without it stay as they are
+        del view["stitch"]
     identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
     if drawing.facts:
         identity[LOOK] = drawing.facts

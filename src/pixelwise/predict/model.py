@@ -34,7 +34,6 @@ from pixelwise.predict.described import described, network_of
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
-from pixelwise.settings import as_dict
 from pixelwise.weights import checkpoint, eight_bits
 from pixelwise.weights.checkpoint import DAMAGED, HeadClasses, Header
 from pixelwise.weights.safetensors_file import unchanged
@@ -323,7 +322,7 @@ class Model:
             raise ModelError("M040", what, "save the model from which it was exported")
         if isinstance(carries, PlannedRunner):
             carries.unchanged()
-        header = replace(self.header, inference=as_dict(self.predictor.view))
+        header = replace(self.header, inference=self.predictor.view.as_dict())
         tensors = dict(carries.network.state_dict())
         if isinstance(carries, PlannedRunner) and carries.quantised:
             tensors = eight_bits.stored(carries.network, carries.quantised)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from pixelwise.crf.parameters import DenseCrf
-from pixelwise.settings import Number, Whole, in_one_word, limits, refuse, settings
+from pixelwise.settings import Number, Whole, as_dict, in_one_word, limits, refuse, settings
 
 Zoom = Annotated[Number, limits(gt=0, le=8)]
 """Factor on a picture's size; at 8 a photo of 500x375 has 12 million pixels."""
@@ -27,12 +27,16 @@ class View:
     """Scores are the mean over the picture and its mirror image; twice the work."""
     stitch: Stitch = 1
     """Scores are this many times finer, from as many times as many shifted pictures, squared."""
-
     crf: DenseCrf | None = None
     """The dense CRF that the scores go through."""
 
     def __post_init__(self) -> None:
         refuse(not self.zooms and "no zooms, expected at least one")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for a header; without a CRF as versions before it have it, and read it."""
+        told = as_dict(self)
+        return told if self.crf else {k: v for k, v in told.items() if k != "crf"}
 
     def sizes(self, shape: Sequence[int]) -> list[tuple[int, int]]:
         """(height, width) of each showing of a picture of ``shape``."""

@@ -123,7 +123,7 @@ class Run:
             },
             inputs=dict(data.inputs),
             preprocess=as_dict(start.preprocess),
-            inference=as_dict(recipe.view),
+            inference=recipe.view.as_dict(),
             data={**data.facts, "trained_on": sorted(data.contents | start.trained_on)},
         )
 
