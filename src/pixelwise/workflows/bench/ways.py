@@ -6,7 +6,7 @@ A peer that is not installed says so with what brings it; none is needed to use 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.engine import backends, convolutions
+from pixelwise.engine import backends, convolutions, planned
+from pixelwise.engine import runner as runners
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.runner import Runner, TorchRunner
@@ -126,7 +127,9 @@ def _of_scores(scores: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
 def _without_our_kernels(way: Way) -> Way:
     def run(x: Tensor) -> tuple[Tensor, Callable[[], Tensor]]:
         # Weights are packed, and with that kernels are chosen, at the first picture.
-        with patch.object(convolutions, "unavailable", lambda: "asked for"):
+        with ExitStack() as stack:
+            for module in (convolutions, planned, runners):
+                stack.enter_context(patch.object(module, "unavailable", lambda: "asked for"))
             return way(x)
 
     return run
