@@ -174,7 +174,7 @@ def test_layers_that_stay_exact_make_it_nearer_and_all_of_them_make_it_equal() -
     names = tuple(op.name for op in convolutions(exactly.plan))
     (truth,), errors = exactly.maps(x).values(), []
     whole = PlannedRunner(network, quantised=quantised(network, x))
-    for kept in ((), names[:4], names):
+    for kept in ((), names[len(names) // 4 :], names):
         low = quantised(network, x, exact=kept)
         (made,) = whole.sharing(low).maps(x).values()
         (alone,) = PlannedRunner(network, quantised=low).maps(x).values()
