@@ -89,8 +89,9 @@ def _measured(
         if ways:
             raise UsageError("U002", f"--ways and --only {only}: it has its own", "leave one out")
         return scaling.scale(only, subject, scratch, size=shown, threads=count, rounds=rounds)
-    file = Path(subject)
-    path = weight_file(file) if file.exists() else random_checkpoint(subject, scratch)
+    file = Path(subject)  # nets of the catalogue have no suffix and lie in no folder
+    named = file.exists() or bool(file.suffix) or len(file.parts) > 1
+    path = weight_file(file) if named else random_checkpoint(subject, scratch)
     return labels.measure(labels.Task(path, shown, count, rounds, chosen, memory), scratch)
 
 

@@ -145,6 +145,7 @@ class PlannedRunner:
         self._lock = threading.Lock()
         self._memory = torch.empty(0, dtype=torch.float32)
         self._passes: dict[tuple[int, ...], Pass] = {}
+        self._asked: tuple[tuple[int, ...], Layout | None] = (), None
         self._convolutions = self._unpacked()
         self._packed_of: list[tuple[int, int]] = []
 
@@ -155,9 +156,7 @@ class PlannedRunner:
 
     def needs(self, height: int, width: int, *, scores: bool = False) -> int:
         """Bytes for what it does not hold of it: packed weights, the maps, and the work on them."""
-        there = self._passes.get((1, height, width))
-        layout = there.maps.layout if there else layout_for(self.plan, 1, height, width)
-        weights, maps, work = of_layout(layout, self.memory)
+        weights, maps, work = of_layout(self._layout((1, height, width)), self.memory)
         if self._convolutions.packed:
             weights, maps = 0, max(0, maps - FLOAT32 * self._memory.numel())
         counts = [self.net.channels[head] for head in self.net.outputs.values() if scores]
@@ -168,7 +167,7 @@ class PlannedRunner:
         """Work in low memory from now on; whether it did not yet."""
         before, self.memory = self.memory, "low"
         with self._lock:  # what is packed goes, and other weights at the next picture
-            self._convolutions, self._passes, self._packed_of = Convolutions(self.network), {}, []
+            self._convolutions, self._passes, self._packed_of = self._unpacked(), {}, []
         return before != "low"
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
@@ -229,7 +228,7 @@ class PlannedRunner:
         if shape not in self._passes:
             while len(self._passes) >= SIZES_KEPT:
                 del self._passes[next(iter(self._passes))]
-            layout = layout_for(self.plan, *shape)
+            layout = self._layout(shape)
             blank = self._blank(layout)
             if layout.length > self._memory.numel():
                 self._passes, self._memory = {}, torch.empty(layout.length, dtype=torch.float32)
@@ -241,6 +240,16 @@ class PlannedRunner:
                 best(8)  # the last kernel: what compiles them can go, 60 MB
                 give_back_code("llvmlite")
         return self._passes[shape]
+
+    def _layout(self, shape: tuple[int, int, int]) -> Layout:
+        """For pictures (N, H, W): what was asked of a size is not worked out again to label it."""
+        known, layout = self._asked
+        if there := self._passes.get(shape):
+            return there.maps.layout
+        if layout is None or known != shape:
+            layout = layout_for(self.plan, *shape)
+            self._asked = shape, layout
+        return layout
 
     def _blank(self, layout: Layout) -> Blank | None:
         self._convolutions.fitted = self._convolutions.fitted or layout

@@ -62,4 +62,6 @@ def cut(runner: PlannedRunner, size: tuple[int, int]) -> list[Stream]:
             log.warning(text, hxw(size), how, tried[-1] / 1e6, room / 1e6)
             return [replace(whole, columns=block, band=band) for block in blocks]
     what = f"a picture of {hxw(size)} (HxW) needs at least {min(tried):,} bytes, cut into parts"
-    raise ResourceError("R003", f"{what}; {room:,} are available on cpu", HINT)
+    larger = "a larger --max-memory, of which the program takes a part itself; or "
+    hint = (larger if memory.process_limit() else "") + HINT
+    raise ResourceError("R003", f"{what}; {room:,} are available on cpu", hint)

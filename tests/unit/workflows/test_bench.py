@@ -98,7 +98,7 @@ def test_a_net_in_eight_bits_is_a_way_and_its_file_is_alone(path: Path, tmp_path
     quantised = next(tmp_path.glob("*-int8.safetensors"))
     alone = measure(task(quantised, "fp32", "int8"), tmp_path)
     assert [row["way"] for row in alone["rows"]] == ["int8"]
-    assert "is quantised" in alone["missing"]["fp32"]
+    assert "eight bits alone" in alone["missing"]["fp32"]
 
 
 def test_peak_memory_is_of_a_process_of_its_own(path: Path) -> None:
@@ -202,6 +202,7 @@ def test_the_command_measures_keeps_and_compares(
         (["--ways", "foo"], UsageError, "no way is called"),
         (["--only", "pixels", "--ways", "fp32"], UsageError, "leave one out|has its own"),
         (["--against", "none.json"], DataError, "cannot be read"),
+        (["nothing.onnx"], ModelError, "does not exist"),
         (["{damaged}"], ModelError, "a text file is not read"),
     ],
 )

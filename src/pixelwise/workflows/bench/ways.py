@@ -90,8 +90,9 @@ def make(way: str, path: Path, picture: Tensor) -> Way:
         if way != "fp32":
             raise UsageError("U002", f"{path} has a runtime of its own", "give a checkpoint")
         return by_runner(models.load(path).predictor.runner)
-    if (checkpoint.read_header(path).quantised is None) == (way == "int8"):
-        raise UsageError("U002", f"{path} is {'not ' * (way == 'int8')}quantised", "--ways fp32")
+    low = checkpoint.read_header(path).quantised is not None
+    if low and way != "int8":
+        raise UsageError("U002", f"{path} holds eight bits alone", "--ways int8")
     if way in ("fp32", "bf16", "int8"):
         return by_runner(models.load(path, precision=way).predictor.runner)
     if way == "low memory":
