@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,11 @@ CAMVID_CLASSES, CAMVID_PALETTE = tuple(CAMVID_COLOURS), tuple(CAMVID_COLOURS.val
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 Image = NDArray[np.uint8]
+
+
+def void_of(labels: NDArray[Any]) -> float:
+    """What stands for nothing known: of class ids ``VOID``, of numbers NaN."""
+    return math.nan if labels.dtype.kind == "f" else VOID
 
 
 def default_names(count: int) -> tuple[str, ...]:

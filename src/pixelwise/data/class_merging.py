@@ -44,9 +44,10 @@ class Merged:
         """Those of the source."""
         return self.source.files
 
-    def read(self, class_map: ClassMap) -> NDArray[np.uint8]:  # noqa: ARG002 - that of after
+    def read(self, class_map: ClassMap) -> NDArray[Any]:  # noqa: ARG002 - that of after
         """As ``LabelSource.read``, of any class map."""
-        return np.array(self.table, np.uint8)[self.source.read(self.before)]
+        after: NDArray[Any] = np.array(self.table, np.uint8)[self.source.read(self.before)]
+        return after
 
 
 def read_map(path: Path) -> dict[str, str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data import measured
 from pixelwise.data.doubts import Doubts, answer
 from pixelwise.data.label_files import read_numbers
 from pixelwise.errors import DataError, first_few, raise_all
 from pixelwise.labels import VOID, Labels, colours_for, default_names
+from pixelwise.nets.kinds import CLASSES, Kind
 from pixelwise.pictures.images import read_colours
 
 Colour = tuple[int, int, int]
@@ -28,7 +31,7 @@ APART = 16
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Class names and colours, and what each raw value stands for."""
+    """Class names and colours, and what each raw value stands for; or planes of numbers."""
 
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
@@ -40,6 +43,8 @@ class ClassMap:
     others: int | None = None
     """What every value or colour is that does not stand there: a class id, ``VOID``, ``NEAREST`` of
     those that do; None: an error."""
+    kind: Kind = CLASSES
+    """What a net that learns them gives."""
 
     def __post_init__(self) -> None:
         count = len(self.classes)
@@ -50,14 +55,16 @@ class ClassMap:
         if twice:
             raise DataError("D034", f"class `{twice[0]}` stands there twice", "rename one of them")
 
-    def read(self, path: Path) -> NDArray[np.uint8]:
-        """A label map as class ids, (H, W) uint8, 255 void.
+    def read(self, path: Path) -> NDArray[Any]:
+        """A label map as class ids, (H, W) uint8, 255 void; of numbers (H, W, P) float32.
 
         Raises:
             DataError: D012 a value that names no class, with its count and first place; D016
                 colours where indices were expected, or an unlisted colour; D017 lossy compression,
                 where its errors could make one class another.
         """
+        if self.kind.measured:
+            return measured.read_numbers(path, self.kind, self.classes)
         return self._read(path)[0]
 
     def moved(self, path: Path) -> int:

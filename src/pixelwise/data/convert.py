@@ -17,6 +17,7 @@ from pixelwise.data.listing import refuse_unlistable, write_splits
 from pixelwise.data.sample import Item, content, each
 from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder
+from pixelwise.nets.kinds import EDGES
 from pixelwise.pictures.images import write_image, write_labels
 
 log = logging.getLogger(__name__)
@@ -71,8 +72,10 @@ def _description(dataset: DataSet) -> Description:
     known = (name for name in offered if name not in dataset.computed)
     taken = {"splits"}
     inputs = _folders("images", (*dataset.inputs, *known), taken)
-    heads = _folders("labels", (*dataset.heads, *dataset.class_maps), taken)
-    used = *dataset.inputs, *dataset.heads
+    named = (*dataset.heads, *dataset.class_maps)
+    stored = [h for h in named if dataset.class_maps[h].kind.kind != EDGES]  # others are derived
+    heads = _folders("labels", stored, taken)
+    used = *dataset.inputs, *([head for head in dataset.heads if head in heads] or stored[:1])
     use = used if len(used) < len(inputs) + len(heads) else ()
     maps = {name: dataset.class_maps[name] for name in heads}
     return Description(maps, inputs, heads, use, dataset.values)
@@ -94,8 +97,11 @@ def _write(dataset: DataSet, description: Description, out: Path, item: Item) ->
     """The files of an item, which are read and checked on the way; its picture's ``content``."""
     sample = dataset.read(item) if item.labelled(dataset.heads) else None
     heads = dict(sample.heads) if sample else {}
-    for head, source in item.labels.items():
-        class_map = dataset.class_maps[head]
+    for head in description.heads.keys() & item.labels:
+        class_map, source = dataset.class_maps[head], item.labels[head]
+        if class_map.kind.measured:
+            _copy(source.files[0], out / description.heads[head], item.name)
+            continue
         labels = heads[head] if head in heads else source.read(class_map)
         path = out / description.heads[head] / f"{item.name}.png"
         write_labels(path, labels, np.asarray(class_map.palette, np.uint8))
@@ -106,7 +112,11 @@ def _write(dataset: DataSet, description: Description, out: Path, item: Item) ->
     for name, path in item.inputs.items():
         if name in dataset.computed:
             continue
-        with path.open("rb") as original:
-            copy = partial(shutil.copyfileobj, original)
-            atomic_write(out / description.inputs[name] / f"{item.name}{path.suffix.lower()}", copy)
+        _copy(path, out / description.inputs[name], item.name)
     return content(sample.image if sample else dataset.image(item))
+
+
+def _copy(path: Path, folder: Path, name: str) -> None:
+    with path.open("rb") as original:
+        copy = partial(shutil.copyfileobj, original)
+        atomic_write(folder / f"{name}{path.suffix.lower()}", copy)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.depth import HhaInput
+from pixelwise.data.measured import EdgesOf
 from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
 from pixelwise.errors import DataError, raise_all, unknown_name
+from pixelwise.nets.kinds import EDGE, EDGES
 from pixelwise.pictures.bands import (
     InputKind,
     kind_of,
@@ -124,12 +126,14 @@ class DataSet:
         """The same data set with other inputs or heads of those that its items have.
 
         ``inputs`` are in the order of the bands; the first head's classes become ``classes``; what
-        is empty stays as it was.
+        is empty stays as it was. ``edges`` are those of the first head, where none is called so.
 
         Raises:
             UsageError: U001 an unknown name.
             DataError: D031 pictures that lack an input.
         """
+        if EDGES in heads and EDGES not in self.class_maps:
+            return self.with_edges(EDGES, self.heads[0]).using(inputs=inputs, heads=heads)
         items = self.all_items()
         for kind, asked, names in (
             ("input", inputs, self.known_inputs),
@@ -143,6 +147,18 @@ class DataSet:
         wanted = [(p, f"picture for input `{n}`{of.get(n, '')}") for p, n in gaps]
         raise_all(self.root, [no_partner(path, what) for path, what in wanted])
         return replace(self, inputs=used, heads=tuple(heads) or self.heads)
+
+    def with_edges(self, head: str, of: str) -> DataSet:
+        """The same with a further head that is offered: the edges of one of classes."""
+        own = self.class_maps[of]
+        edge_map = ClassMap((head,), ((255, 255, 255),), kind=EDGE)
+
+        def one(item: Item) -> Item:
+            made = {head: EdgesOf(item.labels[of], own)} if of in item.labels else {}
+            return replace(item, labels={**item.labels, **made})
+
+        splits = {split: tuple(map(one, items)) for split, items in self.splits.items()}
+        return replace(self, class_maps={**self.class_maps, head: edge_map}, splits=splits)
 
     @property
     def known_inputs(self) -> list[str]:
@@ -158,10 +174,10 @@ class DataSet:
         """
         heads = {name: item.labels[name].read(self.class_maps[name]) for name in self.heads}
         files = [item.labels[name].files[0] for name in self.heads]
-        labels = heads[self.heads[0]]
-        image = self.image(item, labels.shape, f"its label map {files[0]}")
+        size = heads[self.heads[0]].shape[:2]
+        image = self.image(item, size, f"its label map {files[0]}")
         for path, others in zip(files, heads.values(), strict=True):
-            refuse_other_size(others.shape, path, labels.shape, files[0])
+            refuse_other_size(others.shape, path, size, files[0])
         return Sample(item.name, image, heads)
 
     def image(
@@ -243,7 +259,8 @@ class DataSet:
         for class_map in (self.class_maps[name] for name in self.heads):
             values = sorted(class_map.values.items())
             others = () if class_map.others is None else (class_map.others,)
-            meaning = class_map.classes, values, class_map.colours, *others, *stored
+            kind = (class_map.kind,) if class_map.kind.measured else ()
+            meaning = class_map.classes, values, class_map.colours, *others, *stored, *kind
             digest.update(repr(meaning).encode("utf-8", "surrogatepass"))
         for made in (self.computed[name] for name in self.inputs if name in self.computed):
             digest.update(repr(made.facts).encode("utf-8", "surrogatepass"))

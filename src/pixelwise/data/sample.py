@@ -31,8 +31,8 @@ class LabelSource(Protocol):
         """What is read, the one that messages name first."""
         ...
 
-    def read(self, class_map: ClassMap) -> NDArray[np.uint8]:
-        """The (H, W) class ids, 255 void.
+    def read(self, class_map: ClassMap) -> NDArray[Any]:
+        """The (H, W) class ids, 255 void; of numbers and edges (H, W, P) float32, NaN void.
 
         Raises:
             DataError: a file that cannot be read, or says what names no class.
@@ -51,7 +51,7 @@ class LabelMap:
         """The file."""
         return (self.path,)
 
-    def read(self, class_map: ClassMap) -> NDArray[np.uint8]:
+    def read(self, class_map: ClassMap) -> NDArray[Any]:
         """As the class map understands it."""
         return class_map.read(self.path)
 
@@ -95,11 +95,11 @@ class Sample:
     name: str
     image: NDArray[Any]
     """(H, W, B): the bands of all inputs, of one dtype."""
-    heads: Mapping[str, NDArray[np.uint8]]
-    """(H, W) class ids, 255 void, by head."""
+    heads: Mapping[str, NDArray[Any]]
+    """By head (H, W) class ids, 255 void, or (H, W, P) float32 numbers, NaN void."""
 
     @property
-    def labels(self) -> NDArray[np.uint8]:
+    def labels(self) -> NDArray[Any]:
         """Of the first head."""
         return next(iter(self.heads.values()))
 

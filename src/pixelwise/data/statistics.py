@@ -84,6 +84,7 @@ class Counts:
     """(B,) of their squares."""
     dtype: str
     """Of the picture."""
+    pixels: int
 
     @property
     def kind(self) -> str:
@@ -101,11 +102,18 @@ def count(sample: Sample) -> Counts:
     else:
         wide = [band.astype(np.float64) for band in bands]
         sums, squares = (np.array([(b**power).sum() for b in wide]) for power in (1, 2))
-    heads = {
-        head: np.bincount(labels.ravel(), minlength=256).astype(np.int64)
-        for head, labels in sample.heads.items()
-    }
-    return Counts(heads, sums, squares, str(bands.dtype))
+    heads = {head: _pixels(labels) for head, labels in sample.heads.items()}
+    return Counts(heads, sums, squares, str(bands.dtype), bands.shape[1])
+
+
+def _pixels(labels: NDArray[Any]) -> Ints:
+    """(256,) pixels by class id; of numbers, by plane, those that are known."""
+    if labels.ndim == 2:
+        return np.bincount(labels.ravel(), minlength=256).astype(np.int64)
+    known = np.isfinite(labels)
+    counts = np.zeros(256, np.int64)
+    counts[: known.shape[2]], counts[VOID] = known.sum((0, 1)), (~known).any(2).sum()
+    return counts
 
 
 def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
@@ -120,7 +128,7 @@ def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
 def summarise(classes: Mapping[str, Sequence[str]], counted: Sequence[Counts]) -> Statistics:
     """The statistics of a split, with these classes by head, from the counts of its samples."""
     labels = {head: np.stack([c.heads[head] for c in counted]) for head in classes}
-    total = next(iter(labels.values())).sum()  # void included: every pixel
+    total = sum(c.pixels for c in counted)
     mean = np.sum([c.sums for c in counted], axis=0) / total
     square = np.sum([c.squares for c in counted], axis=0) / total
     return Statistics(

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UsageError
-from pixelwise.labels import VOID
+from pixelwise.labels import VOID, void_of
 from pixelwise.pictures.images import cast, mixed, resize
 from pixelwise.settings import Number, Share, Whole, in_one_word, limits, refuse, settings
 
-Array = NDArray[np.uint8]
+Array = NDArray[Any]
 Factor = Annotated[Number, limits(gt=0, le=16)]
 
 
@@ -66,7 +66,7 @@ def apply(
     """A changed copy of a sample.
 
     Args:
-        sample: picture (H, W, B) and labels (H, W) uint8; those of all heads move alike.
+        sample: picture (H, W, B) and labels, or numbers; those of all heads move alike.
         augment: the random changes.
         rng: of this sample alone.
         crop: height and width of what is cut out; smaller pictures are padded to it.
@@ -85,7 +85,7 @@ def apply(
     pixel = cast(fill, sample.image.dtype)
     low, high = (math.log(end * zoom) for end in augment.scale)
     factor = math.exp(rng.uniform(low, high))
-    height, width = (max(1, round(n * factor)) for n in labels.shape)
+    height, width = (max(1, round(n * factor)) for n in labels.shape[:2])
     size = crop or (height, width)
     anchor = _anchor(labels, rare_classes, rng) if rng.random() < augment.rare else None
     top = _start(height, size[0], rng, None if anchor is None else anchor[0] * factor)
@@ -108,7 +108,12 @@ def paste(onto: Sample, source: Sample, classes: Sequence[int]) -> Sample:
     """
     chosen = np.isin(np.arange(VOID + 1), classes)[source.labels]
     image = np.where(chosen[..., None], source.image, onto.image)
-    heads = {h: np.where(chosen, source.heads[h], labels) for h, labels in onto.heads.items()}
+    heads = {
+        head: np.where(
+            chosen if labels.ndim == 2 else chosen[..., None], source.heads[head], labels
+        )
+        for head, labels in onto.heads.items()
+    }
     return Sample(onto.name, image, heads)
 
 
@@ -143,7 +148,7 @@ def _window(
     y0, x0 = max(0, top), max(0, left)
     y1, x1 = min(full[0], top + height), min(full[1], left + width)
     out = np.empty((height, width, image.shape[2]), image.dtype)
-    heads = {head: np.full((height, width), VOID, np.uint8) for head in sample.heads}
+    heads = {head: _all_void((height, width), known) for head, known in sample.heads.items()}
     if (y1 - y0, x1 - x0) != (height, width):
         out[:] = pixel
     if y1 <= y0 or x1 <= x0:  # jitter may push a small picture out of the window
@@ -201,14 +206,19 @@ def collate(
     """A batch; smaller samples are padded at the right and below with the mean and void.
 
     Returns:
-        (N, B, H, W) float32, and by head (N, H, W) uint8.
+        (N, B, H, W) float32, and by head (N, H, W) uint8, or of numbers (N, P, H, W) float32.
     """
     height, width = (max(s.image.shape[axis] for s in samples) for axis in (0, 1))
     images = np.zeros((len(samples), samples[0].image.shape[2], height, width), np.float32)
-    heads = {h: np.full((len(samples), height, width), VOID, np.uint8) for h in samples[0].heads}
+    size = len(samples), height, width
+    heads = {head: _all_void(size, known) for head, known in samples[0].heads.items()}
     for i, sample in enumerate(samples):
         h, w = sample.image.shape[:2]
         images[i, :, :h, :w] = preprocess(sample.image)
         for head, labels in sample.heads.items():
             heads[head][i, :h, :w] = labels
-    return images, heads
+    return images, {h: m if m.ndim == 3 else np.moveaxis(m, 3, 1) for h, m in heads.items()}
+
+
+def _all_void(size: tuple[int, ...], like: Array) -> Array:
+    return np.full((*size, *like.shape[2:]), void_of(like), like.dtype)

@@ -11,6 +11,7 @@ from typing import Any, SupportsIndex, get_args
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.nets.fusion import Fusion
 from pixelwise.nets.heads.fcn import fcn
+from pixelwise.nets.kinds import Kind
 from pixelwise.nets.layers import Softmax
 from pixelwise.nets.net import Net
 from pixelwise.nets.rarefaction import lower_stride, rarefy
@@ -23,6 +24,7 @@ from pixelwise.nets.trunks.resnet import resnet18, resnet50
 from pixelwise.nets.trunks.tiny import tiny
 from pixelwise.nets.trunks.trunk import Geometry, TrunkFunction
 from pixelwise.nets.trunks.vgg16 import vgg16
+from pixelwise.settings import read
 
 WIDEST = 8
 """Factor on a trunk's channels: a mistyped one is refused before it takes all memory."""
@@ -142,7 +144,8 @@ def spec(name: str, **options: Any) -> Net:
     The options are ``classes``, ``channels`` and ``width``, and of segmentation nets ``learned``,
     ``heads`` (name to classes: an output each, its layers named with ``_<head>`` behind),
     ``inputs`` (name to bands, in the order of the picture's bands) and ``fusion`` of several
-    inputs: early, sum or average. A released net has options of its own; those given replace them.
+    inputs: early, sum or average; ``kinds`` is head to the entries of a ``Kind``, where it gives no
+    classes. A released net has options of its own; those given replace them.
     ``rarefied`` and ``lowered`` name layers for ``nets.rarefy`` and ``nets.lower_stride``.
 
     Raises:
@@ -151,7 +154,7 @@ def spec(name: str, **options: Any) -> Net:
     named = entry(name)
     known = ["classes", "channels", "width", "rarefied", "lowered"]
     if named.task == "segmentation":
-        known += ["learned", "heads", "inputs", "fusion"]
+        known += ["learned", "heads", "inputs", "fusion", "kinds"]
     for option, value in options.items():
         if option not in known:
             problem, hint = f"{name} has no option {option}", f"options: {', '.join(known)}"
@@ -167,6 +170,8 @@ def spec(name: str, **options: Any) -> Net:
         elif option == "fusion" and value not in get_args(Fusion):
             problem = f"fusion is {value!r}, expected one of {', '.join(get_args(Fusion))}"
             hint = "sum is the paper's late fusion, average the release's"
+        elif option == "kinds" and not isinstance(value, Mapping):
+            problem, hint = f"kinds is {value!r}, expected one for each name", "{'far': {...}}"
         elif option in ("rarefied", "lowered") and not _are_names(value):
             problem, hint = f"{option} is {value!r}, expected names of layers", "['pool5']"
         else:
@@ -175,7 +180,10 @@ def spec(name: str, **options: Any) -> Net:
     if named.task == "segmentation":
         options = _parts(name, dict(named.options), options)
     rarefied, lowered = options.pop("rarefied", ()), options.pop("lowered", ())
-    return lower_stride(rarefy(named.make(**options), *rarefied), *lowered)
+    kinds = {head: read(Kind, kind) for head, kind in options.pop("kinds", {}).items()}
+    net = lower_stride(rarefy(named.make(**options), *rarefied), *lowered)
+    net.kinds = kinds
+    return net
 
 
 def _parts(name: str, own: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:

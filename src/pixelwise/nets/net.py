@@ -19,6 +19,7 @@ from pixelwise.errors import UsageError
 from pixelwise.geometry import Pad
 from pixelwise.nets import layers
 from pixelwise.nets.joining import Crop, Sum
+from pixelwise.nets.kinds import CLASSES, Kind
 from pixelwise.nets.layers import Edge, Init
 from pixelwise.nets.pooling import MaxPool, Unpool
 from pixelwise.nets.record import Layer, Sight
@@ -44,6 +45,7 @@ class Net:
         top: the layer whose stride and receptive field the paper's table gives: the last one
             before any upsampling (``score_fr``; the classifier of a classification net).
         heads: name of each output to its layer; empty for a net of one output, its last layer.
+        kinds: what each head gives, by the data's names of them; those that are not named, classes.
         stream: what is added to names at present (``scope``).
     """
 
@@ -52,6 +54,7 @@ class Net:
     sights: dict[str, Sight] = field(default_factory=dict)
     top: str = ""
     heads: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
     stream: str = ""
 
     # -- the vocabulary a net is written in ---------------------------------------------------
@@ -225,6 +228,10 @@ class Net:
                 "U002", f"the net has several heads: {', '.join(self.outputs)}", "name one of them"
             )
         return next(iter(self.outputs.values()))
+
+    def kind(self, head: str) -> Kind:
+        """What a head gives."""
+        return self.kinds.get(head, CLASSES)
 
     def name_heads(self, names: Sequence[str]) -> None:
         """Call the outputs what the data calls them, in order; several have their names already.

@@ -11,6 +11,11 @@ order of the bands and of the heads; a head without ``classes`` has those of the
               "geometry": {"folder": "geometric", "classes": [...], "palette": [...]}},
     "use": ["colour", "things"]
 
+Labels may be numbers: in pictures of 16 bits, RGB, or floats in a TIFF (NaN is void). A count is
+``step``, one that is ``void`` is not known, and ``planes`` name what they are, with the unit::
+
+    "far": {"folder": "depth", "kind": "numbers", "planes": ["metres"], "step": 0.001, "void": 0}
+
 ``use`` leaves the others to those who ask for them (``DataSet.using``); without it all are used.
 An input may be computed of another, which is depth (see ``data.depth``); it is used if asked for::
 
@@ -22,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pixelwise.data.class_files import Classes, Raw, class_ids, parsed
 from pixelwise.data.classes import ClassMap
@@ -33,11 +38,15 @@ from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID, colours_for
 from pixelwise.machine.files import write_json
+from pixelwise.nets.kinds import Kind, Positive
 from pixelwise.pictures.reading import Values
 from pixelwise.settings import (
     Byte,
+    Number,
     Plain,
+    Text,
     as_dict,
+    limits,
     parse_json,
     read,
     refuse,
@@ -59,11 +68,28 @@ class Head:
     classes: Classes
     palette: tuple[tuple[Byte, Byte, Byte], ...] = ()
     ignore: Raw = VOID
+    kind: Literal["classes"] = "classes"
 
     def class_map(self) -> ClassMap:
         """With 255 as void."""
         names, ids = class_ids(self.classes, [self.ignore])
         return ClassMap(names, colours_for(len(names), self.palette), {VOID: VOID, **ids})
+
+
+@settings(code="D034", others="ignore")
+class NumberHead:
+    """Where numbers are, and what they count."""
+
+    folder: Plain
+    planes: Annotated[tuple[Text, ...], limits(min_length=1)]
+    """A name for each band of its files, which says the unit: those of a model must be the same."""
+    step: Positive = 1.0
+    void: Number | None = None
+
+    def class_map(self) -> ClassMap:
+        """With planes for classes."""
+        colours = colours_for(len(self.planes), ())
+        return ClassMap(self.planes, colours, kind=Kind("numbers", self.step, self.void))
 
 
 @settings(code="D034", others="ignore")
@@ -226,10 +252,12 @@ def described(path: Path) -> Description:
 def _description(content: bytes) -> Description:
     data = parse_json(content)
     parts = read(Parts, data)
-    heads = {}
+    heads: dict[str, Head | NumberHead] = {}
     for name, entry in parts.heads.items():
         place = f"head `{name}`" if parts.heads != ONE_HEAD else ""
-        heads[name] = read(Head, entry if "classes" in entry else {**data, **entry}, place=place)
+        own: type[Head | NumberHead] = NumberHead if entry.get("kind") == "numbers" else Head
+        whole = entry if "classes" in entry else {**data, **entry}
+        heads[name] = read(own, whole, place=place)
     maps = {name: head.class_map() for name, head in heads.items()}
     folders = {name: head.folder for name, head in heads.items()}
     return Description(maps, parts.inputs, folders, parts.use, parts.values, parts.computed)
@@ -263,5 +291,7 @@ def write_description(out: Path, description: Description, source: str, terms: s
 
 
 def _class_lines(class_map: ClassMap) -> dict[str, Any]:
+    if class_map.kind.measured:
+        return {**class_map.kind.as_dict(), "planes": list(class_map.classes)}
     palette = [list(map(int, colour)) for colour in class_map.palette]
     return {"classes": list(class_map.classes), "palette": palette, "ignore": VOID}

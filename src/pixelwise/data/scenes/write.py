@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.classes import numbered
+from pixelwise.data.classes import ClassMap, numbered
+from pixelwise.data.depth import MILLIMETRE as UNIT
 from pixelwise.data.depth import HhaOf
 from pixelwise.data.formats.canonical import HEADS, INPUTS, Description, write_description
 from pixelwise.data.listing import write_splits
@@ -17,6 +18,7 @@ from pixelwise.data.scenes.compose import scene
 from pixelwise.data.scenes.worlds import GEOMETRIC_COLOURS, SCENE_CLASSES, SCENE_PALETTE
 from pixelwise.errors import UsageError, hxw
 from pixelwise.machine.files import refuse_taken, whole_folder, write_json
+from pixelwise.nets.kinds import Kind
 from pixelwise.pictures.images import write_image, write_labels
 
 # Of every twenty scenes (ten rooms, ten streets): 14 to train, 2 to validate, 4 to test.
@@ -65,7 +67,9 @@ def _fill(
     # Depth and geometry are offered, not used by default: colour alone is what most train on.
     geometric = numbered([*GEOMETRIC_COLOURS], [*GEOMETRIC_COLOURS.values()])
     maps = {LABELS: numbered(SCENE_CLASSES, SCENE_PALETTE), "geometry": geometric}
-    inputs, heads = {**INPUTS, "depth": "depth"}, {**HEADS, "geometry": "geometric"}
+    maps["distance"] = ClassMap(("metres",), ((255, 255, 255),), kind=Kind("numbers", UNIT, void=0))
+    inputs = {**INPUTS, "depth": "depth"}
+    heads = {**HEADS, "geometry": "geometric", "distance": "depth"}
     computed = {"hha": HhaOf("depth", camera=CAMERAS)}
     description = Description(maps, inputs, heads, use=(IMAGE, LABELS), computed=computed)
     palettes = {name: np.array(class_map.palette, np.uint8) for name, class_map in maps.items()}
@@ -81,7 +85,7 @@ def _fill(
         cameras[name] = {**asdict(made.camera), "gravity": list(made.gravity)}
         splits[PATTERN[index % len(PATTERN)]].append(name)
         watch()
-    facts = {"unit_metres": 0.001, "geometric_classes": [*GEOMETRIC_COLOURS], "cameras": cameras}
+    facts = {"unit_metres": UNIT, "geometric_classes": [*GEOMETRIC_COLOURS], "cameras": cameras}
     write_json(out / CAMERAS, facts)
     write_splits(out / "splits", splits)
     write_description(out, description, f"pixelwise scenes, seed {seed}")
