@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"export", "predict"}),
     frozenset({"pages"}),
     frozenset({"training"}),
-    frozenset({"workflows"}),
+    frozenset({"serving", "workflows"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -41,6 +41,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "h5py": ("data/matfile_process.py",),
     "onnx": ("export/",),
     "av": ("pictures/videos.py",),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
     "tifffile": ("pictures/large.py",),
     "torch": (
         "engine/",

@@ -33,6 +33,7 @@ from pixelwise.cli import (
     quantize,
     report,
     score,
+    serve,
     train,
     weights,
 )
@@ -41,7 +42,7 @@ from pixelwise.errors import DataError, PixelwiseError, ResourceError, Stopped, 
 from pixelwise.machine.files import write_error
 
 SHOWN_PROBLEMS = 20  # of one error: about a screen; --json has all of them
-NEAR = 0.75  # likeness of words, 1 for equal ones: `trian` has 0.8 of train, `serve` 0.6 of score
+NEAR = 0.75  # likeness of words, 1 for equal ones: `trian` has 0.8 of train, `scene` 0.6 of score
 SHOWN_HINTS = 5  # for different kinds of problems
 PRINTERS = {"cli", "rich", "typer", "click"}  # packages that write to stdout
 
@@ -67,6 +68,7 @@ app.command()(nets.nets)
 app.command()(export.export)
 app.command()(quantize.quantize)
 app.command()(bench.bench)
+app.command()(serve.serve)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
 app.command()(doctor.doctor)
@@ -144,7 +146,7 @@ def _as_ours(error: BaseException) -> PixelwiseError:
 
 
 def _misspelt(error: TyperException, message: str) -> str:
-    """The command that was meant, if one is spelt nearly so: `serve` is not `score`."""
+    """The command that was meant, if one is spelt nearly so: `scene` is not `score`."""
     typed = re.fullmatch(r"No such command '(.*)'", message)
     group = getattr(getattr(error, "ctx", None), "command", None)
     near = get_close_matches(typed[1], getattr(group, "commands", ()), 1, NEAR) if typed else []

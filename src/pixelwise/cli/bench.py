@@ -35,7 +35,7 @@ def bench(
     against: Against = None,
     json: Json = False,
 ) -> int:
-    """Speed and memory of this machine, beside the peers that are installed.
+    """Speed and memory of this machine beside installed peers.
 
     A net of the catalogue gets random weights. Ways take turns in one run, and only
     their ratios mean anything: what else the machine does is printed.

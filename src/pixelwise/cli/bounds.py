@@ -23,7 +23,7 @@ def bounds(
     convention: Annotated[str, typer.Option(help="how maps are resampled")] = "",
     json: Json = False,
 ) -> None:
-    """The upper bound on mean IU that a stride allows (the paper's appendix A).
+    """The upper bound on mean IU of a stride (the paper's appendix A).
 
     The truth is made coarse by each factor, made fine again, and scored against itself.
     """

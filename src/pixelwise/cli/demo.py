@@ -23,7 +23,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="of scenes and training")] = 0,
     json: Json = False,
 ) -> None:
-    """The main job end to end on made scenes: data, training, evaluation, prediction, report."""
+    """The main job on made scenes, from data to report."""
     from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.training.watching import watch_on
     from pixelwise.workflows.demo import run

@@ -33,7 +33,7 @@ def score(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Score a folder of label maps against the truth, file by file of one name.
+    """Score a folder of label maps against the truth by file names.
 
     A missing, extra or unreadable file is an error: a mean over fewer images says something else.
     """

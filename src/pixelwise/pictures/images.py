@@ -218,10 +218,11 @@ def write_image(
     return atomic_write(path, lambda f: image.save(f, kind, **options))
 
 
-def encode(rgb: Array, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
-    """(H, W, 3) uint8 as the bytes of a file."""
+def encode(pixels: Array | Image.Image, kind: Literal["PNG", "JPEG"] = "PNG") -> bytes:
+    """(H, W, 3) or (H, W) uint8, or a PIL image, as the bytes of a file."""
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, kind, quality=88)
+    image = Image.fromarray(pixels) if isinstance(pixels, np.ndarray) else pixels
+    image.save(buffer, kind, quality=88)
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ from pixelwise.cli.app import run
         ("predct", "`predict`"),
         ("data inspct", "`inspect`"),
         ("weights lst", "`list`"),
-        ("serve", ""),  # not score
+        ("scene", ""),  # not score
         ("data stat", "`stats`"),
         ("status", ""),  # neither data stats nor another
         ("test", ""),

@@ -1,0 +1,1 @@
+"""Models behind HTTP: a process that talks, and processes that compute."""

@@ -1,0 +1,122 @@
+"""Predictions as a service answers them: PNG, JSON, npz, and Hugging Face's list."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixelwise.pictures.images import encode
+from pixelwise.predict.prediction import Prediction
+
+PNG, JSON, NPZ = "image/png", "application/json", "application/zip"
+ROUNDED = 6  # digits of shares and scores
+
+
+def rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """COCO's run lengths, uncompressed: down the columns, first those outside."""
+    flat = mask.ravel(order="F")
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *ends, flat.size]).tolist()
+    return {"size": list(mask.shape), "counts": counts if not flat[0] else [0, *counts]}
+
+
+def answer(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
+    """Media type and bytes of what a request wants.
+
+    Args:
+        prediction: with probabilities where ``needs_probabilities`` says so.
+        wish: ``format`` of ``FORMATS``, and ``masks``, rle or png, of JSON.
+    """
+    return FORMATS[wish["format"]](prediction, wish)
+
+
+def needs_probabilities(wish: dict[str, Any]) -> bool:
+    """Whether an answer is made of more than labels."""
+    return wish["format"] in ("confidence", "heat", "huggingface") or wish["probabilities"]
+
+
+def _labels(prediction: Prediction, _: dict[str, Any]) -> tuple[str, bytes]:
+    return PNG, encode(prediction.mask)
+
+
+def _overlay(prediction: Prediction, _: dict[str, Any]) -> tuple[str, bytes]:
+    return PNG, encode(prediction.overlay)
+
+
+def _heat(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
+    largest = max(prediction.areas().items(), key=lambda area: area[1])[0]
+    return PNG, _grey(prediction.heat(wish["class"] or prediction.classes.index(largest)))
+
+
+def _confidence(prediction: Prediction, _: dict[str, Any]) -> tuple[str, bytes]:
+    highest = [prediction.heat(i) for i in range(len(prediction.classes))]
+    return PNG, _grey(np.maximum.reduce(highest))
+
+
+def _grey(shares: NDArray[np.float32]) -> bytes:
+    return encode((255 * shares + 0.5).astype(np.uint8))
+
+
+def _json(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
+    present = np.unique(prediction.labels).tolist()
+    classes = []
+    for index in present:
+        mask = prediction.labels == index
+        facts: dict[str, Any] = {
+            "id": index,
+            "label": prediction.classes[index],
+            "colour": list(prediction.palette[index]),
+            "pixels": int(mask.sum()),
+            "share": round(float(mask.mean()), ROUNDED),
+        }
+        if wish["masks"] == "rle":
+            facts["rle"] = rle(mask)
+        classes.append(facts)
+    whole: dict[str, Any] = {"size": list(prediction.labels.shape), "classes": classes}
+    if wish["masks"] == "png":
+        whole["labels_png"] = base64.b64encode(encode(prediction.mask)).decode()
+    if wish["probabilities"]:
+        assert prediction.probabilities is not None
+        means = prediction.probabilities.mean((1, 2), dtype=float)
+        named = zip(prediction.classes, means.tolist(), strict=True)
+        whole["mean_probabilities"] = {name: round(p, ROUNDED) for name, p in named}
+    return JSON, json.dumps(whole).encode()
+
+
+def _huggingface(prediction: Prediction, _: dict[str, Any]) -> tuple[str, bytes]:
+    """The task ``image-segmentation``: label, score and a black and white mask of each class."""
+    made = []
+    for index in np.unique(prediction.labels).tolist():
+        mask = prediction.labels == index
+        score = round(float(prediction.heat(index)[mask].mean()), ROUNDED)
+        png = base64.b64encode(encode(mask.astype(np.uint8) * 255)).decode()
+        made.append({"label": prediction.classes[index], "score": score, "mask": png})
+    return JSON, json.dumps(made).encode()
+
+
+def _npz(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
+    arrays: dict[str, NDArray[Any]] = {"labels": prediction.labels}
+    arrays["classes"] = np.array(prediction.classes)
+    if wish["probabilities"]:
+        assert prediction.probabilities is not None
+        arrays["probabilities"] = prediction.probabilities
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return NPZ, file.getvalue()
+
+
+FORMATS: dict[str, Callable[[Prediction, dict[str, Any]], tuple[str, bytes]]] = {
+    "json": _json,
+    "png": _labels,
+    "overlay": _overlay,
+    "confidence": _confidence,
+    "heat": _heat,
+    "npz": _npz,
+    "huggingface": _huggingface,
+}

@@ -1,0 +1,96 @@
+"""Requests and answers as OpenAPI describes them, with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pixelwise.serving.gate import PROBLEM
+
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+TEXT = {"type": "string"}
+_PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "required": ["title", "status", "code", "detail", "hint", "request"],
+    "properties": {
+        "type": TEXT,
+        "title": TEXT,
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "explained in docs/errors.md"},
+        "detail": TEXT,
+        "hint": TEXT,
+        "request": {"type": "string", "description": "also in the header X-Request-Id"},
+    },
+}
+_REASONS = {
+    400: "a parameter or a form that does not fit",
+    401: "no valid token",
+    403: "from a page of another site",
+    404: "no such model or head",
+    408: "the body did not arrive in time",
+    413: "more bytes, pixels or memory than the limit",
+    415: "no picture, or in a format that is not taken",
+    421: "another host name",
+    422: "a picture that cannot be labelled",
+    429: "too many requests of this client",
+    500: "a fault of the service or the model",
+    503: "the queue is full, or the service is being stopped",
+    504: "the picture took too long",
+}
+
+
+def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"description": _REASONS[status], "content": {PROBLEM: {"schema": _PROBLEM}}}
+        for status in statuses
+    }
+
+
+def _object(text: str, example: Any, schema: dict[str, Any] | None = None) -> dict[str, Any]:
+    content = {"schema": schema or {"type": "object"}, "example": example}
+    return {"description": text, "content": {"application/json": content}}
+
+
+_EVERYWHERE = (401, 403, 413, 415, 421, 503)
+HEALTH = {200: _object("it is", {"status": "ok"}), **_refusals(413, 415, 503)}
+METRICS = {200: {"description": "text", "content": {"text/plain": {}}}, **_refusals(*_EVERYWHERE)}
+_MODEL = {
+    "name": "run",
+    "net": "fcn8s-tiny",
+    "task": "segmentation",
+    "sha256": "0" * 64,
+    "precision": "fp32",
+    "inputs": ["image"],
+    "bands": 3,
+    "heads": {"labels": {"classes": ["sky", "ground"], "palette": [[0, 0, 255], [0, 128, 0]]}},
+}
+MODELS = {200: _object("models", {"models": [_MODEL]}), **_refusals(*_EVERYWHERE)}
+_CLASS = {
+    "id": 1,
+    "label": "ground",
+    "colour": [0, 128, 0],
+    "pixels": 2,
+    "share": 0.5,
+    "rle": {"size": [2, 2], "counts": [1, 1, 1, 1]},
+}
+_LABELLED = {
+    "description": "in the format that was asked for",
+    "content": {
+        "application/json": {
+            "schema": {"oneOf": [{"type": "object"}, {"type": "array"}]},
+            "example": {"size": [2, 2], "classes": [_CLASS]},
+        },
+        "image/png": BINARY,
+        "application/zip": BINARY,
+    },
+}
+PREDICT = {200: _LABELLED, **_refusals(*_REASONS)}
+
+
+def body(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A picture's file, or a form with one for each input of a model."""
+    names = sorted({name for model in models for name in model["inputs"]})
+    kinds = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
+    form = {"type": "object", "properties": dict.fromkeys(names, BINARY["schema"])}
+    content = dict.fromkeys(kinds, BINARY) | {"multipart/form-data": {"schema": form}}
+    return {"required": True, "content": content}

@@ -1,0 +1,148 @@
+"""A worker of the service: it decodes pictures, carries nets out and encodes answers.
+
+What a damaged or hostile picture can do to a decoder happens here, in a process that has no socket
+and that the service starts again. It is told what to do by frames on its standard input.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from pixelwise.crf.parameters import PRESETS
+from pixelwise.errors import DataError, PixelwiseError, ResourceError
+from pixelwise.machine.environment import use_threads
+from pixelwise.machine.memory import freed_memory_kept
+from pixelwise.pictures.recognise import HEAD, kind_in
+from pixelwise.predict import model as models
+from pixelwise.predict.model import Model
+from pixelwise.serving import frames
+from pixelwise.serving.answers import answer, needs_probabilities
+
+log = logging.getLogger(__name__)
+
+SMALL = 64
+PHOTOS = ("JPEG", "PNG", "WEBP", "BMP")
+"""What browsers and phones send; TIFF besides for nets on stored values."""
+
+
+def described(name: str, model: Model) -> dict[str, Any]:
+    """What clients may know of a model: no path, no history."""
+    return {
+        "name": name,
+        "net": model.header.net,
+        "task": model.task,
+        "sha256": model.header.sha256,
+        "precision": model.predictor.runner.precision,
+        "inputs": list(model.inputs),
+        "bands": model.predictor.bands,
+        "heads": {
+            head: {"classes": list(own.classes), "palette": [list(c) for c in own.palette]}
+            for head, own in model.heads.items()
+        },
+    }
+
+
+def decoded(model: Model, files: Mapping[str, bytes]) -> Any:
+    """The picture in a request's files, one for each input of the model.
+
+    Raises:
+        DataError: D015 a format that the service does not take, and those of ``Model.image``.
+    """
+    allowed = PHOTOS + ("TIFF",) * (model.predictor.preprocess.values == "stored")
+    for data in files.values():
+        kind = kind_in(data[:HEAD]) or "unknown"
+        if kind not in allowed:
+            what = f"the picture is a file in format {kind}, expected one of {', '.join(allowed)}"
+            raise DataError("D015", what, "send it as PNG or JPEG")
+    (first, *more) = files.values()
+    return model.image(dict(files) if more else first)
+
+
+def answered(model: Model, job: Mapping[str, Any], files: Mapping[str, bytes]) -> frames.Frame:
+    """Head and bytes of what one request gets."""
+    begun = perf_counter()
+    try:
+        if job["mirror"] or job["crf"]:
+            crf = PRESETS["deeplab"] if job["crf"] else None
+            model = model.shown(mirror=job["mirror"] or None, crf=crf)
+        wanted = needs_probabilities(dict(job))
+        whole = model.label(decoded(model, files), probabilities=wanted)
+        kind, content = answer(whole.heads.get(job["head"], whole), dict(job))
+    except PixelwiseError as error:
+        return {"error": error.as_dict()}, []
+    except MemoryError:
+        full = ResourceError("R003", "not enough memory for the picture", "send a smaller one")
+        return {"error": full.as_dict()}, []
+    except Exception:
+        log.exception("request %s", job["id"])
+        return {"error": {"code": "B001", "error": "an error inside pixelwise", "hint": ""}}, []
+    return {"type": kind, "seconds": round(perf_counter() - begun, 6)}, [content]
+
+
+def serve(loaded: Mapping[str, Model], questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answer frames until there are no more."""
+    with freed_memory_kept():
+        while (frame := frames.read(questions)) is not None:
+            head, blobs = frame
+            rest = iter(blobs)
+            for job in head["jobs"]:
+                files = {name: next(rest) for name in job["files"]}
+                told, contents = answered(loaded[job["model"]], job, files)
+                send(answers, {"id": job["id"], **told}, contents)
+
+
+def send(answers: BinaryIO, head: dict[str, Any], blobs: Iterable[bytes] = ()) -> None:
+    """Write one frame."""
+    answers.writelines(frames.packed(head, list(blobs)))
+    answers.flush()
+
+
+def warm(model: Model) -> None:
+    """Compile kernels and pack weights, so that the first client does not wait for it."""
+    with suppress(PixelwiseError):  # of a net that takes no picture so small
+        model.label(np.zeros((SMALL, SMALL, model.predictor.bands), np.uint8))
+
+
+def confined() -> None:
+    """No core files, and no rights by programs that would be started (Linux)."""
+    with suppress(ImportError, ValueError, OSError, AttributeError):
+        import ctypes
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS, linux/prctl.h
+
+
+def main() -> None:
+    """Load the models that the first frame names, say what they are, and serve."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get among the answers
+    confined()
+    told = frames.read(sys.stdin.buffer)
+    assert told is not None
+    order = told[0]
+    try:
+        use_threads(order["threads"])
+        options = {k: order[k] for k in ("device", "precision", "memory")}
+        loaded = {n: models.load(Path(p), **options) for n, p in order["models"].items()}
+    except PixelwiseError as error:
+        kind = type(error).__name__
+        send(answers, {"error": error.as_dict(), "kind": kind})
+        return
+    for model in loaded.values():
+        warm(model)
+    send(answers, {"models": [described(n, m) for n, m in loaded.items()]})
+    serve(loaded, sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()
