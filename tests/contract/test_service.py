@@ -80,7 +80,7 @@ def test_models_are_told_without_paths(
     (told,) = reply.told["models"]
     (head,) = told["heads"].values()
     assert head["classes"] == ["wall", "tür, door", "floor"]
-    assert (told["name"], told["inputs"]) == ("small", ["image"])
+    assert (told["name"], told["bands"]) == ("small", 3)
     assert str(model.parent) not in reply.body.decode()
 
 

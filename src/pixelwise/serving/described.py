@@ -89,7 +89,8 @@ PREDICT = {200: _LABELLED, **_refusals(*_REASONS)}
 
 def body(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A picture's file, or a form with one for each input of a model."""
-    names = sorted({name for model in models for name in model["inputs"]})
+    several = [name for m in models for name in m["inputs"] if len(m["inputs"]) > 1]
+    names = sorted({"image", *several})  # a model of one input takes any name
     kinds = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
     form = {"type": "object", "properties": dict.fromkeys(names, BINARY["schema"])}
     content = dict.fromkeys(kinds, BINARY) | {"multipart/form-data": {"schema": form}}
