@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from pixelwise.errors import UsageError, unknown_name
 
@@ -16,24 +18,29 @@ if TYPE_CHECKING:
 
 def load_model(
     path: Path,
+    others: Sequence[Path] = (),
+    view: Mapping[str, Any] = MappingProxyType({}),
     *,
-    zoom: str,
-    mirror: bool,
+    crf: bool = False,
     precision: str,
     device: str,
     threads: int,
-    stitch: int | None = None,
-    crf: bool = False,
 ) -> Model:
-    """The model that a command was given, used as its options say."""
+    """The model that a command was given, or the ensemble with others, used as its options say.
+
+    Of the fields of ``view`` those that say nothing stay as each model has them.
+    """
     from pixelwise.machine.environment import use_threads
     from pixelwise.predict import model as models
+    from pixelwise.predict.ensembles import ensemble
 
     use_threads(threads)
-    loaded = models.load(path, device=device, precision=precision)
+    each = [models.load(p, device=device, precision=precision) for p in (path, *others)]
     searched = path / "crf.json"
     chosen = crf_of(str(searched) if searched.is_file() else "deeplab") if crf else None
-    return loaded.shown(zoom=zoom or None, mirror=mirror or None, stitch=stitch, crf=chosen)
+    changes = {name: value for name, value in {**view, "crf": chosen}.items() if value}
+    made = ensemble(each)
+    return replace(made, predictor=made.predictor.shown(changes))
 
 
 def crf_of(source: str, changes: Sequence[str] = ()) -> DenseCrf:

@@ -49,9 +49,7 @@ def compare(
     dataset = open_dataset(Path(arguments[-1]), values=values)
 
     def load(path: Path) -> Model:
-        return load_model(
-            path, zoom="", mirror=False, precision=precision, device=device, threads=threads
-        )
+        return load_model(path, precision=precision, device=device, threads=threads)
 
     count = len(dataset.items(split)) * len(chosen)
     with progress(f"comparing on {split}", count, quiet=json) as advance, freed_memory_kept():

@@ -24,6 +24,7 @@ def evaluate(
     mask: Annotated[
         str, typer.Option(help="hide by labels: foreground, background, or all but the shape")
     ] = "none",
+    others: options.With = None,
     zoom: options.Zoom = "",
     mirror: options.Mirror = False,
     stitch: options.Stitch = None,
@@ -40,15 +41,9 @@ def evaluate(
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
+    view = {"zooms": zoom, "mirror": mirror, "stitch": stitch}
     loaded = load_model(
-        model,
-        zoom=zoom,
-        mirror=mirror,
-        stitch=stitch,
-        crf=crf,
-        precision=precision,
-        device=device,
-        threads=threads,
+        model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
     )
     chosen = tuple(name.strip() for name in heads.split(",") if name.strip())
     dataset = loaded.fitting(open_dataset(data, values=values), chosen)

@@ -15,6 +15,10 @@ Values = Annotated[
 ]
 NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="new folder")]
 
+With = Annotated[
+    list[Path] | None,
+    typer.Option("--with", metavar="MODEL", help="ensemble: mean of the probabilities"),
+]
 Zoom = Annotated[str, typer.Option("--zoom", help="enlarge pictures; 1.25,1.75: the mean")]
 Mirror = Annotated[bool, typer.Option("--mirror", help="mean with the mirror image")]
 Stitch = Annotated[

@@ -11,7 +11,6 @@ import typer
 
 from pixelwise.cli import options
 from pixelwise.cli.console import emit_json, say, table
-from pixelwise.cli.options import Device, Json, Mirror, ModelPath, Precision, Stitch, Threads, Zoom
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
@@ -23,10 +22,7 @@ Sources = Annotated[
     list[str], typer.Argument(metavar="SRC", help="files, folders, globs, list.txt, -")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
-Save = Annotated[
-    str,
-    typer.Option(help="see above"),
-]
+Save = Annotated[str, typer.Option(help="see above")]
 Heat = Annotated[
     list[str] | None, typer.Option(metavar="CLASS", help="draw its heat map (else the top 3)")
 ]
@@ -45,7 +41,9 @@ Colours = Annotated[Path | None, typer.Option(help="classes.json that has colour
 Damp = Annotated[
     float, typer.Option(show_default=False, help="videos: weight of the frames before")
 ]
-Uncertain = Annotated[int, typer.Option(min=0, metavar="N", help="list the N least sure ones")]
+Uncertain = Annotated[
+    int, typer.Option(min=0, metavar="N", show_default=False, help="list the N least sure ones")
+]
 PixelSize = Annotated[str, typer.Option(metavar="0.5um", help="side of a pixel, for areas")]
 MaxMemory = Annotated[str, typer.Option(metavar="SIZE", help="e.g. 2GiB; larger pictures are cut")]
 Submission = Annotated[bool, typer.Option("--submission", help="pack for PASCAL VOC's test server")]
@@ -53,7 +51,7 @@ Force = Annotated[bool, typer.Option("--force", help="make all outputs anew")]
 
 
 def predict(
-    model: ModelPath,
+    model: options.ModelPath,
     sources: Sources,
     out: Out,
     save: Save = "labels,overlay",
@@ -62,13 +60,14 @@ def predict(
     inputs: Inputs = None,
     download: Download = False,
     shard: Shard = "1/1",
-    zoom: Zoom = "",
-    mirror: Mirror = False,
-    stitch: Stitch = None,
+    others: options.With = None,
+    zoom: options.Zoom = "",
+    mirror: options.Mirror = False,
+    stitch: options.Stitch = None,
     crf: options.Crf = False,
-    precision: Precision = "",
-    device: Device = "auto",
-    threads: Threads = 0,
+    precision: options.Precision = "",
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
     strength: Strength = 0.5,
     untinted: Untinted = None,
     colours: Colours = None,
@@ -78,7 +77,7 @@ def predict(
     max_memory: MaxMemory = "",
     submission: Submission = False,
     force: Force = False,
-    json: Json = False,
+    json: options.Json = False,
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
@@ -93,14 +92,15 @@ def predict(
 
     own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
     drawing = saving.Drawing(strength, tuple(untinted or ()), own, damp, pixel)
-    kinds = {"heatmaps": heat, "labels": submission, "areas": pixel}
-    wanted = ",".join([save, *(kind for kind, asked in kinds.items() if asked)])
+    wanted = _kinds(save, heatmaps=heat, labels=submission, areas=pixel)
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
     plan = replace(pictures(save=wanted, download=download), uncertain=uncertain)
     for reason in plan.left_out:
         say(f"left out: {reason}")
-    shown = partial(load_model, model, zoom=zoom, mirror=mirror, stitch=stitch, crf=crf)
-    loaded = shown(precision=precision, device=device, threads=threads)
+    view = {"zooms": zoom, "mirror": mirror, "stitch": stitch}
+    loaded = load_model(
+        model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
+    )
     if submission:
         refuse_unfit(loaded.classes, split=split, shard=shard)
     bar = progress("predicting", len(plan.jobs), quiet=json)
@@ -108,14 +108,19 @@ def predict(
         made = partial(jobs.carry_out, plan, loaded, heat=heat or [], drawing=drawing)
         done = made(force=force, watch=advance)
     packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
-    if json:
-        emit_json(vars(done) | packed)
-    _say(done, plan, quiet=json)
+    _tell(done, plan, packed, as_json=json)
     return 1 if done.failures else 0
 
 
-def _say(done: Done, plan: Plan, *, quiet: bool) -> None:
-    if plan.uncertain and not quiet:
+def _kinds(save: str, **asked: object) -> str:
+    """What is saved: also what other options ask for."""
+    return ",".join([save, *(kind for kind, wanted in asked.items() if wanted)])
+
+
+def _tell(done: Done, plan: Plan, packed: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(vars(done) | packed)
+    elif plan.uncertain:
         unsure = [(r["path"], r["uncertainty"]) for r in done.uncertain]
         table("least sure", ("picture", "mean entropy, of 1"), unsure)
     for failure in done.failures[:SHOWN]:

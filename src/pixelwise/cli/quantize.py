@@ -31,9 +31,7 @@ def quantize(
     from pixelwise.predict.quantising import quantised, refuse_place
 
     refuse_place(out, model, force=force)
-    loaded = load_model(
-        model, zoom="", mirror=False, precision="fp32", device="cpu", threads=threads
-    )
+    loaded = load_model(model, precision="fp32", device="cpu", threads=threads)
     made = quantised(
         loaded,
         data,

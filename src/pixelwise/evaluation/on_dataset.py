@@ -118,13 +118,18 @@ def _check_classes(mine: tuple[str, ...], dataset: DataSet, head: str) -> None:
     theirs = dataset.class_maps[head].classes
     if mine == theirs:
         return
-    counts = [] if len(mine) == len(theirs) else [f"{len(mine)} / {len(theirs)} classes"]
-    named = enumerate(zip(mine, theirs, strict=False))
-    differences = [f"{i}: `{a}` / `{b}`" for i, (a, b) in named if a != b]
     raise ModelError(
         "M040",
         f"the model's classes{dataset.of_head(head)} are not those of {dataset.root} "
-        f"(model / data: {'; '.join([*counts, *differences[:3]])})",
+        f"(model / data: {differing(mine, theirs)})",
         "if only the names differ, write the model's into the data's classes.txt, classes.json or "
         "dataset.json; else train on this data with --weights",
     )
+
+
+def differing(mine: Sequence[str], theirs: Sequence[str]) -> str:
+    """In what two lists of classes differ: their lengths, and the first three names."""
+    counts = [] if len(mine) == len(theirs) else [f"{len(mine)} / {len(theirs)} classes"]
+    named = enumerate(zip(mine, theirs, strict=False))
+    differences = [f"{i}: `{a}` / `{b}`" for i, (a, b) in named if a != b]
+    return "; ".join([*counts, *differences[:3]])

@@ -303,20 +303,16 @@ class Model:
             UsageError: U002 a factor out of range, several or a CRF for a net that gives a coarse
                 map, or a stitch that does not divide the stride of its scores.
         """
-        old = self.predictor
-        zooms: Any = old.view.zooms if zoom is None else zoom
-        view = View(
-            zooms,
-            old.view.mirror if mirror is None else mirror,
-            old.view.stitch if stitch is None else stitch,
-            old.view.crf if crf is None else crf,
-        )
-        predictor = Predictor(old.runner, old.preprocess, view=view)
-        return replace(self, predictor=predictor)
+        wanted = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "crf": crf}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return replace(self, predictor=self.predictor.shown(given))
 
     def save(self, path: Path | str) -> Path:
         """Write the model as one checkpoint file."""
         carries = self.predictor.runner
+        if self.predictor.others:
+            what = f"{self.path} and others are an ensemble, which is no checkpoint"
+            raise ModelError("M040", what, "save each of them")
         if not isinstance(carries, TorchRunner | PlannedRunner):
             what = f"{self.path} holds a net for another runtime, which is no checkpoint"
             raise ModelError("M040", what, "save the model from which it was exported")

@@ -1,14 +1,14 @@
 """The one path from a picture to labels; evaluation, commands and services all use it.
 
 picture -> (zoom, mirror image, border) -> preprocessing -> runner, on shifted pictures if they are
-to be stitched -> mean over showings -> labels
+to be stitched -> mean over showings -> of several nets the mean of their probabilities -> labels
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,11 @@ from pixelwise.predict.view import View
 
 log = logging.getLogger(__name__)
 
+ROWS = 64
+"""Of a map whose softmax is taken at a time: that of all would take as much memory again."""
+Sizes = list[tuple[tuple[int, int], Border, Border]]
+"""Each size at which a picture is shown, and its border."""
+
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
@@ -52,16 +57,28 @@ class Labelled:
 class Predictor:
     """A net with the preprocessing that it was trained with, ready for pictures.
 
+    ``others`` are nets of the same heads and classes: their probabilities are averaged with its
+    own, each by its own view and preprocessing. What comes after scores is said by this one's view.
+
     Raises:
         UsageError: U002 a view that a coarse map, or a net of this stride, cannot have.
     """
 
-    def __init__(self, runner: Runner, preprocess: Preprocess, *, view: View | None = None) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        preprocess: Preprocess,
+        *,
+        view: View | None = None,
+        others: Sequence[Predictor] = (),
+    ) -> None:
         self.runner, self.preprocess, self.view = runner, preprocess, view or View()
+        self.others = tuple(others)
         self._shift = step(self.net, self.view.stitch) if self.view.stitch > 1 else 0
-        coarse = any(self._coarse(head) for head in self.net.outputs)
-        if self.view.crf and coarse:
-            raise UsageError("U002", "crf: the net gives a coarse map, expected one of all pixels")
+        coarse = any(p._coarse(head) for p in self._all for head in p.net.outputs)
+        if coarse and (self.others or self.view.crf):
+            what = "ensemble" if self.others else "crf"
+            raise UsageError("U002", f"{what}: the net gives a coarse map, not all pixels")
         if coarse and (len(self.view.zooms) > 1 or self.view.mirror):
             what = "mirror" if len(self.view.zooms) == 1 else f"zooms {self.view.zooms}"
             raise UsageError(
@@ -70,6 +87,16 @@ class Predictor:
                 "whose cells would not lie on each other",
                 "--zoom 2 alone",
             )
+
+    def shown(self, changes: Mapping[str, Any]) -> Predictor:
+        """The same nets with other fields of their views."""
+        view = replace(self.view, **changes)
+        others = [other.shown(changes) for other in self.others]
+        return Predictor(self.runner, self.preprocess, view=view, others=others)
+
+    @property
+    def _all(self) -> tuple[Predictor, ...]:
+        return (self, *self.others)
 
     @property
     def net(self) -> Net:
@@ -117,42 +144,55 @@ class Predictor:
             ResourceError: R003 it would not fit into memory.
             NumericalError: N003 a score is not finite.
         """
-        size = (image.shape[0], image.shape[1])
+        size, soft = size_of(image), scores or self._soft
         with failed_allocations(HINT):
             try:
-                plan = self._plan(size, scores=scores or self.view.crf is not None)
+                plan = self._plan(size, scores=soft)
             except ResourceError as error:
-                if not isinstance(self.runner, PlannedRunner):
-                    raise
                 try:
-                    if scores or not self._plain(size):
-                        raise error
-                    blocks = cut(self.runner, size)
+                    if scores or not isinstance(self.runner, PlannedRunner):
+                        raise
+                    blocks = self._cut(self.runner, size, error)
                 except ResourceError:
-                    if not self.runner.spare():
+                    runners = [p.runner for p in self._all]
+                    if not any(r.spare() for r in runners if isinstance(r, PlannedRunner)):
                         raise
                     log.warning("%s: large layers' weights are packed for each picture", error)
                     return self.by_head(image, scores=scores)
                 return self._in_parts(image, self.runner, blocks)
-            shown = [self._shown(image, *step) for step in plan]
-            heads = {head: tuple(s[head] for s in shown) for head in self.net.outputs}
-            return {h: self._labelled(h, each, image, scores=scores) for h, each in heads.items()}
+            if not soft:
+                maps = self._showings(image, plan)
+                return {h: Labelled(self._values(h, m.labels(), size), None) for h, m in maps}
+            return {h: self._finished(h, s, image) for h, s in self._scores(image, plan).items()}
 
     def blocks(self, size: tuple[int, int]) -> list[Stream]:
         """In what streams labels are made where maps do not fit; none: they do."""
         try:
-            self._plan(size, scores=False)
-        except ResourceError:
-            if not isinstance(self.runner, PlannedRunner) or not self._plain(size):
+            self._plan(size, scores=self._soft)
+        except ResourceError as error:
+            if not isinstance(self.runner, PlannedRunner):
                 raise
-            return cut(self.runner, size)
+            return self._cut(self.runner, size, error)
         return []
+
+    @property
+    def _soft(self) -> bool:
+        """Whether labels are made of all scores at once."""
+        return bool(self.others or self.view.crf)
+
+    def _cut(
+        self, runner: PlannedRunner, size: tuple[int, int], error: ResourceError
+    ) -> list[Stream]:
+        """Streams for a picture that does not fit, or the ``error`` that says so."""
+        if not self._plain(size):
+            raise error
+        return cut(runner, size)
 
     def _plain(self, size: tuple[int, int]) -> bool:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
         coarse = any(self._coarse(head) for head in self.net.outputs)
         around = any(border(self.net, length).around(length) != length for length in size)
-        return self.view == View() and not coarse and not around
+        return self.view == View() and not (self.others or coarse or around)
 
     def _in_parts(
         self, image: NDArray[Any], runner: PlannedRunner, blocks: Sequence[Stream]
@@ -169,26 +209,64 @@ class Predictor:
                     whole[slice(*rows), slice(*block.columns)] = part.numpy()
         return {head: Labelled(labels, None) for head, labels in maps.items()}
 
-    def _plan(
-        self, size: tuple[int, int], *, scores: bool
-    ) -> list[tuple[tuple[int, int], Border, Border]]:
-        """Each size at which the picture is shown and its border; refused before any work."""
+    def _plan(self, size: tuple[int, int], *, scores: bool, beside: int = 0) -> Sizes:
+        """Each size at which the picture is shown and its border; refused before any work.
+
+        ``beside`` are numbers that are held meanwhile.
+        """
         sizes = self.view.sizes(size)
         try:
             plan = [((h, w), border(self.net, h), border(self.net, w)) for h, w in sizes]
             for (height, width), rows, columns in plan:
-                moved, beside = (self.view.stitch - 1) * self._shift, 0
+                moved, held = (self.view.stitch - 1) * self._shift, beside
                 whole = rows.around(height) + moved, columns.around(width) + moved
                 if moved:
-                    beside = numbers_held(self.net, whole, self.view.stitch)
-                check_picture(self.runner, whole, scores=scores, beside=beside)
+                    held += numbers_held(self.net, whole, self.view.stitch)
+                check_picture(self.runner, whole, scores=scores, beside=held)
         except UsageError as error:
             raise DataError(
                 "D023",
                 f"a picture of {hxw(size)} (HxW) is too small for the net ({error})",
                 "enlarge the picture, or take a model made with a larger zoom",
             ) from error
+        # One net after the other; meanwhile the sum of those before is held.
+        mean = size[0] * size[1] * sum(self.net.channels[c] for c in self.net.outputs.values())
+        for other in self.others:
+            other._plan(size, scores=True, beside=beside + mean)
         return plan
+
+    def _showings(self, image: NDArray[Any], plan: Sizes) -> Iterator[tuple[str, Showings]]:
+        """Each head's scores of the picture as it is shown."""
+        shown = [self._shown(image, *step) for step in plan]
+        for head in self.net.outputs:
+            each = tuple(showing[head] for showing in shown)
+            size = each[0].size if self._coarse(head) else size_of(image)
+            yield head, Showings(each, size)
+
+    def _scores(self, image: NDArray[Any], plan: Sizes) -> dict[str, Tensor]:
+        """Each head's scores, of several nets the logarithm of their mean probabilities.
+
+        Of heads that give numbers the mean of the scores, which have one scale (``Kind``).
+        """
+        made = {head: showings.scores() for head, showings in self._showings(image, plan)}
+        if not self.others:
+            return made
+        measured = [head for head in made if self.net.kind(head).measured]
+        for head, own in made.items():
+            for rows, part in in_rows(own, soften=head not in measured):
+                own[:, rows] = part
+        for other in self.others:
+            theirs = other._scores(image, other._plan(size_of(image), scores=True))
+            # Of one head nets may have called it otherwise.
+            names = made if len(made) > 1 else theirs
+            for (head, own), name in zip(made.items(), names, strict=True):
+                for rows, part in in_rows(theirs[name], soften=head not in measured):
+                    own[:, rows] += part.to(own.device)
+        for head, own in made.items():
+            own.div_(len(self._all))
+            if head not in measured:  # the logarithm of zero would be no number
+                own.clamp_min_(torch.finfo(torch.float32).tiny).log_()
+        return made
 
     def _shown(
         self, image: NDArray[Any], size: tuple[int, int], rows: Border, columns: Border
@@ -209,16 +287,28 @@ class Predictor:
             for head in self.net.outputs
         }
 
-    def _labelled(
-        self, head: str, each: tuple[Showing, ...], image: NDArray[Any], *, scores: bool
-    ) -> Labelled:
-        size = (image.shape[0], image.shape[1])
-        showings = Showings(each, each[0].size if self._coarse(head) else size)
-        whole = showings.scores() if scores or self.view.crf else None
-        if whole is not None and self.view.crf:
-            refined = refine(whole.cpu().numpy(), three_bands(image), self.view.crf)
-            whole = torch.from_numpy(refined).log()  # their softmax is what was refined
-        best = showings.labels() if whole is None else whole.max(0).indices
+    def _finished(self, head: str, scores: Tensor, image: NDArray[Any]) -> Labelled:
+        """What is made of a head's scores."""
+        if self.view.crf:
+            refined = refine(scores.cpu().numpy(), three_bands(image), self.view.crf)
+            scores = torch.from_numpy(refined).log()  # their softmax is what was refined
+        return Labelled(self._values(head, scores.max(0).indices, size_of(image)), scores)
+
+    def _values(self, head: str, best: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """(H, W): the best classes of pixels, or of the cells of a coarse map."""
         # 255 is a class like others where there are more: label maps are then 16 bits wide.
-        values = best.cpu().numpy().astype(np.uint8 if showings.classes <= 255 else np.uint16)
-        return Labelled(nearest(values, self.grid(head), size), whole)
+        wide = self.net.channels[self.net.outputs[head]] > 255
+        values = best.cpu().numpy().astype(np.uint16 if wide else np.uint8)
+        return nearest(values, self.grid(head), size)
+
+
+def in_rows(scores: Tensor, *, soften: bool) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of (K, H, W), ``ROWS`` at a time, and their scores or probabilities."""
+    for first in range(0, scores.shape[1], ROWS):
+        rows = slice(first, first + ROWS)
+        yield rows, scores[:, rows].softmax(0) if soften else scores[:, rows]
+
+
+def size_of(image: NDArray[Any]) -> tuple[int, int]:
+    """(H, W) of a picture (H, W, B)."""
+    return (image.shape[0], image.shape[1])
