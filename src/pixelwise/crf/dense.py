@@ -17,8 +17,6 @@ from pixelwise.errors import DataError, NumericalError, UsageError, first_few, h
 from pixelwise.labels import VOID
 from pixelwise.machine.memory import failed_allocations
 
-LEAST = 1e-5  # of probabilities, as in pydensecrf: a zero could never be undone
-
 
 def refine(
     scores: ArrayLike,
@@ -60,10 +58,9 @@ def refine(
         raise UsageError("U002", what, "1 - np.eye(K) is Potts")
     # Of float16, sums of many classes miss 1 by a hundredth.
     soft = given.min() >= 0 and np.abs(given.sum(0) - 1).max() < 0.02
-    logits = np.log(np.maximum(given, LEAST)) if soft else given
     rewards = None if costs is None else -(costs + costs.T) / np.float32(2)
     with failed_allocations("a smaller picture"):
-        return mean_field(logits, np.atleast_3d(picture), crf or DenseCrf(), rewards)
+        return mean_field(given, np.atleast_3d(picture), crf or DenseCrf(), rewards, soft=soft)
 
 
 def believed(labels: NDArray[Any], classes: int, confidence: float = 0.7) -> Floats:

@@ -8,9 +8,8 @@ name is the corner's plus a constant.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,137 +21,220 @@ from pixelwise.metrics.confusion import compiled
 FACTORS = np.random.default_rng(2011).integers(0, 2**64, 64, np.uint64)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing
 
-Bands = Callable[[int, Callable[[int, int], object]], None]
+Each = Callable[[int, Callable[[int], object]], None]
+"""Calls a function for the numbers below the first argument, side by side."""
 
 
-def factors_of(places: Floats, weight: float, bands: Bands) -> tuple[Matrix, list[Matrix], Matrix]:
-    """A Gaussian kernel D^-1/2 K D^-1/2, D the sums of K's rows, times ``weight``, in factors.
+class Lattice(NamedTuple):
+    """A Gaussian kernel D^-1/2 K D^-1/2, D the sums of K's rows, times a weight.
 
-    Onto the corners of a lattice, its blurs (1/2, 1, 1/2), and back to the pixels, which have
-    ``places`` (N, d) in deviations. Corner 0 stands for all that no pixel touches, and is zero.
+    Each part of the picture has a table of the corners that its pixels touch, small enough for a
+    processor's own cache; ``gather`` adds them up to all corners, from 1 on, and ``spread`` copies
+    those back. Corner 0 stands for all that no pixel touches, and is zero.
     """
-    corners, shares, beside = build(places, bands)
-    flat, count, sides = corners.reshape(-1), len(beside[0]) + 1, len(beside)
-    blurs, own = [], np.arange(1, count, dtype=np.int32)
-    sums = np.bincount(flat, shares.reshape(-1), count)
-    for near in beside:
-        halves = np.tile(np.array([1, 0.5, 0.5], np.float32), count - 1)
-        starts = np.append(0, np.arange(0, 3 * count, 3))
-        blurs.append(Matrix(starts, np.column_stack([own, near]).reshape(-1), halves))
-        sums[1:] += 0.5 * sums[near].sum(1)
-    # Before and after, the square root of both: what the blur multiplies by cancels out.
-    norm = np.sqrt(weight / np.einsum("ij,ij->i", shares, sums[corners]))
-    factors = (shares * norm[:, None]).astype(np.float32).reshape(-1)
-    starts, order = np.zeros(count + 1, np.int64), np.empty(len(flat), np.int32)
-    sort_by_corner(flat, starts, order)
-    onto = Matrix(starts, order // np.int32(sides), factors[order])
-    return onto, blurs, Matrix(np.arange(0, len(flat) + 1, sides), flat, factors)
+
+    corners: NDArray[np.int32]
+    """(N, d + 1): rows of the tables, for each pixel."""
+    shares: Floats
+    """(N, d + 1): how much of a pixel each of them is given, and gives back."""
+    edges: list[int]
+    """Where in the tables each part's begins, and the end of all."""
+    gather: Matrix
+    blurs: list[Matrix]
+    """(1/2, 1, 1/2) along each direction."""
+    spread: Matrix
 
 
-def build(features: Floats, bands: Bands) -> tuple[NDArray[np.int32], Floats, list[Any]]:
-    """Corners (N, d + 1) of each pixel's simplex, and its shares in them.
+def features(image: NDArray[Any], xy: float, values: float = 0.0, top: int = 0) -> Floats:
+    """(H * W, 2 + B): pixels of rows from ``top`` on, in deviations; of 0 ``values`` (H * W, 2)."""
+    y, x = np.indices(image.shape[:2], np.float32) + np.array([[[top]], [[0]]], np.float32)
+    bands = [image[..., i] / np.float32(values) for i in range(image.shape[2] if values else 0)]
+    places = [x / np.float32(xy), y / np.float32(xy), *bands]
+    return np.stack(places, -1).astype(np.float32, copy=False).reshape(x.size, -1)
 
-    And (M, 2) for each direction: of corners 1 to M those beside them, 0 where no pixel touches it.
-    """
-    n, sides = features.shape[0], features.shape[1] + 1
+
+def build(
+    image: NDArray[Any], xy: float, values: float, weight: float, rows: Sequence[int], each: Each
+) -> Lattice:
+    """Of a picture in parts that begin at ``rows``, the end of the last among them."""
+    width, count = image.shape[1], len(rows) - 1
+    sides = 3 + (image.shape[2] if values else 0)
     i = np.arange(1, sides)
     # Deviation 1 of the whole: the blur has variance 1/2, spreading and reading 1/12 each.
-    scaled = features * np.float32(math.sqrt(2 / 3) * sides / np.sqrt(i * (i + 1.0)))
+    scale = (math.sqrt(2 / 3) * sides / np.sqrt(i * (i + 1.0))).astype(np.float32)
     factors = np.append(FACTORS[: sides - 1], ~FACTORS[: sides - 1].sum() + np.uint64(1))
-    names, shares = np.empty((n, sides), np.uint64), np.empty((n, sides), np.float32)
-    bands(n, partial(place_pixels, scaled, factors, names, shares))
-    bits = math.ceil(math.log2(n * sides)) + 1  # at most half full
-    table, taken = np.empty(2**bits, np.uint64), np.zeros(2**bits, np.int32)
-    known, corners = np.empty(n * sides, np.uint64), np.empty((n, sides), np.int32)
-    known = known[: number_corners(names, bits, table, taken, known, corners)]
-    order = known.argsort()
+    corners = np.empty((image.shape[0] * width, sides), np.int32)
+    shares = np.empty(corners.shape, np.float32)
+    found: list[tuple[NDArray[np.uint64], Floats]] = [(FACTORS, scale)] * count
 
-    def beside(step: np.uint64) -> NDArray[np.int32]:
-        places = np.searchsorted(known, known + step, sorter=order).clip(max=len(known) - 1)
-        there = known[order[places]] == known + step
-        return np.where(there, order[places] + 1, 0).astype(np.int32)
+    def place(part: int) -> None:
+        inside = slice(rows[part] * width, rows[part + 1] * width)
+        points = features(image[rows[part] : rows[part + 1]], xy, values, rows[part])
+        table, names = _table(points.shape[0] * sides), np.empty(points.shape[0] * sides, np.uint64)
+        sums, outputs = np.zeros(names.size, np.float32), (corners[inside], shares[inside])
+        known = place_pixels(points * scale, factors, *table, names, sums, *outputs)
+        found[part] = names[:known].copy(), sums[:known].copy()
 
-    steps = factors * np.uint64(sides)
-    return corners, shares, [np.stack([beside(s), beside(~s + np.uint64(1))], 1) for s in steps]
+    each(count, place)
+    edges = np.cumsum([0, *(len(names) for names, _ in found)])
+    names, table = np.concatenate([names for names, _ in found]), _table(edges[-1])
+    whole, known = np.empty(len(names), np.int32), np.empty(len(names), np.uint64)
+    known = known[: number_names(names, *table, known, whole)]
+    steps, near = factors * np.uint64(sides), [whole] * sides
+
+    def look(side: int) -> None:
+        near[side] = neighbours(known, steps[side], *table)
+
+    each(sides, look)
+    halves = np.tile(np.array([1, 0.5, 0.5], np.float32), len(known) + 1)
+    sums = np.bincount(whole, np.concatenate([sums for _, sums in found]), len(known) + 1)
+    for columns in near:
+        sums += 0.5 * sums[columns.reshape(-1, 3)[:, 1:]].sum(1)
+
+    def normalise(part: int) -> None:
+        inside, own = slice(rows[part] * width, rows[part + 1] * width), edges[part : part + 2]
+        heard = sums[whole[slice(*own)]].astype(np.float32)
+        # Before and after, the square root of both: what the blur multiplies by cancels out.
+        normalise_shares(heard, np.float32(weight), own[0], corners[inside], shares[inside])
+
+    each(count, normalise)
+    ones = np.ones(len(whole), np.float32)
+    ends = np.append(0, np.bincount(whole, minlength=len(known) + 1).cumsum())
+    gather = Matrix(ends, whole.argsort(kind="stable").astype(np.int32), ones)
+    blurs = [Matrix.even(columns, halves, 3) for columns in near]
+    spread = Matrix.even(whole, ones, 1)
+    return Lattice(corners, shares, edges.tolist(), gather, blurs, spread)
+
+
+def _table(most: int) -> tuple[int, NDArray[np.uint64], NDArray[np.int32]]:
+    """Bits, names and numbers (of none 0) of a hash table for ``most`` names, at most half full."""
+    bits = math.ceil(math.log2(max(most, 2))) + 1
+    return bits, np.empty(2**bits, np.uint64), np.zeros(2**bits, np.int32)
 
 
 @compiled
-def place_pixels(features: Any, factors: Any, names: Any, shares: Any, a: int, b: int) -> None:
-    """Names of the corners of pixels ``a`` to ``b``, and the shares in them.
+def slot_of(name: Any, bits: Any, table: Any, taken: Any) -> Any:
+    """Where a name is, or would be."""
+    slot = ((name ^ (name >> np.uint64(29))) * GOLDEN) >> np.uint64(64 - bits)
+    while taken[slot] != 0 and table[slot] != name:
+        slot = (slot + np.uint64(1)) & np.uint64(2**bits - 1)
+    return slot
 
-    As Kraehenbuehl's permutohedral.cpp: elevate, round, rank, barycentric coordinates.
+
+@compiled
+def place_pixels(
+    features: Any,
+    factors: Any,
+    bits: Any,
+    table: Any,
+    taken: Any,
+    known: Any,
+    sums: Any,
+    corners: Any,
+    shares: Any,
+) -> Any:
+    """Corners (from 0 on, by their names in ``known``) and shares of pixels; the corners' count.
+
+    ``sums`` are the shares of each corner.
     """
-    d = features.shape[1]
-    side = np.float32(d + 1)
-    elevated, corner = np.empty(d + 1, np.float32), np.empty(d + 1, np.float32)
-    rank, of_rank = np.empty((2, d + 1), np.int64)
-    part = np.empty(d + 2, np.float32)
-    for pixel in range(a, b):
-        before = np.float32(0)
-        for i in range(d, 0, -1):
-            x = features[pixel, i - 1]
-            elevated[i] = before - np.float32(i) * x
-            before += x
-        elevated[0] = before
-        rest = 0
-        for i in range(d + 1):
-            rounded = np.rint(elevated[i] / side)
-            corner[i], rank[i] = rounded * side, 0
-            rest += int(rounded)
-        for i in range(d):
-            for j in range(i + 1, d + 1):
-                if elevated[i] - corner[i] < elevated[j] - corner[j]:
-                    rank[i] += 1
-                else:
-                    rank[j] += 1
-        part[:] = 0
-        name = np.uint64(0)
-        for i in range(d + 1):
-            rank[i] += rest
-            turn = (rank[i] < 0) - (rank[i] > d)
-            rank[i] += turn * (d + 1)
-            corner[i] += turn * side
-            of_rank[rank[i]] = i
-            rest_of = (elevated[i] - corner[i]) / side
-            part[d - rank[i]] += rest_of
-            part[d - rank[i] + 1] -= rest_of
-            name += factors[i] * np.uint64(np.int64(corner[i]))
-        part[0] += np.float32(1) + part[d + 1]
-        for i in range(d + 1):
-            names[pixel, i], shares[pixel, i] = name, part[i]
-            # To the next corner all coordinates grow by 1, but that of rank d - i falls by d.
-            name -= factors[of_rank[d - i]] * np.uint64(d + 1)
-
-
-@compiled
-def number_corners(names: Any, bits: int, table: Any, taken: Any, known: Any, corners: Any) -> Any:
-    """Numbers from 1 on for ``names``, in the order of the pixels; their count is returned."""
-    count = 0
-    for pixel in range(names.shape[0]):
-        for i in range(names.shape[1]):
-            name = names[pixel, i]
-            if pixel > 0 and names[pixel - 1, i] == name:  # neighbours are mostly alike
-                corners[pixel, i] = corners[pixel - 1, i]
-                continue
-            slot = ((name ^ (name >> np.uint64(29))) * GOLDEN) >> np.uint64(64 - bits)
-            while taken[slot] != 0 and table[slot] != name:
-                slot = (slot + np.uint64(1)) & np.uint64(2**bits - 1)
-            if taken[slot] == 0:
-                known[count], table[slot] = name, name
-                count += 1
-                taken[slot] = count
-            corners[pixel, i] = taken[slot]
+    sides, count = features.shape[1] + 1, 0
+    numbers, ranks = np.empty((2, sides), np.float32), np.empty((2, sides), np.int32)
+    part, names = np.empty(sides + 1, np.float32), np.empty(sides, np.uint64)
+    before = np.zeros(sides, np.uint64)
+    for pixel in range(features.shape[0]):
+        find_simplex(features[pixel], factors, numbers, ranks, part, names)
+        for i in range(sides):
+            if pixel > 0 and before[i] == names[i]:  # neighbours are mostly alike
+                number = corners[pixel - 1, i]
+            else:
+                slot = slot_of(names[i], bits, table, taken)
+                if taken[slot] == 0:
+                    known[count] = table[slot] = names[i]
+                    count += 1
+                    taken[slot] = count
+                number, before[i] = taken[slot] - 1, names[i]
+            corners[pixel, i], shares[pixel, i] = number, part[i]
+            sums[number] += part[i]
     return count
 
 
 @compiled
-def sort_by_corner(corners: Any, starts: Any, order: Any) -> None:
-    """Counting sort of ``corners``: ``starts`` (zeros at first) and ``order`` are filled."""
-    for corner in corners:
-        starts[corner + 1] += 1
-    for corner in range(1, starts.size):
-        starts[corner] += starts[corner - 1]
-    place = starts.copy()
-    for i in range(corners.size):
-        order[place[corners[i]]] = i
-        place[corners[i]] += 1
+def find_simplex(point: Any, factors: Any, numbers: Any, ranks: Any, part: Any, names: Any) -> None:
+    """Names of its corners, and barycentric coordinates (``part``, and a number to work with).
+
+    As Kraehenbuehl's permutohedral.cpp: elevate, round, rank, barycentric coordinates.
+    """
+    d = point.size
+    side, part_of_side = np.float32(d + 1), np.float32(1) / np.float32(d + 1)
+    elevated, corner, rank, of_rank = numbers[0], numbers[1], ranks[0], ranks[1]
+    before, rest = np.float32(0), np.float32(0)
+    for i in range(d, 0, -1):
+        elevated[i] = before - np.float32(i) * point[i - 1]
+        before += point[i - 1]
+    elevated[0] = before
+    for i in range(d + 1):
+        rounded = np.rint(elevated[i] * part_of_side)
+        corner[i] = rounded * side
+        elevated[i] -= corner[i]
+        rest += rounded
+    rank[:] = np.int32(rest)
+    for i in range(d):
+        for j in range(i + 1, d + 1):
+            less = np.int32(elevated[i] < elevated[j])  # no branch: it would be guessed wrong
+            rank[i] += less
+            rank[j] += np.int32(1) - less
+    part[:] = 0
+    name = np.uint64(0)
+    for i in range(d + 1):
+        turn = np.int32(rank[i] < 0) - np.int32(rank[i] > d)
+        place, moved = rank[i] + turn * np.int32(d + 1), np.float32(turn) * side
+        of_rank[place] = i
+        share = (elevated[i] - moved) * part_of_side
+        part[d - place] += share
+        part[d - place + 1] -= share
+        name += factors[i] * np.uint64(np.int64(corner[i] + moved))
+    part[0] += np.float32(1) + part[d + 1]
+    for i in range(d + 1):
+        names[i] = name
+        # To the next corner all coordinates grow by 1, but that of rank d - i falls by d.
+        name -= factors[of_rank[d - i]] * np.uint64(d + 1)
+
+
+@compiled
+def number_names(names: Any, bits: Any, table: Any, taken: Any, known: Any, whole: Any) -> Any:
+    """Numbers from 1 on for ``names``, those that are alike once; their count is returned."""
+    count = 0
+    for i in range(names.size):
+        slot = slot_of(names[i], bits, table, taken)
+        if taken[slot] == 0:
+            known[count], table[slot] = names[i], names[i]
+            count += 1
+            taken[slot] = count
+        whole[i] = taken[slot]
+    return count
+
+
+@compiled
+def neighbours(known: Any, step: Any, bits: Any, table: Any, taken: Any) -> Any:
+    """Of each corner its number and those beside it, of which the name differs by ``step``."""
+    columns = np.zeros(3 * known.size + 3, np.int32)
+    for corner in range(1, known.size + 1):
+        columns[3 * corner] = corner
+        other = taken[slot_of(known[corner - 1] + step, bits, table, taken)]
+        columns[3 * corner + 1] = other
+        if other > 0:
+            columns[3 * other + 2] = corner
+    return columns
+
+
+@compiled
+def normalise_shares(heard: Any, weight: Any, first: Any, corners: Any, shares: Any) -> None:
+    """``heard`` is what each corner is given by a picture of ones; corners then count from 0."""
+    for pixel in range(corners.shape[0]):
+        total = np.float32(0)
+        for i in range(corners.shape[1]):
+            total += shares[pixel, i] * heard[corners[pixel, i]]
+        norm = np.sqrt(weight / total)
+        for i in range(corners.shape[1]):
+            shares[pixel, i] *= norm
+            corners[pixel, i] += first

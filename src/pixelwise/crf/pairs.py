@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from pixelwise.crf.lattice import Bands
+from pixelwise.crf.lattice import Each
 from pixelwise.crf.sweeps import Floats
 
 BLOCK = 128  # pixels: few enough to be alike, enough for a matrix product
@@ -19,9 +19,9 @@ class Pairs:
     K holds exp(-|a - b|^2 / 2) of all pairs, or of all above a tolerance, and some below.
     """
 
-    def __init__(self, features: Floats, tolerance: float, bands: Bands) -> None:
+    def __init__(self, features: Floats, tolerance: float, each: Each) -> None:
         # By cells of a deviation, so that most blocks are small and far from most others.
-        self.order, self.bands = np.lexsort(np.floor(features).T), bands
+        self.order, self.each = np.lexsort(np.floor(features).T), each
         self.edges = [*range(0, len(features), BLOCK), len(features)]
         self.blocks = np.split(features[self.order], self.edges[1:-1])
         lows, highs = (np.array([end(b, 0) for b in self.blocks]) for end in (np.min, np.max))
@@ -43,14 +43,13 @@ class Pairs:
         parts = np.split(values, self.edges[1:-1])
         sums = [values] * len(parts)
 
-        def work(first: int, last: int) -> None:
-            for i in range(first, last):
-                centre = self.blocks[i].mean(0)  # what is near is then small, its square exact
-                a = self.blocks[i] - centre
-                b = np.concatenate([self.blocks[j] for j in self.near[i]]) - centre
-                kernel = a @ b.T - 0.5 * (a**2).sum(1)[:, None] - 0.5 * (b**2).sum(1)
-                np.exp(np.clip(kernel, LOWEST, 0, out=kernel), out=kernel)
-                sums[i] = kernel @ np.concatenate([parts[j] for j in self.near[i]])
+        def work(i: int) -> None:
+            centre = self.blocks[i].mean(0)  # what is near is then small, its square exact
+            a = self.blocks[i] - centre
+            b = np.concatenate([self.blocks[j] for j in self.near[i]]) - centre
+            kernel = a @ b.T - 0.5 * (a**2).sum(1)[:, None] - 0.5 * (b**2).sum(1)
+            np.exp(np.clip(kernel, LOWEST, 0, out=kernel), out=kernel)
+            sums[i] = kernel @ np.concatenate([parts[j] for j in self.near[i]])
 
-        self.bands(len(parts), work)
+        self.each(len(parts), work)
         return np.concatenate(sums)

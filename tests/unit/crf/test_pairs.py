@@ -5,7 +5,8 @@ import pytest
 
 from brute_force import agreement, beliefs, marginals, picture
 from pixelwise.crf.dense import refine
-from pixelwise.crf.mean_field import bands, features
+from pixelwise.crf.lattice import features
+from pixelwise.crf.mean_field import each
 from pixelwise.crf.pairs import Pairs
 from pixelwise.crf.parameters import DenseCrf
 
@@ -36,7 +37,7 @@ def test_a_smaller_tolerance_is_nearer_to_exact() -> None:
     for quality in ("0.9", "0.1", "0.001"):
         crf = DenseCrf(10, 60, 10, 3, 3, 10, quality)
         errors.append(np.abs(refine(p, image, crf) - true).mean())
-        pairs = Pairs(features(image, 60, 10), crf.tolerance, bands)
+        pairs = Pairs(features(image, 60, 10), crf.tolerance, each)
         kept.append(sum(map(len, pairs.near)))
     assert errors[0] > errors[1] > errors[2]
     assert kept[0] < kept[1] < kept[2]
