@@ -69,15 +69,17 @@ def _by_cells(
 def maxima(kernel: int, stride: int, dilation: int) -> Callable[..., None]:
     """(facts, first row, rows): the largest of each window, cut at the map's rim.
 
-    A tap outside is moved to the rim, which lies in the window too.
+    A tap outside is moved to the nearest one inside.
     """
     code = Code("maxima", 3, processor().lanes)
     f, (_, first, rows) = facts_of(code), code.arguments
 
     def taps(place: Any, lead: str, last: str, step: str) -> list[Any]:
         begin = code.sub(code.mul(place, stride), f[lead])
+        start = code.most(begin, code.divided(code.add(begin, dilation * kernel), dilation)[1])
+        end = code.sub(f[last], code.divided(code.sub(f[last], begin), dilation)[1])
         steps = (code.add(begin, dilation * t) for t in range(kernel))
-        return [code.mul(f[step], code.most(0, code.least(n, f[last]))) for n in steps]
+        return [code.mul(f[step], code.most(start, code.least(n, end))) for n in steps]
 
     def one(y: Any, x: Any) -> None:
         lines = taps(y, "lead_down", "last_row", "source_row")

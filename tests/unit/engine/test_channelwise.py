@@ -41,6 +41,8 @@ def carried_out(net: Net, x: Tensor) -> Tensor:
         MaxPool("pool", ("data",), 3, 1, 1),
         MaxPool("pool", ("data",), 3, 2, (0, 1), ceil=False),
         MaxPool("pool", ("data",), 2, 1, 0, dilation=2),
+        MaxPool("pool", ("data",), 2, 1, (0, 3), False, dilation=3),
+        MaxPool("pool", ("data",), 3, 1, 4, False, dilation=4),
     ],
     ids=str,
 )
