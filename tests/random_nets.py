@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 from pixelwise.nets.joining import Concat
 from pixelwise.nets.layers import Lrn, Relu, Scale
 from pixelwise.nets.net import Net
+from pixelwise.nets.pooling import MaxPool
 
 
 @st.composite
-def nets(draw: st.DrawFn) -> Net:
+def nets(draw: st.DrawFn, *, unpooling: bool = True) -> Net:
     """Layers of all kinds in any order, on a picture with or without a wide border."""
     net, number = Net(), iter(range(99))
     first = draw(st.sampled_from([0, 1, 30]))
     x = net.conv("first", net.data(2), 4, kernel=3, pad=first, relu="relu_first")
     for _ in range(draw(st.integers(1, 6))):
         i = next(number)
-        x = draw(st.sampled_from([window, pool, residual, joined, pointwise]))(net, x, i, draw)
+        kinds = [window, pool, residual, joined, pointwise, *([unpooled] if unpooling else [])]
+        x = draw(st.sampled_from(kinds))(net, x, i, draw)
     net.score("score", x, 3)
     return net
 
@@ -39,6 +41,9 @@ def window(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
 
 def pool(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
     kernel, ceil = draw(st.integers(2, 3)), draw(st.booleans())
+    if draw(st.booleans()):
+        pad = draw(st.integers(0, 2))
+        return net.add(MaxPool(f"pool{i}", (x,), 3, 1, pad, ceil=False, dilation=2))
     return net.max_pool(f"pool{i}", x, kernel, 2, draw(st.integers(0, 1)), ceil=ceil)
 
 
@@ -59,3 +64,12 @@ def joined(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
 def pointwise(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
     layer = draw(st.sampled_from([Lrn(f"lrn{i}", (x,)), Scale(f"scale{i}", (x,), 0.5)]))
     return net.add(layer)
+
+
+def unpooled(net: Net, x: str, i: int, draw: st.DrawFn) -> str:
+    kernel, stride, pad = draw(st.sampled_from([(2, 2, 0), (2, 2, 1), (3, 3, 1), (2, 3, 0)]))
+    ceil = draw(st.booleans())
+    small = net.max_pool(f"pool{i}", x, kernel, stride, pad, ceil=ceil, indices=True)
+    relu = draw(st.sampled_from(["", f"ra{i}"]))
+    y = net.conv(f"a{i}", small, net.channels[x], kernel=3, pad=1, relu=relu)
+    return net.unpool(f"back{i}", y, small)

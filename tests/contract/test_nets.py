@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
+from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS, spec
 from pixelwise.nets.layers import Input
 from pixelwise.nets.pooling import MaxPool
@@ -23,14 +24,28 @@ from random_weights import shaken
 OF_PARTS = ["siftflow-fcn8s", "nyud-fcn32s-color-d", "nyud-fcn16s-color-hha"]
 # Of three trunks that differ by channels and repeats one stands for all; of the others the 4s.
 TWINS = [f"fcn{s}s-efficientnetlite{i}" for s in (32, 16, 8) for i in (1, 2)]
+# Of the relatives on trunks those on ResNet-18, Lite0 and the narrow one, and the two best known.
+TWINS += [
+    f"{kind}-{trunk}"
+    for kind in ("unet", "deeplabv3", "pspnet")
+    for trunk in ("mobilenetv2", "resnet50", "efficientnetlite1", "efficientnetlite2")
+    if trunk != "resnet50" or kind == "unet"
+]
 DISTINCT = [n for n in NETS if (n not in RELEASED or n in OF_PARTS) and n not in TWINS]
 SEGMENTERS = [name for name in DISTINCT if NETS[name].task == "segmentation"]
 CLASSIFIERS = [name for name, entry in NETS.items() if entry.task == "classification"]
+# Valid convolutions: the shortest pictures of which anything is left.
+LEAST = {"unet": 188, "deconvnet-vgg16": 193}
 
 
 def width(name: str) -> float:
     """Narrow enough to be quick, wide enough that no net is dead under random weights."""
     return 1 / 4 if "tiny" in name or "mobilenet" in name else 1 / 16
+
+
+def large(name: str, *sides: int) -> tuple[int, ...]:
+    """Sides of a picture, longer by what a net without padding takes from them."""
+    return tuple(side + LEAST.get(name, 1) - 1 for side in sides)
 
 
 def few(name: str) -> dict[str, Any]:
@@ -58,18 +73,24 @@ def picture(name: str, n: int, *size: int) -> Tensor:
 # -- sizes ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_every_size_from_1_to_2048_gives_scores_of_that_size(name: str) -> None:
-    net = spec(name)
-    for n in range(1, 2049):
+    net, least = spec(name), LEAST.get(name, 1)
+    margin = {"unet": 92}.get(name, 0)  # Ronneberger et al. 2015, figure 1: 572 give 388
+    for n in range(least, 2049):
         sizes = net.sizes(n)
-        assert {sizes[layer] for layer in net.outputs.values()} == {n}
+        given = {sizes[layer] for layer in net.outputs.values()}
+        assert given == {n - 2 * margin - (n - 2 * margin - 4) % 16 * bool(margin)}
+    if least > 1:
+        with pytest.raises(UsageError, match="has no output for an input of"):
+            net.sizes(least - 1)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (31, 33), (37, 53), (64, 64), (97, 61)])
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_scores_have_the_pictures_size(name: str, size: tuple[int, int]) -> None:
     with torch.no_grad():
-        found = scores(narrow(name), picture(name, 1, *size))
-    assert found.shape == (1, 5, *size)
+        found = scores(narrow(name), picture(name, 1, *large(name, *size)))
+    assert found.shape[:2] == (1, 5)
+    assert name == "unet" or found.shape[2:] == large(name, *size)
     assert found.isfinite().all()
 
 
@@ -78,7 +99,7 @@ def test_sizes_by_arithmetic_are_those_of_the_maps(name: str) -> None:
     network = narrow(name)
     net = network.net
     sizes = ((227, 224), (263, 300)) if name in CLASSIFIERS else ((1, 7), (45, 66), (83, 32))
-    for height, width in sizes:
+    for height, width in [large(name, *size) for size in sizes]:
         with torch.no_grad():
             maps = network.activations(picture(name, 1, height, width), net.layers)
         rows, columns = net.sizes(height), net.sizes(width)
@@ -101,7 +122,7 @@ def make_positive(network: Network) -> None:
 def test_a_batch_of_two_is_two_of_one(name: str) -> None:
     network = narrow(name)
     size = (227, 230) if name in CLASSIFIERS else (35, 50)
-    x = picture(name, 2, *size)
+    x = picture(name, 2, *large(name, *size))
     with torch.no_grad():
         both, one, two = scores(network, x), scores(network, x[:1]), scores(network, x[1:])
     scale = float(both.abs().max())
@@ -119,16 +140,18 @@ def test_state_dict_names_layers_and_fits_its_own_net(name: str) -> None:
     twin.load_state_dict(state)
     size = (224, 224) if name in CLASSIFIERS else (19, 40)
     with torch.no_grad():
-        x = picture(name, 1, *size)
+        x = picture(name, 1, *large(name, *size))
         assert torch.equal(scores(twin, x), scores(network, x))
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_every_parameter_gets_a_gradient(name: str) -> None:
-    network = build(name, width=width(name), **few(name), learned="all").eval()
+    upsamples = any(layer.upsamples for layer in spec(name).layers.values())
+    learned = {"learned": "all"} if upsamples else {}
+    network = build(name, width=width(name), **few(name), **learned).eval()
     make_positive(network)
     faint = (
-        1e-4 * picture(name, 1, 40, 40).abs()
+        1e-4 * picture(name, 1, *large(name, 40, 40)).abs()
     )  # residual blocks double it; ReLU6 would cut it off
     scores(network, faint).sum().backward()
     silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]

@@ -150,14 +150,19 @@ def _list(options: dict[str, Any], *, as_json: bool, plan: bool) -> None:
     ]
     if as_json:
         keys = ("name", "about", "parameters", "stride", "receptive_field")
-        weights = {name: known.weights for name, known in NETS.items()}
         listed = [dict(zip(keys, row, strict=True)) for row in rows]
-        emit_json([{**row, "published_weights": weights[str(row["name"])]} for row in listed])
+        more = [
+            {"published_weights": known.weights, "relative": known.relative}
+            for known in NETS.values()
+        ]
+        emit_json([row | beside for row, beside in zip(listed, more, strict=True)])
         return
     fields = _right([_field(row[-1]) for row in rows])
     cells = [(*row[:-1], field) for row, field in zip(rows, fields, strict=True)]
     columns = ("net", "what it is", "parameters", "max stride", "field")
-    table(f"{len(rows)} nets; `pixelwise nets NAME` explains one", columns, cells)
+    own, grown = ([c for c in cells if NETS[c[0]].relative is of] for of in (False, True))
+    table(f"{len(own)} nets; `pixelwise nets NAME` explains one", columns, own)
+    table(f"{len(grown)} that grew from FCN (docs/relatives.md)", columns, grown)
 
 
 def _show(title: str, rows: Sequence[Row]) -> None:

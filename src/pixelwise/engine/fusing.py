@@ -19,8 +19,23 @@ from pixelwise.engine.plan import CutUpsampling, coarse_scores, steps
 from pixelwise.nets.joining import Concat, Crop, Sum
 from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Input, Relu, Scale
 from pixelwise.nets.net import Net
-from pixelwise.nets.pooling import MaxPool
+from pixelwise.nets.pooling import MaxPool, Unpool
 from pixelwise.nets.record import Layer
+
+
+@dataclass(frozen=True)
+class UnpoolByMaxima(Layer):
+    """An unpooling that finds the maxima once more in what was pooled: a plan keeps no indices.
+
+    It reads the values, the pooling's map, and the map that was pooled.
+    """
+
+    pool: MaxPool
+
+    @property
+    def kind(self) -> str:
+        """What the table calls it."""
+        return "Unpool"
 
 
 @dataclass(frozen=True)
@@ -81,8 +96,6 @@ class Plan:
     places: Mapping[str, Place]
     wanted: tuple[str, ...]
     """The maps that are asked for."""
-    refusal: str = ""
-    """Why it cannot be carried out; empty if it can."""
     numbers: Mapping[str, Numbers] = field(default_factory=dict)
     """By map with memory, how its numbers are held, where that is not float32."""
     exact: frozenset[str] = frozenset()
@@ -118,9 +131,7 @@ def plan(net: Net) -> Plan:
     writer = _Writer(net, wanted)
     for layer in writer.layers:
         writer.take(layer)
-    several = [layer.name for layer in writer.layers if len(layer.outputs) > 1]
-    refusal = f"{several[0]} gives indices" if several else ""
-    return Plan(net, tuple(writer.ops), writer.places, wanted, refusal)
+    return Plan(net, tuple(writer.ops), writer.places, wanted)
 
 
 def leading_to(plan: Plan, wanted: Collection[str]) -> list[Op]:
@@ -134,12 +145,25 @@ def leading_to(plan: Plan, wanted: Collection[str]) -> list[Op]:
     return found[::-1]
 
 
+def _without_indices(net: Net, layer: Layer) -> Layer:
+    """A pooling that gives none, and an unpooling that needs none."""
+    match layer:
+        case MaxPool(indices=True):
+            return replace(layer, indices=False)
+        case Unpool():
+            values, indices, pooled = layer.inputs
+            pool = net.layers[indices.removesuffix(".indices")]
+            assert isinstance(pool, MaxPool)
+            return UnpoolByMaxima(layer.name, (values, pool.name, pooled), pool)
+    return layer
+
+
 class _Writer:
     """Goes through the layers once, in order; those that a convolution took are passed over."""
 
     def __init__(self, net: Net, wanted: tuple[str, ...]) -> None:
         self.net, self.wanted = net, wanted
-        self.layers = [step.layer for step in steps(net, wanted)]
+        self.layers = [_without_indices(net, step.layer) for step in steps(net, wanted)]
         readers = Counter(source for layer in self.layers for source in layer.inputs)
         readers.update(wanted)
         self.sole = {

@@ -11,7 +11,7 @@ from pixelwise.engine.convolutions import LOWER, PIECE, bytes_packed, kernel_of,
 from pixelwise.engine.fusing import plan
 from pixelwise.engine.layout import Layout, layout_for
 from pixelwise.engine.lowering import in_bfloat16, in_eight_bits, low_maps
-from pixelwise.engine.memory import FLOAT32, by_modules, bytes_of_weights
+from pixelwise.engine.memory import FLOAT32
 from pixelwise.engine.numbers import Numbers
 from pixelwise.engine.winograd import BLOCK, OUTPUTS, SHARED, WEIGHTS_BY_PATCHES
 from pixelwise.nets.layers import Conv
@@ -29,8 +29,6 @@ class Needs(NamedTuple):
 def needs(net: Net, size: tuple[int, int], *, memory: str = "fast", precision: str = "fp32") -> int:
     """Bytes for a picture of ``size`` (H, W), weights and all; U002 if it is too small."""
     own = plan(net)
-    if own.refusal:
-        return bytes_of_weights(net) + by_modules(net, *size)
     if precision == "bf16":
         own = in_bfloat16(own)
     elif precision == "int8":

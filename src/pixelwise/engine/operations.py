@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.engine.folding import Weights
-from pixelwise.engine.fusing import Op
+from pixelwise.engine.fusing import Op, UnpoolByMaxima
 from pixelwise.engine.layout import Layout, Maps
 from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.network import Network
 from pixelwise.engine.spans import POINTWISE, Span, read_by
 from pixelwise.engine.upsampling import Window, upsample
+from pixelwise.geometry import sides
 from pixelwise.machine.memory import give_back_pages
 from pixelwise.nets.joining import Concat, Sum
 from pixelwise.nets.layers import Conv
@@ -208,6 +210,33 @@ def upsampling(op: Op, maps: Maps, module: FixedUpsampling) -> Work:
     return lambda: target.copy_(upsample(x, module.shares, module.kernel, module.edge, window))
 
 
+def unpooling(op: Op, maps: Maps) -> Work:
+    """Values where the maxima stand, the first of equals as torch has it; zero elsewhere."""
+    layer, target = op.layer, maps.computed(op)
+    assert isinstance(layer, UnpoolByMaxima)
+    values, best, pooled = (maps.whole(name) for name in op.inputs)
+    pool, size, before = layer.pool, values.shape[1:3], sides(layer.pool.pad)[0]
+
+    def tap(at: int, axis: int) -> tuple[slice, slice]:
+        """The windows that have such a tap, and where these taps lie in what was pooled."""
+        first = max(0, -((at - before) // pool.stride))
+        start = first * pool.stride + at - before
+        count = len(range(start, target.shape[1 + axis], pool.stride)[: size[axis] - first])
+        return slice(first, first + count), slice(start, start + count * pool.stride, pool.stride)
+
+    def work() -> None:
+        target.zero_()
+        free = torch.ones_like(best, dtype=torch.bool)
+        for down, right in product(range(pool.kernel), repeat=2):
+            (rows, tap_rows), (columns, tap_columns) = tap(down, 0), tap(right, 1)
+            own = free[:, rows, columns]
+            hit = own & (pooled[:, tap_rows, tap_columns] == best[:, rows, columns])
+            own &= ~hit
+            target[:, tap_rows, tap_columns] = values[:, rows, columns] * hit
+
+    return work
+
+
 def by_module(op: Op, maps: Maps, module: nn.Module) -> Work:
     """Any other layer, by its module; what it takes the size of alone is given as a size."""
     target = scores_first(maps.computed(op))
@@ -233,6 +262,8 @@ def operation(op: Op, maps: Maps, network: Network) -> Work:
             return addition(op, maps)
         case Concat():
             return concatenation(op, maps)
+        case UnpoolByMaxima():
+            return unpooling(op, maps)
     module = network.get_submodule(op.layer.name)
     if isinstance(module, FixedUpsampling):
         return upsampling(op, maps, module)

@@ -74,7 +74,7 @@ def unplanned(network: Network, device: torch.device) -> str:
     if device.type != "cpu":
         return f"on {device.type}"
     kinds = {p.dtype for p in network.parameters()} - {torch.float32}
-    return f"in {kinds.pop()}" if kinds else plan(network.net).refusal
+    return f"in {kinds.pop()}" if kinds else ""
 
 
 See = Callable[[Op, Maps], object]

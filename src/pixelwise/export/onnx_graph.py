@@ -246,13 +246,19 @@ def _scale(graph: Graph, layer: layers.Scale) -> None:
 
 
 def _max_pool(graph: Graph, layer: pooling.MaxPool) -> None:
+    """ONNX Runtime takes no padding as long as the kernel, which dilated windows have."""
+    source, (before, after), pad = graph.given(layer), sides(layer.pad), layer.pad
+    if max(before, after) >= layer.kernel:
+        margin = graph.integers(0, 0, before, before, 0, 0, after, after)
+        least = graph.constant("float32:-inf", np.asarray(-np.inf, np.float32))
+        source, pad = [graph.add("Pad", [*source, margin, least], f"{layer.name}:padded")], 0
     graph.add(
         "MaxPool",
-        graph.given(layer),
+        source,
         *layer.outputs,
         kernel_shape=_pair(layer.kernel),
         strides=_pair(layer.stride),
-        pads=_pads(layer.pad),
+        pads=_pads(pad),
         dilations=_pair(layer.dilation),
         ceil_mode=int(layer.ceil),
     )
@@ -285,6 +291,49 @@ def _average_pool(graph: Graph, layer: pooling.AvgPool) -> None:
         dilations=_pair(layer.dilation),
         ceil_mode=1,
     )
+
+
+def _global_average(graph: Graph, layer: pooling.GlobalAvgPool) -> None:
+    """Means over parts of a map of any size: a product with shares from both sides."""
+    (source,), name = graph.given(layer), layer.name
+    if layer.bins == 1:
+        graph.add("GlobalAveragePool", [source], name)
+        return
+    rows, columns = (_shares(graph, source, axis, layer.bins) for axis in (0, 1))
+    across = graph.add("Transpose", [columns], f"{name}:across")
+    tall = graph.add("MatMul", [source, across], f"{name}:columns")
+    graph.add("MatMul", [rows, tall], name)
+
+
+def _shares(graph: Graph, source: str, axis: int, bins: int) -> str:
+    """(bins, cells) of an axis: cell n is in part i where floor(iN/b) <= n < ceil((i+1)N/b)."""
+    at = f"{source}:{bins} parts of {('rows', 'columns')[axis]}"
+    if any(at in node.output for node in graph.nodes):
+        return at
+
+    def add(operator: str, *inputs: str, to: int | None = None) -> str:
+        return graph.add(operator, inputs, f"{at}:{len(graph.nodes)}", to=to)
+
+    def number(value: int | list[list[int]]) -> str:
+        return graph.constant(f"int64:{value}", np.array(value, np.int64))
+
+    length = add("Gather", graph.size_of(source), number(axis))
+    firsts, lasts = ([[i + step] for i in range(bins)] for step in (0, 1))
+    begin = add("Div", add("Mul", number(firsts), length), number(bins))
+    reach = add("Add", add("Mul", number(lasts), length), number(bins - 1))
+    end = add("Div", reach, number(bins))
+    cells = add("Range", number(0), length, number(1))
+    inside = add("And", add("GreaterOrEqual", cells, begin), add("Less", cells, end))
+    count = add("Cast", add("Sub", end, begin), to=1)  # 1: float32
+    return graph.add("Div", [add("Cast", inside, to=1), count], at)
+
+
+def _resize(graph: Graph, layer: pooling.Resize) -> None:
+    source, like = graph.given(layer)
+    kept = graph.add("Shape", [source], f"{layer.name}:kept", start=0, end=2)
+    size = graph.add("Concat", [kept, graph.size_of(like)], f"{layer.name}:to", axis=0)
+    corners = {"mode": "linear", "coordinate_transformation_mode": "align_corners"}
+    graph.add("Resize", [source, "", "", size], layer.name, **corners)
 
 
 def _crop(graph: Graph, layer: joining.Crop) -> None:
@@ -322,7 +371,8 @@ _EMIT: dict[type[Layer], Callable[[Graph, Any], None]] = {
     pooling.MaxPool: _max_pool,
     pooling.Unpool: _unpool,
     pooling.AvgPool: _average_pool,
-    pooling.GlobalAvgPool: _plain("GlobalAveragePool"),
+    pooling.GlobalAvgPool: _global_average,
+    pooling.Resize: _resize,
     joining.Crop: _crop,
     joining.Sum: _sum,
     joining.Concat: _plain("Concat", axis=1),

@@ -10,7 +10,17 @@ from typing import Any, SupportsIndex, get_args
 
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.nets.fusion import Fusion
+from pixelwise.nets.heads.context import (
+    ASPP,
+    deeplab_vgg16,
+    deeplabv2_on,
+    deeplabv3_on,
+    pspnet_on,
+)
 from pixelwise.nets.heads.fcn import fcn
+from pixelwise.nets.heads.mirrored import deconvnet, segnet
+from pixelwise.nets.heads.scored import Body, scored
+from pixelwise.nets.heads.unet import unet, unet_on
 from pixelwise.nets.kinds import Kind
 from pixelwise.nets.layers import Softmax
 from pixelwise.nets.net import Net
@@ -21,7 +31,7 @@ from pixelwise.nets.trunks.efficientnet import EFFICIENTNET_LITE
 from pixelwise.nets.trunks.googlenet import googlenet
 from pixelwise.nets.trunks.mobilenet import mobilenetv2
 from pixelwise.nets.trunks.resnet import resnet18, resnet50
-from pixelwise.nets.trunks.tiny import tiny
+from pixelwise.nets.trunks.tiny import BLOCKS, tiny
 from pixelwise.nets.trunks.trunk import Geometry, TrunkFunction
 from pixelwise.nets.trunks.vgg16 import vgg16
 from pixelwise.settings import read
@@ -44,12 +54,14 @@ class Entry:
     preprocess: str
     """Name in ``data.preprocess.PUBLISHED`` of what its published weights expect; or plain."""
     trunk: str = ""
-    """The trunk's name in ``FAMILIES``."""
+    """The trunk's name in ``FAMILIES``; empty: its layers are no trunk's."""
     task: str = "segmentation"
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of ``spec`` that are its own unless others are given: classes or heads, inputs."""
     weights: str = ""
     """Name of the file in which its weights were published, where they were."""
+    relative: bool = False
+    """Whether it grew from FCN."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,8 @@ class Family:
     about: str
     classifier: str = ""
     """The layer that gives the published classifier's 1000 values, where there is one."""
+    atrous: int = 0
+    """The stride to which DeepLab v3 and PSPNet rarefy it; 0: these, and U-Net, are not on it."""
 
 
 FAMILIES: dict[str, Family] = {
@@ -70,16 +84,16 @@ FAMILIES: dict[str, Family] = {
     "googlenet": Family(
         googlenet, ("caffe", "tight"), "caffe", "GoogLeNet (BVLC)", "loss3/classifier"
     ),
-    "resnet18": Family(resnet18, ("tight",), "imagenet", "ResNet-18, batch norm", "fc1000"),
-    "resnet50": Family(resnet50, ("tight",), "imagenet", "ResNet-50, batch norm", "fc1000"),
-    "mobilenetv2": Family(mobilenetv2, ("tight",), "imagenet", "MobileNetV2, small", "fc1000"),
+    "resnet18": Family(resnet18, ("tight",), "imagenet", "ResNet-18, batch norm", "fc1000", 8),
+    "resnet50": Family(resnet50, ("tight",), "imagenet", "ResNet-50, batch norm", "fc1000", 8),
+    "mobilenetv2": Family(mobilenetv2, ("tight",), "imagenet", "MobileNetV2, small", "fc1000", 16),
     **{
         f"efficientnetlite{i}": Family(
-            trunk, ("tight",), "efficientnet-lite", f"EfficientNet-Lite{i}, small", "fc1000"
+            trunk, ("tight",), "efficientnet-lite", f"EfficientNet-Lite{i}, small", "fc1000", 16
         )
         for i, trunk in enumerate(EFFICIENTNET_LITE)
     },
-    "tiny": Family(tiny, ("tight",), "plain", "narrow, batch norm, learns from scratch"),
+    "tiny": Family(tiny, ("tight",), "plain", "narrow, batch norm, learns from scratch", atrous=8),
 }
 
 
@@ -128,7 +142,41 @@ def _catalogue() -> dict[str, Entry]:
     return entries
 
 
-NETS: dict[str, Entry] = _catalogue()
+def _relatives() -> dict[str, Entry]:
+    """The nets that grew from FCN, and those among them whose idea allows other trunks."""
+    entries: dict[str, Entry] = {}
+
+    def add(name: str, body: Body, about: str, preprocess: str = "caffe", trunk: str = "") -> None:
+        make = partial(scored, body)
+        entries[name] = Entry(make, about, preprocess, trunk, relative=True)
+
+    vgg = {"preprocess": "caffe", "trunk": "vgg16"}
+    add("segnet-vgg16", segnet, "SegNet: VGG16 mirrored, unpooling by indices", **vgg)
+    small = partial(segnet, widths=BLOCKS)
+    add("segnet-tiny", small, "SegNet on the narrow trunk", "plain", "tiny")
+    add("deconvnet-vgg16", deconvnet, "DeconvNet: VGG16 mirrored with fc6, from 193 px on", **vgg)
+    add("unet", unet, "U-Net as published: valid convolutions, 572 px give 388", "plain")
+    padded = partial(unet, padded=True)
+    add("unet-padded", padded, "U-Net with padding and batch norm", "plain")
+    add("deeplab-largefov-vgg16", deeplab_vgg16, "DeepLab v1: atrous VGG16, LargeFOV", **vgg)
+    aspp = partial(deeplab_vgg16, rates=ASPP)
+    add("deeplabv2-vgg16", aspp, "DeepLab v2: atrous VGG16, four rates summed", **vgg)
+    residual = partial(deeplabv2_on, resnet50)
+    about = "DeepLab v2: atrous ResNet-50, four rates summed"
+    add("deeplabv2-resnet50", residual, about, "imagenet", "resnet50")
+    for name, family in FAMILIES.items():
+        if stride := family.atrous:
+            at, of = f"stride {stride} on", (family.preprocess, name)
+            short = family.about.partition(",")[0] if name != "tiny" else "the narrow trunk"
+            rising, v3 = partial(unet_on, family.trunk), partial(deeplabv3_on, family.trunk)
+            pyramid = partial(pspnet_on, family.trunk, stride=stride)
+            add(f"unet-{name}", rising, f"U-Net's way up on {short}", *of)
+            add(f"deeplabv3-{name}", partial(v3, stride=stride), f"DeepLab v3, {at} {short}", *of)
+            add(f"pspnet-{name}", pyramid, f"PSPNet, {at} {short}", *of)
+    return entries
+
+
+NETS: dict[str, Entry] = _catalogue() | _relatives()
 
 
 def entry(name: str) -> Entry:

@@ -5,12 +5,14 @@ The paper compares them on NYUDv2 (section 5, table 4): colour and depth early, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeVar
 
 from pixelwise.nets.joining import Concat
 from pixelwise.nets.net import Net
-from pixelwise.nets.trunks.trunk import Geometry, Trunk, TrunkFunction
+from pixelwise.nets.trunks.trunk import Geometry
+
+Written = TypeVar("Written")
 
 Fusion = Literal["early", "sum", "average"]
 """Late fusion adds the streams' scores (the paper) or takes their mean (the release)."""
@@ -24,12 +26,12 @@ LETTERS = {"color": "bgr", "image": "bgr", "depth": "d"}
 
 def streams(
     net: Net,
-    trunk_of: TrunkFunction,
+    trunk_of: Callable[[Net, float, Geometry], Written],
     inputs: Mapping[str, int],
     fusion: Fusion,
     width: float,
     geometry: Geometry,
-) -> dict[str, Trunk]:
+) -> dict[str, Written]:
     """Write the inputs (name to bands) and their trunks; what is added to names to each trunk.
 
     Early: one trunk on all bands, nothing added, but that the layer which reads several inputs is

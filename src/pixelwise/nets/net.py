@@ -125,6 +125,7 @@ class Net:
         pad: Pad = 0,
         groups: int = 1,
         *,
+        dilation: int = 1,
         bias: bool = True,
         init: Init = "he",
         bn: str = "",
@@ -134,8 +135,8 @@ class Net:
     ) -> str:
         """A convolution, then what is named of its batch normalisation and its ReLU."""
         bias = bias and not bn  # the normalisation subtracts it, and adds its own
-        layer = layers.Conv(name, (src,), width, kernel, stride, pad, groups, 1, bias, init)
-        x = self.add(layer)
+        window = (kernel, stride, pad, groups, dilation)
+        x = self.add(layers.Conv(name, (src,), width, *window, bias, init))
         if bn:
             x = self.add(layers.BatchNorm(bn, (x,), eps))
         return self.add(layers.Relu(relu, (x,), cut)) if relu else x
@@ -324,8 +325,8 @@ class Net:
 
     @property
     def stride(self) -> Fraction:
-        """Input pixels between two cells of the top layer."""
-        return self.sights[self.top].map.scale
+        """Input pixels between two cells of the coarsest map: FCN's top, a decoder's bottom."""
+        return max(seen.map.scale for seen in self.sights.values())
 
     @property
     def receptive_field(self) -> float:

@@ -104,10 +104,39 @@ class AvgPool(Layer):
 
 @dataclass(frozen=True)
 class GlobalAvgPool(Layer):
-    """The mean over the whole map, kept as a 1x1 map; every cell sees everything."""
+    """Means over bins x bins parts of the whole map; of one bin, the mean over all of it.
+
+    Parts are of one size but for rounding, and share a row where that does not come out even. Their
+    size is the picture's affair, so that a cell is taken to see everything.
+    """
+
+    bins: int = 1
 
     def size(self, given: tuple[int, ...]) -> int:
-        return 1
+        return self.bins
 
     def sight(self, given: tuple[Sight, ...]) -> Sight:
         return Sight(given[0].map, math.inf)
+
+
+@dataclass(frozen=True)
+class Resize(Layer):
+    """Means over parts of the whole map, back at the size of a second map: bilinear, corners fit.
+
+    Pyramid pooling (Zhao et al. 2017, section 3.2) and image pooling (Chen et al. 2017, section
+    3.3); corners as in the authors' code. What sees only a part is enlarged by ``Upsample``, which
+    knows where cells lie.
+    """
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.inputs[:1]
+
+    def size(self, given: tuple[int, ...]) -> int:
+        return given[1]
+
+    def sight(self, given: tuple[Sight, ...]) -> Sight:
+        if not math.isinf(given[0].field):
+            problem = f"{self.name}: {self.inputs[0]} sees {given[0].field} px, expected everything"
+            raise UsageError("U002", problem, "net.upsample, which keeps cells in their places")
+        return Sight(given[1].map, math.inf)

@@ -9,7 +9,6 @@ stands for the batch. Numbers are those of the released solvers (fact sheet 2.1,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log2
 from typing import Any, Literal
 
 from pixelwise.nets import catalog
@@ -113,8 +112,8 @@ def stages_before(net: Net) -> int:
     """
     if any(record.fixed_factor for record in net.layers.values()):
         return 0
-    last = max(getattr(r, "stride", 1) for r in net.layers.values() if r.upsamples)
-    return int(log2(32 / last)) + bool(late_streams(net))
+    scores = {net.sights[name].map.scale for name, r in net.layers.items() if r.zero_start}
+    return len(scores) - 1 + bool(late_streams(net))
 
 
 def _given(values: Mapping[str, Any], key: str) -> bool:

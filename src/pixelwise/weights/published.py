@@ -148,7 +148,9 @@ def imagenet(net: str) -> Path:
     files = [p for p in OF_TRUNKS if p.trunk == trunk]
     if not files:
         known = ", ".join(dict.fromkeys(p.trunk for p in OF_TRUNKS))
-        message = f"for {trunk} no ImageNet weights were published (there are some for {known})"
+        message = (
+            f"for {trunk or net} no ImageNet weights were published (there are some for {known})"
+        )
         raise ModelError("M040", message, "leave --weights away: it learns from random weights")
     for published in files:
         if (path := at_hand(published)) is not None:

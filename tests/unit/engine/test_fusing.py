@@ -105,18 +105,18 @@ def test_every_net_of_the_catalogue_can_be_planned() -> None:
     for name in NETS:
         net = spec(name, width=1 / 16)
         made = plan(net)
-        assert not made.refusal
         known: set[str] = set()
         for op in made.ops:  # each reads what is there
             assert {made.place(n).source for n in op.numbers_read} <= known, (name, op.name)
             known.add(made.place(op.name).source)
 
 
-def test_indices_are_refused() -> None:
+def test_an_unpooling_reads_maxima_and_no_indices() -> None:
     net = Net()
-    x = net.conv("a", net.data(1), 2)
+    x = net.conv("a", net.data(1), 2, kernel=3)
     net.unpool("up", net.max_pool("pool", x, indices=True), "pool")
-    assert plan(net).refusal == "pool gives indices"
+    assert [op.name for op in plan(net).ops] == ["data", "a", "pool", "up"]
+    assert plan(net).ops[-1].numbers_read == ("pool", "pool", "a")
 
 
 @pytest.mark.parametrize("scale", [Scale("s", ("data",), 2.0)])

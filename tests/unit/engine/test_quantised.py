@@ -212,11 +212,9 @@ def test_zero_that_pads_a_map_is_its_own_zero() -> None:
 def test_eight_bits_need_a_plan_on_a_processor() -> None:
     if unsupported("int8"):
         pytest.skip(unsupported("int8"))
-    net = Net()
-    x = net.conv("a", net.data(1), 2)
-    net.unpool("up", net.max_pool("pool", x, indices=True), "pool")
-    with pytest.raises(UsageError, match="int8 is computed by a plan on a processor"):
-        runner(Network(net), precision="int8", quantised=Quantised({}, {}))
+    network, device = Network(spec("fcn8s-tiny", width=1 / 4)), torch.device("cuda")
+    with pytest.raises(UsageError, match=r"int8 is computed by a plan on a processor \(on cuda\)"):
+        runner(network, precision="int8", device=device, quantised=Quantised({}, {}))
 
 
 def test_every_low_map_is_counted() -> None:

@@ -26,6 +26,7 @@ TRUNKS = ["alexnet", "googlenet", "resnet18", "resnet50", "mobilenetv2", "effici
 NAMES = [f"fcn8s-{trunk}" for trunk in TRUNKS]
 NAMES += ["fcn4s-tiny", "fcn8s-vgg16", "fcn32s-vgg16", "fcn8s-vgg16-tight", "siftflow-fcn8s"]
 NAMES += ["nyud-fcn16s-color-hha"]
+RELATIVES = ["segnet-tiny", "unet-padded", "unet-tiny", "deeplab-largefov-vgg16", "pspnet-tiny"]
 
 
 @cache
@@ -50,7 +51,7 @@ def assert_exact(
     assert at == rows.end
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *RELATIVES])
 def test_bands_and_blocks_give_the_scores_of_the_whole(name: str) -> None:
     runner = narrow(name)
     bands = sum(runner.net.inputs.values())

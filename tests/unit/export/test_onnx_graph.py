@@ -29,6 +29,11 @@ EVERY_DAY = {
     "voc-fcn8s-atonce",
     "nyud-fcn32s-color-hha",
     "siftflow-fcn16s",
+    "segnet-tiny",
+    "unet",
+    "unet-tiny",
+    "pspnet-tiny",
+    "deeplabv3-efficientnetlite0",
     "vgg16",
     "googlenet",
 }
@@ -72,7 +77,8 @@ def assert_same(net: Net, sizes: list[tuple[int, int]], batch: int = 1) -> None:
     [pytest.param(n, marks=() if n in EVERY_DAY else pytest.mark.slow) for n in catalog.NETS],
 )
 def test_every_net_gives_its_scores_at_any_size(name: str) -> None:
-    sizes = [*SIZES, (227, 240)] if catalog.entry(name).task == "classification" else SIZES
+    large = catalog.entry(name).task == "classification" or name in ("unet", "deconvnet-vgg16")
+    sizes = [*SIZES, (227, 240)] if large else SIZES
     assert_same(catalog.spec(name, width=1 / 16), sizes)
 
 
@@ -119,6 +125,15 @@ def test_maps_are_joined_with_their_coefficients() -> None:
     wide = net.add(joining.Concat("wide", (mixed, x, y)))
     net.add(pooling.GlobalAvgPool("all", (wide,)))
     assert_same(net, [(5, 7)], batch=3)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 3, 6])
+def test_means_over_parts_come_back_at_a_maps_size(bins: int) -> None:
+    net = Net()
+    x = net.data(3)
+    means = net.add(pooling.GlobalAvgPool("means", (x,), bins))
+    net.add(pooling.Resize("back", (means, x)))
+    assert_same(net, [(1, 1), (5, 7), (6, 12), (13, 4)], batch=2)
 
 
 def test_labels_are_the_first_of_the_best() -> None:

@@ -98,6 +98,7 @@ def test_listing_names_every_net() -> None:
     listed = json.loads(run("--json"))
     assert [row["name"] for row in listed] == list(NETS)
     keys = {"name", "about", "parameters", "stride", "receptive_field", "published_weights"}
+    keys.add("relative")
     assert set(listed[0]) == keys
     text = run()
     assert all(name in text for name in NETS)

@@ -110,13 +110,18 @@ def segment(
 
 def fuse_skip(net: Net, coarse: str, fine: str, name: str) -> str:
     """Crop what is larger of two scores, and add them (paper, figure 3)."""
+    return net.sum(name, *aligned(net, coarse, fine))
+
+
+def aligned(net: Net, coarse: str, fine: str) -> tuple[str, str]:
+    """An upsampled map and one of its stride, the larger cropped to the other's frame."""
     # A coarse map that begins inside the fine one is the smaller: Caffe's case. Where it begins at
     # or outside the fine one's rim (3x3 pools, tight pads) it also ends there or beyond.
     if relative_offset(net.sights[fine].map, net.sights[coarse].map) > 0:
         fine = net.crop(f"{fine}c", fine, like=coarse)
     else:
         coarse = net.crop(f"{coarse}c", coarse, like=fine)
-    return net.sum(name, coarse, fine)
+    return coarse, fine
 
 
 def _score(
