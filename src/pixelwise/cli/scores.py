@@ -34,6 +34,7 @@ def _show(evaluation: Evaluation, protocols: tuple[str, ...], where: str) -> Non
         (title(key), in_percent(value), spreads.get(key, ""), in_percent(alone[key]))
         for key, value in evaluation.scores.as_dict().items()
     ]
+    rows.append(("kappa (x 100)", in_percent(evaluation.kappa), "", ""))
     if edges := evaluation.boundaries:
         rows.append(("boundary IU", in_percent(edges.boundary_iu), "", ""))
         near = in_percent(edges.trimap_iu[NEAR])

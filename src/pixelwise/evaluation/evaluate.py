@@ -6,6 +6,7 @@ are kept, so that any protocol and any interval can be computed later without th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ from pixelwise.metrics.scores import (
     ClassRow,
     Majority,
     Scores,
+    kappa,
     majority,
     mean_iu,
     per_class,
@@ -85,6 +87,12 @@ class Evaluation:
         return scores(self.counts)
 
     @cached_property
+    def kappa(self) -> float | None:
+        """Cohen's, None where it cannot be said; hyperspectral papers give it beside the four."""
+        value = kappa(self.counts)
+        return value if math.isfinite(value) else None
+
+    @cached_property
     def majority(self) -> Majority:
         """What the largest class alone would get here."""
         return majority(self.counts, self.classes)
@@ -134,6 +142,7 @@ class Evaluation:
         several = {name: head.as_dict(protocols) for name, head in self.heads.items()}
         return {
             **self.scores.as_dict(),
+            "kappa": self.kappa,
             **(self.boundaries.as_dict() if self.boundaries else {}),
             "largest_class": self.majority.as_dict(),
             "images": len(self.names),

@@ -133,6 +133,21 @@ def scores_of(tally: Tallies) -> Scores:
     )
 
 
+def kappa(counts: npt.ArrayLike) -> float:
+    """Agreement beyond chance (Cohen, 1960): (observed - expected) / (1 - expected).
+
+    Expected are the pixels that would agree if truth and guess kept their shares of classes and
+    knew nothing of each other. NaN without a pixel, or where one class is all of both.
+
+    Args:
+        counts: (K, K) whole numbers; rows are truth, columns are guesses.
+    """
+    tally = tallies(counts)
+    total = float(tally.truth.sum())
+    chance = float(tally.truth.astype(float) @ tally.guess) / max(total, 1.0)
+    return (float(tally.hits.sum()) - chance) / (total - chance) if total > chance else math.nan
+
+
 def per_class(counts: npt.ArrayLike, names: Sequence[str]) -> tuple[ClassRow, ...]:
     """One row per class, in class order; what cannot be said is None with the reason beside it.
 

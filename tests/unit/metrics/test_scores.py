@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from pixelwise.errors import UsageError
 from pixelwise.metrics.confusion import confusion
-from pixelwise.metrics.scores import ClassRow, Scores, majority, per_class, scores
+from pixelwise.metrics.scores import ClassRow, Scores, kappa, majority, per_class, scores
 
 
 def test_scores_by_hand() -> None:
@@ -64,6 +65,19 @@ def test_wrong_number_of_names_is_refused() -> None:
 def test_what_is_no_count_is_refused(counts: list) -> None:
     with pytest.raises(UsageError, match="square of whole numbers"):
         scores(counts)
+
+
+def test_kappa_by_hand_and_by_scikit_learn() -> None:
+    # 2 x 2: 35 of 50 agree; by chance 25 * 30 / 50 + 25 * 20 / 50 = 25 do: (35 - 25) / (50 - 25)
+    assert kappa([[20, 5], [10, 15]]) == pytest.approx(0.4)
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 6, 4000)
+    guess = np.where(rng.random(4000) < 0.7, truth, rng.integers(0, 6, 4000))
+    assert kappa(confusion(truth, guess, 7)) == pytest.approx(cohen_kappa_score(truth, guess))
+    assert kappa(np.diag([3, 0, 9])) == 1
+    assert kappa([[6, 0], [2, 0]]) == 0  # one class for all says nothing
+    assert math.isnan(kappa(np.zeros((2, 2), int)))
+    assert math.isnan(kappa([[5, 0], [0, 0]]))
 
 
 def test_the_largest_class_alone_by_hand() -> None:
