@@ -42,7 +42,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "onnx": ("export/",),
     "av": ("pictures/videos.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
-    "tifffile": ("pictures/large.py",),
+    "tifffile": ("pictures/large.py", "pictures/cubes.py"),
     "torch": (
         "engine/",
         "export/",

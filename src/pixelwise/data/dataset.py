@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
@@ -16,6 +17,7 @@ from pixelwise.data.depth import HhaInput
 from pixelwise.data.measured import EdgesOf
 from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
 from pixelwise.errors import DataError, raise_all, unknown_name
+from pixelwise.labels import VOID
 from pixelwise.nets.kinds import EDGE, EDGES
 from pixelwise.pictures.bands import (
     InputKind,
@@ -178,6 +180,10 @@ class DataSet:
         image = self.image(item, size, f"its label map {files[0]}")
         for path, others in zip(files, heads.values(), strict=True):
             refuse_other_size(others.shape, path, size, files[0])
+        if self.values == "gaps" and (gaps := np.isnan(image).any(axis=2)).any():
+            heads = {head: own.copy() for head, own in heads.items()}
+            for own in heads.values():
+                own[gaps] = VOID if own.ndim == 2 else np.nan
         return Sample(item.name, image, heads)
 
     def image(
@@ -201,7 +207,9 @@ class DataSet:
         """By input its part of the picture; arguments and errors as of ``image``."""
         # Photos of one set may be grey or in colour; of several inputs each is what it is, also
         # when it is used alone: depth of 16 bits brought to 8 has steps of a quarter of a metre.
-        values: Values = self.values if len(item.inputs) == 1 else "stored"
+        values = self.values
+        if len(item.inputs) > 1 and values == "8-bit":
+            values = "stored"
         alike = self.values == "8-bit" and len(self.inputs) == 1
         images: dict[str, NDArray[Any]] = {}
         for name in self.inputs:

@@ -20,8 +20,9 @@ class Preprocess:
     """(pixel * scale - mean) / std, band by band, in the order the net expects.
 
     Of the bands of ``log`` the pixel's natural logarithm takes its place: depth, whose logarithm
-    the paper's colour-depth net sees. It has none where it is missing (0, or below): there the net
-    is shown the mean, as it is beyond the border of a picture that training pads.
+    the paper's colour-depth net sees. It has none where it is missing (0, or below): there, and
+    where a number is NaN, the net is shown the mean, as it is beyond the border of a picture that
+    training pads.
 
     ``settings.as_dict`` makes it plain data for a checkpoint's header, ``settings.read`` makes it
     from that (M002 if fields are missing or strange).
@@ -69,6 +70,8 @@ class Preprocess:
         out -= offset[:, None, None]
         for band in self.log:
             self._logarithm(planes[band], out[band], band)
+        if self.values == "gaps":
+            out[np.isnan(out)] = 0
         return out
 
     def _logarithm(self, plane: NDArray[Any], out: NDArray[np.float32], band: int) -> None:

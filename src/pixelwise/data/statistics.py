@@ -82,9 +82,10 @@ class Counts:
     """(B,) of the picture's values."""
     squares: Floats
     """(B,) of their squares."""
+    pixels: Ints
+    """(B,) that have a value."""
     dtype: str
     """Of the picture."""
-    pixels: int
 
     @property
     def kind(self) -> str:
@@ -98,12 +99,13 @@ def count(sample: Sample) -> Counts:
     if bands.dtype == np.uint8:
         histograms = np.stack([np.bincount(band, minlength=256) for band in bands])
         level = np.arange(256.0)
-        sums, squares = histograms @ level, histograms @ level**2
+        sums, squares, pixels = histograms @ level, histograms @ level**2, histograms.sum(1)
     else:
-        wide = [band.astype(np.float64) for band in bands]
-        sums, squares = (np.array([(b**power).sum() for b in wide]) for power in (1, 2))
+        known = [band[~np.isnan(band)].astype(np.float64) for band in bands]
+        sums, squares = (np.array([(b**power).sum() for b in known]) for power in (1, 2))
+        pixels = np.array([len(band) for band in known])
     heads = {head: _pixels(labels) for head, labels in sample.heads.items()}
-    return Counts(heads, sums, squares, str(bands.dtype), bands.shape[1])
+    return Counts(heads, sums, squares, pixels, str(bands.dtype))
 
 
 def _pixels(labels: NDArray[Any]) -> Ints:
@@ -128,7 +130,7 @@ def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
 def summarise(classes: Mapping[str, Sequence[str]], counted: Sequence[Counts]) -> Statistics:
     """The statistics of a split, with these classes by head, from the counts of its samples."""
     labels = {head: np.stack([c.heads[head] for c in counted]) for head in classes}
-    total = sum(c.pixels for c in counted)
+    total = np.maximum(np.sum([c.pixels for c in counted], axis=0), 1)
     mean = np.sum([c.sums for c in counted], axis=0) / total
     square = np.sum([c.squares for c in counted], axis=0) / total
     return Statistics(

@@ -37,7 +37,7 @@ MAX_BYTES = 2**30
 """Larger files are refused unread: 64 MP of four bands in 32 bits, not compressed."""
 ORIENTATION = 0x0112  # EXIF tag
 BITS, PHOTOMETRIC, EXTRA, SAMPLE_FORMAT = 258, 262, 338, 339  # TIFF 6.0 tags
-NEW_SUBFILE_TYPE = 254  # TIFF tag
+NEW_SUBFILE_TYPE, NO_DATA = 254, 42113  # TIFF tags; GDAL's is text
 PAGED = ("TIFF", "GIF", "WEBP")
 """Formats of pages or frames; a PNG of several is rare, and opening each PNG takes long."""
 _JPEG_MODES = {"RGB": "RGB", "L": "GRAY"}  # simplejpeg's names; CMYK is left to Pillow
@@ -66,6 +66,8 @@ class ImageHeader:
     """Of colours of 16 bits Pillow gives the high byte, which shows them; else empty."""
     loss: str
     """What else Pillow would change or drop of the numbers in the file; empty if nothing."""
+    no_data: str = ""
+    """What a GeoTIFF has in the pixels that hold nothing."""
 
 
 def header_of(image: Image.Image, data: bytes = b"") -> ImageHeader:
@@ -94,6 +96,7 @@ def header_of(image: Image.Image, data: bytes = b"") -> ImageHeader:
         four_bands=four,
         high_byte=high_byte if deep else "",
         loss=loss,
+        no_data=str(tags.get(NO_DATA, "")),
     )
 
 
@@ -315,9 +318,12 @@ def _stored_as(image: Image.Image) -> str:
 
 
 def orientation_in(data: bytes) -> int:
-    """EXIF's of a picture's file; that can be opened is known."""
-    with _open(io.BytesIO(data)) as image:
-        return _orientation(image)
+    """EXIF's of a picture's file; 1 of what Pillow does not open: TIFFs are turned, arrays not."""
+    try:
+        with _open(io.BytesIO(data)) as image:
+            return _orientation(image)
+    except UnidentifiedImageError:
+        return 1
 
 
 def _orientation(image: Image.Image) -> int:
@@ -335,10 +341,8 @@ def orientation_of(path: Path) -> int:
         DataError: those of ``file_bytes``.
     """
     data = file_bytes(path)
-    if not any(mark in data for mark in (b"Exif", b"eXIf", b"EXIF")):  # TIFF is turned anyway
-        return 1
-    with _open(io.BytesIO(data)) as image:
-        return _orientation(image)
+    # TIFF is turned anyway.
+    return orientation_in(data) if any(m in data for m in (b"Exif", b"eXIf", b"EXIF")) else 1
 
 
 def mode_of(path: Path) -> str:

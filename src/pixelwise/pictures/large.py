@@ -23,17 +23,18 @@ from numpy.typing import NDArray
 from pixelwise.errors import DataError, PixelwiseError, ResourceError
 from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import PREFIX, allocated, atomic_write
-from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, ORIENTATION, file_bytes
+from pixelwise.pictures.cubes import STORED
+from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, NO_DATA, ORIENTATION, file_bytes
 from pixelwise.pictures.images import Array
-from pixelwise.pictures.reading import STORED, Values, decode
+from pixelwise.pictures.reading import Values, decode
 from pixelwise.pictures.recognise import kind_of
 
 TILE = 256
 """Side of a label map's tiles, as GDAL and its readers have it; rows of a strip."""
 READ = 2**24
 """Bytes (16 MiB) of a compressed TIFF that are decoded at a time."""
-GEO, NO_DATA = (33550, 33922, 34264, 34735, 34736, 34737), 42113
-"""GeoTIFF 1.1's tags (pixel scale, tie points, transformation, keys), GDAL's for "no data"."""
+GEO = (33550, 33922, 34264, 34735, 34736, 34737)
+"""GeoTIFF 1.1's tags: pixel scale, tie points, transformation, keys."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def _mapped(path: Path, place: int | None, values: Values, folder: Path) -> Larg
             page = file.pages[place or 0]
             plain = page.photometric in (1, 2) and page.tags.valueof(ORIENTATION, 1) == 1
             plain &= not {1, 2} & {*map(int, page.extrasamples)}  # alpha
-            plain &= str(page.dtype) in (STORED if values == "stored" else STORED[:1])
+            plain &= str(page.dtype) in {"8-bit": STORED[:1], "stored": STORED}.get(values, ())
             if not plain or page.bitspersample % 8 or (place is None and hidden.count(0) > 1):
                 return None
             out: Any = "memmap"

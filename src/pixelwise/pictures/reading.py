@@ -12,7 +12,11 @@ RGB; palette, CMYK, YCbCr,   RGB, uint8                      the same
 LAB; RGB of 16 bits          the high byte of each band      refused: Pillow reads no more
 with alpha                   composed over white             the same
 four bands without alpha     four bands, uint8               the same
+TIFF of other bands, .npy    uint8 alone                     16 bits or float32, all bands
 ===========================  ==============================  =================================
+
+``gaps`` are ``stored`` numbers as float32, NaN where there is none: NaN in the file, and what a
+GeoTIFF calls "no data".
 
 Grey is the brightness that a viewer shows, also of WhiteIsZero. ``8-bit`` is what nets on published
 weights take; for their three bands grey is repeated. Nothing else changes the number of bands.
@@ -30,12 +34,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.errors import DataError
+from pixelwise.pictures.cubes import as_values, numpy_file, tiff_bands
 from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
+from pixelwise.pictures.recognise import ARRAYS, HEAD, kind_in
 
-Values = Literal["8-bit", "stored"]
-STORED = ("uint8", "uint16", "int16", "float32")
-"""What ``stored`` may give: each is exact in the float32 of a net."""
+Values = Literal["8-bit", "stored", "gaps"]
 UNNAMED = Path("the picture")
+_PLAIN = ImageHeader(1, "", "", 16, False, False, False, "", "")
+"""Of an array: it is neither turned nor lossy."""
 _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -81,8 +87,20 @@ def decode(
     Raises:
         DataError: D015 mode or format not supported, and those of ``opened``.
     """
-    with opened(data, path, place) as (image, header):
-        return Picture(_bands(image, header, path, values), header)
+    kind = kind_in(data[:HEAD])
+    if kind in ARRAYS:
+        return Picture(as_values(numpy_file(data, path), path, values), _PLAIN)
+    try:
+        with opened(data, path, place) as (image, header):
+            stored = _bands(image, header, path, values)
+            return Picture(as_values(stored, path, values, header.no_data), header)
+    except DataError as error:
+        if kind != "TIFF" or error.code != "D015":
+            raise
+        whole = tiff_bands(data, path, place)
+        if whole is None or (values == "8-bit" and whole[0].dtype != np.uint8):
+            raise
+        return Picture(as_values(whole[0], path, values, whole[1]), _PLAIN)
 
 
 def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[Any]:
@@ -125,7 +143,7 @@ def repeated(image: NDArray[Any]) -> NDArray[Any]:
 
 def _bands(image: Image.Image, header: ImageHeader, path: Path, values: Values) -> NDArray[Any]:
     mode = image.mode
-    if loss := header.loss or (header.high_byte if values == "stored" else ""):
+    if loss := header.loss or (header.high_byte if values != "8-bit" else ""):
         hint = "save it as RGB of 8 bits, further bands as files of their own"
         raise DataError("D015", f"{path}: {loss}", hint)
     if mode.startswith(("I", "F")):
@@ -151,7 +169,7 @@ def wide_grey(image: Image.Image, header: ImageHeader, path: Path, values: Value
         numbers = numbers.astype(np.uint16)
         if header.white_is_zero:
             numbers = np.uint16(peak) - numbers
-        if values == "stored":
+        if values != "8-bit":
             return numbers
         return ((numbers.astype(np.uint32) * 255 + peak // 2) // peak).astype(np.uint8)
     if values == "8-bit":
@@ -160,34 +178,22 @@ def wide_grey(image: Image.Image, header: ImageHeader, path: Path, values: Value
             f"{path}: pictures of mode {image.mode} have no known range",
             'convert it to 8-bit RGB, or declare "values": "stored" in dataset.json',
         )
-    if image.mode == "F" and np.isfinite(numbers).all() and not header.white_is_zero:
+    if image.mode == "F" and not header.white_is_zero:
         return numbers
     kind = np.int16 if header.signed else np.uint16
     limits = np.iinfo(kind)
     if image.mode == "I" and numbers.min() >= limits.min and numbers.max() <= limits.max:
         return numbers.astype(kind)
-    what = "beyond 16 bits" if image.mode == "I" else "that are not finite, or WhiteIsZero"
+    what = "beyond 16 bits" if image.mode == "I" else "in WhiteIsZero"
     raise DataError("D015", f"{path}: numbers {what} are not supported", "save it as 16-bit grey")
 
 
 def _of_array(array: NDArray[Any], bands: int, values: Values) -> NDArray[Any]:
     """An array as (H, W, bands), or the reason why not."""
-    if values == "stored" and array.dtype == np.float64:
-        array = array.astype(np.float32)
-    allowed = STORED if values == "stored" else ("uint8",)
-    if array.dtype not in allowed:
-        hint = "bring its values to 0..255, e.g. (a // 257).astype(np.uint8) for 16 bits"
-        if array.dtype.kind == "f":
-            hint = "values of 0 to 1: (255 * a).round().astype(np.uint8)"
-        expected = "uint8, 0 to 255" if len(allowed) == 1 else f"one of {', '.join(allowed)}"
-        message = f"the picture is an array of {array.dtype}, expected {expected}"
-        raise DataError("D015", message, hint)
+    array = as_values(array, UNNAMED, values)
     if array.ndim not in (2, 3):
         message = f"the picture has shape {array.shape}, expected (H, W) or (H, W, C)"
         raise DataError("D018", message)
-    if strange := int(np.count_nonzero(~np.isfinite(array))):
-        message = f"the picture holds {strange:,} numbers that are not finite, expected none"
-        raise DataError("D015", message, "fill the gaps, e.g. np.nan_to_num(a)")
     planes = array if array.ndim == 3 else array[..., None]
     given = planes.shape[2]
     if given == 4 and bands == 3 and planes.dtype == np.uint8:

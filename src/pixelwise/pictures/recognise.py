@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+"""Of Pillow's."""
+ARRAYS = ("NumPy",)
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy")
 )
 """Of these formats; a file with another suffix is recognised by its content."""
 HEAD = 132  # bytes, DICOM's mark ends there
@@ -26,6 +28,7 @@ _SIGNATURES = {
     "Photoshop": rb"8BPS\0[\1\2]",
     "OpenEXR": rb"\x76\x2f\x31\x01",
     "PNM": rb"P[1-6]\s+(#|\d+\s)",
+    "NumPy": rb"\x93NUMPY",
     "DICOM": rb".{128}DICM",
 }
 """First bytes by kind, from the formats' specifications; those not in ``FORMATS`` are told."""
@@ -53,10 +56,12 @@ def kind_in(head: bytes) -> str:
 
 def is_picture(path: Path) -> bool:
     """A file that is to be read as a picture: by its suffix, else by its content."""
-    return path.is_file() and (path.suffix.lower() in SUFFIXES or kind_of(path) in FORMATS)
+    return path.is_file() and (
+        path.suffix.lower() in SUFFIXES or kind_of(path) in (*FORMATS, *ARRAYS)
+    )
 
 
 def unread_kind(path: Path) -> str:
     """The format of a picture that is recognised but not read, as HEIC; else empty."""
     kind = "" if path.suffix.lower() in SUFFIXES else kind_of(path)
-    return "" if kind in FORMATS else kind
+    return "" if kind in (*FORMATS, *ARRAYS) else kind

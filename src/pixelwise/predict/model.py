@@ -142,15 +142,16 @@ class Model:
         """(H, W, B), as ``predict`` looks at it: one picture, or one for each input by its name."""
         kinds, several = dict(self.header.inputs), len(self.inputs) > 1
         # Photos of one input may be grey or in colour; of several each is what it is, and depth.
-        told = several or bool(self.computed)
-        values: Values = "stored" if told else self.predictor.preprocess.values
+        values = self.predictor.preprocess.values
+        if values == "8-bit" and (several or self.computed):
+            values = "stored"
         if not isinstance(picture, Mapping):
             if several and not isinstance(picture, np.ndarray):
                 form = ", ".join(f'"{name}": ...' for name in self.inputs)
                 what = f"the model takes {', '.join(self.inputs)}, and one picture was given"
                 raise UsageError("U002", what, f"model.predict({{{form}}})")
             image = self._read(picture, self.inputs[0], self.predictor.bands, values)
-            if kinds and values == "stored" and image.shape[2] == self.predictor.bands:
+            if kinds and values != "8-bit" and image.shape[2] == self.predictor.bands:
                 refuse_other_kind(image, whole(kinds), UNNAMED)
             return image
         if set(picture) != set(self.inputs):
@@ -234,7 +235,7 @@ class Model:
             raise _lacks(dataset, what, dataset.known_inputs, hint)
         inputs = () if absent else self.inputs
         # Of 8 bits, grey photos are as good as coloured ones: preprocessing checks what is left.
-        stored = len(self.inputs) > 1 or self.predictor.preprocess.values == "stored"
+        stored = len(self.inputs) > 1 or self.predictor.preprocess.values != "8-bit"
         kinds = self.header.inputs if stored and not absent else {}
         fitted = replace(dataset.using(inputs=inputs, heads=wanted), kinds=kinds)
         return as_trained(fitted, self.classes, self.header.data.get("map", {}))
