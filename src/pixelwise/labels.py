@@ -36,6 +36,11 @@ CAMVID_COLOURS = {
 """CamVid as SegNet's authors grouped and coloured it; their label 11 is void."""
 CAMVID_CLASSES, CAMVID_PALETTE = tuple(CAMVID_COLOURS), tuple(CAMVID_COLOURS.values())
 
+SPECTRAL = 10
+"""Bands from which on a picture is a spectrum, and not a few inputs behind each other."""
+SAMPLED = 10**6
+"""Pixels that a stretch is found from at most."""
+
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 Image = NDArray[np.uint8]
 
@@ -127,19 +132,36 @@ def overlay(
     return rounded
 
 
-def three_bands(image: NDArray[Any]) -> Image:
-    """What can be seen of a picture (H, W, B): its first three bands, or the first one as grey.
+def three_bands(image: NDArray[Any], shown: Sequence[int] = ()) -> Image:
+    """What can be seen of a picture (H, W, B): three of its bands, or the first one as grey.
 
-    (H, W, 3) uint8; other numbers are spread from the lowest to the highest that are seen, except
-    colours of 8 bits that lie beside wider bands, such as depth.
+    Args:
+        image: of any dtype; what is NaN is black.
+        shown: numbers of the bands that are red, green and blue. By default the first three, of
+            ``SPECTRAL`` bands and more three that are spread over the spectrum, the last as red.
+
+    Returns:
+        (H, W, 3) uint8. Other numbers are stretched, band by band, from the 2nd to the 98th
+        hundredth; not colours of 8 bits that lie beside wider bands, such as depth.
     """
-    seen = image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
-    if image.shape[2] > 3 and seen.min() >= 0 and seen.max() <= 255 < image.max():
+    count = image.shape[2]
+    if not shown:
+        spread = (5 * count // 6, count // 2, count // 6) if count >= SPECTRAL else (0, 1, 2)
+        shown = spread if count > 2 else (0, 0, 0)
+    seen = image[..., list(shown)]
+    if seen.dtype == np.uint8:
+        return seen
+    if count > 3 and seen.min() >= 0 and seen.max() <= 255 < image.max():
         return seen.astype(np.uint8)
-    if seen.dtype != np.uint8:
-        low, high = float(seen.min()), float(seen.max())
-        seen = ((seen - np.float32(low)) * (255 / max(high - low, 1e-6))).round().astype(np.uint8)
-    return seen
+    step = -(-seen.shape[0] * seen.shape[1] // SAMPLED)
+    ends = []
+    for band in np.moveaxis(seen, 2, 0):
+        known = band[np.isfinite(band)][::step]
+        ends.append(np.percentile(known, (2, 98)) if known.size else (0, 1))
+    low, high = np.array(ends, np.float32).T
+    level = (seen - low) * (255 / np.maximum(high - low, 1e-6))
+    stretched: Image = np.nan_to_num(level).round().clip(0, 255).astype(np.uint8)
+    return stretched
 
 
 def heat_colours(level: NDArray[np.float32]) -> Image:
@@ -150,15 +172,15 @@ def heat_colours(level: NDArray[np.float32]) -> Image:
     return ramps
 
 
-def heat_map(image: NDArray[Any], share: NDArray[np.float32]) -> Image:
+def heat_map(image: Image, share: NDArray[np.float32]) -> Image:
     """A probability map over its picture, (H, W, 3): blue is none, red its highest value.
 
     Args:
-        image: (H, W, B); the mean of ``three_bands`` is seen, in grey.
+        image: (H, W, 3) uint8, which is seen in grey.
         share: (H, W) in [0, 1].
     """
     # Below one in a thousand nothing is drawn red: it would make much of noise.
     level = np.asarray(share, np.float32) / max(float(share.max()), 1e-3)
-    grey = three_bands(image).mean(axis=2, keepdims=True)
+    grey = image.mean(axis=2, keepdims=True)
     mixed: Image = (0.45 * grey + 0.55 * heat_colours(level)).round().clip(0, 255).astype(np.uint8)
     return mixed

@@ -11,9 +11,12 @@ from PIL import Image
 
 import small_runs
 from make_data import picture
+from pixelwise.cli.app import run as command
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.statistics import statistics
 from pixelwise.errors import DataError
+from pixelwise.labels import three_bands
 from pixelwise.predict import jobs
 from pixelwise.predict.model import load
 from pixelwise.training.loop import train
@@ -46,9 +49,24 @@ def near_infrared(path: Path, labels: np.ndarray) -> None:
     write_tiff(path, bands, 8, photometric=2, extra=(0,))
 
 
+def cube_with_gaps(path: Path, labels: np.ndarray) -> None:
+    """Twelve bands, of which the eighth has the classes; nothing is known of two rows."""
+    cube = np.random.default_rng(0).normal(5000, 50, (*labels.shape, 12)).astype(np.float32)
+    cube[..., 7] += 500 * labels
+    cube[:2], cube[5, 5, 3] = np.nan, np.nan
+    np.save(path.with_suffix(".npy"), cube)
+
+
 @pytest.mark.parametrize(
     ("write", "description", "bands", "values", "preprocessed"),
     [
+        (
+            cube_with_gaps,
+            {"values": "gaps", "false_colour": [7, 7, 0]},
+            12,
+            np.float32,
+            "gaps",
+        ),
         (grey_of_16_bits, {"values": "stored"}, 1, np.uint16, "stored"),
         (near_infrared, {}, 4, np.uint8, "8-bit"),
     ],
@@ -63,12 +81,14 @@ def test_a_net_learns_what_only_further_bits_or_bands_show(
     assert model.header.options["channels"] == bands
     assert model.header.preprocess["values"] == preprocessed
     assert model.evaluate(root, "val").scores.mean_iu > 0.8
-    path, truth = root / "images/p0.tif", picture(0)[1]
+    path, truth = next(root.glob("images/p0.*")), picture(0)[1]
     found = model.predict(path)
     assert (found.image.shape, found.image.dtype) == ((40, 48, bands), values)
     assert (found.labels == truth).mean() > 0.9
     assert np.array_equal(model.predict(found.image).labels, found.labels)
     assert found.overlay.size[0] > 48
+    assert np.array_equal(found.shown, three_bands(found.image, (7, 7, 0) if bands > 4 else ()))
+    assert command(["data", "view", str(root), "-o", str(tmp_path / "view.html")]) == 0
     photo = tmp_path / "photo.png"
     Image.fromarray(picture(0)[0]).save(photo)
     with pytest.raises(DataError, match=rf"the net takes \(H, W, {bands}\)") as caught:
@@ -102,3 +122,42 @@ def test_a_net_of_colours_refuses_a_fourth_band_and_does_not_cut_it(tmp_path: Pa
     plan = jobs.plan([str(path.parent)], tmp_path / "out", save="labels")
     (failure,) = jobs.carry_out(plan, model).failures
     assert (failure["code"], failure["path"]) == ("D018", str(path))
+
+
+def test_gaps_are_void_and_count_in_no_statistic(tmp_path: Path) -> None:
+    root = canonical_set(tmp_path / "data", cube_with_gaps, values="gaps")
+    dataset = open_dataset(root)
+    sample = dataset.read(dataset.all_items()[0])
+    assert (sample.labels == 255).sum() == 2 * 48 + 1
+    counted = statistics(dataset, "train")
+    known = [dataset.read(i).image[..., 3] for i in dataset.items("train")]
+    assert counted.mean[3] == pytest.approx(np.nanmean(known), rel=1e-6)
+    assert counted.std[3] == pytest.approx(np.nanstd(known), rel=1e-3)
+    (root / "dataset.json").write_text('{"classes": ["r", "g", "b"], "values": "stored"}')
+    with pytest.raises(DataError, match="1,153 numbers that are not finite"):
+        statistics(open_dataset(root), "train")
+
+
+def test_bands_to_show_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    root = canonical_set(tmp_path / "data", near_infrared, false_colour=[4, 1, 0])
+    dataset = open_dataset(root)
+    with pytest.raises(DataError, match="has 4 bands, and false_colour names 4, 1, 0"):
+        dataset.read(dataset.all_items()[0])
+    again = open_dataset(canonical_set(tmp_path / "b", near_infrared, false_colour=[3, 1, 0]))
+    assert open_dataset(convert(again, tmp_path / "c")).false_colour == (3, 1, 0)
+    (root / "dataset.json").write_text('{"classes": ["r", "g", "b"], "false_colour": [1, 2]}')
+    with pytest.raises(DataError, match="names 2 bands, expected three"):
+        open_dataset(root)
+
+
+def test_a_trained_trunk_of_colours_learns_on_with_further_bands(tmp_path: Path) -> None:
+    colours = save_model(tmp_path / "m.safetensors")
+    root = canonical_set(tmp_path / "data", near_infrared)
+    recipe = small_runs.recipe(root, weights=str(colours), iterations=2, inflation="repeat")
+    recipe = recipe.replace(
+        net=load(colours).header.net, width=load(colours).header.options["width"]
+    )
+    train(recipe, tmp_path / "run")
+    (start,) = small_runs.events(tmp_path / "run", "start")
+    assert start["weights"]["counts"]["widened"] == 1
+    assert any("by repeat" in note for note in start["weights"]["notes"])

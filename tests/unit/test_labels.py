@@ -15,6 +15,7 @@ from pixelwise.labels import (
     heat_colours,
     heat_map,
     overlay,
+    three_bands,
     voc_palette,
 )
 
@@ -82,3 +83,21 @@ def test_heat_maps_are_blue_for_none_and_red_for_the_most() -> None:
     assert drawn[1, 1, 0] > 50 > drawn[1, 1, 2]
     nothing = heat_map(np.zeros((1, 1, 3), np.uint8), np.full((1, 1), 1e-9, np.float32))
     assert nothing[0, 0, 0] == 0  # a class that is nowhere has no red
+
+
+def test_false_colours_are_the_bands_that_are_named_or_spread_over_the_spectrum() -> None:
+    image = np.zeros((10, 10, 12), np.uint16)
+    image[...] = np.arange(100).reshape(10, 10, 1) * np.arange(12) * 10
+    seen = three_bands(image, (4, 2, 0))
+    # 0..99: the 2nd hundredth is 1.98, the 98th 97.02
+    assert seen[0, :3, 0].tolist() == [0, 0, 0]
+    assert seen[5, 0, 0] == round((50 - 1.98) / (97.02 - 1.98) * 255)
+    assert (seen[..., 0] == seen[..., 1]).all()
+    assert not seen[..., 2].any()
+    assert np.array_equal(three_bands(image), three_bands(image, (10, 6, 2)))
+    assert np.array_equal(three_bands(image[..., :6]), three_bands(image, (0, 1, 2)))
+    gaps = image.astype(np.float32)
+    gaps[0], gaps[:, 0, 4] = np.nan, np.nan
+    assert not three_bands(gaps, (4, 2, 0))[0].any()
+    assert three_bands(gaps, (4, 2, 0))[9, 9].tolist() == [255, 255, 0]
+    assert not three_bands(np.full((2, 2, 1), np.nan, np.float32)).any()

@@ -17,7 +17,7 @@ from pixelwise.data.depth import HhaInput
 from pixelwise.data.measured import EdgesOf
 from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
 from pixelwise.errors import DataError, raise_all, unknown_name
-from pixelwise.labels import VOID
+from pixelwise.labels import void_of
 from pixelwise.nets.kinds import EDGE, EDGES
 from pixelwise.pictures.bands import (
     InputKind,
@@ -56,6 +56,8 @@ class DataSet:
     """Those of the items' label maps that are read; ``classes`` are those of the first."""
     values: Values = "8-bit"
     """Which numbers of its pictures are taken, see ``pictures.reading``."""
+    false_colour: tuple[int, ...] = ()
+    """Numbers of the bands that views show as red, green and blue; see ``labels.three_bands``."""
     kinds: Mapping[str, InputKind] = field(default_factory=dict)
     """By input what a net was trained on, where that is known: others are refused."""
 
@@ -183,7 +185,7 @@ class DataSet:
         if self.values == "gaps" and (gaps := np.isnan(image).any(axis=2)).any():
             heads = {head: own.copy() for head, own in heads.items()}
             for own in heads.values():
-                own[gaps] = VOID if own.ndim == 2 else np.nan
+                own[gaps] = void_of(own)
         return Sample(item.name, image, heads)
 
     def image(
@@ -197,9 +199,15 @@ class DataSet:
             other: what has this size.
 
         Raises:
-            DataError: unreadable files, D013 different sizes, D014 as ``read``.
+            DataError: unreadable files, D013 different sizes, D014 as ``read``, D034 bands that
+                are to be shown and are not there.
         """
-        return stack([*self._input_images(item, size, other).values()])
+        image = stack([*self._input_images(item, size, other).values()])
+        if max(self.false_colour, default=0) >= image.shape[2]:
+            what = f"{item.image} has {image.shape[2]} bands, and false_colour names "
+            hint = "bands are counted from 0"
+            raise DataError("D034", what + ", ".join(map(str, self.false_colour)), hint)
+        return image
 
     def _input_images(
         self, item: Item, size: tuple[int, ...] | None = None, other: str = ""

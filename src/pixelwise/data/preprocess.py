@@ -143,9 +143,28 @@ def joined(parts: Sequence[Preprocess]) -> Preprocess:
     return Preprocess(tuple(order), 1.0, tuple(mean), tuple(std), "stored", tuple(log))
 
 
-def standard(mean: Sequence[float], std: Sequence[float], values: Values = "8-bit") -> Preprocess:
-    """Zero mean and unit deviation for pixels of this mean and deviation, each (B,)."""
+_PHOTOS = IMAGENET.std, IMAGENET.scale  # of ImageNet's photos, in levels of 8 bits once divided
+
+
+def standard(
+    mean: Sequence[float],
+    std: Sequence[float],
+    values: Values = "8-bit",
+    *,
+    like: Preprocess | None = None,
+) -> Preprocess:
+    """Zero mean and unit deviation for pixels of this mean and deviation, each (B,).
+
+    ``like`` is what weights for three bands were trained with that are given further ones: the
+    deviation is then what photos had there, and the first three bands are in that order.
+    """
     # A flat band of 8 bits deviates by less than one level; what float numbers mean is not known.
     least = 1.0 if values == "8-bit" else 0.0
-    deviations = tuple(max(float(s), least) or 1.0 for s in std)
-    return Preprocess("rgb", 1.0, tuple(float(m) for m in mean), deviations, values)
+    bands, scale = [*range(len(mean))], 1.0
+    if like:
+        scale = float(np.mean(np.divide(like.std, like.scale) / np.divide(*_PHOTOS)))
+        bands[:3] = np.array(bands[:3])[like.bands()].tolist()
+    means = tuple(float(mean[b]) for b in bands)
+    deviations = tuple(scale * (max(float(std[b]), least) or 1.0) for b in bands)
+    plain = bands == sorted(bands)
+    return Preprocess("rgb" if plain else tuple(bands), 1.0, means, deviations, values)

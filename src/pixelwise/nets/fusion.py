@@ -17,6 +17,9 @@ Written = TypeVar("Written")
 Fusion = Literal["early", "sum", "average"]
 """Late fusion adds the streams' scores (the paper) or takes their mean (the release)."""
 
+Inflation = Literal["mean", "repeat", "zero"]
+"""What bands beyond the three get that published filters are for (``weights.surgery.inflated``)."""
+
 STACK = "data"
 """The bands of all inputs in one map, as nyud-fcn32s-color-d calls it."""
 # What the release calls them in the name of the layer that reads several: conv1_1_bgrd. Caffe's

@@ -45,7 +45,8 @@ def strips(
         words = [
             f"{n} {percent(iu)}" for n, iu in zip(comparison.names, image.mean_ius, strict=True)
         ]
-        return Strip(image, ("picture", *words, "truth"), (three_bands(sample.image), *painted))
+        picture = three_bands(sample.image, dataset.false_colour)
+        return Strip(image, ("picture", *words, "truth"), (picture, *painted))
 
     ends = comparison.ends(each)
     return {t: [strip(i) for i in rows] for t, rows in zip(TITLES, ends, strict=True) if rows}

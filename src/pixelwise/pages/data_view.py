@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.dataset import DataSet
 from pixelwise.data.inspect import Inspection, Seen
 from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import PixelwiseError, UsageError, hxw
@@ -125,7 +126,7 @@ def _row(inspection: Inspection, view: Seen) -> tuple[str, list[tuple[str, str]]
     try:
         if not labelled:
             remarks.append(("", "no label map"))
-            return view.item.name, remarks, [("picture", _small(dataset.image(view.item)))]
+            return view.item.name, remarks, [("picture", _small(dataset, view.item))]
         sample = dataset.read(view.item)
     except PixelwiseError as error:  # it was there a moment ago
         return view.item.name, [*remarks, ("mistakes", str(error))], []
@@ -133,14 +134,16 @@ def _row(inspection: Inspection, view: Seen) -> tuple[str, list[tuple[str, str]]
     return (
         view.item.name,
         [*remarks, ("", f"{percent(void)} void")],
-        panels(sample, dataset.palette),
+        panels(sample, dataset.palette, dataset.false_colour),
     )
 
 
-def panels(sample: Sample, palette: Sequence[tuple[int, int, int]]) -> Panels:
+def panels(
+    sample: Sample, palette: Sequence[tuple[int, int, int]], shown: Sequence[int] = ()
+) -> Panels:
     """Thumbnails of the picture, of the picture under its labels, and of the labels."""
     size = thumbnail(sample.labels.shape)
-    small = images.resize(three_bands(sample.image), size, method="bilinear")
+    small = images.resize(three_bands(sample.image, shown), size, method="bilinear")
     labels = images.resize(sample.labels, size, method="nearest")
     under = overlay(small, labels, np.array(palette, np.uint8).reshape(-1, 3))
     # JPEG would blur the borders of classes, PNG makes photos several times larger.
@@ -170,12 +173,12 @@ def _pictures(inspection: Inspection, items: Sequence[Item]) -> Panels:
     made: Panels = []
     for item in items:
         try:
-            made.append((item.name, _small(inspection.dataset.image(item))))
+            made.append((item.name, _small(inspection.dataset, item)))
         except PixelwiseError:
             continue
     return made
 
 
-def _small(image: NDArray[Any]) -> str:
-    size = thumbnail(image.shape[:2])
-    return data_url(images.resize(three_bands(image), size, method="bilinear"), "JPEG")
+def _small(dataset: DataSet, item: Item) -> str:
+    image = three_bands(dataset.image(item), dataset.false_colour)
+    return data_url(images.resize(image, thumbnail(image.shape[:2]), method="bilinear"), "JPEG")

@@ -67,7 +67,8 @@ def gallery(run: Run) -> Markup | None:
                 item = items[row["name"]]
                 sample = dataset.read(item)
                 guess = images.read_labels(guesses / f"{item.name}.png")
-                shown = Shown(**row, image=sample.image, truth=sample.labels, guess=guess)
+                image = three_bands(sample.image, dataset.false_colour)
+                shown = Shown(**row, image=image, truth=sample.labels, guess=guess)
                 yield shown, mistakes(shown, dataset.classes), panels(shown, dataset.palette)
             except KeyError:
                 run.notes.append(f"{row['name']} is not in split {run.split} of the data any more")
@@ -135,11 +136,10 @@ def mistakes(shown: Shown, names: Sequence[str]) -> str:
 
 def panels(shown: Shown, palette: Colours) -> Panels:
     """Thumbnails of image, truth, guess and errors."""
-    image = three_bands(shown.image)
-    size = thumbnail(image.shape[:2])
+    size = thumbnail(shown.image.shape[:2])
     truth = images.resize(shown.truth, size, method="nearest")
     guess = images.resize(shown.guess, size, method="nearest")
-    small = images.resize(image, size, method="bilinear")
+    small = images.resize(shown.image, size, method="bilinear")
     # JPEG would blur the borders of classes, PNG makes photos several times larger.
     return [
         ("image", data_url(small, "JPEG")),

@@ -134,7 +134,8 @@ def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype == np.float64:
         return array.astype(np.float32)
     if array.dtype.kind in "iu" and array.dtype not in STORED and array.size:
-        kind = np.int16 if array.min() < 0 else np.uint16
+        # By its own type alone: pictures of one set must not differ by what they show.
+        kind = np.int16 if array.dtype.kind == "i" else np.uint16
         limits = np.iinfo(kind)
         if array.min() >= limits.min and array.max() <= limits.max:
             return array.astype(kind)

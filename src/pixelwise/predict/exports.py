@@ -117,9 +117,7 @@ def write_cvat(place: Path, prediction: Prediction, original: Original) -> list[
 
 def _write_picture(place: Path, prediction: Prediction, original: Original) -> Path:
     if original is None:
-        return write_image(
-            place.with_name(f"{place.stem}.png"), labels.three_bands(prediction.image)
-        )
+        return write_image(place.with_name(f"{place.stem}.png"), prediction.shown)
     suffix, content = original
     return atomic_write(place.with_name(f"{place.stem}{suffix}"), content)
 

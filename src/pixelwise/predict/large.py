@@ -93,7 +93,8 @@ class PartLabels:
         some = (slice(None, None, -(max(self.picture.size) // -OVERVIEW)),) * 2
         image, heads = self.model.image(self.picture.part(*some)), {}
         for head, own in self.heads.items():
-            heads[head] = Prediction(image, self.map(head)[some].copy(), own.classes, own.palette)
+            told = self.map(head)[some].copy(), own.classes, own.palette
+            heads[head] = Prediction(image, *told, false_colour=self.model.false_colour)
         first = next(iter(heads.values()))
         return replace(first, heads=heads) if len(heads) > 1 else first
 

@@ -99,6 +99,14 @@ class Model:
             raise ModelError("M002", f"{self.path}: data.computed: {error}", DAMAGED) from error
 
     @property
+    def false_colour(self) -> tuple[int, ...]:
+        """Of the data that it was trained on, see ``labels.three_bands``; else empty."""
+        told = self.header.data.get("false_colour", [])
+        fits = isinstance(told, list) and len(told) == 3
+        fits = fits and all(isinstance(n, int) and 0 <= n < self.predictor.bands for n in told)
+        return tuple(told) if fits else ()
+
+    @property
     def task(self) -> str:
         """``segmentation``, or ``classification`` for a convolutionalised classifier."""
         return catalog.entry(self.header.net).task
@@ -136,7 +144,8 @@ class Model:
             soft = made.scores if self.task == "classification" else made.scores.softmax(0)
             kept = soft.cpu().numpy()
         grid = self.predictor.grid(head)
-        return Prediction(image, made.labels, own.classes, own.palette, kept, grid)
+        told = own.classes, own.palette, kept, grid
+        return Prediction(image, made.labels, *told, false_colour=self.false_colour)
 
     def image(self, picture: Picture | Mapping[str, Picture] | Any) -> NDArray[Any]:
         """(H, W, B), as ``predict`` looks at it: one picture, or one for each input by its name."""

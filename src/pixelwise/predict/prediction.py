@@ -34,6 +34,7 @@ class Prediction:
         grid: where the cells of ``probabilities`` lie on the picture.
         heads: of a net with several heads each one's prediction, by its name; this one is the
             first's. Empty for a net of one head.
+        false_colour: the bands that are shown, see ``labels.three_bands``.
     """
 
     image: NDArray[np.uint8]
@@ -43,6 +44,7 @@ class Prediction:
     probabilities: NDArray[np.float32] | None = None
     grid: CoordMap = EVERY_PIXEL
     heads: Mapping[str, Prediction] = field(default_factory=dict)
+    false_colour: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
@@ -53,7 +55,7 @@ class Prediction:
     def overlay(self) -> Image:
         """The picture under the classes' colours, with a legend, as a PIL image.
 
-        Of a picture of more bands the first three are shown, of one or two the first, in grey.
+        Of a picture of other bands what ``labels.three_bands`` shows.
         """
         return images.to_image(self.overlay_array())
 
@@ -64,10 +66,15 @@ class Prediction:
 
         ``strength`` is that of the colours, 0 to 1; classes in ``untinted`` have none.
         """
-        palette, image = np.asarray(self.palette, np.uint8), labels.three_bands(self.image)
+        palette, image = np.asarray(self.palette, np.uint8), self.shown
         covered = labels.overlay(image, self.labels, palette, opacity=strength, untinted=untinted)
         present = [int(i) for i in np.unique(self.labels)]
         return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
+
+    @property
+    def shown(self) -> NDArray[np.uint8]:
+        """The picture as it is seen, (H, W, 3)."""
+        return labels.three_bands(self.image, self.false_colour)
 
     @property
     def mask(self) -> Image:

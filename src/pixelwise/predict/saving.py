@@ -174,5 +174,5 @@ def _write_heat(folder: Path, prediction: Prediction, index: int) -> Path:
     """The class number in front keeps apart what letters do not."""
     letters = (c if c.isalnum() or c in "-_" else "_" for c in prediction.classes[index])
     name = "".join(letters)[:40] or "class"
-    drawn = labels.heat_map(prediction.image, prediction.heat(index))
+    drawn = labels.heat_map(prediction.shown, prediction.heat(index))
     return images.write_image(folder / f"{index}-{name}.png", drawn)

@@ -131,7 +131,7 @@ def _sheet(of: Labelled, head: str, model: Model, drawn: Drawing) -> labels.Imag
     chosen = np.linspace(0, len(of.jobs) - 1, count).round().astype(int).tolist()
     cells, seen = [], set[int]()
     for job, values in replace(of, jobs=[of.jobs[i] for i in chosen]).maps(head):
-        image = labels.three_bands(model.image(job.content(model.inputs)))
+        image = labels.three_bands(model.image(job.content(model.inputs)), model.false_colour)
         longest = max(values.shape)
         size = tuple(max(1, round(n * SIDE / longest)) for n in values.shape)
         small = images.resize(values, size, method="nearest")

@@ -32,7 +32,8 @@ def write_look(
         guess = next(iter(predictor.by_head(sample.image).values())).labels  # the first head's
     factor = SIDE / max(guess.shape)
     height, width = (max(1, round(factor * n)) for n in guess.shape)
-    picture = images.resize(three_bands(sample.image), (height, width))
+    image = three_bands(sample.image, data.dataset.false_colour)
+    picture = images.resize(image, (height, width))
     maps = [images.resize(m, (height, width), method="nearest") for m in (guess, sample.labels)]
     painted = (overlay(picture, m, palette, opacity=OPACITY) for m in maps)
     row = images.side_by_side((picture, *painted), (sample.name, f"step {step}", "truth"))

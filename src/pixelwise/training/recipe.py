@@ -17,6 +17,7 @@ from pixelwise.errors import PixelwiseError
 from pixelwise.losses.settings import Loss
 from pixelwise.machine.environment import MOST_THREADS
 from pixelwise.nets.catalog import WIDEST
+from pixelwise.nets.fusion import Inflation
 from pixelwise.predict.view import View, Zoom, Zooms
 from pixelwise.settings import (
     Count,
@@ -155,6 +156,9 @@ class Recipe:
     same weights and field (section 3.2)."""
     lowered: Names = ()
     """Layers whose stride becomes 1 while later filters grow instead: pool5 gives fc6 14x14."""
+    inflation: Inflation = "mean"
+    """What filters for three bands of the weights to start from are for further bands: mean of the
+    three, repeat, or zero."""
     width: Annotated[Number, limits(gt=0, le=WIDEST)] = 1.0
     """Factor on the net's channels."""
     precision: Literal["fp32", "bf16"] = "fp32"

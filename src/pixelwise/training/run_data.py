@@ -168,6 +168,8 @@ def read_data(
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
     if recipe.map:
         facts["map"] = dict(recipe.map)
+    if dataset.false_colour:
+        facts["false_colour"] = list(dataset.false_colour)
     if terms := terms_of(dataset.root):
         facts["terms"] = terms
     if dataset.drawn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -86,7 +86,7 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     files = files_by_stream(recipe.weights)
     found = {s: str(imagenet(recipe.net)) if f == IMAGENET else f for s, f in files.items()}
     source = ",".join(f"{stream}={file}" if stream else file for stream, file in found.items())
-    foreign, transplant = start_from(source, net, classes)
+    foreign, transplant = start_from(source, net, classes, inflation=recipe.inflation)
     stored = preprocess_of(foreign, recipe.net)
     published = read(Preprocess, stored) if stored else None
     gaps = without_values(transplant, net.net)
@@ -97,7 +97,7 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     return StartingNet(
         net,
         options,
-        _preprocess(data, published) if published else fresh,
+        _preprocess(data, published, published) if published else fresh,
         {"file": str(source), **transplant.as_dict()},
         tuple(filter(None, warnings)),
         (foreign.header and foreign.header.trained_on) or frozenset(),
@@ -173,25 +173,34 @@ def _refuse_other_order(recipe: Recipe, inputs: Collection[str]) -> None:
         )
 
 
-def _preprocess(data: RunData, known: Preprocess | None) -> Preprocess:
+def _preprocess(
+    data: RunData, known: Preprocess | None, like: Preprocess | None = None
+) -> Preprocess:
     """What weights expect; where they say nothing of these bands, the data's own.
 
     Of several inputs those that the weights can have seen (as many bands, of 8 bits if theirs
     were) are shown as to them; the others get zero mean and unit deviation.
+    ``like`` is what filters that were inflated to more bands had seen.
     """
-    counted = data.statistics
+    counted, gaps = data.statistics, data.dataset.values == "gaps"
     stack = whole(data.inputs)
-    if known and len(known.mean) == stack.bands and known.values in ("stored", _values(stack)):
-        return known
+    if known and _seen(known, stack):
+        return replace(known, values="gaps") if gaps else known
     parts, start = [], 0
     for kind in data.inputs.values():
         end = start + kind.bands
         mean, std = (row[start:end].tolist() for row in (counted.mean, counted.std))
-        own = preprocessing.standard(mean, std, _values(kind))
-        seen = known and len(known.mean) == kind.bands and known.values in ("stored", _values(kind))
-        parts.append(known if known and seen else own)
+        like = like if len(data.inputs) == 1 and kind.bands > 3 else None
+        own = preprocessing.standard(mean, std, "gaps" if gaps else _values(kind), like=like)
+        parts.append(known if known and _seen(known, kind) else own)
         start = end
-    return preprocessing.joined(parts)
+    joined = preprocessing.joined(parts)
+    return replace(joined, values="gaps") if gaps else joined
+
+
+def _seen(known: Preprocess, kind: InputKind) -> bool:
+    """Whether weights can have seen such bands: as many, of 8 bits if theirs were."""
+    return len(known.mean) == kind.bands and (known.values != "8-bit" or kind.dtype == "uint8")
 
 
 def _values(kind: InputKind) -> Values:

@@ -20,7 +20,7 @@ from pixelwise.engine.network import Network
 from pixelwise.errors import ModelError, UsageError, first_few, unknown_name
 from pixelwise.labels import default_names
 from pixelwise.nets import catalog
-from pixelwise.nets.fusion import late_streams
+from pixelwise.nets.fusion import Inflation, late_streams
 from pixelwise.nets.net import Net
 from pixelwise.settings import as_dict, decoded, read
 from pixelwise.weights import surgery
@@ -202,12 +202,15 @@ def start_from(
     weights: Path | str,
     module: Network,
     classes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    *,
+    inflation: Inflation = "mean",
 ) -> tuple[Foreign, Transplant]:
     """Put what fits of a weight file into a net that is to be trained.
 
     A net with a trunk for each input takes a file for each: ``color=RUN1,hha=RUN2``.
     Where a file names its classes, those of ``classes`` (by head) that it has keep their scores,
-    whatever their order; others keep their own initial values. The plan says so.
+    whatever their order; others keep their own initial values. ``inflation`` says what a first
+    layer gets for bands that the file's has not. The plan says so.
 
     Raises:
         UsageError: files for other inputs than the net's.
@@ -232,6 +235,7 @@ def start_from(
         names=foreign.names,
         classes=places,
         has_factors=foreign.has_factors,
+        inflation=inflation,
     )
     _refuse_misfits(transplant, foreign, net, weights)
     surgery.carry_out(transplant, foreign.tensors, module)

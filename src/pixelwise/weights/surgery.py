@@ -8,7 +8,7 @@ What the release does silently is a row with a reason here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import dropwhile
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from torch import Tensor
 from pixelwise.engine.network import Network
 from pixelwise.engine.upsampling import bilinear_kernel
 from pixelwise.errors import ModelError
-from pixelwise.nets.fusion import first_layers
+from pixelwise.nets.fusion import Inflation, first_layers
 from pixelwise.nets.layers import Upsample
 from pixelwise.nets.net import Net
 from pixelwise.weights.names import layer_of, light_names
@@ -28,9 +28,9 @@ from pixelwise.weights.names import layer_of, light_names
 Action = Literal[
     "copied", "reshaped", "widened", "rarefied", "matched", "dropped", "missing", "mismatched"
 ]
-"""Copied as it is; reshaped, fully connected to convolution; widened, from three bands to those of
-several inputs; rarefied, to the longer filters behind a lowered stride; matched, scores of classes
-that both have; dropped, in the file only; missing, in the net only, which keeps its own;
+"""Copied as it is; reshaped, fully connected to convolution; widened, from three bands to others or
+to those of several inputs; rarefied, to the longer filters behind a lowered stride; matched, scores
+of classes that both have; dropped, in the file only; missing, in the net only, which keeps its own;
 mismatched, of one name and of shapes that cannot be one another.
 """
 TAKEN: tuple[Action, ...] = ("copied", "reshaped", "widened", "rarefied", "matched")
@@ -54,6 +54,7 @@ class Row:
     reason: str = ""
     bands: tuple[int, ...] = ()
     """Of each input, where a first layer is widened."""
+    inflation: Inflation = "mean"
     classes: tuple[int, ...] = ()
     """Where scores are matched: for each class its number in the file, or -1."""
 
@@ -85,6 +86,7 @@ def plan(
     names: Mapping[str, str] | None = None,
     classes: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
     has_factors: bool = True,
+    inflation: Inflation = "mean",
 ) -> Transplant:
     """Decide for every tensor of a file and every tensor of a net.
 
@@ -92,7 +94,7 @@ def plan(
     do). ``target`` may be on any device (meta will do). ``classes`` has the layers whose
     classes are others in the file, even if there are as many: for each class its number there, or
     -1. ``has_factors``: an at-once net's fixed factors would be in the file; else whoever names the
-    net says whether its weights were trained so.
+    net says whether its weights were trained so. ``inflation``: of a first layer's further bands.
 
     Raises:
         ModelError: M040 at-once weights for a staged net or the other way round, or two tensors
@@ -110,7 +112,7 @@ def plan(
         if name in taken:
             raise ModelError("M040", f"`{taken[name]}` and `{source}` both belong to `{name}`")
         taken[name] = source
-        row = _row(source, name, tensors[source], state.get(name), target.net)
+        row = _row(source, name, tensors[source], state.get(name), target.net, inflation)
         if row.action in ("copied", "mismatched") and layer_of(name) in classes:
             row = _by_class(row, classes[layer_of(name)], target.net)
         rows.append(row)
@@ -122,6 +124,7 @@ def plan(
     anew = ", ".join(r.target for r in rows if other_classes(r, target.net))
     notes = ["names of the light 2014 nets were translated"] if light else []
     notes += [f"other classes: {anew} start anew, the rest is kept"] if anew else []
+    notes += [f"{r.target} is {r.action} {r.reason}" for r in rows if r.action == "widened"]
     return Transplant(tuple(rows), tuple(notes))
 
 
@@ -131,7 +134,7 @@ def fitted(transplant: Transplant, tensors: Mapping[str, Tensor]) -> dict[str, T
     for row in transplant.of(*(action for action in TAKEN if action != "matched")):
         tensor = tensors[row.source]
         if row.action == "widened":
-            taken[row.target] = widened(tensor, row.bands)
+            taken[row.target] = widened(tensor, row.bands, row.inflation)
         elif row.action == "rarefied":
             taken[row.target] = spread(tensor, row.target_shape)
         else:
@@ -139,14 +142,34 @@ def fitted(transplant: Transplant, tensors: Mapping[str, Tensor]) -> dict[str, T
     return taken
 
 
-def widened(filters: Tensor, bands: Iterable[int]) -> Tensor:
-    """Filters (O, 3, k, k) of colours for a first layer that reads several inputs.
+def widened(filters: Tensor, bands: Sequence[int], inflation: Inflation = "mean") -> Tensor:
+    """Filters (O, 3, k, k) of colours for a first layer that reads other bands, or several inputs.
 
-    Three bands get the filters as they are, one band their mean over the three: depth in
-    nyud-fcn32s-color-d (solve.py). An input of other bands has no rule (``plan`` refuses it).
+    Three bands get the filters as they are. One band among several inputs gets their mean over the
+    three: depth in nyud-fcn32s-color-d (solve.py). All else is ``inflated``.
     """
     mean = filters.mean(1, keepdim=True)
-    return torch.cat([filters if count == 3 else mean for count in bands], dim=1)
+    single = len(bands) == 1
+    parts = [mean if n == 1 and not single else inflated(filters, n, inflation) for n in bands]
+    return torch.cat(parts, dim=1)
+
+
+def inflated(filters: Tensor, count: int, inflation: Inflation) -> Tensor:
+    """Filters (O, 3, k, k) for ``count`` bands.
+
+    ``zero`` leaves the first three as they are and gives the others nothing: the net begins as it
+    was. ``mean`` gives the others the mean of the three, ``repeat`` the three in turn, and both
+    times 3 / count, so that bands that are all alike are answered as grey was.
+    """
+    places = torch.arange(count)
+    if inflation == "repeat":
+        return filters[:, places % 3] * (3 / count)
+    mean = filters.mean(1, keepdim=True)
+    kept = filters if count >= 3 else mean.expand(-1, count, -1, -1)
+    added = mean.expand(-1, max(count - 3, 0), -1, -1)
+    if inflation == "zero" and count >= 3:
+        return torch.cat([kept, torch.zeros_like(added)], dim=1)
+    return torch.cat([kept, added], dim=1) * (3 / count)
 
 
 def spreads(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
@@ -217,7 +240,9 @@ def _of_several_inputs(placed: Mapping[str, str], net: Net) -> dict[str, str]:
     }
 
 
-def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net) -> Row:
+def _row(
+    source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net, inflation: Inflation
+) -> Row:
     layer, _, parameter = name.rpartition(".")
     have, want = tuple(tensor.shape), () if there is None else tuple(there.shape)
     if there is None:
@@ -229,12 +254,14 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net)
         return Row("dropped", "", source, (), have, reason)
     if have == want:
         return Row("copied", name, source, want, have)
-    bands = tuple(net.inputs.values())
-    of_colours = have == (*want[:1], 3, *want[2:])
-    if of_colours and layer in first_layers(net) and {1, 3}.issuperset(bands):
-        names = ", ".join(f"{name} ({n})" for name, n in net.inputs.items())
-        reason = f"for {names}: three bands as they are, one band their mean"
-        return Row("widened", name, source, want, have, reason, bands)
+    if have == (*want[:1], 3, *want[2:]) and (bands := _bands_read(layer, net)):
+        counts = tuple(bands.values())
+        reason = f"for {', '.join(f'{n} ({count})' for n, count in bands.items())}: "
+        if len(counts) > 1 and {1, 3}.issuperset(counts):
+            reason += "three bands as they are, one band their mean"
+        else:
+            reason += f"by {inflation} (docs/weights.md)"
+        return Row("widened", name, source, want, have, reason, counts, inflation=inflation)
     if _same_memory(have, want):
         return Row("reshaped", name, source, want, have, "fully connected to convolution")
     if spreads(have, want):
@@ -244,6 +271,14 @@ def _row(source: str, name: str, tensor: Tensor, there: Tensor | None, net: Net)
     if layer in per_class(net) and have[:1] != want[:1]:
         reason = f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
     return Row("mismatched", name, source, want, have, reason)
+
+
+def _bands_read(layer: str, net: Net) -> dict[str, int]:
+    """The inputs that a layer reads, and their bands; of a layer behind another nothing."""
+    if layer in first_layers(net):
+        return net.inputs
+    sources = net.layers[layer].inputs
+    return {name: net.inputs[name] for name in sources if name in net.inputs}
 
 
 def _by_class(row: Row, classes: tuple[int, ...], net: Net) -> Row:

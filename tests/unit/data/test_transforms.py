@@ -348,6 +348,24 @@ def test_deviations_of_stored_values_may_be_small() -> None:
     assert standard([0.5, 3], [0.1, 0]).std == (1.0, 1.0)
 
 
+def test_further_bands_of_published_weights_deviate_as_photos_did_and_keep_their_order() -> None:
+    """Caffe's see levels of 255 less a mean: 58 of deviation; its blue comes first."""
+    mean, std = [10.0, 20.0, 30.0, 4000.0], [1.0, 2.0, 3.0, 400.0]
+    like = standard(mean, std, "stored", like=CAFFE)
+    assert like.order == (2, 1, 0, 3)
+    assert like.mean == (30.0, 20.0, 10.0, 4000.0)
+    image = np.array([[mean, [m + s for m, s in zip(mean, std, strict=True)]]], np.float32)
+    assert like(image)[:, 0, 0].tolist() == [0, 0, 0, 0]
+    assert like(image)[:, 0, 1] == pytest.approx([0.226 * 255] * 4, rel=1e-3)
+    assert standard(mean, std, like=IMAGENET) == standard(mean, std)
+
+
+def test_gaps_are_shown_as_the_mean() -> None:
+    image = np.array([[[1.0, 20.0], [np.nan, 30.0]]], np.float32)
+    net = standard([2, 20], [1, 10], "gaps")
+    assert net(image)[:, 0].tolist() == [[-1, 0], [0, 1]]
+
+
 def test_labels_of_all_heads_move_alike() -> None:
     """Twins stay twins through everything random; pasting takes all heads of what it pastes."""
     rng = np.random.default_rng(0)

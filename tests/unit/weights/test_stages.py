@@ -227,12 +227,14 @@ def test_colour_and_hha_in_one_first_layer_have_the_filters_twice(tmp_path: Path
     assert np.array_equal(arrays(net)[name], twice)
 
 
-def test_bands_without_a_rule_are_refused(tmp_path: Path) -> None:
+def test_two_bands_beside_colours_have_the_rule_that_is_named(tmp_path: Path) -> None:
     old = random_net("vgg16", seed=1, classes=10, **NARROW)
     save_file(old.state_dict(), tmp_path / "old.safetensors")
     net = fresh("fcn32s-vgg16", inputs={"color": 3, "flow": 2})
-    with pytest.raises(ModelError, match=r"does not fit the net: `conv1_1_bgrflow\.weight`"):
-        start(str(tmp_path / "old.safetensors"), net)
+    assert start(str(tmp_path / "old.safetensors"), net)["conv1_1_bgrflow.weight"] == "widened"
+    mean = arrays(old)["conv1_1.weight"].mean(1)
+    found = arrays(net)["conv1_1_bgrflow.weight"]
+    np.testing.assert_allclose(found[:, 3], 1.5 * mean, rtol=1e-5)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pixelwise.weights.surgery import (
     Row,
     Transplant,
     carry_out,
+    inflated,
     other_classes,
     plan,
     score_layers,
@@ -202,6 +203,40 @@ def test_a_net_that_learns_its_upsampling_takes_the_kernel() -> None:
 # -- at once and light ------------------------------------------------------------------------
 SKIPS = {"score_pool4.weight": torch.zeros(21, 512, 1, 1)}
 SCALES = {"scale_pool4.weight": torch.full((512,), 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "by_hand"),
+    [
+        ("zero", [1.0, 2.0, 6.0, 0.0, 0.0]),
+        ("mean", [0.6, 1.2, 3.6, 1.8, 1.8]),
+        ("repeat", [0.6, 1.2, 3.6, 0.6, 1.2]),
+    ],
+)
+def test_filters_for_further_bands_by_hand(rule: str, by_hand: list[float]) -> None:
+    filters = torch.tensor([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1)
+    assert inflated(filters, 5, rule).flatten().tolist() == pytest.approx(by_hand)
+    assert inflated(filters, 3, rule).equal(filters)
+    if rule == "mean":  # one band answers as grey did: three equal ones
+        assert inflated(filters, 1, rule).flatten().tolist() == pytest.approx([9.0])
+        assert inflated(filters, 2, rule).flatten().tolist() == pytest.approx([4.5, 4.5])
+
+
+def test_a_trunk_of_colours_takes_further_bands_by_the_rule_that_is_named() -> None:
+    """With zero it answers five bands as the first three, and the report says what was done."""
+    colours, five = narrow("fcn32s-resnet18", seed=1).eval(), narrow("fcn32s-resnet18", channels=5)
+    transplant = plan(colours.state_dict(), five, inflation="zero")
+    (row,) = transplant.of("widened")
+    assert (row.target, row.reason) == ("conv1.weight", "for data (5): by zero (docs/weights.md)")
+    assert transplant.notes == (f"conv1.weight is widened {row.reason}",)
+    carry_out(transplant, colours.state_dict(), five.eval())
+    x = torch.randn(1, 5, 40, 40)
+    torch.testing.assert_close(five(x), colours(x[:, :3]))
+    grey = torch.randn(1, 1, 40, 40)
+    carry_out(plan(colours.state_dict(), five), colours.state_dict(), five)
+    torch.testing.assert_close(
+        five(grey.expand(-1, 5, -1, -1)), colours(grey.expand(-1, 3, -1, -1))
+    )
 
 
 def test_at_once_and_staged_weights_are_not_mixed() -> None:

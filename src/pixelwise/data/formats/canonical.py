@@ -1,8 +1,9 @@
 """Our own layout: images/, labels/ (palette PNG, 255 void), splits/*.txt, dataset.json.
 
 ``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255),
-``values`` (``8-bit`` or ``stored``, see ``pictures.reading``), ``source`` (where it came from) and,
-where they are known, ``terms``, which models that are trained on it carry.
+``values`` (``8-bit``, ``stored`` or ``gaps``, see ``pictures.reading``), ``source`` (where it came
+from) and, where they are known, ``terms``, which models that are trained on it carry, and
+``false_colour``, the numbers of three bands that views show as red, green and blue.
 Where a picture is made of several files, or has several label maps, it names their folders, in the
 order of the bands and of the heads; a head without ``classes`` has those of the whole::
 
@@ -42,6 +43,7 @@ from pixelwise.nets.kinds import Kind, Positive
 from pixelwise.pictures.reading import Values
 from pixelwise.settings import (
     Byte,
+    Natural,
     Number,
     Plain,
     Text,
@@ -104,6 +106,7 @@ class Parts:
     """Which numbers of the pictures are taken."""
     computed: Mapping[Plain, HhaOf] = field(default_factory=dict)
     """Inputs that are computed of others."""
+    false_colour: tuple[Natural, ...] = ()
 
     def __post_init__(self) -> None:
         inputs = {**self.inputs, **self.computed}
@@ -118,6 +121,8 @@ class Parts:
         ]
         unused = [k for k, names in kinds if self.use and not names.keys() & set(self.use)]
         refuse(
+            len(self.false_colour) not in (0, 3)
+            and f"`false_colour` names {len(self.false_colour)} bands, expected three",
             *(f"`{name}` is an input and a head" for name in twice),
             *(f"`{n}` is an input and computed" for n in self.inputs.keys() & self.computed.keys()),
             *(f"`{name}` is computed of `{part}`, which is no input" for name, part in absent),
@@ -137,6 +142,7 @@ class Description:
     """Names of inputs and heads; none: all that are no computed ones."""
     values: Values = "8-bit"
     computed: Mapping[str, HhaOf] = field(default_factory=dict)
+    false_colour: tuple[int, ...] = ()
 
     @property
     def used(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -195,6 +201,7 @@ def open_layout(listing: Listing) -> DataSet:
         inputs=inputs,
         heads=heads,
         values=values,
+        false_colour=description.false_colour,
         computed=computed,
         problems=problems,
     )
@@ -260,7 +267,8 @@ def _description(content: bytes) -> Description:
         heads[name] = read(own, whole, place=place)
     maps = {name: head.class_map() for name, head in heads.items()}
     folders = {name: head.folder for name, head in heads.items()}
-    return Description(maps, parts.inputs, folders, parts.use, parts.values, parts.computed)
+    told = parts.values, parts.computed, parts.false_colour
+    return Description(maps, parts.inputs, folders, parts.use, *told)
 
 
 def terms_of(root: Path) -> str:
@@ -287,6 +295,8 @@ def write_description(out: Path, description: Description, source: str, terms: s
         lines["use"] = list(description.use)
     if description.values != "8-bit":
         lines["values"] = description.values
+    if description.false_colour:
+        lines["false_colour"] = list(description.false_colour)
     write_json(out / NAME, lines | {"source": source} | ({"terms": terms} if terms else {}))
 
 
