@@ -165,6 +165,23 @@ def read_data(
     inspected = inspect(dataset, splits, read=read, watch=lambda: watch(share * next(number)))
     raise_all(dataset.root, inspected.problems)
     items = dataset.items(recipe.train_split)
+    return RunData(
+        dataset,
+        read,
+        items=items,
+        held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
+        example=_example(inspected, recipe.val_split),
+        inputs=dataset.kinds_of(items[0]),
+        statistics=inspected.statistics(recipe.train_split),
+        sizes=tuple(inspected.sizes(recipe.train_split)),
+        facts=_facts(recipe, dataset, fingerprint),
+        not_apart=tuple(text for text in inspected.warnings if SCORES in text),
+        contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
+    )
+
+
+def _facts(recipe: Recipe, dataset: DataSet, fingerprint: str) -> dict[str, Any]:
+    """``RunData.facts``."""
     facts: dict[str, Any] = {"path": recipe.data, "fingerprint": fingerprint}
     if recipe.map:
         facts["map"] = dict(recipe.map)
@@ -177,19 +194,7 @@ def read_data(
         facts["splits"] = {s: [item.name for item in row] for s, row in drawn.items()}
     if computed := {n: made.source for n, made in dataset.computed.items() if n in dataset.inputs}:
         facts["computed"] = {name: as_dict(source) for name, source in computed.items()}
-    return RunData(
-        dataset,
-        read,
-        items=items,
-        held_out=dataset.items(recipe.val_split) if recipe.val_split else (),
-        example=_example(inspected, recipe.val_split),
-        inputs=dataset.kinds_of(items[0]),
-        statistics=inspected.statistics(recipe.train_split),
-        sizes=tuple(inspected.sizes(recipe.train_split)),
-        facts=facts,
-        not_apart=tuple(text for text in inspected.warnings if SCORES in text),
-        contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
-    )
+    return facts
 
 
 def _as_begun(dataset: DataSet, begun: Header) -> DataSet:
