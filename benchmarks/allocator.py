@@ -79,7 +79,7 @@ def training() -> Callable[[], None]:
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             scores = net(x)
-        cross_entropy(scores, labels).backward()
+        cross_entropy(scores, labels).sum().backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -84,7 +84,7 @@ def step_of(net: Network, x: torch.Tensor, *, half: bool) -> Callable[[], None]:
         with float32_is_float32(x.device, repeatable=True):
             with torch.autocast("cuda", torch.bfloat16, enabled=half):
                 scores = net(x)
-            cross_entropy(scores, truth).backward()
+            cross_entropy(scores, truth).sum().backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

@@ -46,8 +46,11 @@ RIM: dict[str, tuple[str, ...]] = {
     "torch": (
         "engine/",
         "export/",
+        "losses/borders.py",
         "losses/cross_entropy.py",
-        "losses/jaccard.py",
+        "losses/mining.py",
+        "losses/of_classes.py",
+        "losses/overlap.py",
         "losses/sampling.py",
         "weights/",
         "crf/mean_field.py",

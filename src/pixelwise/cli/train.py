@@ -164,12 +164,12 @@ def _described(recipe: Recipe, *, going_on: bool = False) -> str:
     entry(recipe.net)
     o = recipe.optim
     start = f"starting from {recipe.weights}" if recipe.weights else "from random weights"
-    beside = f" + {recipe.loss.jaccard:g} x soft Jaccard" if recipe.loss.jaccard else ""
-    if recipe.loss.keep < 1:
-        beside += f" of {recipe.loss.keep:g} of the {recipe.loss.sample}s"
+    usual = asdict(type(recipe.loss)())
+    losses = {k: v for k, v in asdict(recipe.loss).items() if v != usual[k] or k == "reduction"}
+    loss = ", ".join(f"{name} {value}" for name, value in losses.items())
     return (
         f"{recipe.net} on {recipe.data} ({recipe.train_split}){'' if going_on else f', {start}'}; "
-        f"{o.name} lr {o.lr:g}, loss {recipe.loss.reduction}{beside}, "
+        f"{o.name} lr {o.lr:g}, loss: {loss}; "
         f"batch {recipe.batch}x{recipe.passes}, {recipe.precision}"
     )
 

@@ -1,4 +1,4 @@
-"""Cross-entropy and soft Jaccard loss of coarse scores, without a map of all pixels' scores.
+"""Cross-entropy, soft Jaccard and Dice loss of coarse scores, without a map of all pixels' scores.
 
 ``losses/`` says what is computed, and computes it by torch's operations on whole maps, which took
 a fifth of a training step of light nets. Here a vector holds outputs of one phase in neighbouring
@@ -34,14 +34,17 @@ cells, labels (N, H, stride, gaps) float32, and the first row that is wanted."""
 _workers = Workers()
 
 
-def score_loss(scores: ScoreMap, labels: Tensor, weights: Tensor, jaccard: float) -> Tensor:
-    """Cross-entropy, summed, and the soft Jaccard loss.
+def score_loss(
+    scores: ScoreMap, labels: Tensor, weights: Tensor, jaccard: float, dice: float = 0.0
+) -> Tensor:
+    """Cross-entropy, summed, and the soft Jaccard and Dice losses.
 
     Args:
         scores: of any float type, in a processor's memory; the loss is computed in float32.
         labels: (N, H, W) uint8; void is left out.
         weights: (N, K) factor on the cross-entropy of each picture's pixels of each class.
-        jaccard: factor on ``losses.soft_jaccard``.
+        jaccard: factor on ``losses.overlap.soft_jaccard``.
+        dice: the same of ``soft_dice``.
 
     Returns:
         A scalar float32, with a gradient of the scores' cells.
@@ -58,14 +61,19 @@ def score_loss(scores: ScoreMap, labels: Tensor, weights: Tensor, jaccard: float
     known = known.view(*known.shape[:2], gaps, -1).transpose(2, 3).contiguous()
     pixels = labels.flatten().bincount(minlength=VOID + 1)[: weights.shape[1]]
     read = shares, known, window.top
-    loss: Tensor = _ScoreLoss.apply(cells, read, weights, jaccard, pixels)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ScoreLoss.apply(cells, read, weights, (jaccard, dice), pixels)  # type: ignore[no-untyped-call]
     return loss
 
 
 class _ScoreLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, cells: Tensor, read: Read, weights: Tensor, jaccard: float, pixels: Tensor
+        ctx: Any,
+        cells: Tensor,
+        read: Read,
+        weights: Tensor,
+        factors: tuple[float, float],
+        pixels: Tensor,
     ) -> Tensor:
         ctx.cells, ctx.read, ctx.weights, classes = cells, read, weights, len(pixels)
         sums = _run(_loss(), (1 + 2 * classes) * processor().lanes, cells, read, weights)
@@ -73,11 +81,16 @@ class _ScoreLoss(torch.autograd.Function):
         sums = sums.view(len(sums), -1, processor().lanes).double().sum((0, 2))
         loss, guessed, hits = sums[0], sums[1 : classes + 1], sums[classes + 1 :]
         union = (guessed + pixels - hits).where(pixels > 0, 1)
-        share = (pixels > 0) * (jaccard / (pixels > 0).sum().clamp_min(1))
+        present, count = pixels > 0, (pixels > 0).sum().clamp_min(1)
+        share, of_dice = (present * (factor / count) for factor in factors)
         # Of 1 - hits / union, by what its own pixels give a class beside, and by what all give it.
         by_own, by_all = -share * (union + hits) / union**2, share * hits / union**2
-        ctx.factors = torch.cat([by_own, by_all]).float()
         whole: Tensor = loss + (share * (1 - hits / union)).sum()
+        if factors[1]:  # of 1 - 2 hits / both
+            both = (guessed + pixels).where(present, 1)
+            by_own, by_all = by_own - 2 * of_dice / both, by_all + 2 * of_dice * hits / both**2
+            whole = whole + (of_dice * (1 - 2 * hits / both)).sum()
+        ctx.factors = torch.cat([by_own, by_all]).float()
         return whole.float()
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Scheme = Literal["none", "median", "enet", "sqrt"]
+Scheme = Literal["none", "median", "enet", "sqrt", "inverse", "effective"]
 
 
 def class_weights(
@@ -20,7 +20,11 @@ def class_weights(
         in_images: (K,) pixels of all images in which the class occurs.
         scheme: ``none``: 1; ``median``: median frequency / frequency (Eigen and Fergus 2015: a
             class's frequency counts only images that contain it); ``enet``: 1 / ln(1.02 + share)
-            (Paszke et al. 2016, section 5.2); ``sqrt``: 1 / sqrt(share), mildest of the three.
+            (Paszke et al. 2016, section 5.2); ``sqrt``: 1 / sqrt(share), mildest of the three;
+            ``inverse``: 1 / share; ``effective``: (1 - beta) / (1 - beta ** pixels) (Cui et al.
+            2019, equation 2) with beta = 1 - 1 / (an equal share of the pixels): frequent
+            classes weigh nearly alike, rare ones as by ``inverse``. Cui's betas, 0.9 to 0.9999,
+            are of pictures; of millions of pixels they would weigh all classes alike.
 
     Returns:
         (K,) weights scaled so that the average pixel weighs 1: the loss keeps its size.
@@ -36,6 +40,10 @@ def class_weights(
             weights[present] = 1 / np.log(1.02 + share[present])
         case "sqrt":
             weights[present] = 1 / np.sqrt(share[present])
+        case "inverse":
+            weights[present] = 1 / share[present]
+        case "effective":  # beta ** pixels, in the limit of many: exp(-pixels / equal share)
+            weights[present] = 1 / -np.expm1(-len(pixels) * share[present])
         case "none":
             return weights.astype(np.float32)
     scaled: NDArray[np.float64] = weights / max(float((weights * share).sum()), 1e-12)

@@ -17,8 +17,8 @@ from pixelwise.engine.plan import coarse_scores
 from pixelwise.engine.runner import ScoreMap, score_map
 from pixelwise.engine.score_loss import score_loss
 from pixelwise.errors import NumericalError
-from pixelwise.losses.cross_entropy import cross_entropy, pixel_weight
-from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.losses.cross_entropy import pixel_weight
+from pixelwise.losses.of_classes import loss_of_classes
 from pixelwise.losses.sampling import sampled
 from pixelwise.nets.layers import BatchNorm, Lrn
 from pixelwise.nets.net import Net
@@ -85,9 +85,9 @@ class Stepper:
         """Carry out step number ``step`` on its micro-batches.
 
         Returns:
-            By head the loss per counted pixel, whatever the reduction; a Jaccard term is counted
-            for each micro-batch and averaged. What is minimised is ``Loss.total`` of them (for a
-            sum each times its pixels).
+            By head the loss per counted pixel, whatever the reduction; losses of regions are
+            counted for each micro-batch and averaged. What is minimised is ``Loss.total`` of them
+            (for a sum each times its pixels).
 
         Raises:
             NumericalError: N001, before any weight has changed (with ``optim.in_backward`` some may
@@ -156,7 +156,7 @@ class Stepper:
     ) -> dict[str, Tensor]:
         """By head the loss of a micro-batch, one of ``parts``, as it counts in the step's."""
         aim = self.recipe.loss
-        jaccard = aim.jaccard / (self.fabric.world_size * parts)
+        batches = self.fabric.world_size * parts
         losses = {}
         for head, truth in labels.items():
             own, by_class = scores[head], self.class_weights.get(head)
@@ -166,13 +166,12 @@ class Stepper:
                 counted = torch.stack([pixel_weight(one, by_class) for one in truth])
                 weights /= counted.clamp_min(1e-12)[:, None]
             weights /= divisors[head]
-            if truth.is_cpu and not unavailable():
-                losses[head] = score_loss(own, truth, weights, jaccard)
-                continue
-            whole = own.whole()
-            each = zip(whole[:, None], truth[:, None], weights, strict=True)
-            loss = torch.stack([cross_entropy(*picture) for picture in each]).sum()
-            losses[head] = loss + jaccard * soft_jaccard(whole, truth) if jaccard else loss
+            if aim.of_sums and truth.is_cpu and not unavailable():
+                weights *= aim.cross_entropy
+                overlap = aim.jaccard / batches, aim.dice / batches
+                losses[head] = score_loss(own, truth, weights, *overlap)
+            else:
+                losses[head] = loss_of_classes(aim, own.whole(), truth, weights, batches)
         return losses
 
     def _sampled(self, labels: Tensor, step: int, micro: int) -> Tensor:

@@ -10,8 +10,8 @@ from pixelwise.engine.modules import FixedUpsampling
 from pixelwise.engine.runner import ScoreMap
 from pixelwise.engine.score_loss import score_loss
 from pixelwise.engine.upsampling import Window
-from pixelwise.losses.cross_entropy import cross_entropy
-from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.losses.of_classes import loss_of_classes
+from pixelwise.losses.settings import Loss
 from pixelwise.nets.layers import Upsample
 
 pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
@@ -40,7 +40,7 @@ def case(name: str, dtype: torch.dtype) -> tuple[ScoreMap, torch.Tensor, torch.T
     return ScoreMap(scores, up and up.to(dtype), Window(*corner, *size)), labels, weights
 
 
-def whole_maps(scores: ScoreMap, labels: torch.Tensor, weights: torch.Tensor, jaccard: float):
+def whole_maps(scores: ScoreMap, labels: torch.Tensor, weights: torch.Tensor, aim: Loss):
     """As ``losses/`` has it."""
     whole = scores.cells
     if scores.upsampling:
@@ -48,20 +48,16 @@ def whole_maps(scores: ScoreMap, labels: torch.Tensor, weights: torch.Tensor, ja
         like = torch.empty(0, 0, scores.window.height, scores.window.width + pad)
         scores.upsampling.offset = scores.window.top
         whole = scores.upsampling(whole, like)[..., pad:]
-    terms = [
-        cross_entropy(one[None], truth[None], by)
-        for one, truth, by in zip(whole, labels, weights, strict=True)
-    ]
-    return sum(terms) + jaccard * soft_jaccard(whole, labels)
+    return loss_of_classes(aim, whole, labels, weights, 1)
 
 
-@pytest.mark.parametrize("jaccard", [0.0, 2.0])
+@pytest.mark.parametrize(("jaccard", "dice"), [(0.0, 0.0), (2.0, 0.0), (0.5, 3.0)])
 @pytest.mark.parametrize("name", CASES)
-def test_loss_and_gradient_are_those_of_whole_maps(name: str, jaccard: float) -> None:
+def test_loss_and_gradient_are_those_of_whole_maps(name: str, jaccard: float, dice: float) -> None:
     ours, labels, weights = case(name, torch.float32)
     theirs, *_ = case(name, torch.float64)
-    made = score_loss(ours, labels, weights, jaccard)
-    expected = whole_maps(theirs, labels, weights.double(), jaccard)
+    made = score_loss(ours, labels, weights, jaccard, dice)
+    expected = whole_maps(theirs, labels, weights.double(), Loss(jaccard=jaccard, dice=dice))
     assert made.item() == pytest.approx(expected.item(), rel=1e-6)
     (0.5 * made).backward()
     (0.5 * expected).backward()
@@ -100,7 +96,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 
 def test_a_batch_of_void_costs_nothing_and_teaches_nothing() -> None:
     scores, labels, weights = case("even", torch.float32)
-    loss = score_loss(scores, torch.full_like(labels, 255), weights, 1.0)
+    loss = score_loss(scores, torch.full_like(labels, 255), weights, 1.0, 1.0)
     loss.backward()
     assert loss.item() == 0
     assert scores.cells.grad is not None

@@ -35,3 +35,19 @@ def test_median_counts_only_pictures_with_the_class() -> None:
     raw = [0.5 / 0.6, 1, 1, 0]  # frequencies 0.6, 0.5, 0.5
     weights = class_weights(PIXELS, IN_IMAGES, "median").tolist()
     assert weights == pytest.approx(scaled(raw))
+
+
+def test_inverse_weighs_each_class_alike_in_all() -> None:
+    raw = [1 / 0.6, 1 / 0.3, 1 / 0.1, 0]
+    weights = class_weights(PIXELS, IN_IMAGES, "inverse")
+    assert weights.tolist() == pytest.approx(scaled(raw))
+    assert (weights * PIXELS).tolist() == pytest.approx([100 / 3] * 3 + [0])
+
+
+def test_effective_is_cuis_number_with_an_equal_share_of_the_pixels() -> None:
+    """Of 100 million pixels in four classes; beta ** n by its own definition."""
+    pixels = PIXELS * 10**6
+    beta = 1 - 4 / 10**8
+    raw = [(1 - beta) / (1 - beta**n) if n else 0 for n in pixels.tolist()]
+    weights = class_weights(pixels, IN_IMAGES, "effective").tolist()
+    assert weights == pytest.approx(scaled(raw), rel=1e-5)

@@ -214,11 +214,21 @@ def test_variables_in_paths_are_put_in_or_told(
     assert read_recipe(path).data == "$odd"
 
 
-def test_the_jaccard_loss_needs_a_mean() -> None:
-    with pytest.raises(UsageError, match=r"loss\.jaccard is added to a mean"):
-        with_settings(Recipe(batch=1), ["loss.jaccard=1", "loss.reduction=sum"])
-    with pytest.raises(UsageError, match=r"loss\.jaccard is -1"):
-        with_settings(Recipe(batch=1), ["loss.jaccard=-1"])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["jaccard=1", "reduction=sum"], r"loss\.jaccard is added to a mean"),
+        (["lovasz=1", "reduction=image"], r"loss\.lovasz is added to a mean"),
+        (["jaccard=-1"], r"loss\.jaccard is -1"),
+        (["cross_entropy=0"], "nothing would be learned"),
+        (["cross_entropy=0", "dice=1", "focal=2"], "are of cross-entropy"),
+        (["hard_below=0.7"], r"expected loss\.hard below 1"),
+        (["hard=0"], r"loss\.hard is 0, expected more than 0"),
+    ],
+)
+def test_losses_that_would_do_nothing_are_refused(settings: list[str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        with_settings(Recipe(batch=1), [f"loss.{setting}" for setting in settings])
 
 
 def test_a_step_has_as_many_more_passes_as_terms_are_left_out() -> None:

@@ -10,8 +10,10 @@ from lightning_fabric import Fabric
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import NumericalError
+from pixelwise.losses.borders import border_weights
 from pixelwise.losses.cross_entropy import cross_entropy
-from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.losses.of_classes import REGIONS
+from pixelwise.losses.overlap import soft_jaccard
 from pixelwise.nets.net import Net
 from pixelwise.training.recipe import Loss, Optim, Recipe
 from pixelwise.training.step import Average, Stepper
@@ -53,7 +55,13 @@ def stepper(net: Network, **changes: object) -> OneHead:
     return OneHead(Stepper(fabric, net, plan, {}))
 
 
-@pytest.mark.parametrize("loss", [Loss("mean"), Loss("image"), Loss("sum")])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        *(Loss("mean"), Loss("image"), Loss("sum"), Loss(focal=2.0, border=3.0), Loss(hard=0.3)),
+        *(Loss("image", hard=0.1, hard_below=0.5), Loss(cross_entropy=0.0, boundary=1.0)),
+    ],
+)
 def test_micro_batches_are_one_large_batch(loss: Loss) -> None:
     images, truth = batch(4)
     rate = Optim("sgd", lr=1e-4 if loss.reduction == "sum" else 0.1)
@@ -152,6 +160,55 @@ def test_the_jaccard_loss_is_added_to_the_mean() -> None:
         for before, after in zip(reference.parameters(), net.parameters(), strict=True):
             if before.grad is not None:
                 torch.testing.assert_close(after, before - 0.1 * before.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "aim",
+    [
+        *(Loss(dice=0.5), Loss(lovasz=0.5), Loss(boundary=0.5), Loss(focal=2.0), Loss(border=10.0)),
+        *(Loss(hard=0.25), Loss(cross_entropy=0.0, dice=1.0), Loss(cross_entropy=0.3, jaccard=2.0)),
+    ],
+)
+def test_each_loss_reaches_the_step(aim: Loss) -> None:
+    """Its value and gradient by torch, on the whole map of scores; void in one picture."""
+    images, truth = batch(2)
+    nets = tiny(), tiny()
+    for net in nets:  # equal scores of all classes would leave nothing to tell apart
+        draw = torch.Generator().manual_seed(0)
+        torch.nn.init.normal_(net.get_parameter("score_fr.weight"), generator=draw)
+    scores, target = nets[0].eval()(images), truth.long()
+    pixel = torch.nn.functional.cross_entropy(
+        scores, target, ignore_index=VOID, reduction="none"
+    ).double()
+    counts = (truth != VOID).double()
+    if aim.hard < 1:  # a quarter of 768 pixels, and of the 608 that five rows of void leave
+        for own, kept, number in zip(pixel, counts, (192, 152), strict=True):
+            worst = own >= own.flatten().topk(number).values[-1]  # and what is equal to the last
+            kept *= worst * (4 * number / worst.sum())
+    if aim.border:
+        counts = counts * border_weights(truth, 10.0)
+    if aim.focal:
+        pixel = (1 - (-pixel).exp()) ** 2 * pixel
+    loss = aim.cross_entropy * (counts * pixel).sum() / (truth != VOID).sum()
+    for name, region in REGIONS.items():
+        loss = loss + getattr(aim, name) * region(scores, truth)
+    loss.backward()
+    rate = Optim("sgd", lr=0.1, momentum=0.0, weight_decay=0.0, bias_rate=1.0)
+    made = stepper(nets[1], optim=rate, loss=aim).run(0, [(images, truth)])
+    assert made == pytest.approx(loss.item(), rel=1e-5)
+    for before, after in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        if before.grad is not None:
+            torch.testing.assert_close(after, before - 0.1 * before.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_of_void_teaches_nothing_whatever_is_added() -> None:
+    net = tiny()
+    before = {k: v.clone() for k, v in net.named_parameters()}
+    images, truth = batch(2)
+    for aim in (Loss(focal=2.0, border=9.0, hard=0.2), Loss(dice=1.0, lovasz=1.0, boundary=1.0)):
+        made = stepper(net, optim=Optim("sgd", lr=0.1, weight_decay=0.0), loss=aim)
+        assert made.run(0, [(images, torch.full_like(truth, VOID))]) == 0
+    assert all(torch.equal(before[k], v) for k, v in net.named_parameters())
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_others_do_not() -> None:
@@ -290,7 +347,7 @@ def test_the_summed_loss_begins_at_pixels_times_log_classes(
     with torch.no_grad():
         scores = net(torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0)))
     truth = torch.randint(0, classes, (1, height, width))
-    loss = cross_entropy(scores, truth).item()
+    loss = cross_entropy(scores, truth).double().sum().item()
     assert loss == pytest.approx(height * width * math.log(classes), rel=1e-6)
     assert round(loss) == pytest.approx(expected, abs=1)
 
@@ -339,7 +396,7 @@ def test_a_step_of_two_heads_minimises_the_weighted_sum_of_two_losses(reduction)
                 torch.testing.assert_close(after, before - lr * before.grad, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("loss", [Loss("mean", jaccard=2.0), Loss("image"), Loss("sum")])
+@pytest.mark.parametrize("loss", [Loss("mean", jaccard=2.0, dice=1.0), Loss("image"), Loss("sum")])
 def test_where_our_kernels_do_not_run_torch_gives_the_same_step(loss: Loss, monkeypatch) -> None:
     nets, losses = (tiny(), tiny()), []
     lr = 1e-4 if loss.reduction == "sum" else 0.1

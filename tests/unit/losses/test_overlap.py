@@ -1,11 +1,11 @@
-"""The soft Jaccard loss against sums by hand, mean IU, and a peer."""
+"""Losses of regions against sums by hand, mean IU, and a peer."""
 
 import math
 
 import pytest
 import torch
 
-from pixelwise.losses.jaccard import soft_jaccard
+from pixelwise.losses.overlap import lovasz_softmax, soft_dice, soft_jaccard
 from pixelwise.metrics.confusion import confusion
 from pixelwise.metrics.scores import scores as scores_of
 from smp import smp_module
@@ -21,7 +21,10 @@ def case() -> tuple[torch.Tensor, torch.Tensor]:
     return scores, labels
 
 
-def by_hand(scores: torch.Tensor, labels: torch.Tensor) -> float:
+each_loss = pytest.mark.parametrize("loss", [soft_jaccard, soft_dice, lovasz_softmax])
+
+
+def by_hand(scores: torch.Tensor, labels: torch.Tensor, dice: bool = False) -> float:
     """Pixel by pixel: what is given to a class rightly, and what is given or owed to it."""
     chances = scores.softmax(1)
     places = map(tuple, torch.cartesian_prod(*map(torch.arange, labels.shape)).tolist())
@@ -34,7 +37,7 @@ def by_hand(scores: torch.Tensor, labels: torch.Tensor) -> float:
             mine = int(labels[n, y, x]) == k
             both += chance if mine else 0
             either += 1 if mine else chance
-        found.append(1 - both / either)
+        found.append(1 - (2 * both / (either + both) if dice else both / either))
     return sum(found) / len(found)
 
 
@@ -42,7 +45,35 @@ def test_equals_sums_by_hand(case) -> None:
     assert soft_jaccard(*case).item() == pytest.approx(by_hand(*case), abs=1e-12)
 
 
-def test_of_sure_guesses_it_is_one_less_mean_iu(case) -> None:
+def test_dice_equals_sums_by_hand(case) -> None:
+    assert soft_dice(*case).item() == pytest.approx(by_hand(*case, dice=True), abs=1e-12)
+
+
+def test_two_pixels_of_each_class_by_hand() -> None:
+    """2x2: class 0 above at 0.8 and 0.6, class 1 below at 0.9 and 0.5."""
+    chances = torch.tensor([[0.8, 0.6], [0.1, 0.5]], dtype=torch.float64)
+    scores = torch.stack([chances, 1 - chances]).log()[None]
+    labels = torch.tensor([[[0, 0], [1, 1]]], dtype=torch.uint8)
+    jaccard = [1 - 1.4 / 2.6, 1 - 1.4 / 2.6]  # 1.4 hits; two pixels own it, 0.6 are given beside
+    assert soft_jaccard(scores, labels).item() == pytest.approx(sum(jaccard) / 2)
+    assert soft_dice(scores, labels).item() == pytest.approx(1 - 2 * 1.4 / 4)
+    # Errors of class 0 as they fall, 0.5 (not its own), 0.4, 0.2 (its own), 0.1: IU falls from 1
+    # to 2/3, 1/3, 0, 0. Of class 1: 0.5 (its own), 0.4, 0.2, 0.1 (its own): 1/2, 1/3, 1/4, 0.
+    zero = (0.5 + 0.4 + 0.2) / 3
+    one = 0.5 / 2 + 0.4 / 6 + 0.2 / 12 + 0.1 / 4
+    assert lovasz_softmax(scores, labels).item() == pytest.approx((zero + one) / 2)
+
+
+@each_loss
+def test_void_is_without_influence(case, loss) -> None:
+    scores, labels = case
+    wild = scores.clone()
+    wild[0, :, 0] = 50 * torch.randn(4, 6, dtype=torch.float64)
+    assert loss(wild, labels).item() == pytest.approx(loss(scores, labels).item(), abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", [soft_jaccard, lovasz_softmax])
+def test_of_sure_guesses_it_is_one_less_mean_iu(case, loss) -> None:
     """Among classes of the truth, as ``mean_iu`` counts them; guesses of others cost as well."""
     scores, labels = case
     guess = scores.argmax(1)
@@ -51,28 +82,31 @@ def test_of_sure_guesses_it_is_one_less_mean_iu(case) -> None:
     wanted = scores_of(counted).mean_iu
     assert (guess == 3).any()
     assert wanted is not None
-    assert soft_jaccard(sure, labels).item() == pytest.approx(1 - wanted, abs=1e-12)
+    assert loss(sure, labels).item() == pytest.approx(1 - wanted, abs=1e-12)
 
 
-def test_gradients_are_those_of_small_changes(case) -> None:
+@each_loss
+def test_gradients_are_those_of_small_changes(case, loss) -> None:
     scores, labels = case
-    assert torch.autograd.gradcheck(lambda s: soft_jaccard(s, labels), scores.requires_grad_())
+    assert torch.autograd.gradcheck(lambda s: loss(s, labels), scores.requires_grad_())
 
 
-def test_a_batch_of_void_costs_nothing_and_teaches_nothing() -> None:
+@each_loss
+def test_a_batch_of_void_costs_nothing_and_teaches_nothing(loss) -> None:
     scores = torch.randn(1, 3, 2, 2, requires_grad=True)
-    loss = soft_jaccard(scores, torch.full((1, 2, 2), 255, dtype=torch.uint8))
-    loss.backward()
-    assert loss.item() == 0
+    made = loss(scores, torch.full((1, 2, 2), 255, dtype=torch.uint8))
+    made.backward()
+    assert made.item() == 0
     assert scores.grad is not None
     assert not scores.grad.any()
 
 
-def test_half_precision_scores_are_summed_in_single(case) -> None:
+@each_loss
+def test_half_precision_scores_are_summed_in_single(case, loss) -> None:
     scores, labels = case
-    loss = soft_jaccard(scores.bfloat16(), labels)
-    assert loss.dtype == torch.float32
-    assert loss.item() == pytest.approx(by_hand(scores, labels), abs=5e-3)
+    made = loss(scores.bfloat16(), labels)
+    assert made.dtype == torch.float32
+    assert made.item() == pytest.approx(loss(scores, labels).item(), abs=5e-3)
 
 
 def test_very_large_batches_are_summed_to_the_end() -> None:
