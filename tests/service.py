@@ -29,6 +29,7 @@ class Puppet:
     """A worker that does what it is told: each file's content is a word of ``ACTIONS``."""
 
     models: list[dict[str, Any]] = field(default_factory=lambda: [MODEL])
+    nets: dict[str, Any] = field(default_factory=lambda: {"run": {"layers": []}})
     batches: list[list[str]] = field(default_factory=list)
     starts: int = 0
     hold: asyncio.Event = field(default_factory=asyncio.Event)

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.pictures.images import encode
+from pixelwise.pictures.images import encode, label_image
+from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction
+from pixelwise.predict.sight import measured_field, stream_labels
 
 PNG, JSON, NPZ = "image/png", "application/json", "application/zip"
 ROUNDED = 6  # digits of shares and scores
@@ -85,6 +87,7 @@ def _json(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
         assert prediction.probabilities is not None
         means = prediction.probabilities.mean((1, 2), dtype=float)
         named = zip(prediction.classes, means.tolist(), strict=True)
+        whole["confidence_png"] = base64.b64encode(_confidence(prediction, wish)[1]).decode()
         whole["mean_probabilities"] = {name: round(p, ROUNDED) for name, p in named}
     return JSON, json.dumps(whole).encode()
 
@@ -111,6 +114,31 @@ def _npz(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
     return NPZ, file.getvalue()
 
 
+def _streams(model: Model, image: NDArray[Any], wish: dict[str, Any]) -> tuple[str, bytes]:
+    palette = np.asarray(model.heads[wish["head"]].palette, np.uint8)
+    made = stream_labels(model.predictor, image, wish["head"])
+    told = [
+        {
+            "layer": name,
+            "size": list(labels.shape),
+            "png": base64.b64encode(encode(label_image(labels, palette))).decode(),
+        }
+        for name, labels in made.items()
+    ]
+    return JSON, json.dumps(told).encode()
+
+
+def _field(model: Model, image: NDArray[Any], wish: dict[str, Any]) -> tuple[str, bytes]:
+    x, _, y = wish["at"].partition(",")
+    seen = measured_field(model.predictor, image, wish["layer"], (int(y), int(x)))
+    return PNG, _grey(np.sqrt(seen))  # most of a field is far below its middle
+
+
+SIGHTS: dict[str, Callable[[Model, NDArray[Any], dict[str, Any]], tuple[str, bytes]]] = {
+    "streams": _streams,
+    "field": _field,
+}
+"""What is answered of a net's layers instead of its labels."""
 FORMATS: dict[str, Callable[[Prediction, dict[str, Any]], tuple[str, bytes]]] = {
     "json": _json,
     "png": _labels,

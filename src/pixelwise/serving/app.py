@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -26,6 +26,7 @@ from pixelwise.serving import described
 from pixelwise.serving.crew import Crew, Job, Refused
 from pixelwise.serving.gate import PROBLEM, Gate, NotAllowed, problem
 from pixelwise.serving.limits import Limits
+from pixelwise.serving.page import POLICY, page
 
 STATUS = {"U001": 404, "D015": 415, "D022": 413, "R003": 413, "N003": 500, "B001": 500}
 """Of an answer to a picture, by the code of its error; others are 400 of usage, and 422."""
@@ -40,11 +41,15 @@ class Wish:
     model: Annotated[str, Query(description="one of /v1/models; by default the first")] = ""
     head: Annotated[str, Query(description="of a model of several; by default the first")] = ""
     format: Annotated[
-        Literal["json", "png", "overlay", "confidence", "heat", "npz", "huggingface"],
+        Literal[
+            "json", "png", "overlay", "confidence", "heat", "npz", "huggingface", "streams", "field"
+        ],
         Query(
             description="json: classes with areas and masks; png: label map with a palette; "
             "overlay: the picture in the classes' colours; confidence, heat: grey, 255 is sure, of "
-            "the best class or of `class`; npz: arrays; huggingface: the task image-segmentation"
+            "the best class or of `class`; npz: arrays; huggingface: the task image-segmentation; "
+            "streams: the best class of each cell of each layer of scores; field: where the cell "
+            "of `layer` nearest to the pixel `at` looks, grey"
         ),
     ] = "json"
     masks: Annotated[
@@ -62,6 +67,11 @@ class Wish:
     ] = False
     mirror: Annotated[bool, Query(description="mean with the mirror image; twice the time")] = False
     crf: Annotated[bool, Query(description="refine by a dense CRF; a second or two")] = False
+
+    layer: Annotated[str, Query(description="of field", max_length=200)] = ""
+    at: Annotated[
+        str, Query(description="of field: column,row of a pixel", pattern=r"^\d{1,5},\d{1,5}$")
+    ] = "0,0"
 
     def as_dict(self) -> dict[str, Any]:
         """As workers read it."""
@@ -123,6 +133,9 @@ def application(crew: Crew, limits: Limits, *, hosts: frozenset[str], token: str
     app.add_api_route("/readyz", readyz, responses=described.HEALTH)
     app.add_api_route("/metrics", metrics, responses=described.METRICS)
     app.add_api_route("/v1/models", models, responses=described.MODELS)
+    app.add_api_route("/v1/net", net, responses=described.NET)
+    for path, (kind, content) in page().items():
+        app.add_api_route(path, _file(kind, content), include_in_schema=False)
     body = described.body(crew.models)
     app.add_api_route(
         *("/v1/predict", predict),
@@ -167,6 +180,27 @@ async def metrics(request: Request) -> Response:
 async def models(request: Request) -> Response:
     """What is served: classes, colours, heads, inputs."""
     return _json({"models": request.app.state.crew.models})
+
+
+async def net(
+    request: Request,
+    model: Annotated[str, Query(description="one of /v1/models; by default the first")] = "",
+) -> Response:
+    """A model's layers: strides, receptive fields, parameters, crops."""
+    nets = request.app.state.crew.workers[0].nets
+    name = model or next(iter(nets))
+    if name not in nets:
+        raise NotAllowed(404, "U001", "no such model is served", "GET /v1/models")
+    return _json(nets[name])
+
+
+def _file(kind: str, content: bytes) -> Callable[[], Coroutine[Any, Any, Response]]:
+    headers = {"content-security-policy": POLICY, "cache-control": "no-cache"}
+
+    async def file() -> Response:
+        return Response(content, media_type=kind, headers=headers)
+
+    return file
 
 
 async def predict(request: Request, wish: Annotated[Wish, Depends()]) -> Response:

@@ -61,6 +61,7 @@ class Worker:
 
     def __init__(self, order: Order) -> None:
         self.order, self.models = order, list[dict[str, Any]]()
+        self.nets = dict[str, Any]()
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
@@ -87,7 +88,7 @@ class Worker:
         if "error" in head:
             kind = getattr(errors, head["kind"])
             raise kind(head["error"]["code"], head["error"]["error"], head["error"]["hint"])
-        self.models = head["models"]
+        self.models, self.nets = head["models"], head["nets"]
 
     async def compute(self, jobs: Sequence[Job], seconds: float) -> None:
         """Answer jobs, one after another.

@@ -65,6 +65,18 @@ _MODEL = {
     "heads": {"labels": {"classes": ["sky", "ground"], "palette": [[0, 0, 255], [0, 128, 0]]}},
 }
 MODELS = {200: _object("models", {"models": [_MODEL]}), **_refusals(*_EVERYWHERE)}
+_LAYER = {
+    "name": "score_fr",
+    "kind": "Conv",
+    "channels": 21,
+    "parameters": 86037,
+    "stride": 32,
+    "shift": -83.5,
+    "field": 404.0,
+    "crop": None,
+}
+_NET = {"top": "score_fr", "layers": [_LAYER]}
+NET = {200: _object("layers", _NET), **_refusals(400, 404, *_EVERYWHERE)}
 _CLASS = {
     "id": 1,
     "label": "ground",

@@ -32,7 +32,9 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 PROBLEM = "application/problem+json"
 HEALTH = ("/healthz", "/readyz")
 """Asked by whoever runs the machine, by its address and without a token."""
-ROUTES = frozenset((*HEALTH, "/metrics", "/openapi.json", "/v1/models", "/v1/predict"))
+ROUTES = frozenset(
+    (*HEALTH, "/metrics", "/openapi.json", "/v1/models", "/v1/net", "/v1/predict", "/")
+)
 SAFE = (
     ("cache-control", "no-store"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),

@@ -7,6 +7,7 @@ and that the service starts again. It is told what to do by frames on its standa
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -21,11 +22,13 @@ from pixelwise.crf.parameters import PRESETS
 from pixelwise.errors import DataError, PixelwiseError, ResourceError
 from pixelwise.machine.environment import use_threads
 from pixelwise.machine.memory import freed_memory_kept
+from pixelwise.nets.net import Net
+from pixelwise.nets.record import number
 from pixelwise.pictures.recognise import HEAD, kind_in
 from pixelwise.predict import model as models
 from pixelwise.predict.model import Model
 from pixelwise.serving import frames
-from pixelwise.serving.answers import answer, needs_probabilities
+from pixelwise.serving.answers import SIGHTS, answer, needs_probabilities
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,25 @@ def described(name: str, model: Model) -> dict[str, Any]:
     }
 
 
+def drawn(net: Net) -> dict[str, Any]:
+    """A net's layers, for the page that explains it; an infinite field is None."""
+    crops = net.crops()
+    layers = [
+        {
+            "name": name,
+            "kind": layer.kind,
+            "channels": net.channels[name],
+            "parameters": sum(map(math.prod, layer.parameters(net.given_channels(layer)).values())),
+            "stride": number(net.sights[name].map.scale),
+            "shift": float(net.sights[name].map.shift),
+            "field": net.sights[name].field if math.isfinite(net.sights[name].field) else None,
+            "crop": crops.get(name),
+        }
+        for name, layer in net.layers.items()
+    ]
+    return {"top": net.top, "layers": layers}
+
+
 def decoded(model: Model, files: Mapping[str, bytes]) -> Any:
     """The picture in a request's files, one for each input of the model.
 
@@ -74,9 +96,12 @@ def answered(model: Model, job: Mapping[str, Any], files: Mapping[str, bytes]) -
         if job["mirror"] or job["crf"]:
             crf = PRESETS["deeplab"] if job["crf"] else None
             model = model.shown(mirror=job["mirror"] or None, crf=crf)
-        wanted = needs_probabilities(dict(job))
-        whole = model.label(decoded(model, files), probabilities=wanted)
-        kind, content = answer(whole.heads.get(job["head"], whole), dict(job))
+        wish, image = dict(job), decoded(model, files)
+        if make := SIGHTS.get(job["format"]):
+            kind, content = make(model, image, wish)
+        else:
+            whole = model.label(image, probabilities=needs_probabilities(wish))
+            kind, content = answer(whole.heads.get(job["head"], whole), wish)
     except PixelwiseError as error:
         return {"error": error.as_dict()}, []
     except MemoryError:
@@ -127,9 +152,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get among the answers
     confined()
-    told = frames.read(sys.stdin.buffer)
-    assert told is not None
-    order = told[0]
+    first = frames.read(sys.stdin.buffer)
+    assert first is not None
+    order = first[0]
     try:
         use_threads(order["threads"])
         options = {k: order[k] for k in ("device", "precision", "memory")}
@@ -140,7 +165,9 @@ def main() -> None:
         return
     for model in loaded.values():
         warm(model)
-    send(answers, {"models": [described(n, m) for n, m in loaded.items()]})
+    told = [described(n, m) for n, m in loaded.items()]
+    nets = {n: drawn(m.predictor.net) for n, m in loaded.items()}
+    send(answers, {"models": told, "nets": nets})
     serve(loaded, sys.stdin.buffer, answers)
 
 

@@ -1,0 +1,68 @@
+// Every text of the page, in each language.
+export const WORDS = {
+  en: {
+    skip: "To the labels", viewLabel: "Label", viewNet: "The net", language: "Language",
+    picture: "Picture", pick: "Choose a picture", camera: "Camera", shoot: "Take the picture",
+    cameraOff: "Switch off", dropOrPaste: "Or drop one anywhere, or paste it.",
+    models: "Models, side by side", model: "Model", crf: "Refine edges by a dense CRF",
+    mirror: "Mean with the mirror image", classes: "Classes", show: "show", className: "class",
+    correct: "Correct by hand", brush: "Brush", brushClass: "paints", radius: "Radius", undo: "Undo",
+    saveLabels: "Labels (PNG)", savePicture: "Picture (PNG)", saveJson: "Areas (JSON)",
+    labels: "Labels", strength: "Colours", heat: "Heat map of", noHeat: "none",
+    empty: "No picture yet: choose, drop or paste one.",
+    working: "Labelling {n}…", done: "Labelled in {ms} ms: {classes}.", corrected: "corrected",
+    at: "{x}, {y}: {what}", sure: "{name}, {p} %", cannotShow: "This browser cannot show the file.",
+    noCamera: "The camera cannot be used: {why}", offline: "The service does not answer.",
+    canvas: "Labels by {model}: arrow keys move the point (with Shift by one pixel), the space bar paints",
+    netTitle: "How the net sees", layer: "Layer", measure: "Measure it",
+    netHelp: "Point at the picture, or move over it with the arrow keys. The frame is the receptive field of the layer's cell there: all that the cell can know. The small frame is the cell's stride.",
+    measureHelp: "The measured field is the gradient of the cell's strongest output: where the cell really looks. It is smaller, and densest in the middle.",
+    sight: "Receptive field", streams: "What each stream says",
+    streamsHelp: "The best class of every cell of each layer of scores, coarse to fine, before and after they are added.",
+    layersTitle: "Layers", field: "field", stride: "stride", kind: "kind", maps: "maps",
+    parameters: "parameters", size: "cells", offset: "first centre", cell: "cell {row}, {column} of {name}: {field} pixels wide, a cell each {stride}",
+    infinite: "the whole picture", crop: "crop", oneStream: "This net has one layer of scores.",
+  },
+  zh: {
+    skip: "跳到标注", viewLabel: "标注", viewNet: "网络", language: "语言",
+    picture: "图片", pick: "选择图片", camera: "摄像头", shoot: "拍照",
+    cameraOff: "关闭", dropOrPaste: "也可以拖放到任意位置，或粘贴。",
+    models: "模型（并排比较）", model: "模型", crf: "用稠密 CRF 细化边缘",
+    mirror: "与镜像取平均", classes: "类别", show: "显示", className: "类别",
+    correct: "手工修正", brush: "画笔", brushClass: "涂成", radius: "半径", undo: "撤销",
+    saveLabels: "标注（PNG）", savePicture: "图片（PNG）", saveJson: "面积（JSON）",
+    labels: "标注结果", strength: "颜色浓度", heat: "热图", noHeat: "无",
+    empty: "还没有图片：请选择、拖放或粘贴一张。",
+    working: "正在标注：{n}…", done: "用时 {ms} 毫秒：{classes}。", corrected: "已修正",
+    at: "{x}, {y}：{what}", sure: "{name}，{p} %", cannotShow: "浏览器无法显示这个文件。",
+    noCamera: "无法使用摄像头：{why}", offline: "服务没有应答。",
+    canvas: "{model} 的标注：方向键移动（加 Shift 移一个像素），空格键涂色",
+    netTitle: "网络怎样看", layer: "层", measure: "测量",
+    netHelp: "指向图片，或用方向键移动。方框是该层此处单元的感受野：单元所能知道的一切。小方框是步长。",
+    measureHelp: "测得的感受野是单元最强输出的梯度：单元真正看的地方。它更小，中间最密。",
+    sight: "感受野", streams: "每一路说了什么",
+    streamsHelp: "各得分层每个单元的最佳类别，由粗到细，相加之前与之后。",
+    layersTitle: "各层", field: "感受野", stride: "步长", kind: "种类", maps: "通道",
+    parameters: "参数", size: "单元数", offset: "首个中心", cell: "{name} 的单元 {row}, {column}：宽 {field} 像素，每 {stride} 像素一个",
+    infinite: "整幅图片", crop: "裁剪", oneStream: "这个网络只有一个得分层。",
+  },
+};
+
+let language = "en";
+try { language = localStorage.getItem("language") || ""; } catch { language = ""; }
+if (!WORDS[language]) language = navigator.language.startsWith("zh") ? "zh" : "en";
+
+export function word(key, values = {}) {
+  return WORDS[language][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+}
+
+export function current() { return language; }
+
+export function speak(chosen) {
+  language = chosen;
+  try { localStorage.setItem("language", chosen); } catch { /* a page without storage */ }
+  document.documentElement.lang = chosen === "zh" ? "zh-CN" : "en";
+  for (const element of document.querySelectorAll("[data-word]")) {
+    element.textContent = word(element.dataset.word);
+  }
+}
