@@ -13,6 +13,7 @@ from pixelwise.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from pixelwise.crf.parameters import DenseCrf
+    from pixelwise.predict.components import Sieve
     from pixelwise.predict.model import Model
 
 
@@ -71,6 +72,28 @@ def parse_length(text: str) -> tuple[float, str] | None:
         what = f"--pixel-size is `{text}`, expected a length above zero, with its unit"
         raise UsageError("U002", what, "--pixel-size 0.5um")
     return (float(match[1]), match[2]) if match else None
+
+
+def sieve_of(
+    reject: float | None, min_area: str, fill_holes: str, pixel: tuple[float, str] | None = None
+) -> Sieve | None:
+    """What labels have to pass; None: nothing was asked for. U002 what is out of range."""
+    from pixelwise.predict.components import Sieve
+
+    small, holes = _area(min_area, "--min-area", pixel), _area(fill_holes, "--fill-holes", pixel)
+    sieve = Sieve(holes, small, reject or 0.0)
+    return sieve if sieve != Sieve() else None
+
+
+def _area(text: str, option: str, pixel: tuple[float, str] | None) -> int:
+    """``50`` pixels, or ``12um2`` by the side of a pixel, as pixels; 0 of nothing."""
+    match = re.fullmatch(r"(\d*\.?\d+)\s*(?:([a-zA-Z\u00b5\u03bc]+)2)?", text.strip())
+    unit = match[2] if match else ""
+    if text and (match is None or (unit and (pixel is None or unit != pixel[1]))):
+        what = f"{option} is `{text}`, expected pixels, or an area in the unit of --pixel-size"
+        raise UsageError("U002", what, f"{option} 50, or {option} 12um2 --pixel-size 0.5um")
+    area = float(match[1]) if match else 0.0
+    return round(area / pixel[0] ** 2 if unit and pixel else area)
 
 
 def parse_bytes(text: str) -> int:

@@ -29,19 +29,22 @@ def evaluate(
     mirror: options.Mirror = False,
     stitch: options.Stitch = None,
     crf: options.Crf = False,
+    min_area: options.MinArea = "",
+    fill_holes: options.FillHoles = "",
     precision: options.Precision = "",
     device: options.Device = "auto",
     threads: options.Threads = 0,
     json: options.Json = False,
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
-    from pixelwise.cli.arguments import load_model
+    from pixelwise.cli.arguments import load_model, sieve_of
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
-    view = {"zooms": zoom, "mirror": mirror, "stitch": stitch}
+    sieve = sieve_of(None, min_area, fill_holes)
+    view = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "sieve": sieve}
     loaded = load_model(
         model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
     )

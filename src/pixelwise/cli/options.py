@@ -25,6 +25,16 @@ Stitch = Annotated[
     int | None, typer.Option("--stitch", metavar="F", help="scores F times finer by FxF passes")
 ]
 Crf = Annotated[bool, typer.Option("--crf", help="dense CRF, by crf.json of the run")]
+Reject = Annotated[
+    float | None,
+    typer.Option("--reject", metavar="P", help="void below this probability of a class"),
+]
+MinArea = Annotated[
+    str, typer.Option("--min-area", metavar="AREA", help="smaller regions go to neighbours")
+]
+FillHoles = Annotated[
+    str, typer.Option("--fill-holes", metavar="AREA", help="fill holes that are as small")
+]
 Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16, int8")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all")]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # failures on the screen; all are in failures.jsonl
 
-Sources = Annotated[
-    list[str], typer.Argument(metavar="SRC", help="files, folders, globs, list.txt, -")
-]
+# Both are told in the command's text, which takes less of the screen than a table of them.
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", hidden=True, help="a model")]
+Sources = Annotated[list[str], typer.Argument(metavar="SRC", hidden=True, help="pictures")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for the results")]
 Save = Annotated[str, typer.Option(help="see above")]
 Heat = Annotated[
@@ -51,7 +51,7 @@ Force = Annotated[bool, typer.Option("--force", help="make all outputs anew")]
 
 
 def predict(
-    model: options.ModelPath,
+    model: ModelPath,
     sources: Sources,
     out: Out,
     save: Save = "labels,overlay",
@@ -65,6 +65,9 @@ def predict(
     mirror: options.Mirror = False,
     stitch: options.Stitch = None,
     crf: options.Crf = False,
+    reject: options.Reject = None,
+    min_area: options.MinArea = "",
+    fill_holes: options.FillHoles = "",
     precision: options.Precision = "",
     device: options.Device = "auto",
     threads: options.Threads = 0,
@@ -75,41 +78,38 @@ def predict(
     damp: Damp = 0.0,
     uncertain: Uncertain = 0,
     max_memory: MaxMemory = "",
-    submission: Submission = False,
+    pack: Submission = False,
     force: Force = False,
     json: options.Json = False,
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
+    MODEL: run folder or checkpoint. SRC: files, folders, globs, list.txt, -.
     --save: labels, overlay, scores, heatmaps, polygons, labelme, cvat, and of all
     pictures areas, sheet, coco; a head has its folder. Failures: failures.jsonl.
     """
-    from pixelwise.cli.arguments import load_model, parse_bytes, parse_length
+    from pixelwise.cli.arguments import load_model, parse_bytes, parse_length, sieve_of
     from pixelwise.data.class_files import colours_in
     from pixelwise.machine.memory import freed_memory_kept, limited
-    from pixelwise.predict import jobs, saving
-    from pixelwise.predict.submission import refuse_unfit
+    from pixelwise.predict import jobs, saving, submission
 
     own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
-    drawing = saving.Drawing(strength, tuple(untinted or ()), own, damp, pixel)
-    wanted = _kinds(save, heatmaps=heat, labels=submission, areas=pixel)
+    drawn = saving.Drawing(strength, tuple(untinted or ()), own, damp, pixel)
+    wanted = _kinds(save, heatmaps=heat, labels=pack, areas=pixel)
     pictures = partial(jobs.plan, sources, out, shard=shard, split=split, inputs=inputs or [])
-    plan = replace(pictures(save=wanted, download=download), uncertain=uncertain)
-    for reason in plan.left_out:
-        say(f"left out: {reason}")
-    view = {"zooms": zoom, "mirror": mirror, "stitch": stitch}
+    plan = replace(_told(pictures(save=wanted, download=download)), uncertain=uncertain)
+    sieve = sieve_of(reject, min_area, fill_holes, pixel)
+    view = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "sieve": sieve}
     loaded = load_model(
         model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
     )
-    if submission:
-        refuse_unfit(loaded.classes, split=split, shard=shard)
+    if pack:
+        submission.refuse_unfit(loaded.classes, split=split, shard=shard)
     bar = progress("predicting", len(plan.jobs), quiet=json)
-    with limited(parse_bytes(max_memory)), bar as advance, freed_memory_kept():
-        made = partial(jobs.carry_out, plan, loaded, heat=heat or [], drawing=drawing)
-        done = made(force=force, watch=advance)
-    packed = _pack(plan, Path(sources[0]), len(done.failures)) if submission else {}
-    _tell(done, plan, packed, as_json=json)
-    return 1 if done.failures else 0
+    with limited(parse_bytes(max_memory)), bar as step, freed_memory_kept():
+        done = jobs.carry_out(plan, loaded, heat=heat or [], drawing=drawn, force=force, watch=step)
+    packed = _pack(plan, Path(sources[0]), len(done.failures)) if pack else {}
+    return _tell(done, plan, packed, as_json=json)
 
 
 def _kinds(save: str, **asked: object) -> str:
@@ -117,7 +117,14 @@ def _kinds(save: str, **asked: object) -> str:
     return ",".join([save, *(kind for kind, wanted in asked.items() if wanted)])
 
 
-def _tell(done: Done, plan: Plan, packed: dict[str, str], *, as_json: bool) -> None:
+def _told(plan: Plan) -> Plan:
+    """The plan, after what it leaves out is said."""
+    for reason in plan.left_out:
+        say(f"left out: {reason}")
+    return plan
+
+
+def _tell(done: Done, plan: Plan, packed: dict[str, str], *, as_json: bool) -> int:
     if as_json:
         emit_json(vars(done) | packed)
     elif plan.uncertain:
@@ -132,6 +139,7 @@ def _tell(done: Done, plan: Plan, packed: dict[str, str], *, as_json: bool) -> N
         f"{done.made} made, {done.skipped} already there{kept}, {len(done.failures)} failed; "
         f"in {plan.out}" + (f" (see {plan.out / plan.failures})" if done.failures else "")
     )
+    return 1 if done.failures else 0
 
 
 def _pack(plan: Plan, data: Path, failed: int) -> dict[str, str]:

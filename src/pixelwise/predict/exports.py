@@ -27,6 +27,8 @@ from pixelwise.pictures.tracing import Region, regions
 from pixelwise.predict.prediction import Prediction
 
 LABELME, CVAT = "labelme", "cvat"
+IGNORED = "__ignore__"
+"""What both tools' files call void."""
 LABELME_VERSION = "5.5.0"
 """Whose form of file is written."""
 Original = tuple[str, bytes] | None
@@ -40,8 +42,9 @@ def flat(name: str) -> str:
 
 
 def geojson(prediction: Prediction) -> str:
-    """A FeatureCollection of the regions of a label map."""
-    features = [_feature(region, prediction) for region in regions(prediction.labels)]
+    """A FeatureCollection of the regions of a label map, without void."""
+    count = len(prediction.classes)
+    features = [_feature(r, prediction) for r in regions(prediction.labels) if r.value < count]
     whole = {"type": "FeatureCollection", "features": features}
     return json.dumps(whole, ensure_ascii=False) + "\n"
 
@@ -65,7 +68,7 @@ def labelme(prediction: Prediction, picture: str) -> str:
         "flags": {},
     }
     shapes = [
-        {"label": prediction.classes[r.value], "points": _through_pixels(r), **rest}
+        {"label": _name(r, prediction), "points": _through_pixels(r), **rest}
         for r in sorted(regions(prediction.labels), key=lambda r: -r.filled)
         if not _is_ground(r, prediction)
     ]
@@ -87,7 +90,11 @@ def _is_ground(region: Region, prediction: Prediction) -> bool:
     height, width = prediction.labels.shape
     low, high = region.outer.min(axis=0), region.outer.max(axis=0)
     at_border = low.min() == 0 or high[0] == width or high[1] == height
-    return bool(at_border) and prediction.classes[region.value] in BACKGROUNDS
+    return bool(at_border) and _name(region, prediction) in BACKGROUNDS
+
+
+def _name(region: Region, prediction: Prediction) -> str:
+    return prediction.classes[region.value] if region.value < len(prediction.classes) else IGNORED
 
 
 def mask_colours(classes: Sequence[str], palette: Palette) -> Palette:
@@ -127,10 +134,9 @@ def label_list(classes: Sequence[str]) -> str:
     return "".join(f"{name}\n" for name in classes)
 
 
-def label_map(classes: Sequence[str], palette: Palette) -> str:
-    """CVAT's labelmap.txt."""
-    lines = (
-        "{}:{},{},{}::\n".format(name.replace(":", " "), *colour)
-        for name, colour in zip(classes, mask_colours(classes, palette), strict=True)
-    )
+def label_map(classes: Sequence[str], palette: Palette, *, void: bool = False) -> str:
+    """CVAT's labelmap.txt; with a line for ``void`` where there may be some."""
+    named = [*zip(classes, mask_colours(classes, palette), strict=True)]
+    named += [(IGNORED, tuple(labels.voc_palette()[labels.VOID].tolist()))] if void else []
+    lines = ("{}:{},{},{}::\n".format(name.replace(":", " "), *colour) for name, colour in named)
     return "# label:color_rgb:parts:actions\n" + "".join(lines)

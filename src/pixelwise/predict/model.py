@@ -30,6 +30,7 @@ from pixelwise.nets import catalog
 from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
 from pixelwise.pictures.reading import UNNAMED, Values, read
 from pixelwise.predict import exported
+from pixelwise.predict.components import Sieve
 from pixelwise.predict.described import described, network_of
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
@@ -306,14 +307,15 @@ class Model:
         mirror: bool | None = None,
         stitch: int | None = None,
         crf: DenseCrf | None = None,
+        sieve: Sieve | None = None,
     ) -> Model:
         """The same model that is shown pictures as ``View`` says; what is not given stays.
 
         Raises:
-            UsageError: U002 a factor out of range, several or a CRF for a net that gives a coarse
-                map, or a stitch that does not divide the stride of its scores.
+            UsageError: U002 a factor out of range, several, a CRF or a sieve for a net that gives a
+                coarse map, or a stitch that does not divide the stride of its scores.
         """
-        wanted = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "crf": crf}
+        wanted = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "crf": crf, "sieve": sieve}
         given = {name: value for name, value in wanted.items() if value is not None}
         return replace(self, predictor=self.predictor.shown(given))
 

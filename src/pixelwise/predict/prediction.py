@@ -26,7 +26,8 @@ class Prediction:
 
     Attributes:
         image: (H, W, B) uint8, what was looked at.
-        labels: (H, W) uint8 class ids (uint16 for more than 255 classes).
+        labels: (H, W) uint8 class ids (uint16 for more than 255 classes); 255 is void where
+            the model's view rejects what is not sure.
         classes: K names.
         palette: K colours.
         probabilities: (K, H, W) float32, of a classifier its coarse map (K, h, w); None when they
@@ -68,7 +69,7 @@ class Prediction:
         """
         palette, image = np.asarray(self.palette, np.uint8), self.shown
         covered = labels.overlay(image, self.labels, palette, opacity=strength, untinted=untinted)
-        present = [int(i) for i in np.unique(self.labels)]
+        present = [int(i) for i in np.unique(self.labels) if i < len(self.classes)]
         return images.draw_legend(covered, [self.classes[i] for i in present], palette[present])
 
     @property
@@ -102,7 +103,7 @@ class Prediction:
     def uncertainty(self) -> float:
         """How little the net is sure, 0 to 1: the mean entropy of the classes' probabilities.
 
-        Over all pixels (predictions have no void), as a share of the highest entropy, log K; of
+        Over all pixels, those of void too, as a share of the highest entropy, log K; of
         several heads the mean.
 
         Raises:
@@ -124,12 +125,10 @@ class Prediction:
         return self.probabilities
 
     def areas(self) -> dict[str, float]:
-        """Share of the picture by class, for the classes that occur."""
+        """Share of the picture by class, for the classes that occur; what is missing is void."""
         ids, pixels = np.unique(self.labels, return_counts=True)
-        return {
-            self.classes[int(i)]: float(n / self.labels.size)
-            for i, n in zip(ids, pixels, strict=True)
-        }
+        shares = zip(ids.tolist(), (pixels / self.labels.size).tolist(), strict=True)
+        return {self.classes[i]: share for i, share in shares if i < len(self.classes)}
 
 
 def find_class(name: str, classes: Sequence[str]) -> int:

@@ -24,11 +24,12 @@ from pixelwise.engine.spans import Span
 from pixelwise.engine.streaming import Stream
 from pixelwise.errors import DataError, ResourceError, UsageError, hxw
 from pixelwise.geometry import CoordMap
-from pixelwise.labels import three_bands
+from pixelwise.labels import VOID, three_bands
 from pixelwise.machine.memory import failed_allocations
 from pixelwise.nets.net import Net
 from pixelwise.pictures.images import resize
 from pixelwise.predict.border import Border, border, mirrored
+from pixelwise.predict.components import Sieve, sieved
 from pixelwise.predict.cutting import cut
 from pixelwise.predict.grid import EVERY_PIXEL, enlarged, nearest
 from pixelwise.predict.memory import HINT, check_picture
@@ -76,9 +77,13 @@ class Predictor:
         self.others = tuple(others)
         self._shift = step(self.net, self.view.stitch) if self.view.stitch > 1 else 0
         coarse = any(p._coarse(head) for p in self._all for head in p.net.outputs)
-        if coarse and (self.others or self.view.crf):
-            what = "ensemble" if self.others else "crf"
+        most = max(self.net.channels[layer] for layer in self.net.outputs.values())
+        if coarse and (self.others or self.view.crf or self.view.sieve != Sieve()):
+            what = "ensemble" if self.others else "crf" if self.view.crf else "sieve"
             raise UsageError("U002", f"{what}: the net gives a coarse map, not all pixels")
+        if self.view.sieve.reject and most > VOID:
+            what = f"reject: void is {VOID}, which is a class where there are {most}"
+            raise UsageError("U002", what, "leave --reject out")
         if coarse and (len(self.view.zooms) > 1 or self.view.mirror):
             what = "mirror" if len(self.view.zooms) == 1 else f"zooms {self.view.zooms}"
             raise UsageError(
@@ -161,8 +166,8 @@ class Predictor:
                     return self.by_head(image, scores=scores)
                 return self._in_parts(image, self.runner, blocks)
             if not soft:
-                maps = self._showings(image, plan)
-                return {h: Labelled(self._values(h, m.labels(), size), None) for h, m in maps}
+                made = {h: showings.labels() for h, showings in self._showings(image, plan)}
+                return {h: Labelled(self._values(h, best, size), None) for h, best in made.items()}
             return {h: self._finished(h, s, image) for h, s in self._scores(image, plan).items()}
 
     def blocks(self, size: tuple[int, int]) -> list[Stream]:
@@ -178,7 +183,7 @@ class Predictor:
     @property
     def _soft(self) -> bool:
         """Whether labels are made of all scores at once."""
-        return bool(self.others or self.view.crf)
+        return bool(self.others or self.view.crf or self.view.sieve.reject)
 
     def _cut(
         self, runner: PlannedRunner, size: tuple[int, int], error: ResourceError
@@ -292,14 +297,21 @@ class Predictor:
         if self.view.crf:
             refined = refine(scores.cpu().numpy(), three_bands(image), self.view.crf)
             scores = torch.from_numpy(refined).log()  # their softmax is what was refined
-        return Labelled(self._values(head, scores.max(0).indices, size_of(image)), scores)
+        sure = probability(scores) if self.view.sieve.reject else None
+        return Labelled(self._values(head, scores.max(0).indices, size_of(image), sure), scores)
 
-    def _values(self, head: str, best: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """(H, W): the best classes of pixels, or of the cells of a coarse map."""
+    def _values(
+        self,
+        head: str,
+        best: Tensor,
+        size: tuple[int, int],
+        sure: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.uint8]:
+        """(H, W): the best classes of pixels, sieved, or of the cells of a coarse map."""
         # 255 is a class like others where there are more: label maps are then 16 bits wide.
         wide = self.net.channels[self.net.outputs[head]] > 255
         values = best.cpu().numpy().astype(np.uint16 if wide else np.uint8)
-        return nearest(values, self.grid(head), size)
+        return sieved(nearest(values, self.grid(head), size), self.view.sieve, sure)
 
 
 def in_rows(scores: Tensor, *, soften: bool) -> Iterator[tuple[slice, Tensor]]:
@@ -307,6 +319,12 @@ def in_rows(scores: Tensor, *, soften: bool) -> Iterator[tuple[slice, Tensor]]:
     for first in range(0, scores.shape[1], ROWS):
         rows = slice(first, first + ROWS)
         yield rows, scores[:, rows].softmax(0) if soften else scores[:, rows]
+
+
+def probability(scores: Tensor) -> NDArray[np.float32]:
+    """(H, W) float32: that of the best class, of scores (K, H, W)."""
+    best = [part.max(0).values for _, part in in_rows(scores, soften=True)]
+    return torch.cat(best).cpu().numpy()
 
 
 def size_of(image: NDArray[Any]) -> tuple[int, int]:

@@ -94,7 +94,8 @@ def write(kinds: Sequence[str], of: Labelled, model: Model, drawn: Drawing) -> l
             listed = "".join(f"{exports.flat(job.name)}\n" for job in of.jobs)
             place = of.place(head, f"{CVAT}/ImageSets/Segmentation/default.txt")
             written.append(atomic_write(place, listed))
-            text = exports.label_map(own.classes, own.palette)
+            void = model.predictor.view.sieve.reject > 0
+            text = exports.label_map(own.classes, own.palette, void=void)
             written.append(atomic_write(folder / "labelmap.txt", text))
     return written
 

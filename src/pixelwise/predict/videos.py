@@ -26,6 +26,7 @@ from pixelwise.pictures.videos import (
     opened_video,
     written_video,
 )
+from pixelwise.predict.components import sieved
 from pixelwise.predict.grid import nearest
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction
@@ -156,7 +157,8 @@ class _Labeller:
         self.before[head] = now
         best = now.argmax(0).astype(made.labels.dtype)
         height, width = made.labels.shape
-        return replace(made, labels=nearest(best, made.grid, (height, width)))
+        labels = nearest(best, made.grid, (height, width))
+        return replace(made, labels=sieved(labels, self.model.predictor.view.sieve, now.max(0)))
 
     def _drawn(self, made: Prediction) -> NDArray[np.uint8]:
         """An overlay of one size for all frames: with the legend of all classes if it fits."""

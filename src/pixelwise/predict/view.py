@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pixelwise.crf.parameters import DenseCrf
+from pixelwise.predict.components import Sieve
 from pixelwise.settings import Number, Whole, as_dict, in_one_word, limits, refuse, settings
 
 Zoom = Annotated[Number, limits(gt=0, le=8)]
@@ -29,14 +30,18 @@ class View:
     """Scores are this many times finer, from as many times as many shifted pictures, squared."""
     crf: DenseCrf | None = None
     """The dense CRF that the scores go through."""
+    sieve: Sieve = Sieve()
+    """Which labels stay."""
 
     def __post_init__(self) -> None:
         refuse(not self.zooms and "no zooms, expected at least one")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for a header; without a CRF as versions before it have it, and read it."""
+        """Plain data for a header; what is as usual is left out where versions before lack it."""
+        usual = {} if self == View() else as_dict(View())
+        first = ("zooms", "mirror", "stitch")
         told = as_dict(self)
-        return told if self.crf else {k: v for k, v in told.items() if k != "crf"}
+        return {k: v for k, v in told.items() if k in first or v != usual.get(k, v)}
 
     def sizes(self, shape: Sequence[int]) -> list[tuple[int, int]]:
         """(height, width) of each showing of a picture of ``shape``."""
