@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,20 @@ from numpy.typing import NDArray
 
 from pixelwise import settings
 from pixelwise.crf.parameters import DenseCrf
-from pixelwise.data.class_merging import as_trained
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.depth import Depth, HhaInput, HhaOf
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.masking import masked_as
 from pixelwise.engine.convolutions import MEMORY
 from pixelwise.engine.planned import PlannedRunner, runner
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import DataError, ModelError, UsageError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
-from pixelwise.evaluation.on_dataset import evaluate_split
 from pixelwise.labels import colours_for, default_names
 from pixelwise.machine.environment import resolve_device
 from pixelwise.nets import catalog
 from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
 from pixelwise.pictures.reading import UNNAMED, Values, read
-from pixelwise.predict import exported
+from pixelwise.predict import exported, on_data
 from pixelwise.predict.components import Sieve
 from pixelwise.predict.described import described, network_of
 from pixelwise.predict.prediction import Prediction
@@ -225,30 +222,7 @@ class Model:
             UsageError: U001 no such head.
             DataError: D031 the data has no labels for a head, or no pictures for an input.
         """
-        for head in heads:
-            if head not in self.heads:
-                raise unknown_name(f"head of {self.path}", head, [*self.heads])
-        named = bool(self.header.heads) or len(self.heads) > 1
-        wanted = tuple(heads or (self.heads if named else ()))
-        unnamed = next((h for h, c in dataset.classes_by_head.items() if c == self.classes), "")
-        gaps = [head for head in wanted if head not in dataset.class_maps]
-        if gaps and len(self.heads) > 1:
-            known = [head for head in self.heads if head in dataset.class_maps]
-            hint = f"--heads {','.join(known)}" if known else "name its folder in dataset.json"
-            raise _lacks(dataset, f"labels for head `{gaps[0]}`", dataset.class_maps, hint)
-        if gaps or not wanted:
-            wanted = (unnamed or dataset.heads[0],)
-        absent = [name for name in self.inputs if name not in dataset.known_inputs]
-        if absent and len(self.inputs) > 1:
-            hint = "name its folder in dataset.json, under `inputs`"
-            what = f"pictures for input `{absent[0]}`"
-            raise _lacks(dataset, what, dataset.known_inputs, hint)
-        inputs = () if absent else self.inputs
-        # Of 8 bits, grey photos are as good as coloured ones: preprocessing checks what is left.
-        stored = len(self.inputs) > 1 or self.predictor.preprocess.values != "8-bit"
-        kinds = self.header.inputs if stored and not absent else {}
-        fitted = replace(dataset.using(inputs=inputs, heads=wanted), kinds=kinds)
-        return as_trained(fitted, self.classes, self.header.data.get("map", {}))
+        return on_data.fitting(self, dataset, heads)
 
     def evaluate(
         self,
@@ -280,25 +254,8 @@ class Model:
             UsageError: U003 ``keep`` holds files of the data set, or others that are no guesses.
         """
         opened = data if isinstance(data, DataSet) else open_dataset(Path(data))
-        dataset = self.fitting(opened, heads)
-        only = next(iter(self.heads))  # a model of one head may call it otherwise than the data
-        mine = {h: h if len(self.heads) > 1 else only for h in dataset.heads}
-
-        def label(image: NDArray[Any]) -> dict[str, NDArray[np.uint8]]:
-            by_head = self.predictor.by_head(image)
-            return {theirs: by_head[own].labels for theirs, own in mine.items()}
-
-        pixel = self.predictor.preprocess.mean_pixel()
-        return evaluate_split(
-            label,
-            {theirs: self.heads[own].classes for theirs, own in mine.items()},
-            dataset,
-            split,
-            trained_on=self.header.trained_on,
-            keep=Path(keep) if keep else None,
-            shown=masked_as(mask, dataset.classes, pixel, dataset.kinds),
-            watch=watch,
-        )
+        place, dataset = Path(keep) if keep else None, self.fitting(opened, heads)
+        return on_data.evaluate(self, dataset, split, keep=place, mask=mask, watch=watch)
 
     def shown(
         self,
@@ -395,7 +352,3 @@ def load(
         unchanged=same,
     )
     return Model(Predictor(made, preprocess, view=view or own_view), header, path)
-
-
-def _lacks(dataset: DataSet, what: str, known: Iterable[str], hint: str) -> DataError:
-    return DataError("D031", f"{dataset.root} has no {what}; there are: {', '.join(known)}", hint)
