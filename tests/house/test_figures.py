@@ -49,6 +49,19 @@ def test_table_of_the_released_nets_is_true() -> None:
         assert (file.strip("`") if "." in file else "") == known.weights, name
 
 
+def test_table_of_the_relatives_is_true() -> None:
+    found = table(DOCS / "relatives.md", "relative")
+    assert [name.strip("`") for name in found.column(0)] == [n for n in NETS if NETS[n].relative]
+    for name, parameters, macs, stride, field in found.rows:
+        net = spec(name.strip("`"))
+        assert parameters == f"{net.parameters():,}", name
+        assert macs == f"{sum(net.macs(500, 500).values()) / 1e9:.1f}", name
+        assert (int(stride), float(field.replace("all", "inf"))) == (
+            net.stride,
+            net.receptive_field,
+        ), name
+
+
 def test_table_of_denser_outputs_is_true() -> None:
     rows = table(DOCS / "nets.md", "FCN-32s-VGG16 at 500x500").rows
     options = [

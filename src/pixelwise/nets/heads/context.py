@@ -42,7 +42,7 @@ def deeplab_vgg16(
         y = net.add(Dropout(f"drop6{end}", (y,)))
         y = net.conv(f"fc7{end}", y, c, relu=f"relu7{end}")
         y = net.add(Dropout(f"drop7{end}", (y,)))
-        scorers.append(scorer(net, f"fc8_voc12{end}", y))
+        scorers.append(scorer(net, f"score_fc8{end}", y))
     return scorers
 
 
@@ -52,7 +52,7 @@ def deeplabv2_on(
     """DeepLab v2 on a residual net: four atrous scoring layers, summed."""
     del geometry
     top = features(net, trunk_of, width, 8).top
-    return [scorer(net, f"fc1_voc12_c{i}", top, 3, rate) for i, rate in enumerate(ASPP)]
+    return [scorer(net, f"score_c{i}", top, 3, rate) for i, rate in enumerate(ASPP)]
 
 
 def deeplabv3_on(

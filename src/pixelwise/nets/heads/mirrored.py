@@ -20,7 +20,7 @@ Blocks = Sequence[Sequence[int]]
 def segnet(
     net: Net, width: float = 1.0, geometry: Geometry = "tight", *, widths: Blocks = BLOCKS
 ) -> list[Conv]:
-    """SegNet, with the layer names of its release; the last mirrored layer gives the scores."""
+    """SegNet, with the layer names of its release but for the last, which gives the scores."""
     del geometry
     pools = blocks(net, widths, width, norm=True, indices=True)
     x = pools[2 ** len(widths)].layer
@@ -31,7 +31,7 @@ def segnet(
                 break
             at, c = f"{i}_{j}_D", scaled(_below(widths, i, j), width)
             x = net.conv(f"conv{at}", x, c, 3, pad=1, bn=f"bn{at}", relu=f"relu{at}")
-    return [scorer(net, "conv1_1_D", x, kernel=3)]
+    return [scorer(net, "score", x, kernel=3)]
 
 
 def deconvnet(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> list[Conv]:
@@ -53,7 +53,7 @@ def deconvnet(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> lis
         for part, j in enumerate(range(len(BLOCKS[i - 1]), 0, -1), 1):
             at, last = f"{i}_{part}", (i, j) == (1, 1)
             x = deconv(f"deconv{at}", f"debn{at}", x, 64 if last else _below(BLOCKS, i, j))
-    return [scorer(net, "seg-score", x)]
+    return [scorer(net, "score", x)]
 
 
 def _below(widths: Blocks, block: int, place: int) -> int:

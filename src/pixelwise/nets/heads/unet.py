@@ -53,7 +53,7 @@ def unet(
         x = conv(f"u{i}b-c", f"u{i}c", joined, widths[i])
         x = conv(f"u{i}c-d", f"u{i}d", x, widths[i])
         below = f"u{i}d"
-    return [scorer(net, "conv_u0d-score", x)]
+    return [scorer(net, "score", x)]
 
 
 def _joined(net: Net, x: str, skip: str, level: int, *, padded: bool) -> str:

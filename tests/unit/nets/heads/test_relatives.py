@@ -72,7 +72,7 @@ def test_sizes_are_those_of_the_papers() -> None:
     deconvnet = spec("deconvnet-vgg16").sizes(224)  # Noh et al. 2015, table 2
     assert [deconvnet[n] for n in ("pool5", "fc6", "fc6-deconv", "unpool5")] == [7, 1, 7, 14]
     largefov = spec("deeplab-largefov-vgg16")  # Chen et al. 2015, section 3: 321 px, 41 cells
-    assert largefov.sizes(321)["fc8_voc12"] == 41
+    assert largefov.sizes(321)["score_fc8"] == 41
     assert largefov.stride == 8
     assert spec("pspnet-resnet50").sizes(473)["score_psp"] == 60  # the release's crop, conv6
     assert spec("deeplabv3-resnet50").sizes(513)["score_aspp"] == 65
@@ -116,7 +116,7 @@ def segnet(x: Tensor, w: Weights) -> Tensor:
         for j in range(len(BLOCKS[i - 1]), 0, -1):
             if (i, j) != (1, 1):
                 x = conv(x, w, f"conv{i}_{j}_D", norm=f"bn{i}_{j}_D", pad=1)
-    return F.conv2d(x, w["conv1_1_D.weight"], w["conv1_1_D.bias"], padding=1)
+    return F.conv2d(x, w["score.weight"], w["score.bias"], padding=1)
 
 
 def deconvnet(x: Tensor, w: Weights) -> Tensor:
@@ -130,7 +130,7 @@ def deconvnet(x: Tensor, w: Weights) -> Tensor:
         for j in range(1, len(BLOCKS[i - 1]) + 1):
             x = F.conv_transpose2d(x, w[f"deconv{i}_{j}.weight"], padding=1)
             x = F.relu(normed(x, w, f"debn{i}_{j}"))
-    return plain(x, w, "seg-score")
+    return plain(x, w, "score")
 
 
 def unet(x: Tensor, w: Weights, *, padded: bool = False) -> Tensor:
@@ -155,7 +155,7 @@ def unet(x: Tensor, w: Weights, *, padded: bool = False) -> Tensor:
             skip = skip[..., cut : cut + x.shape[2], cut : cut + x.shape[3]]
         x = torch.cat([x, skip], dim=1)
         x = twice(x, (f"u{i}b-c", f"u{i}c-d"), (f"u{i}c", f"u{i}d"))
-    return plain(x, w, "conv_u0d-score")
+    return plain(x, w, "score")
 
 
 def atrous_vgg(x: Tensor, w: Weights) -> Tensor:
@@ -173,24 +173,24 @@ def atrous_vgg(x: Tensor, w: Weights) -> Tensor:
 
 def largefov(x: Tensor, w: Weights) -> Tensor:
     x = conv(atrous_vgg(x, w), w, "fc6", pad=12, rate=12)
-    return plain(conv(x, w, "fc7"), w, "fc8_voc12")
+    return plain(conv(x, w, "fc7"), w, "score_fc8")
 
 
 def aspp_by_sum(x: Tensor, w: Weights) -> Tensor:
     x, scores = atrous_vgg(x, w), []
     for i, rate in enumerate((6, 12, 18, 24), 1):
         y = conv(conv(x, w, f"fc6_{i}", pad=rate, rate=rate), w, f"fc7_{i}")
-        scores.append(plain(y, w, f"fc8_voc12_{i}"))
+        scores.append(plain(y, w, f"score_fc8_{i}"))
     return torch.stack(scores).sum(0)
 
 
 By = Callable[[Tensor, Weights], Tensor]
 CASES: dict[str, tuple[str, By, tuple[int, int]]] = {
-    "segnet-vgg16": ("conv1_1_D", segnet, (45, 66)),
-    "deconvnet-vgg16": ("seg-score", deconvnet, (193, 230)),
-    "unet": ("conv_u0d-score", unet, (220, 233)),
-    "unet-padded": ("conv_u0d-score", partial(unet, padded=True), (45, 66)),
-    "deeplab-largefov-vgg16": ("fc8_voc12", largefov, (45, 66)),
+    "segnet-vgg16": ("score", segnet, (45, 66)),
+    "deconvnet-vgg16": ("score", deconvnet, (193, 230)),
+    "unet": ("score", unet, (220, 233)),
+    "unet-padded": ("score", partial(unet, padded=True), (45, 66)),
+    "deeplab-largefov-vgg16": ("score_fc8", largefov, (45, 66)),
     "deeplabv2-vgg16": ("score_fused", aspp_by_sum, (33, 50)),
 }
 
