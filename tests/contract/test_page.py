@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -32,6 +33,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, seed in (("a", 0), ("b", 1)):
         save_model(made / f"{name}.safetensors", seed=seed, classes=CLASSES)
     Image.fromarray(PHOTO).save(made / "photo.png")
+    for name, rate in (("first", 0.1), ("<b>second", 0.2)):
+        (made / name).mkdir()
+        (made / name / "recipe.yaml").write_text(
+            f"net: fcn8s-tiny\ndata: x\noptim: {{lr: {rate}}}\n"
+        )
+        step = {"event": "step", "step": 3, "loss": rate, "seconds": 1.0}
+        (made / name / "journal.jsonl").write_text(json.dumps(step) + "\n")
     (made / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     return made
 
@@ -39,7 +47,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     models = [str(folder / f"{name}.safetensors") for name in "ab"]
-    command = (sys.executable, "-m", "pixelwise", "serve", *models, "--port", "0")
+    runs = ("--runs", str(folder))
+    command = (sys.executable, "-m", "pixelwise", "serve", *models, "--port", "0", *runs)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         yield process.stderr.readline().split(" on ")[1].strip()
@@ -160,6 +169,20 @@ def test_the_net_is_explained_on_the_picture(tab: Any, folder: Path) -> None:
     assert tab.locator("#alert").is_hidden()
 
 
+def test_runs_are_listed_opened_and_compared(tab: Any) -> None:
+    tab.click("nav a[data-view=runs]")
+    tab.locator("#runs-table tbody tr").nth(1).wait_for()
+    assert "<b>second (training)" in tab.inner_text("#runs-table")
+    for place in range(2):
+        tab.locator("#runs-table input").nth(place).check()
+    with tab.context.expect_page() as opened:
+        tab.click("#runs-open")
+    opened.value.locator("#recipes").wait_for()
+    assert re.search(r"optim\.lr\s+0\.2\s+0\.1", opened.value.inner_text("#recipes"))
+    tab.click("#runs-table tbody a >> nth=1")
+    tab.locator("h1", has_text="first").wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_a_phone_needs_no_scrolling_sideways(
     browser: Any, address: str, folder: Path, scheme: str
@@ -172,7 +195,7 @@ def test_axe_finds_nothing_and_a_phone_needs_no_scrolling_sideways(
     tab = context.new_page()
     tab.goto(address)
     labelled(tab, folder)
-    for view in ("label", "net"):
+    for view in ("label", "net", "runs"):
         tab.click(f"nav a[data-view={view}]")
         tab.locator(f"#{view}").wait_for()
         found = axe.run(tab).response["violations"]
@@ -186,7 +209,7 @@ def test_every_text_is_there_in_both_languages() -> None:
     words = files()["/page/words.js"][1].decode()
     english, chinese = (set(re.findall(r"(\w+): \"", part)) for part in words.split("zh: {", 1))
     used = set(re.findall(r'data-word="(\w+)"', files()["/"][1].decode()))
-    for script in ("label", "net", "page", "service"):
+    for script in ("label", "net", "page", "runs", "service"):
         used |= set(re.findall(r'word\("(\w+)"', files()[f"/page/{script}.js"][1].decode()))
     assert english - {"en"} == chinese
     assert used <= chinese

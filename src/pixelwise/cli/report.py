@@ -1,4 +1,4 @@
-"""``pixelwise report``: one self-contained page about a run."""
+"""``pixelwise report``: one self-contained page about a run, or about several."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import typer
 
 from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.options import Json
+from pixelwise.errors import UsageError
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="run folders")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="page about several [RUN/report.html]")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Write RUN/report.html: curves, classes, confusions, best and worst images.
+    """Write RUN/report.html, or compare several runs.
 
-    The page needs no network and runs no script. Parts the run does not hold are named in it.
+    Curves, classes, confusions, best and worst images; of several runs curves, scores, classes and
+    what their recipes differ in. The page needs no network and runs no script.
     """
+    from pixelwise.machine.files import atomic_write
     from pixelwise.pages import build
+    from pixelwise.pages.runs import page
 
-    path = build(run)
+    if len(runs) > 1 and out is None:
+        what = "several runs were given, expected a file for their page"
+        raise UsageError("U002", what, "-o comparison.html")
+    path = atomic_write(out, page(runs)) if out else build(runs[0])
     if json:
         emit_json({"report": str(path)})
     else:

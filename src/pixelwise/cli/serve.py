@@ -10,7 +10,7 @@ import typer
 
 from pixelwise.cli.console import say
 from pixelwise.cli.options import Device, Precision, Threads
-from pixelwise.errors import ResourceError, UsageError
+from pixelwise.errors import DataError, ResourceError, UsageError
 
 Models = Annotated[
     list[str], typer.Argument(metavar="MODEL", help="runs or checkpoints, or NAME=MODEL")
@@ -25,6 +25,9 @@ TokenFile = Annotated[
 Insecure = Annotated[bool, typer.Option("--insecure", help="no token")]
 AllowHost = Annotated[
     list[str] | None, typer.Option("--allow-host", metavar="NAME", help="a further name of it")
+]
+RunsFolder = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="runs to look at and compare")
 ]
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, max=64, help="processes that compute")
@@ -45,6 +48,7 @@ def serve(
     token_file: TokenFile = None,
     insecure: Insecure = False,
     allow_host: AllowHost = None,
+    runs: RunsFolder = None,
     workers: Workers = 1,
     queue: Queue = 8,
     per_client: PerClient = 8,
@@ -74,6 +78,8 @@ def serve(
     from pixelwise.serving.server import serve as serving
 
     named = _named(models)
+    if runs and not runs.is_dir():
+        raise DataError("D010", f"--runs {runs} is no folder", "a folder that holds run folders")
     token = _token(token_file)
     if host not in LOOPBACK and not token and not insecure:
         what = f"--host {host} lets other machines in, expected a token"
@@ -89,7 +95,16 @@ def serve(
     order = Order(named, device, precision, threads=threads, environment=environment)
     sock = listening(host, port)
     hosts = LOOPBACK | {host.lower(), *(name.lower() for name in allow_host or ())}
-    made = serving(order, limits, sock, hosts=hosts, token=token, workers=workers, started=say)
+    made = serving(
+        order,
+        limits,
+        sock,
+        hosts=hosts,
+        token=token,
+        workers=workers,
+        runs=runs,
+        started=say,
+    )
     asyncio.run(made)
 
 

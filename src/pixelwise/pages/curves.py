@@ -28,7 +28,7 @@ class Figure(NamedTuple):
 
 def curves(events: Events) -> Markup | None:
     """The section of learning curves, or None when nothing was trained."""
-    steps = [e for e in events if e.get("event") == "step" and _finite(e.get("loss"))]
+    steps = [e for e in events if e.get("event") == "step" and finite(e.get("loss"))]
     checks = _validations(events)
     if not steps and not checks:
         return None
@@ -53,11 +53,11 @@ def class_histories(events: Events, classes: int) -> list[list[float | None]]:
     """Per class its IU at every validation."""
     rows = [e.get("per_class_iu") for e in events if e.get("event") == "validate"]
     known = [row for row in rows if isinstance(row, list)]
-    return [[r[k] if _finite(r[k]) else None for r in known if len(r) > k] for k in range(classes)]
+    return [[r[k] if finite(r[k]) else None for r in known if len(r) > k] for k in range(classes)]
 
 
 def _validations(events: Events) -> list[Event]:
-    return [e for e in events if e.get("event") == "validate" and _finite(e.get("mean_iu"))]
+    return [e for e in events if e.get("event") == "validate" and finite(e.get("mean_iu"))]
 
 
 def _figures(steps: Events, checks: Events, where: Where, unit: str) -> list[Figure]:
@@ -87,7 +87,7 @@ def _of_head(steps: Events, checks: Events, head: str) -> tuple[Events, Events]:
 
 def _line(name: str, kind: str, events: Events, field: str, where: Where) -> Line:
     """The events' finite values of a field."""
-    known = [e for e in events if _finite(e.get(field))]
+    known = [e for e in events if finite(e.get(field))]
     return Line(name, [where(e) for e in known], [float(e[field]) for e in known], kind)
 
 
@@ -153,5 +153,6 @@ def _seconds(event: Event) -> float:
     return float(event.get("seconds") or 0)
 
 
-def _finite(value: object) -> bool:
+def finite(value: object) -> bool:
+    """Whether it is a number that can be drawn."""
     return isinstance(value, int | float) and math.isfinite(value)

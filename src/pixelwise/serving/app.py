@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -22,11 +23,14 @@ from prometheus_client import (
 from starlette.exceptions import HTTPException
 
 from pixelwise import __version__
+from pixelwise.errors import PixelwiseError
 from pixelwise.serving import described
 from pixelwise.serving.crew import Crew, Job, Refused
 from pixelwise.serving.gate import PROBLEM, Gate, NotAllowed, problem
 from pixelwise.serving.limits import Limits
 from pixelwise.serving.page import POLICY, page
+from pixelwise.serving.runs import LIVE, Runs
+from pixelwise.serving.runs import POLICY as RUNS_POLICY
 
 STATUS = {"U001": 404, "D015": 415, "D022": 413, "R003": 413, "N003": 500, "B001": 500}
 """Of an answer to a picture, by the code of its error; others are 400 of usage, and 422."""
@@ -107,7 +111,14 @@ class Measures:
         self._seconds.labels(route).observe(seconds)
 
 
-def application(crew: Crew, limits: Limits, *, hosts: frozenset[str], token: str = "") -> Gate:
+def application(
+    crew: Crew,
+    limits: Limits,
+    *,
+    hosts: frozenset[str],
+    token: str = "",
+    runs: Runs | None = None,
+) -> Gate:
     """The whole service before ``crew``, whose workers run already.
 
     Args:
@@ -115,6 +126,7 @@ def application(crew: Crew, limits: Limits, *, hosts: frozenset[str], token: str
         limits: what a request may cost.
         hosts: names by which the service may be asked for.
         token: that requests must bear, or empty.
+        runs: that can be looked at.
     """
     app = FastAPI(
         title="pixelwise",
@@ -124,7 +136,7 @@ def application(crew: Crew, limits: Limits, *, hosts: frozenset[str], token: str
         redoc_url=None,
         lifespan=_until_the_end,
     )
-    app.state.crew, app.state.draining = crew, False
+    app.state.crew, app.state.draining, app.state.runs = crew, False, runs
     app.state.measures = measures = Measures(crew)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -134,6 +146,8 @@ def application(crew: Crew, limits: Limits, *, hosts: frozenset[str], token: str
     app.add_api_route("/metrics", metrics, responses=described.METRICS)
     app.add_api_route("/v1/models", models, responses=described.MODELS)
     app.add_api_route("/v1/net", net, responses=described.NET)
+    app.add_api_route("/v1/runs", listed_runs, responses=described.RUNS)
+    app.add_api_route("/v1/runs/page", page_of_runs, responses=described.RUNS_PAGE)
     for path, (kind, content) in page().items():
         app.add_api_route(path, _file(kind, content), include_in_schema=False)
     body = described.body(crew.models)
@@ -192,6 +206,35 @@ async def net(
     if name not in nets:
         raise NotAllowed(404, "U001", "no such model is served", "GET /v1/models")
     return _json(nets[name])
+
+
+async def listed_runs(request: Request) -> Response:
+    """The runs in the folder of ``--runs``; none without it."""
+    runs: Runs | None = request.app.state.runs
+    return _json({"runs": await asyncio.to_thread(runs.listed) if runs else []})
+
+
+async def page_of_runs(
+    request: Request,
+    name: Annotated[list[str], Query(description="of /v1/runs; several are compared")],
+) -> Response:
+    """What ``pixelwise report`` makes of a run, or of several."""
+    runs: Runs | None = request.app.state.runs
+    if runs is None:
+        raise NotAllowed(404, "U001", "no runs are served", "pixelwise serve MODEL --runs DIR")
+    try:
+        text, training = await runs.page(name)
+    except PixelwiseError as error:
+        status = 404 if error.code in ("U001", "M001") else 422
+        raise NotAllowed(status, error.code, _without(str(error), runs.root), "") from error
+    headers = {"content-security-policy": RUNS_POLICY}
+    headers |= {"refresh": str(LIVE)} if training else {}
+    return Response(text, media_type="text/html", headers=headers)
+
+
+def _without(text: str, place: Path) -> str:
+    """A message that names no folder of this machine."""
+    return text.replace(str(place), ".")
 
 
 def _file(kind: str, content: bytes) -> Callable[[], Coroutine[Any, Any, Response]]:

@@ -77,6 +77,15 @@ _LAYER = {
 }
 _NET = {"top": "score_fr", "layers": [_LAYER]}
 NET = {200: _object("layers", _NET), **_refusals(400, 404, *_EVERYWHERE)}
+_RUN = {
+    **{"name": "night/a", "training": False, "net": "fcn8s-tiny", "data": "street"},
+    **{"mean_iu": 0.612, "steps": 1200},
+}
+RUNS = {200: _object("runs", {"runs": [_RUN]}), **_refusals(*_EVERYWHERE)}
+RUNS_PAGE = {
+    200: {"description": "a page", "content": {"text/html": {"schema": TEXT}}},
+    **_refusals(400, 404, 422, *_EVERYWHERE),
+}
 _CLASS = {
     "id": 1,
     "label": "ground",

@@ -33,7 +33,7 @@ PROBLEM = "application/problem+json"
 HEALTH = ("/healthz", "/readyz")
 """Asked by whoever runs the machine, by its address and without a token."""
 ROUTES = frozenset(
-    (*HEALTH, "/metrics", "/openapi.json", "/v1/models", "/v1/net", "/v1/predict", "/")
+    (*HEALTH, "/", "/metrics", "/openapi.json", "/v1/models", "/v1/net", "/v1/predict", "/v1/runs")
 )
 SAFE = (
     ("cache-control", "no-store"),

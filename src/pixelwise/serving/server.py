@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -18,6 +19,7 @@ from pixelwise.serving.app import application
 from pixelwise.serving.crew import Crew, Order
 from pixelwise.serving.gate import Gate
 from pixelwise.serving.limits import Limits
+from pixelwise.serving.runs import Runs
 
 HEADERS = 16 << 10  # bytes of a request's headers
 LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -109,6 +111,7 @@ async def serve(
     hosts: frozenset[str],
     token: str = "",
     workers: int = 1,
+    runs: Path | None = None,
     started: Callable[[str], object] = lambda _: None,
 ) -> None:
     """Serve until a signal comes; nothing is answered before all models are loaded.
@@ -121,7 +124,8 @@ async def serve(
     crew = Crew(order, limits, workers)
     try:
         await crew.start()
-        gate = application(crew, limits, hosts=hosts, token=token)
+        shown = Runs(runs) if runs else None
+        gate = application(crew, limits, hosts=hosts, token=token, runs=shown)
         server = Server(configured(gate, limits))
         server.draining = gate.app
         names = ", ".join(m["name"] for m in crew.models)

@@ -1,9 +1,11 @@
 // The page: which view is shown, which picture is at hand, and what went wrong.
 import { LabelView } from "./label.js";
 import { NetView } from "./net.js";
+import { RunsView } from "./runs.js";
 import { models } from "./service.js";
 import { current, speak, word } from "./words.js";
 
+const VIEWS = { label: "viewLabel", net: "viewNet", runs: "viewRuns" };
 export const $ = (id) => document.getElementById(id);
 
 export function alertOf(error) {
@@ -82,13 +84,14 @@ function pictures(views) {
 }
 
 function route() {
-  const wanted = location.hash === "#net" ? "net" : "label";
+  const hash = location.hash.slice(1);
+  const wanted = hash in VIEWS ? hash : "label";
   for (const main of document.querySelectorAll("main")) main.hidden = main.id !== wanted;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === wanted) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `pixelwise: ${word(wanted === "net" ? "viewNet" : "viewLabel")}`;
+  document.title = `pixelwise: ${word(VIEWS[wanted])}`;
 }
 
 async function main() {
@@ -103,7 +106,7 @@ async function main() {
     alertOf(error);
     return;
   }
-  const views = [new LabelView(known), new NetView(known)];
+  const views = [new LabelView(known), new NetView(known), new RunsView()];
   pictures(views);
   $("language").addEventListener("change", ({ target }) => {
     speak(target.value);

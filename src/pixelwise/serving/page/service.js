@@ -22,6 +22,10 @@ export async function models() {
   return (await (await fetched("/v1/models")).json()).models;
 }
 
+export async function runs() {
+  return (await (await fetched("/v1/runs")).json()).runs;
+}
+
 export async function netOf(name) {
   return (await fetched(`/v1/net?${new URLSearchParams({ model: name })}`)).json();
 }

@@ -21,6 +21,9 @@ export const WORDS = {
     streamsHelp: "The best class of every cell of each layer of scores, coarse to fine, before and after they are added.",
     layersTitle: "Layers", field: "field", stride: "stride", kind: "kind", maps: "maps",
     parameters: "parameters", size: "cells", offset: "first centre", cell: "cell {row}, {column} of {name}: {field} pixels wide, a cell each {stride}",
+    viewRuns: "Runs", runsHelp: "A run's name opens its report. Choose two or more to compare: curves, scores, classes, and what their recipes differ in. While a run is trained, its page is drawn anew every ten seconds.",
+    runsOpen: "Compare", runsNone: "The service was started without --runs DIR, or there are none.", runsList: "Runs in the folder",
+    choose: "choose", run: "run", data: "data", steps: "steps", training: "training", meanIu: "mean IU",
     infinite: "the whole picture", crop: "crop", oneStream: "This net has one layer of scores.",
   },
   zh: {
@@ -44,6 +47,9 @@ export const WORDS = {
     streamsHelp: "各得分层每个单元的最佳类别，由粗到细，相加之前与之后。",
     layersTitle: "各层", field: "感受野", stride: "步长", kind: "种类", maps: "通道",
     parameters: "参数", size: "单元数", offset: "首个中心", cell: "{name} 的单元 {row}, {column}：宽 {field} 像素，每 {stride} 像素一个",
+    viewRuns: "训练", runsHelp: "点击名称打开该次训练的报告。选择两个以上进行比较：曲线、得分、类别以及配方的差异。训练进行时，页面每十秒更新一次。",
+    runsOpen: "比较", runsNone: "服务启动时没有 --runs DIR，或者其中没有训练。", runsList: "文件夹中的训练",
+    choose: "选择", run: "训练", data: "数据", steps: "步数", training: "训练中", meanIu: "平均 IU",
     infinite: "整幅图片", crop: "裁剪", oneStream: "这个网络只有一个得分层。",
   },
 };
