@@ -77,13 +77,8 @@ def serve(
     from pixelwise.serving.server import LOOPBACK, listening
     from pixelwise.serving.server import serve as serving
 
-    named = _named(models)
-    if runs and not runs.is_dir():
-        raise DataError("D010", f"--runs {runs} is no folder", "a folder that holds run folders")
-    token = _token(token_file)
-    if host not in LOOPBACK and not token and not insecure:
-        what = f"--host {host} lets other machines in, expected a token"
-        raise UsageError("U002", what, "--token-file FILE, or --insecure")
+    named, token = _named(models), _token(token_file)
+    _refuse(runs, alone=host in LOOPBACK or bool(token) or insecure, host=host)
     limits = Limits(
         body=parse_bytes(max_body),
         megapixels=max_megapixels,
@@ -106,6 +101,14 @@ def serve(
         started=say,
     )
     asyncio.run(made)
+
+
+def _refuse(runs: Path | None, *, alone: bool, host: str) -> None:
+    if runs and not runs.is_dir():
+        raise DataError("D010", f"--runs {runs} is no folder", "a folder that holds run folders")
+    if not alone:
+        what = f"--host {host} lets other machines in, expected a token"
+        raise UsageError("U002", what, "--token-file FILE, or --insecure")
 
 
 def _named(models: list[str]) -> dict[str, str]:
