@@ -54,7 +54,7 @@ RIM: dict[str, tuple[str, ...]] = {
         "losses/overlap.py",
         "losses/sampling.py",
         "weights/",
-        "crf/mean_field.py",
+        "crf/layer.py",
         "predict/",
         "machine/environment.py",
         "machine/memory.py",
