@@ -177,17 +177,26 @@ def evaluated(network: Network) -> Iterator[None]:
 
 
 def score_map(
-    network: Network, head: str, cells: Tensor, size: tuple[int, int], *, checked: bool = True
+    network: Network,
+    head: str,
+    cells: Tensor,
+    size: tuple[int, int],
+    *,
+    net: Net | None = None,
+    checked: bool = True,
 ) -> ScoreMap:
     """A head's scores of pictures of ``size`` (H, W), from its ``coarse_scores``.
+
+    ``net`` says which layers are heads, where others are than the network's own.
 
     Raises:
         NumericalError: N003, they are not finite; where they are ``checked``.
     """
-    name = network.net.outputs[head]
-    height, width = (network.net.sizes(length)[name] for length in size)
+    net = net or network.net
+    name = net.outputs[head]
+    height, width = (net.sizes(length)[name] for length in size)
     scores = ScoreMap(cells, None, Window(0, 0, height, width))
-    if coarse_scores(network.net)[head] != name:
+    if coarse_scores(net)[head] != name:
         module = network.get_submodule(name)
         assert isinstance(module, FixedUpsampling)
         window = Window(module.offset, module.offset, height, width)

@@ -7,6 +7,7 @@ from dataclasses import field
 from typing import Annotated, Literal
 
 from pixelwise.losses.weighting import Scheme
+from pixelwise.nets.heads.auxiliary import AT
 from pixelwise.settings import Number, Share, Text, limits, refuse, settings
 
 Unit = Literal["cell", "pixel"]
@@ -49,6 +50,9 @@ class Loss:
     net's coarsest scores."""
     head_weights: Mapping[Text, Factor] = field(default_factory=dict)
     """Head to the factor on its loss in the sum of all; 1 where none is given (SIFT Flow's)."""
+    auxiliary: Mapping[Text, Factor] = field(default_factory=dict)
+    """Layer to the factor on the loss of scores that are made of it in training alone (0.4 in
+    PSPNet); of a layer that has scores itself, such as score_fr, it is deep supervision."""
 
     def __post_init__(self) -> None:
         by_pixel = self.focal or self.border or self.hard < 1 or self.class_weights != "none"
@@ -82,6 +86,11 @@ class Loss:
         alike = (self.focal, self.border, self.hard) == (0, 0, 1)
         return alike and self.regions.keys() <= {"jaccard", "dice"}
 
+    def factor(self, of: str) -> float:
+        """On the loss of a head, or of an auxiliary of it (``nets.heads.auxiliary``)."""
+        head, _, layer = of.partition(AT)
+        return self.head_weights.get(head, 1.0) * (self.auxiliary[layer] if layer else 1.0)
+
     def total(self, losses: Mapping[str, float]) -> float:
         """The weighted sum of losses by head."""
-        return sum(self.head_weights.get(head, 1.0) * loss for head, loss in losses.items())
+        return sum(self.factor(of) * loss for of, loss in losses.items())

@@ -45,6 +45,7 @@ class Net:
         top: the layer whose stride and receptive field the paper's table gives: the last one
             before any upsampling (``score_fr``; the classifier of a classification net).
         heads: name of each output to its layer; empty for a net of one output, its last layer.
+        auxiliaries: outputs that only training has, by name; ``nets.heads.auxiliary``.
         kinds: what each head gives, by the data's names of them; those that are not named, classes.
         stream: what is added to names at present (``scope``).
     """
@@ -54,6 +55,7 @@ class Net:
     sights: dict[str, Sight] = field(default_factory=dict)
     top: str = ""
     heads: dict[str, str] = field(default_factory=dict)
+    auxiliaries: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, Kind] = field(default_factory=dict)
     stream: str = ""
 
@@ -220,6 +222,11 @@ class Net:
         """Name of each head to its layer; a net that declares none has its last layer alone."""
         last = next(reversed(self.layers))
         return self.heads or {last: last}
+
+    @property
+    def in_training(self) -> Net:
+        """The same layers with the auxiliaries among the heads."""
+        return replace(self, heads={**self.outputs, **self.auxiliaries})
 
     @property
     def output(self) -> str:

@@ -312,7 +312,7 @@ class Run:
         scores = split | validation.as_scores() if validation else {}
         header = replace(self.header, step=self.progress.step, scores=scores)
         if self.first:
-            save_checkpoint(folders.weights(self.folder, name), self.stepper.kept, header)
+            save_checkpoint(folders.weights(self.folder, name), self.stepper.finished, header)
 
     def _save(self) -> None:
         """A state to resume from."""

@@ -11,10 +11,10 @@ import torch
 
 from pixelwise.data import preprocess as preprocessing
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError, first_few
 from pixelwise.nets import catalog
+from pixelwise.nets.heads.auxiliary import supervise
 from pixelwise.nets.net import Net
 from pixelwise.pictures.bands import InputKind, whole
 from pixelwise.pictures.reading import Values
@@ -73,10 +73,12 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     classes, options = data.dataset.classes_by_head, _options(recipe, data)
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
-        net = build(recipe.net, **options)
+        spec = catalog.spec(recipe.net, **options)
+        spec.name_heads([*classes])
+        supervise(spec, recipe.loss.auxiliary)
+        net = Network(spec)
         if recipe.score_start == "random":
             draw_scores(net)
-    net.net.name_heads([*classes])
     if begun is not None:
         preprocess = read(Preprocess, begun.preprocess)
         return StartingNet(net, options, preprocess, trained_on=begun.trained_on or frozenset())
@@ -90,7 +92,7 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     stored = preprocess_of(foreign, recipe.net)
     published = read(Preprocess, stored) if stored else None
     gaps = without_values(transplant, net.net)
-    warnings = [_without_coarse_scores(recipe, net.net, transplant)]
+    warnings = [_without_coarse_scores(recipe, catalog.spec(recipe.net, **options), transplant)]
     if gaps:
         listed = f"start from random values: {first_few(gaps)}"
         warnings.append(f"{len(gaps)} tensors are not in {recipe.weights} and {listed}")

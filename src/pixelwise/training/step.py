@@ -20,6 +20,7 @@ from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import pixel_weight
 from pixelwise.losses.of_classes import loss_of_classes
 from pixelwise.losses.sampling import sampled
+from pixelwise.nets.heads.auxiliary import AT, SCORE
 from pixelwise.nets.layers import BatchNorm, Lrn
 from pixelwise.nets.net import Net
 from pixelwise.training import processes
@@ -65,8 +66,11 @@ class Stepper:
         self.order = torch.channels_last if mixing or not exact else torch.contiguous_format
         net.to(fabric.device, memory_format=self.order)  # type: ignore[call-overload]
         self.wrapped, self.optimizer = fabric.setup(net, optimizer(net, recipe))
-        self.coarse = coarse_scores(net.net)
-        self.class_weights = {head: w.to(fabric.device) for head, w in class_weights.items()}
+        self.spec = net.net.in_training
+        self.coarse = coarse_scores(self.spec)
+        heads = {of: of.partition(AT)[0] for of in self.spec.outputs}
+        weighted = {of: class_weights[head] for of, head in heads.items() if head in class_weights}
+        self.class_weights = {of: w.to(fabric.device) for of, w in weighted.items()}
         self.step = 0
         self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
@@ -81,13 +85,18 @@ class Stepper:
         """The weights that are evaluated and kept: the averaged ones where there are some."""
         return self.average.tensors if self.average else self.net.state_dict()
 
+    @property
+    def finished(self) -> dict[str, Tensor]:
+        """Those that are kept, without what only training needs."""
+        return {name: w for name, w in self.kept.items() if not name.startswith(SCORE)}
+
     def run(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
         """Carry out step number ``step`` on its micro-batches.
 
         Returns:
-            By head the loss per counted pixel, whatever the reduction; losses of regions are
-            counted for each micro-batch and averaged. What is minimised is ``Loss.total`` of them
-            (for a sum each times its pixels).
+            By head and auxiliary the loss per counted pixel, whatever the reduction; losses of
+            regions are counted for each micro-batch and averaged. What is minimised is
+            ``Loss.total`` of them (for a sum each times its pixels).
 
         Raises:
             NumericalError: N001, before any weight has changed (with ``optim.in_backward`` some may
@@ -97,10 +106,11 @@ class Stepper:
         self.step = step
         self.optimizer.zero_grad(set_to_none=True)
         aim, device, world = self.recipe.loss, self.fabric.device, self.fabric.world_size
-        net, heads = self.net.net, tuple(self.net.net.outputs)
+        heads = {of: of.partition(AT)[0] for of in self.spec.outputs}  # auxiliaries to theirs
         moved = []
         for micro, (x, y) in enumerate(batches):
-            drawn = {h: covered(net, self._sampled(y[h], step, micro), h) for h in heads}
+            known = {head: self._sampled(y[head], step, micro) for head in self.net.net.outputs}
+            drawn = {of: covered(self.spec, known[head], of) for of, head in heads.items()}
             moved.append((x.to(device), {h: labels.to(device) for h, labels in drawn.items()}))
         pixels = self._pixels([y for _, y in moved])
         pictures = float(world * sum(len(x) for x, _ in moved))
@@ -113,12 +123,13 @@ class Stepper:
                 with nullcontext() if last else self.fabric.no_backward_sync(self.wrapped):
                     x = x.contiguous(memory_format=self.order)
                     cells = self.wrapped(x, {*self.coarse.values()})
+                    size = x.shape[2], x.shape[3]
                     parts = {
-                        h: score_map(self.net, h, cells[c], (x.shape[2], x.shape[3]), checked=False)
-                        for h, c in self.coarse.items()
+                        of: score_map(self.net, of, cells[c], size, net=self.spec, checked=False)
+                        for of, c in self.coarse.items()
                     }
                     losses = self._losses(parts, y, divisors, len(moved))
-                    weighted = [aim.head_weights.get(h, 1.0) * loss for h, loss in losses.items()]
+                    weighted = [aim.factor(of) * loss for of, loss in losses.items()]
                     if self.recipe.optim.in_backward:
                         self._check(sum(loss.item() for loss in losses.values()), step)
                     # Gradients are averaged over processes; the sum is wanted.
