@@ -26,7 +26,6 @@ RIM: dict[str, tuple[str, ...]] = {
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
     "llvmlite": ("engine/vectors.py",),
-    "maxflow": ("crf/grid.py",),
     "typer": ("cli/",),
     "rich": ("cli/", "machine/progress.py"),
     "yaml": (
@@ -54,7 +53,6 @@ RIM: dict[str, tuple[str, ...]] = {
         "losses/overlap.py",
         "losses/sampling.py",
         "weights/",
-        "crf/layer.py",
         "predict/",
         "machine/environment.py",
         "machine/memory.py",

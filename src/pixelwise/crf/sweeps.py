@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.engine.formulas import Vector
 from pixelwise.engine.vectors import FLOAT, Code
 
 Floats = NDArray[np.float32]
@@ -167,7 +168,7 @@ def sweep(vectors: int, sides: int, full: bool) -> Callable[..., None]:
 
 
 def softmax(code: Code, row: Sequence[Any]) -> list[Any]:
-    """Of the numbers of several vectors together."""
+    """Of the numbers of several vectors together; none is below e^-60, where floats grow slow."""
 
     def folded(combine: Callable[[Any, Any], Any], row: Sequence[Any]) -> Any:
         one, kind = reduce(combine, row), code.ir.VectorType(code.ir.IntType(32), LANES)
@@ -176,30 +177,10 @@ def softmax(code: Code, row: Sequence[Any]) -> list[Any]:
             one = combine(one, code.b.shuffle_vector(one, one, order))
         return one
 
-    top = folded(code.larger, row)
-    powers = [exponential(code, code.b.fsub(value, top)) for value in row]
-    share = code.b.fdiv(code.same(1.0), folded(code.plus, powers))
-    return [code.b.fmul(value, share) for value in powers]
-
-
-def exponential(code: Code, x: Any) -> Any:
-    """e to each, within 2e-7 of it, of numbers up to 88; of those below -60 as of -60.
-
-    Smaller ones become denormal further on, which takes a fifth more time in all.
-    """
-    whole = code.ir.VectorType(code.ir.IntType(32), code.lanes)
-    x, magic = code.larger(x, code.same(-60.0)), code.same(1.5 * 2**23)
-    # x = n ln 2 + f; adding 1.5 * 2**23 rounds to n and leaves it in the lowest bits.
-    biased = code.fma(x, code.same(1.4426950408889634), magic)
-    n = code.b.fsub(biased, magic)
-    f = code.fma(n, code.same(-0.693359375), x)  # ln 2 in two parts (Cephes, expf)
-    f, power = code.fma(n, code.same(2.12194440e-4), f), code.same(1 / 5040)
-    for factor in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1.0, 1.0):
-        power = code.fma(power, f, code.same(factor))
-    shift = code.ir.Constant(whole, [23] * code.lanes)
-    exponent = code.b.shl(code.b.bitcast(biased, whole), shift)
-    bits = code.b.add(code.b.bitcast(power, whole), exponent)
-    return code.b.bitcast(bits, code.vector)
+    top = Vector(code, folded(code.larger, row))
+    powers = [(Vector(code, value) - top).at_least(-60.0).exp() for value in row]
+    share = Vector(code, 1.0) / Vector(code, folded(code.plus, [p.value for p in powers]))
+    return [(power * share).value for power in powers]
 
 
 def _entries(
