@@ -15,7 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"export", "predict"}),
     frozenset({"pages"}),
     frozenset({"training"}),
-    frozenset({"serving", "workflows"}),
+    frozenset({"adapters", "serving", "workflows"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -29,6 +29,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "rich": ("cli/", "machine/progress.py"),
     "yaml": (
+        "adapters/pretrained.py",
         *("training/recipe_text.py", "pages/run.py"),
         *("data/formats/ultralytics.py", "data/class_merging.py"),
     ),
@@ -42,6 +43,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "onnx": ("export/",),
     "av": ("pictures/videos.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
+    "sklearn": ("adapters/",),
     "tifffile": ("pictures/large.py", "pictures/cubes.py"),
     "torch": (
         "engine/",

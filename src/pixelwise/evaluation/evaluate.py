@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,15 @@ class Evaluation:
     """Counts near edges, over the whole set."""
     heads: Mapping[str, Evaluation] = field(default_factory=dict)
     """Of a model with several heads each one's, by name; this one is the first's. Else empty."""
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the four numbers, and each class's IU."""
+        four = {k.replace("_", " "): v for k, v in self.scores.as_dict().items()}
+        rows = [*four.items(), *((row.name, row.iu) for row in self.per_class)]
+        shown = (("n/a" if v is None else f"{100 * v:.1f} %") for _, v in rows)
+        cells = zip((escape(name) for name, _ in rows), shown, strict=True)
+        table = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in cells)
+        return f"<table>{table}</table>"
 
     @cached_property
     def counts(self) -> Counts:

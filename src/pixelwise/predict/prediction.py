@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +53,15 @@ class Prediction:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
         largest = first_few([f"{name} {100 * share:.0f} %" for name, share in areas], 6)
         return f"<Prediction of {hxw(self.labels.shape)} (HxW): {largest}>"
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the overlay, and the classes' areas."""
+        png = base64.b64encode(images.encode(self.overlay)).decode()
+        areas = sorted(self.areas().items(), key=lambda area: -area[1])
+        rows = "".join(f"<tr><td>{escape(n)}</td><td>{100 * s:.1f} %</td></tr>" for n, s in areas)
+        size = hxw(self.labels.shape)
+        picture = f'<img src="data:image/png;base64,{png}" alt="labels of a picture of {size}">'
+        return f"<div>{picture}<table>{rows}</table></div>"
 
     @property
     def overlay(self) -> Image:

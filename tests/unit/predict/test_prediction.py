@@ -110,3 +110,13 @@ def test_areas_mask_and_overlay_by_hand() -> None:
     overlay = np.asarray(found.overlay)
     assert overlay[0, :4].tolist() == [[150, 50, 50]] * 2 + [[50, 150, 50]] * 2
     assert overlay.shape[1] > 4  # the legend
+
+
+def test_notebooks_show_the_overlay_and_the_areas_with_names_as_text() -> None:
+    labels = np.array([[0, 1], [1, 1]], np.uint8)
+    colours = ((0, 0, 0), (255, 0, 0))
+    made = Prediction(np.zeros((2, 2, 3), np.uint8), labels, ("sky", "<i>ball</i>"), colours)
+    shown = made._repr_html_()
+    assert "<td>&lt;i&gt;ball&lt;/i&gt;</td><td>75.0 %</td>" in shown
+    assert shown.index("ball") < shown.index("sky")
+    assert 'src="data:image/png;base64,iVBOR' in shown

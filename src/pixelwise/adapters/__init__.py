@@ -1,0 +1,1 @@
+"""pixelwise as what people know already."""
