@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test test-all test-cuda lint types size clean help
+.PHONY: demo test test-all test-cuda lint types package size clean help
 
 help:
 	@echo "make demo      make scenes, train, evaluate, predict, report (5 minutes)"
 	@echo "make test      lint, types and the everyday tests"
 	@echo "make test-all  the slow tests too"
+	@echo "make package   wheel and source, installed in a fresh environment and tried"
 	@echo "make test-cuda what holds on a GPU, where there is one"
 
 $(READY): requirements.lock pyproject.toml
@@ -37,6 +38,14 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+package: $(READY)
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	$(PYTHON) -m venv dist/env
+	dist/env/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	dist/env/bin/python -m pip install --quiet --disable-pip-version-check --no-deps dist/*.whl
+	cd dist && env/bin/pixelwise doctor && env/bin/pixelwise demo -o demo
 
 size: $(READY)
 	@find src -name '*.py' | xargs wc -l | sort -n | tail -40
