@@ -54,6 +54,7 @@ RIM: dict[str, tuple[str, ...]] = {
         "losses/of_classes.py",
         "losses/overlap.py",
         "losses/sampling.py",
+        "crf/layer.py",
         "weights/",
         "predict/",
         "machine/environment.py",

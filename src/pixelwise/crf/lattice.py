@@ -21,8 +21,7 @@ from pixelwise.metrics.confusion import compiled
 FACTORS = np.random.default_rng(2011).integers(0, 2**64, 64, np.uint64)
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio: Fibonacci hashing
 
-Each = Callable[[int, Callable[[int], object]], None]
-"""Calls a function for the numbers below the first argument, side by side."""
+Each = Callable[[int, Callable[[int], object]], None]  # a function of the numbers below the first
 
 
 class Lattice(NamedTuple):
@@ -34,9 +33,8 @@ class Lattice(NamedTuple):
     """
 
     corners: NDArray[np.int32]
-    """(N, d + 1): rows of the tables, for each pixel."""
     shares: Floats
-    """(N, d + 1): how much of a pixel each of them is given, and gives back."""
+    """(N, d + 1) both: rows of the tables, and how much of a pixel each is given and gives back."""
     edges: list[int]
     """Where in the tables each part's begins, and the end of all."""
     gather: Matrix
@@ -65,14 +63,14 @@ def build(
     factors = np.append(FACTORS[: sides - 1], ~FACTORS[: sides - 1].sum() + np.uint64(1))
     corners = np.empty((image.shape[0] * width, sides), np.int32)
     shares = np.empty(corners.shape, np.float32)
-    found: list[tuple[NDArray[np.uint64], Floats]] = [(FACTORS, scale)] * count
+    found = [(FACTORS, scale)] * count
 
     def place(part: int) -> None:
         inside = slice(rows[part] * width, rows[part + 1] * width)
         points = features(image[rows[part] : rows[part + 1]], xy, values, rows[part])
         table, names = _table(points.shape[0] * sides), np.empty(points.shape[0] * sides, np.uint64)
         sums, outputs = np.zeros(names.size, np.float32), (corners[inside], shares[inside])
-        known = place_pixels(points * scale, factors, *table, names, sums, *outputs)
+        known = place_pixels(points * scale, factors, table, names, sums, *outputs)
         found[part] = names[:known].copy(), sums[:known].copy()
 
     each(count, place)
@@ -98,12 +96,10 @@ def build(
         normalise_shares(heard, np.float32(weight), own[0], corners[inside], shares[inside])
 
     each(count, normalise)
-    ones = np.ones(len(whole), np.float32)
-    ends = np.append(0, np.bincount(whole, minlength=len(known) + 1).cumsum())
+    ends, ones = np.bincount(whole + 1).cumsum(), np.ones(len(whole), np.float32)
     gather = Matrix(ends, whole.argsort(kind="stable").astype(np.int32), ones)
     blurs = [Matrix.even(columns, halves, 3) for columns in near]
-    spread = Matrix.even(whole, ones, 1)
-    return Lattice(corners, shares, edges.tolist(), gather, blurs, spread)
+    return Lattice(corners, shares, edges.tolist(), gather, blurs, Matrix.even(whole, ones, 1))
 
 
 def _table(most: int) -> tuple[int, NDArray[np.uint64], NDArray[np.int32]]:
@@ -123,20 +119,13 @@ def slot_of(name: Any, bits: Any, table: Any, taken: Any) -> Any:
 
 @compiled
 def place_pixels(
-    features: Any,
-    factors: Any,
-    bits: Any,
-    table: Any,
-    taken: Any,
-    known: Any,
-    sums: Any,
-    corners: Any,
-    shares: Any,
+    features: Any, factors: Any, where: Any, known: Any, sums: Any, corners: Any, shares: Any
 ) -> Any:
     """Corners (from 0 on, by their names in ``known``) and shares of pixels; the corners' count.
 
-    ``sums`` are the shares of each corner.
+    ``where`` is an empty ``_table``, ``sums`` are the shares of each corner.
     """
+    bits, table, taken = where
     sides, count = features.shape[1] + 1, 0
     numbers, ranks = np.empty((2, sides), np.float32), np.empty((2, sides), np.int32)
     part, names = np.empty(sides + 1, np.float32), np.empty(sides, np.uint64)

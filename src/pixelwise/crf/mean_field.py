@@ -54,9 +54,7 @@ def mean_field(
     down, across = (smoothing(n, crf.smoothness_xy, reach, weight) for n in (height, width))
     messages = Messages(lattices, down, across, padded)
     before = own if rewards is None else np.zeros(padded, np.float32)
-    costs = np.zeros((labels, padded), np.float32)
-    if rewards is not None:
-        costs[:, :labels] = rewards
+    costs = None if rewards is None else np.pad(rewards, ((0, 0), (0, padded - labels)))
     made, values = np.empty_like(scores), np.empty_like(own if pairs else own[:0])
     for turn in range(crf.iterations + 1):
         start = before
@@ -65,7 +63,7 @@ def mean_field(
             if pairs:
                 start = start + np.float32(crf.appearance) * pairs.filtered(values)
         last = turn == crf.iterations
-        update = messages.sweep(start, own, None if rewards is None else costs)
+        update = messages.sweep(start, own, costs)
 
         def work(part: int, last: bool = last, update: Update = update) -> None:
             a, b = rows[part : part + 2]

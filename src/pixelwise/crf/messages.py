@@ -11,8 +11,7 @@ from pixelwise.crf.lattice import Lattice
 from pixelwise.crf.sweeps import LANES, SWEEP_FACTS, Floats, Matrix, sparse, sweep
 from pixelwise.engine.vectors import FLOAT
 
-Bands = Callable[[int, Callable[[int, int], object], int], None]
-"""Calls a function for parts of a count, given the numbers that each of it has."""
+Bands = Callable[[int, Callable[[int, int], object], int], None]  # count, work, numbers of each
 Update = Callable[[int, int, int, bool], Floats]
 """Of a part, from its first row to its last; marginals (rows * W, padded) where they are wanted."""
 
@@ -51,8 +50,7 @@ class Messages:
         tables = np.zeros(size, np.float32), np.zeros(size, np.float32)
         for i, (count, step) in enumerate(zip(rows, steps, strict=True)):
             out = target if i == len(steps) - 1 else tables[i % 2]
-            work = step.times(source, out, inner=inner, at_inner=1, stride=inner)
-            self.passes.append((count, work, inner * self.padded))
+            self.passes.append((count, step.times(source, out, inner), inner * self.padded))
             source = out
 
     def pass_on(self, bands: Bands) -> None:

@@ -1,7 +1,4 @@
-"""What mean field does to each pixel, in machine code: sparse products, and a whole iteration.
-
-The labels' numbers of a pixel stand together, padded to whole vectors.
-"""
+"""What mean field does to pixels, in machine code; a pixel's labels are padded to vectors."""
 
 from __future__ import annotations
 
@@ -18,10 +15,7 @@ from pixelwise.engine.vectors import FLOAT, Code
 Floats = NDArray[np.float32]
 
 LANES = 8  # numbers of a vector: of 16 a third would be padding at 21 labels
-FACTS = (  # what a product is told, in this order
-    *("starts", "columns", "factors", "values", "before", "before_step", "out"),
-    *("inner", "row_outer", "row_inner", "at_outer", "at_inner", "stride"),
-)
+FACTS = ("starts", "columns", "factors", "values", "out", "inner")  # what a product is told
 SWEEP_FACTS = (
     *("start", "start_step", "own", "rewards", "labels", "width"),
     *("corners", "shares", "heard", "said", "cells", "cells_heard", "cells_said"),
@@ -43,22 +37,15 @@ class Matrix(NamedTuple):
         """One of which each row has as many ``entries``."""
         return cls(np.arange(0, len(columns) + 1, entries), columns, factors, entries)
 
-    def times(
-        self, values: Floats, out: Floats, before: Floats | None = None, **places: int
-    ) -> Callable[[int, int], None]:
-        """``out = before + self @ values`` for rows from the first number to the last.
+    def times(self, values: Floats, out: Floats, inner: int = 1) -> Callable[[int, int], None]:
+        """``out = self @ values`` for rows from the first to the last.
 
-        Rows and columns are pixels, or ``places`` say for each outer number of those and each
-        ``inner`` one which row is taken, and where its pixel 0 is; pixels are ``stride`` apart.
+        A row is a pixel, or ``inner`` pixels that stand together, each for itself.
         """
-        width = values.shape[1]
-        start = np.zeros(width, np.float32) if before is None else before
-        arrays = {**self.arrays(), "values": values, "out": out, "before": start}
-        given = {"inner": 1, "row_outer": 1, "stride": 1, **places}
-        given |= {name: array.ctypes.data for name, array in arrays.items()}
-        given["before_step"] = FLOAT * (start.size > width) * width
-        facts = np.array([given.get(name, 0) for name in FACTS], np.int64)
-        multiply = product(width // LANES, self.entries)  # made here: LLVM works in one thread
+        arrays = (*self[:3], values, out)
+        facts = np.array([*(array.ctypes.data for array in arrays), inner], np.int64)
+        # Made here: LLVM works in one thread.
+        multiply = product(values.shape[1] // LANES, self.entries)
 
         def work(first: int, last: int, _owners: object = arrays) -> None:
             multiply(facts.ctypes.data, first, last)
@@ -80,28 +67,22 @@ def sparse(full: Floats) -> Matrix:
 def product(vectors: int, entries: int) -> Callable[..., None]:
     """(facts, first, last): see ``Matrix.times``; a pixel's sums stay in registers."""
     code = Code("product", 3, LANES)
-    f = dict(zip(FACTS, code.facts(code.arguments[0], len(FACTS)), strict=True))
+    *matrix, values, out, inner = code.facts(code.arguments[0], len(FACTS))
     size, add, mul = FLOAT * LANES * vectors, code.add, code.mul
 
-    def outer(i: Any, _: list[Any]) -> Sequence[Any]:
-        def inner(j: Any, _: list[Any]) -> Sequence[Any]:
-            which = add(mul(i, f["row_outer"]), mul(j, f["row_inner"]))
-            at = add(mul(i, f["at_outer"]), mul(j, f["at_inner"]))
-            values, step = add(f["values"], mul(at, size)), mul(f["stride"], size)
-            here = add(at, mul(which, f["stride"]))
-            start = _load(code, add(f["before"], mul(here, f["before_step"])), vectors)
-
+    def row(i: Any, _: list[Any]) -> Sequence[Any]:
+        def pixel(j: Any, _: list[Any]) -> Sequence[Any]:
             def entry(column: Any, factor: Any, sums: list[Any]) -> list[Any]:
-                return _more(code, factor, add(values, mul(column, step)), sums)
+                return _more(code, factor, add(values, mul(add(mul(column, inner), j), size)), sums)
 
-            sums = _entries(code, [f[name] for name in FACTS[:3]], which, entry, start, entries)
-            _store(code, add(f["out"], mul(here, size)), sums)
+            sums = _entries(code, matrix, i, entry, [code.zero()] * vectors, entries)
+            _store(code, add(out, mul(add(mul(i, inner), j), size)), sums)
             return ()
 
-        code.repeat(f["inner"], inner)
+        code.repeat(inner, pixel)
         return ()
 
-    code.repeat(code.arguments[2], outer, first=code.arguments[1])
+    code.repeat(code.arguments[2], row, first=code.arguments[1])
     return code.compiled()
 
 
@@ -125,17 +106,12 @@ def sweep(vectors: int, sides: int, full: bool) -> Callable[..., None]:
 
         def pixel(x: Any, _: list[Any]) -> Sequence[Any]:
             n, out = add(mul(y, f["width"]), x), add(written, mul(x, size))
-            near = add(mul(n, FLOAT * sides))
-            seats = [
-                (
-                    mul(_index(code, add(f["corners"], near, FLOAT * i)), size),
-                    code.everywhere(add(f["shares"], near, FLOAT * i)),
-                )
-                for i in range(sides)
-            ]
+            places = [add(mul(n, FLOAT * sides), FLOAT * i) for i in range(sides)]
+            corners = [mul(_index(code, add(f["corners"], place)), size) for place in places]
+            factors = [code.everywhere(add(f["shares"], place)) for place in places]
             sums = _load(code, add(f["start"], mul(n, f["start_step"])), vectors)
-            for seat, share in seats:
-                sums = _more(code, share, add(f["heard"], seat), sums)
+            for corner, factor in zip(corners, factors, strict=True):
+                sums = _more(code, factor, add(f["heard"], corner), sums)
             hear = lambda i, by, sums: _more(code, by, add(heard, mul(i, size)), sums)  # noqa: E731
             sums = _entries(code, up, x, hear, sums)
             if full:
@@ -149,14 +125,9 @@ def sweep(vectors: int, sides: int, full: bool) -> Callable[..., None]:
                 sums = code.repeat(f["labels"], weigh, own)
             shares = softmax(code, sums)
             _store(code, out, shares)
-
-            for seat, share in seats:
-                _say(code, share, shares, add(f["said"], seat))
-
-            def say(column: Any, factor: Any, _: list[Any]) -> list[Any]:
-                _say(code, factor, shares, add(said, mul(column, size)))
-                return []
-
+            for corner, factor in zip(corners, factors, strict=True):
+                _say(code, factor, shares, add(f["said"], corner))
+            say = lambda i, by, _: _say(code, by, shares, add(said, mul(i, size)))  # noqa: E731
             _entries(code, down, x, say, [])
             return ()
 
@@ -218,10 +189,11 @@ def _more(code: Code, factor: Any, place: Any, sums: Sequence[Any]) -> list[Any]
     return [code.fma(factor, value, total) for value, total in pairs]
 
 
-def _say(code: Code, factor: Any, shares: Sequence[Any], place: Any) -> None:
+def _say(code: Code, factor: Any, shares: Sequence[Any], place: Any) -> list[Any]:
     """What is there, and ``factor`` times ``shares``."""
     pairs = zip(shares, _load(code, place, len(shares)), strict=True)
     _store(code, place, [code.fma(factor, share, old) for share, old in pairs])
+    return []
 
 
 def _load(code: Code, place: Any, vectors: int) -> list[Any]:

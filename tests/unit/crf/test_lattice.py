@@ -17,7 +17,7 @@ def placed(points: NDArray[np.float32]) -> tuple[int, NDArray[np.int32], NDArray
     corners, shares = np.empty((len(points), sides), np.int32), np.empty((len(points), sides))
     shares, sums = shares.astype(np.float32), np.zeros(size, np.float32)
     known = np.empty(size, np.uint64)
-    count = lattice.place_pixels(points, factors, *table, known, sums, corners, shares)
+    count = lattice.place_pixels(points, factors, table, known, sums, corners, shares)
     assert np.allclose(
         sums[:count], np.bincount(corners.reshape(-1), shares.reshape(-1)), atol=1e-5
     )

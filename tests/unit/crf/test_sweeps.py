@@ -2,33 +2,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelwise.crf.sweeps import LANES, Matrix
+from pixelwise.crf.sweeps import LANES, Matrix, sparse
 
 
 def test_products_are_those_of_the_full_matrix() -> None:
     rng = np.random.default_rng(0)
     full = rng.random((5, 6)).astype(np.float32) * (rng.random((5, 6)) < 0.4)
-    starts = np.append(0, np.count_nonzero(full, 1).cumsum())
-    matrix = Matrix(starts, np.nonzero(full)[1].astype(np.int32), full[full > 0])
-    values, before = (rng.random((6, LANES)).astype(np.float32) for _ in range(2))
-    out = np.zeros((5, LANES), np.float32)
-    matrix.times(values, out)(0, 5)
-    assert np.allclose(out, full @ values, rtol=1e-6)
-    matrix.times(values, out, before)(1, 3)
-    assert np.allclose(out[1:3], before[1:3] + full[1:3] @ values, rtol=1e-6)
+    for inner in (1, 3):
+        values = rng.random((6 * inner, LANES)).astype(np.float32)
+        out = np.zeros((5 * inner, LANES), np.float32)
+        sparse(full).times(values, out, inner)(1, 5)
+        true = np.tensordot(full, values.reshape(6, inner, LANES), 1).reshape(out.shape)
+        assert np.allclose(out[inner:], true[inner:], rtol=1e-6)
+        assert not out[:inner].any()
 
 
-def test_products_go_along_rows_and_columns_of_a_picture() -> None:
-    rng, shape = np.random.default_rng(0), (4, 3)
-    values = rng.random((12, LANES)).astype(np.float32)
-    picture = values.reshape(*shape, LANES)
-    for length, axis in ((3, 1), (4, 0)):
-        full = rng.random((length, length)).astype(np.float32)
-        columns = np.tile(np.arange(length, dtype=np.int32), length)
-        matrix = Matrix(np.arange(0, length**2 + 1, length), columns, full.reshape(-1))
-        rows = {"row_outer": 0, "row_inner": 1, "at_outer": 3} if axis else {}
-        places = rows or {"at_inner": 1, "stride": 3}
-        out = np.zeros_like(values)
-        matrix.times(values, out, inner=3, **places)(0, 4)
-        true = np.moveaxis(np.tensordot(full, picture, (1, axis)), 0, axis)
-        assert np.allclose(out.reshape(*shape, LANES), true, rtol=1e-6)
+def test_rows_of_as_many_entries_give_the_same() -> None:
+    rng = np.random.default_rng(0)
+    columns, factors = rng.integers(0, 9, 21).astype(np.int32), rng.random(21).astype(np.float32)
+    even, values = Matrix.even(columns, factors, 3), rng.random((9, 2 * LANES)).astype(np.float32)
+    made = np.zeros((2, 7, 2 * LANES), np.float32)
+    even.times(values, made[0])(0, 7)
+    even._replace(entries=0).times(values, made[1])(0, 7)
+    true = (factors[:, None] * values[columns]).reshape(7, 3, -1).sum(1)
+    assert np.allclose(made, true, rtol=1e-6)
