@@ -172,6 +172,28 @@ def heat_colours(level: NDArray[np.float32]) -> Image:
     return ramps
 
 
+def ends_of(numbers: NDArray[Any]) -> tuple[float, float]:
+    """The lowest and the highest of numbers; NaN aside."""
+    known = numbers[np.isfinite(numbers)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+
+
+def shown_numbers(numbers: NDArray[Any], ends: tuple[float, float] | None = None) -> Image:
+    """(H, W, 3): three planes as colours, else the first as heat between ``ends``; NaN black."""
+    low, high = ends or ends_of(numbers)
+    level = (numbers - low) / max(high - low, 1e-9)
+    if numbers.shape[2] == 3:
+        return (255 * np.nan_to_num(level).clip(0, 1)).round().astype(np.uint8)
+    known = np.isfinite(level[..., :1])
+    return np.where(known, heat_colours(np.nan_to_num(level[..., 0])), 0).astype(np.uint8)
+
+
+def number_legend(ends: tuple[float, float], unit: str) -> tuple[list[str], Image]:
+    """Names and colours of five numbers from end to end, as ``shown_numbers`` has them."""
+    names = [f"{value:.3g} {unit}" for value in np.linspace(*ends, 5)]
+    return names, heat_colours(np.linspace(0, 1, 5, dtype=np.float32)[None])[0]
+
+
 def heat_map(image: Image, share: NDArray[np.float32]) -> Image:
     """A probability map over its picture, (H, W, 3): blue is none, red its highest value.
 

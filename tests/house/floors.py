@@ -50,6 +50,7 @@ RIM: dict[str, tuple[str, ...]] = {
         "export/",
         "losses/borders.py",
         "losses/cross_entropy.py",
+        "losses/measured.py",
         "losses/mining.py",
         "losses/of_classes.py",
         "losses/overlap.py",

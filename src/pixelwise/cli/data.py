@@ -12,7 +12,7 @@ from pixelwise.cli import hha
 from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import ClassMapFile, DataPath, Json, NewFolder, Values
 from pixelwise.cli.prepare import app as prepare
-from pixelwise.errors import first_few, hxw
+from pixelwise.errors import first_few, hxw, raise_all
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ def inspect_data(data: DataPath, values: Values = "", json: Json = False) -> Non
     """
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.inspect import inspect
-    from pixelwise.errors import raise_all
 
     dataset = open_dataset(data, strict=False, values=values)
     with progress("reading", len(dataset.all_items()), quiet=json) as advance:
@@ -75,7 +74,7 @@ def _print(inspection: Inspection) -> None:
     table(str(d.root), ("what", "found"), facts)
     table("splits", ("split", "pictures"), [(s, len(items)) for s, items in d.splits.items()])
     for head, classes in d.classes_by_head.items():
-        counts = inspection.pixels(head)
+        counts = {split: own.pixels for split, own in inspection.counts(head).items()}
         rows = [(name, *(int(c[i]) for c in counts.values())) for i, name in enumerate(classes)]
         rows = [row for row in rows if any(row[1:])]  # the warnings name the others
         title = f"pixels by class{d.of_head(head)}, {len(rows)} of {len(classes)} classes"
@@ -95,11 +94,13 @@ def stats(
 ) -> None:
     """Pixels and pictures by class, mean and deviation of the channels."""
     from pixelwise.data.formats.layouts import open_dataset
-    from pixelwise.data.statistics import statistics
+    from pixelwise.data.inspect import inspect
 
     dataset = open_dataset(data, values=values)
     with progress("counting", len(dataset.items(split)), quiet=json) as advance:
-        counted = statistics(dataset, split, watch=advance)
+        inspected = inspect(dataset, [split], watch=advance)
+    raise_all(dataset.root, inspected.problems)
+    counted = inspected.statistics(split)
     if json:
         emit_json({"data": str(data), "split": split, **counted.as_dict()})
         return

@@ -20,7 +20,13 @@ def show(evaluation: Evaluation, protocols: tuple[str, ...] = ("paper",)) -> Non
     Of several heads each one's, one after the other.
     """
     for head, own in evaluation.heads.items() or [("", evaluation)]:
-        _show(own, protocols, f" (head `{head}`)" if head else "")
+        where = f" (head `{head}`)" if head else ""
+        if measures := own.measures:
+            rows = [(title(k), f"{v:.5g}") for k, v in measures.values.items()]
+            table(f"{len(own.names)} images{where}: {', '.join(own.classes)}", ("score", ""), rows)
+            say(measures.beside)
+        else:
+            _show(own, protocols, where)
 
 
 def _show(evaluation: Evaluation, protocols: tuple[str, ...], where: str) -> None:

@@ -11,43 +11,22 @@ Classes that it does not name stay as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from pixelwise.data.class_files import VOIDS, parsed
 from pixelwise.data.classes import NEAREST, ClassMap
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import Item, LabelMap, LabelSource
+from pixelwise.data.sample import Derived, Item, LabelMap
 from pixelwise.errors import UsageError, unknown_name
 from pixelwise.labels import VOID
 from pixelwise.settings import parse_json, refuse
 
 FORM = '{"road": "ground", "fence": null} or {"ground": ["road", "pavement"], "void": ["fence"]}'
-
-
-@dataclass(frozen=True)
-class Merged:
-    """Labels that are read by the names of before (outlines are), and then merged."""
-
-    source: LabelSource
-    before: ClassMap
-    table: tuple[int, ...]
-    """(256,) id of before to id."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Those of the source."""
-        return self.source.files
-
-    def read(self, class_map: ClassMap) -> NDArray[Any]:  # noqa: ARG002 - that of after
-        """As ``LabelSource.read``, of any class map."""
-        after: NDArray[Any] = np.array(self.table, np.uint8)[self.source.read(self.before)]
-        return after
 
 
 def read_map(path: Path) -> dict[str, str]:
@@ -106,7 +85,8 @@ def merged(dataset: DataSet, renames: Mapping[str, str]) -> DataSet:
         source = item.labels.get(head)
         if source is None or isinstance(source, LabelMap):  # which the class map reads as merged
             return item
-        return replace(item, labels={**item.labels, head: Merged(source, own, tuple(table))})
+        made = Derived(source, own, np.array(table, np.uint8).__getitem__)
+        return replace(item, labels={**item.labels, head: made})
 
     note = f"{len(own.classes)} classes made {len(names)}: {described_map(own.classes, left)}"
     return replace(

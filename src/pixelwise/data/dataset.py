@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.depth import HhaInput
-from pixelwise.data.measured import EdgesOf
-from pixelwise.data.sample import IMAGE, LABELS, Item, Sample, Splits
+from pixelwise.data.measured import edges
+from pixelwise.data.sample import IMAGE, LABELS, Derived, Item, Sample, Splits
 from pixelwise.errors import DataError, raise_all, unknown_name
 from pixelwise.labels import void_of
 from pixelwise.nets.kinds import EDGE, EDGES
@@ -137,7 +137,7 @@ class DataSet:
             DataError: D031 pictures that lack an input.
         """
         if EDGES in heads and EDGES not in self.class_maps:
-            return self.with_edges(EDGES, self.heads[0]).using(inputs=inputs, heads=heads)
+            return self._with_edges().using(inputs=inputs, heads=heads)
         items = self.all_items()
         for kind, asked, names in (
             ("input", inputs, self.known_inputs),
@@ -152,17 +152,17 @@ class DataSet:
         raise_all(self.root, [no_partner(path, what) for path, what in wanted])
         return replace(self, inputs=used, heads=tuple(heads) or self.heads)
 
-    def with_edges(self, head: str, of: str) -> DataSet:
-        """The same with a further head that is offered: the edges of one of classes."""
-        own = self.class_maps[of]
-        edge_map = ClassMap((head,), ((255, 255, 255),), kind=EDGE)
+    def _with_edges(self) -> DataSet:
+        """With a further head that can be used: the edges of the first."""
+        of, own = self.heads[0], self.class_map
 
         def one(item: Item) -> Item:
-            made = {head: EdgesOf(item.labels[of], own)} if of in item.labels else {}
+            made = {EDGES: Derived(item.labels[of], own, edges)} if of in item.labels else {}
             return replace(item, labels={**item.labels, **made})
 
         splits = {split: tuple(map(one, items)) for split, items in self.splits.items()}
-        return replace(self, class_maps={**self.class_maps, head: edge_map}, splits=splits)
+        edge_map = ClassMap((EDGES,), ((255, 255, 255),), kind=EDGE)
+        return replace(self, class_maps={**self.class_maps, EDGES: edge_map}, splits=splits)
 
     @property
     def known_inputs(self) -> list[str]:

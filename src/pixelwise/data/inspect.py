@@ -10,15 +10,19 @@ from itertools import chain
 from math import prod
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pixelwise.data.classes import NEAREST
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.likeness import Sketch, sketch
 from pixelwise.data.remarks import Remark, remarks
 from pixelwise.data.sample import Item, LabelMap, Reader, content, each
-from pixelwise.data.statistics import Counts, Statistics, count, refuse_mixed, summarise
+from pixelwise.data.statistics import (
+    ClassCounts,
+    Counts,
+    Statistics,
+    count,
+    refuse_mixed,
+    summarise,
+)
 from pixelwise.errors import DataError, first_few, hxw
 from pixelwise.labels import VOID
 from pixelwise.pictures.imagefile import orientation_of
@@ -51,11 +55,6 @@ class Seen:
         """How many of a head's occur."""
         return int((self.counts.heads[head][:VOID] > 0).sum()) if self.counts else 0
 
-    @property
-    def is_void(self) -> bool:
-        """It has labels, and in a head none of them says anything."""
-        return self.counts is not None and any(self.is_void_in(head) for head in self.counts.heads)
-
     def is_void_in(self, head: str) -> bool:
         """It has labels, and none of this head says anything."""
         return self.counts is not None and not self.counts.heads[head][:VOID].any()
@@ -78,32 +77,19 @@ class Inspection:
         """The remarks in words."""
         return tuple(remark.text for remark in self.remarks)
 
-    def counted(self, split: str) -> tuple[Counts, ...]:
-        """Of the samples of a split that could be read."""
-        return tuple(view.counts for view in self.seen[split] if view.counts)
-
     def sizes(self, *splits: str) -> Counter[tuple[int, int]]:
         """(height, width) to pictures, each once, of some splits or all."""
         views = chain(*(self.seen[split] for split in splits or self.seen))
         return Counter({view.item.files: view.size for view in views}.values())
 
-    def pixels(self, head: str) -> dict[str, NDArray[np.int64]]:
-        """Split to (K,) pixels by class of a head."""
-        return {split: self._table(split, head).sum(0) for split in self.seen}
-
-    def images_with(self, head: str) -> dict[str, NDArray[np.int64]]:
-        """Split to (K,) pictures in which the class of a head occurs."""
-        return {split: (self._table(split, head) > 0).sum(0) for split in self.seen}
-
-    def _table(self, split: str, head: str) -> NDArray[np.int64]:
-        """(N + 1, K) pixels by sample and class, after a row of zeros: there may be no sample."""
-        k = len(self.dataset.class_maps[head].classes)
-        rows = [counts.heads[head][:k] for counts in self.counted(split)]
-        return np.vstack([np.zeros((1, k), np.int64), *rows])
+    def counts(self, head: str) -> dict[str, ClassCounts]:
+        """By split the labels of a head."""
+        return {split: self.statistics(split).heads[head] for split in self.seen}
 
     def statistics(self, split: str) -> Statistics:
         """Of a split that was inspected."""
-        return summarise(self.dataset.classes_by_head, self.counted(split))
+        counted = [view.counts for view in self.seen[split] if view.counts]
+        return summarise(self.dataset.classes_by_head, counted)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for ``--json``; of several heads each one's classes are under ``heads``."""
@@ -127,17 +113,13 @@ class Inspection:
         }
 
     def _classes(self, head: str) -> list[dict[str, Any]]:
-        class_map, pixels, images = (
-            self.dataset.class_maps[head],
-            self.pixels(head),
-            self.images_with(head),
-        )
+        class_map, counts = self.dataset.class_maps[head], self.counts(head)
         return [
             {
                 "name": name,
                 "colour": list(class_map.palette[i]),
-                "pixels": {s: int(c[i]) for s, c in pixels.items()},
-                "images": {s: int(c[i]) for s, c in images.items()},
+                "pixels": {s: int(c.pixels[i]) for s, c in counts.items()},
+                "images": {s: int(c.images_with[i]) for s, c in counts.items()},
             }
             for i, name in enumerate(class_map.classes)
         ]
@@ -265,9 +247,9 @@ def _unused(dataset: DataSet, splits: Collection[str]) -> Iterator[str]:
 def _warnings(inspection: Inspection) -> Iterator[str]:
     dataset, seen = inspection.dataset, inspection.seen
     for head, classes in dataset.classes_by_head.items():
-        for split, pixels in inspection.pixels(head).items():
-            never = [f"`{n}`" for n, p in zip(classes, pixels, strict=True) if not p]
-            if never and inspection.counted(split):
+        for split, own in inspection.counts(head).items():
+            never = [f"`{n}`" for n, p in zip(classes, own.pixels, strict=True) if not p]
+            if never and own.void + own.pixels.sum():  # else there are no labels
                 where = f"split {split}{dataset.of_head(head)}"
                 yield f"no pixel of {first_few(never, 10)} in {where}"
     if "train" not in dataset.splits:
@@ -276,7 +258,8 @@ def _warnings(inspection: Inspection) -> Iterator[str]:
     elif "train" in seen and "val" not in dataset.splits:
         yield "there is no split val: train with --set val_split=, or add pictures"
     yield from _moves(dataset, {v.item.name: v for v in chain(*seen.values()) if v.moved})
-    void = {view.item.name for view in chain(*seen.values()) if view.is_void}
+    views = chain(*seen.values())
+    void = {view.item.name for view in views if any(map(view.is_void_in, dataset.heads))}
     if void:
         yield f"{len(void)} label maps are void everywhere: {first_few(sorted(void))}"
 

@@ -121,7 +121,7 @@ def _of_one_class(views: Sequence[Seen], head: str, classes: Sequence[str]) -> I
     for view in counted:
         assert view.counts  # for mypy
         present = np.flatnonzero(view.counts.heads[head][:VOID])
-        if len(present) == 1:
+        if len(present) == 1 < len(classes):
             alone[classes[present[0]]].append(view.item.name)
     for name, names in alone.items():
         yield _of(names, len(counted), f"hold `{name}` and no other class")

@@ -57,6 +57,24 @@ class LabelMap:
 
 
 @dataclass(frozen=True)
+class Derived:
+    """Labels that are made of those of a source: classes merged, or the edges between them."""
+
+    source: LabelSource
+    before: ClassMap  # as which the source is read
+    made: Callable[[NDArray[Any]], NDArray[Any]]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Those of the source."""
+        return self.source.files
+
+    def read(self, class_map: ClassMap) -> NDArray[Any]:  # noqa: ARG002 - that of after
+        """As ``LabelSource.read``, of any class map."""
+        return self.made(self.source.read(self.before))
+
+
+@dataclass(frozen=True)
 class Item:
     """A picture of a data set, and where its labels are."""
 

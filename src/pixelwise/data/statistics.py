@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import Sample, each
-from pixelwise.errors import DataError, raise_all
+from pixelwise.data.sample import Sample
+from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 
 Ints = NDArray[np.int64]
@@ -104,18 +103,14 @@ def count(sample: Sample) -> Counts:
         known = [band[~np.isnan(band)].astype(np.float64) for band in bands]
         sums, squares = (np.array([(b**power).sum() for b in known]) for power in (1, 2))
         pixels = np.array([len(band) for band in known])
-    heads = {head: _pixels(labels) for head, labels in sample.heads.items()}
+    heads = {h: np.bincount(_ids(m).ravel(), minlength=256) for h, m in sample.heads.items()}
     return Counts(heads, sums, squares, pixels, str(bands.dtype))
 
 
-def _pixels(labels: NDArray[Any]) -> Ints:
-    """(256,) pixels by class id; of numbers, by plane, those that are known."""
-    if labels.ndim == 2:
-        return np.bincount(labels.ravel(), minlength=256).astype(np.int64)
-    known = np.isfinite(labels)
-    counts = np.zeros(256, np.int64)
-    counts[: known.shape[2]], counts[VOID] = known.sum((0, 1)), (~known).any(2).sum()
-    return counts
+def _ids(labels: NDArray[Any]) -> NDArray[Any]:
+    """Class ids; of numbers the place of each plane where it is known, else void."""
+    planes = np.arange(labels.shape[-1])
+    return labels if labels.ndim == 2 else np.where(np.isfinite(labels), planes, VOID)
 
 
 def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
@@ -129,7 +124,8 @@ def refuse_mixed(kinds: Mapping[Path, str]) -> Iterator[DataError]:
 
 def summarise(classes: Mapping[str, Sequence[str]], counted: Sequence[Counts]) -> Statistics:
     """The statistics of a split, with these classes by head, from the counts of its samples."""
-    labels = {head: np.stack([c.heads[head] for c in counted]) for head in classes}
+    none = np.zeros((1, VOID + 1), np.int64)  # there may be no sample
+    labels = {head: np.vstack([none, *(c.heads[head] for c in counted)]) for head in classes}
     total = np.maximum(np.sum([c.pixels for c in counted], axis=0), 1)
     mean = np.sum([c.sums for c in counted], axis=0) / total
     square = np.sum([c.squares for c in counted], axis=0) / total
@@ -138,7 +134,7 @@ def summarise(classes: Mapping[str, Sequence[str]], counted: Sequence[Counts]) -
         heads={head: _class_counts(names, labels[head]) for head, names in classes.items()},
         mean=mean,
         std=np.sqrt(np.maximum(square - mean**2, 0)),  # rounding may leave a flat band below 0
-        dtype=counted[0].dtype,
+        dtype=counted[0].dtype if counted else "uint8",
     )
 
 
@@ -153,17 +149,3 @@ def _class_counts(classes: Sequence[str], labels: Ints) -> ClassCounts:
         pixels_where_present=(known.sum(1)[:, None] * present).sum(0),
         void=int(labels[:, VOID].sum()),
     )
-
-
-def statistics(
-    dataset: DataSet, split: str, *, watch: Callable[[], object] = lambda: None
-) -> Statistics:
-    """Read a whole split and count; ``watch`` is called after each item.
-
-    Raises:
-        DataError: the samples that cannot be read or do not fit, all of them.
-    """
-    counted, problems = each(dataset.items(split), lambda item: count(dataset.read(item)), watch)
-    kinds = {files[0]: counts.kind for files, counts in counted.items()}
-    raise_all(dataset.root, [*problems, *refuse_mixed(kinds)])
-    return summarise(dataset.classes_by_head, [*counted.values()])

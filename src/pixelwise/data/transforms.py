@@ -108,12 +108,8 @@ def paste(onto: Sample, source: Sample, classes: Sequence[int]) -> Sample:
     """
     chosen = np.isin(np.arange(VOID + 1), classes)[source.labels]
     image = np.where(chosen[..., None], source.image, onto.image)
-    heads = {
-        head: np.where(
-            chosen if labels.ndim == 2 else chosen[..., None], source.heads[head], labels
-        )
-        for head, labels in onto.heads.items()
-    }
+    at = {2: chosen, 3: chosen[..., None]}
+    heads = {h: np.where(at[m.ndim], source.heads[h], m) for h, m in onto.heads.items()}
     return Sample(onto.name, image, heads)
 
 

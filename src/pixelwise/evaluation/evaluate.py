@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pixelwise.errors import DataError, UsageError
 from pixelwise.metrics.bootstrap import Interval, bootstrap
 from pixelwise.metrics.boundaries import Boundaries, boundaries
 from pixelwise.metrics.confusion import Counts, confusion
+from pixelwise.metrics.measured import MEASURES, SUMS, Measures
 from pixelwise.metrics.protocols import PROTOCOLS, ProtocolRow, protocol_rows
 from pixelwise.metrics.scores import (
     ClassRow,
@@ -32,6 +34,7 @@ from pixelwise.metrics.scores import (
     scores,
     tallies,
 )
+from pixelwise.nets.kinds import CLASSES, Kind
 
 _DRAWS = 1000  # bootstrap draws; the ends of the interval then move by about a tenth of its width
 _LEVEL = 0.95
@@ -43,9 +46,9 @@ class Pair:
 
     name: str
     truth: npt.NDArray[Any]
-    """(H, W) whole numbers; 255 is void."""
+    """(H, W) whole numbers, 255 void; or (H, W, P) float32, NaN void."""
     guess: npt.NDArray[Any]
-    """(H, W) whole numbers below K."""
+    """(H, W) whole numbers below K; or (H, W, P) float32."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Evaluation:
     classes: tuple[str, ...]
     names: tuple[str, ...]
     """Image names, in the order of ``image_counts``."""
-    image_counts: npt.NDArray[np.integer[Any]]
+    image_counts: npt.NDArray[Any]
     """(N, K, K) int32 (int64 for images of more than 2**31 pixels); rows truth, columns guess."""
     seconds_per_image: float | None = None
     """Mean time of prediction, when a model made the guesses."""
@@ -75,15 +78,25 @@ class Evaluation:
     """Counts near edges, over the whole set."""
     heads: Mapping[str, Evaluation] = field(default_factory=dict)
     """Of a model with several heads each one's, by name; this one is the first's. Else empty."""
+    kind: str = "classes"
+    """Of what the head gives; of others than classes counts are (N, S) sums, for ``measures``."""
 
     def _repr_html_(self) -> str:
         """As notebooks show it: the four numbers, and each class's IU."""
+        if self.measures:
+            return escape(self.measures.sentence)
         four = {k.replace("_", " "): v for k, v in self.scores.as_dict().items()}
         rows = [*four.items(), *((row.name, row.iu) for row in self.per_class)]
         shown = (("n/a" if v is None else f"{100 * v:.1f} %") for _, v in rows)
         cells = zip((escape(name) for name, _ in rows), shown, strict=True)
         table = "".join(f"<tr><td>{name}</td><td>{value}</td></tr>" for name, value in cells)
         return f"<table>{table}</table>"
+
+    @cached_property
+    def measures(self) -> Measures | None:
+        """What is said of numbers and edges; None of classes."""
+        rule = MEASURES.get(self.kind)
+        return rule(self.image_counts.sum(0)) if rule else None
 
     @cached_property
     def counts(self) -> Counts:
@@ -148,17 +161,25 @@ class Evaluation:
         Of several heads the first one's, and each one's under ``heads``; of the protocols those
         that are named.
         """
-        rows = [row for row in self.protocol_rows if row.name in protocols]
         several = {name: head.as_dict(protocols) for name, head in self.heads.items()}
+        facts = {
+            "images": len(self.names),
+            "seconds_per_image": self.seconds_per_image,
+            "trained_on": None if self.trained_on is None else list(self.trained_on),
+            "classes": list(self.classes),
+            **({"heads": several} if several else {}),
+        }
+        if own := self.measures:
+            sums = zip(self.names, self.image_counts, strict=True)
+            each = [{"name": name, **MEASURES[self.kind](one).as_dict()} for name, one in sums]
+            return {"kind": self.kind, **own.as_dict(), **facts, "per_image": each}
+        rows = [row for row in self.protocol_rows if row.name in protocols]
         return {
             **self.scores.as_dict(),
             "kappa": self.kappa,
             **(self.boundaries.as_dict() if self.boundaries else {}),
             "largest_class": self.majority.as_dict(),
-            "images": len(self.names),
-            "seconds_per_image": self.seconds_per_image,
-            "trained_on": None if self.trained_on is None else list(self.trained_on),
-            "classes": list(self.classes),
+            **facts,
             "per_class": [asdict(row) for row in self.per_class],
             "protocols": {row.name: row.value for row in rows},
             "protocol_reasons": {row.name: row.reason for row in rows if row.reason},
@@ -170,7 +191,6 @@ class Evaluation:
             },
             "confusion": self.counts.tolist(),
             "per_image": [asdict(row) for row in self.per_image],
-            **({"heads": several} if several else {}),
         }
 
 
@@ -189,18 +209,24 @@ def evaluate(pairs: Iterable[Pair], classes: Sequence[str]) -> Evaluation:
 
 
 def evaluate_heads(
-    pairs: Iterable[Mapping[str, Pair]], classes: Mapping[str, Sequence[str]]
+    pairs: Iterable[Mapping[str, Pair]],
+    classes: Mapping[str, Sequence[str]],
+    kinds: Mapping[str, Kind] = MappingProxyType({}),
 ) -> Evaluation:
-    """Score several label maps of each image at once; pairs and class names are by head.
+    """Score several label maps of each image at once; pairs, class names and kinds are by head.
 
     Raises:
         DataError: as ``evaluate``.
     """
     names: list[str] = []
-    tables: dict[str, list[npt.NDArray[np.integer[Any]]]] = {head: [] for head in classes}
+    tables: dict[str, list[npt.NDArray[Any]]] = {head: [] for head in classes}
+    named = {head: kinds.get(head, CLASSES).kind for head in classes}
     edges: dict[str, Boundaries] = {}
     for by_head in pairs:
         for head, pair in by_head.items():
+            if sums := SUMS.get(named[head]):
+                tables[head].append(sums(pair.truth, pair.guess))
+                continue
             try:
                 counts = confusion(pair.truth, pair.guess, len(classes[head]))
                 near = boundaries(pair.truth, pair.guess, len(classes[head]))
@@ -214,7 +240,11 @@ def evaluate_heads(
     if not names:
         raise UsageError("U002", "no image was given to score (expected one or more)")
     heads = {
-        head: Evaluation(tuple(own), tuple(names), np.stack(tables[head]), boundaries=edges[head])
+        head: Evaluation(
+            *(tuple(own), tuple(names), np.stack(tables[head])),
+            boundaries=edges.get(head),
+            kind=named[head],
+        )
         for head, own in classes.items()
     }
     first = next(iter(heads.values()))

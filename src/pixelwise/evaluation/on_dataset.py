@@ -21,9 +21,9 @@ from pixelwise.pictures.images import text_in, write_labels
 
 log = logging.getLogger(__name__)
 
-Labelling = Callable[[NDArray[Any]], Mapping[str, NDArray[np.uint8]]]
-"""A picture (H, W, B) to its class ids (H, W) by head."""
-MADE_BY, MAKER = "made_by", "pixelwise evaluate"
+Labelling = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
+"""A picture (H, W, B) to its class ids (H, W), or numbers (H, W, P), by head."""
+OURS = {"made_by": "pixelwise evaluate"}
 """What guesses that are kept say of themselves."""
 
 
@@ -45,8 +45,7 @@ def evaluate_split(
         classes: by head the names of the ids it gives; must be the data set's, in its order.
         dataset: the pictures and label maps; its heads in use are those that are judged.
         split: which of them.
-        trained_on: ``content`` of pictures that it has seen, None if unknown; those among the
-            judged are told.
+        trained_on: ``content`` of pictures that it has seen, told if judged; None if unknown.
         keep: folder for the guessed label maps, ``<name>.png``, of further heads in a folder of
             the head's name in it; earlier ones are replaced.
         shown: what of a sample is looked at, such as ``data.masking.masked_as``.
@@ -63,6 +62,7 @@ def evaluate_split(
     folders = {h: of_head(keep, h, dataset.heads) for h in dataset.heads} if keep else {}
     _refuse_taken(folders.values(), [item.name for item in items], dataset)
     palettes = {h: np.asarray(dataset.class_maps[h].palette, np.uint8) for h in dataset.heads}
+    kinds = {head: dataset.class_maps[head].kind for head in dataset.heads}
     spent, seen = 0.0, []
 
     def pairs() -> Iterator[dict[str, Pair]]:
@@ -77,11 +77,11 @@ def evaluate_split(
             spent += time.perf_counter() - began
             for head, folder in folders.items():
                 path = folder / f"{item.name}.png"
-                write_labels(path, guesses[head], palettes[head], text={MADE_BY: MAKER})
+                write_labels(path, guesses[head], palettes[head], text=OURS, step=kinds[head].step)
             yield {h: Pair(item.name, sample.heads[h], guesses[h]) for h in dataset.heads}
             watch()
 
-    evaluation = evaluate_heads(pairs(), dataset.classes_by_head)
+    evaluation = evaluate_heads(pairs(), dataset.classes_by_head, kinds)
     noted = None if trained_on is None else tuple(seen)
     _warn_of_leaks(noted, dataset, split)
     facts: dict[str, Any] = {"seconds_per_image": spent / len(items), "trained_on": noted}
@@ -109,7 +109,7 @@ def _refuse_taken(folders: Iterable[Path], names: Sequence[str], dataset: DataSe
         if folder.resolve() in dataset.folders:
             raise UsageError("U003", f"{folder} holds files of {dataset.root} itself", hint)
         for path in (folder / f"{name}.png" for name in names):
-            if path.exists() and text_in(path).get(MADE_BY) != MAKER:
+            if path.exists() and not text_in(path).items() >= OURS.items():
                 raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
 
 

@@ -92,6 +92,8 @@ def export_model(
     _refuse_places(files, format, path, force=force)
     header = read_header(path)
     net = net_of(header, path)
+    if labels:
+        net.only_classes("--labels")
     sizes = tuple(s for s in ((size,) if format == "pt2" else SIZES) if _takes(net, s))
     with torch.device("meta"):
         shapes = Network(net)

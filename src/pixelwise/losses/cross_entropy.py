@@ -38,7 +38,9 @@ def pixel_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
 
 
 def pixel_weight(labels: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """The divisor of the mean: pixels that are not void, each by its class's weight."""
+    """The divisor of the mean: pixels (or numbers) that are not void, by their classes' weights."""
+    if labels.is_floating_point():
+        return labels.isfinite().sum().float()
     if class_weights is None:
         return (labels != VOID).sum().float()
     return pixel_weights(labels, class_weights).sum()

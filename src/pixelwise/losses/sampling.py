@@ -7,6 +7,7 @@ of the loss. Terms that are not chosen become void in the labels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,7 +41,7 @@ def sampled(
     Each is decided by itself, as the paper ignores each final-layer cell with probability 1 - p.
 
     Args:
-        labels: (N, H, W) uint8 of whole pictures.
+        labels: (N, H, W) uint8 of whole pictures, or numbers (N, P, H, W).
         keep: the probability p.
         generators: one for each picture.
         net: whose cells are drawn.
@@ -50,4 +51,6 @@ def sampled(
     rows, columns = (nearest_cells(net, n) if unit == "cell" else np.arange(n) for n in sides)
     cells = (int(rows[-1]) + 1, int(columns[-1]) + 1)
     chosen = [(rng.random(cells) < keep)[rows[:, None], columns] for rng in generators]
-    return labels.masked_fill(~torch.from_numpy(np.stack(chosen)).to(labels.device), VOID)
+    out = ~torch.from_numpy(np.stack(chosen)).to(labels.device)
+    numbers = labels.is_floating_point()
+    return labels.masked_fill(out[:, None] if numbers else out, math.nan if numbers else VOID)

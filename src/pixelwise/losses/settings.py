@@ -12,6 +12,7 @@ from pixelwise.settings import Number, Share, Text, limits, refuse, settings
 
 Unit = Literal["cell", "pixel"]
 Factor = Annotated[Number, limits(ge=0)]
+Form = Literal["l1", "l2", "log"]
 
 
 @settings("loss.", noun="recipe setting")
@@ -53,6 +54,9 @@ class Loss:
     auxiliary: Mapping[Text, Factor] = field(default_factory=dict)
     """Layer to the factor on the loss of scores that are made of it in training alone (0.4 in
     PSPNet); of a layer that has scores itself, such as score_fr, it is deep supervision."""
+
+    numbers: Form = "l1"
+    """Of heads of numbers: l1, l2, or log, which learns logarithms (Eigen et al. 2014)."""
 
     def __post_init__(self) -> None:
         by_pixel = self.focal or self.border or self.hard < 1 or self.class_weights != "none"

@@ -44,6 +44,18 @@ class Scores:
     frequency_weighted_iu: float
     """Intersection over union, weighted by the class's share of the truth."""
 
+    @property
+    def lead(self) -> float:
+        """By which the best weights are known."""
+        return self.mean_iu
+
+    @property
+    def sentence(self) -> str:
+        """The two that are told while training."""
+        return (
+            f"mean IU {100 * self.mean_iu:.1f} %, pixel accuracy {100 * self.pixel_accuracy:.1f} %"
+        )
+
     def as_dict(self) -> dict[str, float | None]:
         """The four as plain data; None where there was no pixel to count."""
         return {k: value if math.isfinite(value) else None for k, value in vars(self).items()}
@@ -83,13 +95,9 @@ class Majority:
 
     def sentence(self) -> str:
         """What it gets, beside a net's own scores; nothing without a pixel of truth."""
-        own = self.scores
-        if math.isnan(own.mean_iu):
-            return ""
-        return (
-            f"the largest class alone ({self.name}) would get mean IU {100 * own.mean_iu:.1f} %, "
-            f"pixel accuracy {100 * own.pixel_accuracy:.1f} %"
-        )
+        known = not math.isnan(self.scores.mean_iu)
+        own = self.scores.sentence
+        return f"the largest class alone ({self.name}) would get {own}" if known else ""
 
 
 def majority(counts: npt.ArrayLike, names: Sequence[str]) -> Majority:

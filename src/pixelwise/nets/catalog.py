@@ -192,9 +192,9 @@ def spec(name: str, **options: Any) -> Net:
     The options are ``classes``, ``channels`` and ``width``, and of segmentation nets ``learned``,
     ``heads`` (name to classes: an output each, its layers named with ``_<head>`` behind),
     ``inputs`` (name to bands, in the order of the picture's bands) and ``fusion`` of several
-    inputs: early, sum or average; ``kinds`` is head to the entries of a ``Kind``, where it gives no
-    classes. A released net has options of its own; those given replace them.
-    ``rarefied`` and ``lowered`` name layers for ``nets.rarefy`` and ``nets.lower_stride``.
+    inputs: early, sum or average; ``kinds`` is head to what it gives, a ``Kind``. A released net
+    has options of its own; those given replace them. ``rarefied`` and ``lowered`` name layers for
+    ``nets.rarefy`` and ``nets.lower_stride``.
 
     Raises:
         UsageError: unknown name, unknown option, a value out of range, or two that contradict.

@@ -1,18 +1,17 @@
 """What a head gives at each pixel: the class of the best score, or numbers made of its scores.
 
-A head's kind is one object. A data set declares it, the net's spec has it among its options, and
-so has every checkpoint; losses, metrics and outputs are chosen by its name.
+A head's kind is one object: a data set declares it, the net's spec has it among its options, and so
+has every checkpoint. Losses, metrics and outputs are chosen by its name.
 """
 
 from __future__ import annotations
 
-from dataclasses import field
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.settings import Number, as_dict, limits, settings
+from pixelwise.settings import Number, limits, settings
 
 EDGES: Final = "edges"
 Positive = Annotated[Number, limits(gt=0)]
@@ -23,17 +22,16 @@ class Kind:
     """How scores (P, H, W) are understood; of numbers and edges each is a plane of its own."""
 
     kind: Literal["classes", "numbers", "edges"] = "classes"
-    """classes: the best score's; numbers: on the scale below; edges: probabilities, by a sigmoid
-    (Xie and Tu 2015, HED)."""
+    """edges: probabilities, by a sigmoid (Xie and Tu 2015); numbers: on the scale below."""
     step: Positive = 1.0
     """What one count stands for in pictures of these numbers."""
     void: Number | None = None
-    """The count that means that nothing is known; beside it whatever is not finite."""
+    """The count that means that nothing is known, as what is not finite does."""
     log: bool = False
     """Scores are of the numbers' logarithms."""
-    centre: tuple[Number, ...] = field(default=())
+    centre: tuple[Number, ...] = ()
     """By plane the number (or logarithm) of score 0: the mean of the training data."""
-    spread: tuple[Positive, ...] = field(default=())
+    spread: tuple[Positive, ...] = ()
     """By plane what a score of 1 adds: their deviation. So one rate fits all units."""
 
     @property
@@ -46,14 +44,9 @@ class Kind:
         x = np.moveaxis(scores, 0, -1)
         if self.kind == EDGES:
             return np.asarray(0.5 + 0.5 * np.tanh(0.5 * x), np.float32)
-        spread, centre = (np.array(row, np.float32) for row in (self.spread or 1, self.centre or 0))
+        spread, centre = (np.array(row, np.float32) for row in (self.spread, self.centre))
         x = x * spread + centre
         return np.ascontiguousarray(np.exp(x) if self.log else x)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, what is as usual left out."""
-        return {k: v for k, v in as_dict(self).items() if v != getattr(CLASSES, k)}
 
-
-CLASSES = Kind()
-EDGE = Kind(EDGES, step=1 / 255)
+CLASSES, EDGE = Kind(), Kind(EDGES, step=1 / 255)

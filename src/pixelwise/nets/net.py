@@ -241,6 +241,13 @@ class Net:
         """What a head gives."""
         return self.kinds.get(head, CLASSES)
 
+    def only_classes(self, what: str) -> None:
+        """Refuse what is made of classes where a head gives numbers (UsageError)."""
+        for head, kind in self.kinds.items():
+            if kind.measured:
+                problem = f"{what}: head `{head}` gives {kind.kind}, expected classes"
+                raise UsageError("U002", problem, "--save labels,overlay,scores has the numbers")
+
     def name_heads(self, names: Sequence[str]) -> None:
         """Call the outputs what the data calls them, in order; several have their names already.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -16,7 +17,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.inspect import Inspection, Seen
 from pixelwise.data.sample import Item, Sample
 from pixelwise.errors import PixelwiseError, UsageError, hxw
-from pixelwise.labels import VOID, overlay, three_bands
+from pixelwise.labels import VOID, overlay, shown_numbers, three_bands
 from pixelwise.machine.files import atomic_write
 from pixelwise.pages.gallery import SWATCH, Panels, data_url, paint, thumbnail
 from pixelwise.pages.markup import percent, render
@@ -106,13 +107,13 @@ def _classes(inspection: Inspection) -> list[tuple[str, Any, float, dict[str, tu
     head, k = dataset.heads[0], len(dataset.classes)
     views = {view.item.files: view for view in chain(*inspection.seen.values())}
     once = np.sum([np.zeros(k), *(v.counts.heads[head][:k] for v in views.values() if v.counts)], 0)
-    pixels, pictures = inspection.pixels(head), inspection.images_with(head)
+    counts = inspection.counts(head).items()
     return [
         (
             name,
             dataset.palette[i],
             float(once[i] / max(1, once.sum())),
-            {s: (int(pixels[s][i]), int(pictures[s][i])) for s in inspection.seen},
+            {s: (int(c.pixels[i]), int(c.images_with[i])) for s, c in counts},
         )
         for i, name in enumerate(dataset.classes)
     ]
@@ -130,7 +131,8 @@ def _row(inspection: Inspection, view: Seen) -> tuple[str, list[tuple[str, str]]
         sample = dataset.read(view.item)
     except PixelwiseError as error:  # it was there a moment ago
         return view.item.name, [*remarks, ("mistakes", str(error))], []
-    void = float((sample.labels == VOID).mean())
+    assert view.counts  # it is labelled
+    void = view.counts.heads[dataset.heads[0]][VOID] / math.prod(view.size)
     return (
         view.item.name,
         [*remarks, ("", f"{percent(void)} void")],
@@ -142,9 +144,12 @@ def panels(
     sample: Sample, palette: Sequence[tuple[int, int, int]], shown: Sequence[int] = ()
 ) -> Panels:
     """Thumbnails of the picture, of the picture under its labels, and of the labels."""
-    size = thumbnail(sample.labels.shape)
+    size = thumbnail(sample.labels.shape[:2])
     small = images.resize(three_bands(sample.image, shown), size, method="bilinear")
     labels = images.resize(sample.labels, size, method="nearest")
+    if labels.ndim == 3:
+        numbers = data_url(shown_numbers(labels), "PNG")
+        return [("picture", data_url(small, "JPEG")), ("numbers", numbers)]
     under = overlay(small, labels, np.array(palette, np.uint8).reshape(-1, 3))
     # JPEG would blur the borders of classes, PNG makes photos several times larger.
     return [

@@ -50,7 +50,7 @@ class Shown:
 def gallery(run: Run) -> Markup | None:
     """The section of images; those that could not be shown are added to the run's notes."""
     dataset, guesses = run.dataset, run.folder / run.guesses
-    if dataset is None or not run.scores:
+    if dataset is None or not run.scores or "kind" in run.scores:
         return None
     if not guesses.is_dir():
         run.notes.append(f"no images: {run.guesses} is missing")

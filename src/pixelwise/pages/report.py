@@ -106,7 +106,7 @@ def _protocols(run: Run) -> Markup | None:
 
 def _classes(run: Run) -> Markup | None:
     """Bars, pixels, the curve over training, the reason for each gap."""
-    if not run.scores:
+    if not run.scores or "kind" in run.scores:  # numbers have none
         return None
     classes = run.scores.get("per_class") or []
     histories = class_histories(run.events, len(run.classes))

@@ -85,7 +85,7 @@ def of_head(event: Event, head: str) -> Event:
     scores, losses = event.get("heads"), event.get("head_losses")
     own = scores.get(head) if isinstance(scores, dict) else None
     loss = {"loss": losses[head]} if isinstance(losses, dict) and head in losses else {}
-    return {**(own if isinstance(own, dict) else {}), **loss}
+    return {"mean_iu": None, **own, **loss} if isinstance(own, dict) else loss
 
 
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:

@@ -171,9 +171,17 @@ def read_colours(path: Path, *, lossy: bool = False, opaque: bool = False) -> Ar
 
 # -- writing ---------------------------------------------------------------------------------
 def write_labels(
-    path: Path, labels: Labels, palette: Array, *, text: Mapping[str, str] | None = None
+    path: Path,
+    labels: NDArray[Any],
+    palette: Array,
+    *,
+    text: Mapping[str, str] | None = None,
+    step: float = 1.0,
 ) -> Path:
     """A label map as a palette PNG, which opens in colour everywhere; 16-bit grey if it must be.
+
+    Numbers (H, W, P) are counts of ``step``, which the text has, 0 where they are NaN: one plane as
+    grey, of 8 bits where a step is 1/255, else of 16; three as RGB.
 
     Args:
         path: ends in .png.
@@ -181,6 +189,11 @@ def write_labels(
         palette: (K, 3) uint8.
         text: is kept in the file as PNG text (which model made it, for instance).
     """
+    if labels.ndim == 3:
+        wide = labels.shape[2] == 1 and step * 255 != 1
+        counts = cast(np.nan_to_num(labels / step), np.dtype(np.uint16 if wide else np.uint8))
+        shown = counts[..., 0] if counts.shape[2] == 1 else counts
+        return write_image(path, shown, text={**(text or {}), "step": f"{step:.9g}"})
     image = label_image(labels, palette)
     return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=_png_text(text)))
 

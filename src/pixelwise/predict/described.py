@@ -47,6 +47,8 @@ def described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
     for head, names in classes.items():
         number = net.channels[net.outputs[head]]
         counts.append((len(names), "class names", "classes", number))
+        for row in (k.spread, k.centre) if (k := net.kind(head)).kind == "numbers" else ():
+            counts.append((len(row), "scales of numbers", "planes", number))
     for have, what, of, number in counts:
         if have != number:
             raise ModelError("M002", f"{path}: {have} {what} for {number} {of}", DAMAGED)

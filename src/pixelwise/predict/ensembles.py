@@ -56,6 +56,7 @@ def _in_common(model: Model) -> list[tuple[str, Any]]:
     kinds = dict(model.header.inputs) if own.preprocess.values == "stored" else {}
     return [
         ("number of bands", own.bands),
+        ("kinds of heads", own.net.kinds),
         ("kind of values", own.preprocess.values),
         ("list of inputs", ", ".join(inputs) if len(inputs) > 1 else "one"),
         ("kind of inputs", kinds),

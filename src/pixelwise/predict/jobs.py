@@ -23,8 +23,8 @@ from pixelwise.predict.claim import LOOK, Work, claim
 from pixelwise.predict.exports import CVAT, LABELME
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan as Plan
+from pixelwise.predict.plan import measured_heads, refuse_folder_collisions, refuse_other_inputs
 from pixelwise.predict.plan import plan as plan
-from pixelwise.predict.plan import refuse_folder_collisions, refuse_other_inputs
 from pixelwise.predict.prediction import find_class
 from pixelwise.predict.saving import Drawing
 from pixelwise.predict.sources import Job
@@ -88,6 +88,7 @@ def carry_out(
     """
     refuse_other_inputs(plan, model)
     model, heads = model.coloured(drawing.colours), tuple(model.heads)
+    measured = measured_heads(plan, model.predictor.net)
     bare = [_shown_class(name, model) for name in drawing.untinted]
     names = tuple(model.heads[head].classes[i] for head, i in bare)
     drawing = replace(drawing, untinted=names)
@@ -99,7 +100,7 @@ def carry_out(
     identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
     if drawing.facts:
         identity[LOOK] = drawing.facts
-    parts = saving.parts(plan.per_picture, shown, heads)
+    parts = saving.parts(plan.per_picture, shown, heads, measured)
     work = Work(plan, model, parts, identity, drawing, force)
     claim(work)
     done, there = Done(), list[Job]()

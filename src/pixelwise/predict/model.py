@@ -137,7 +137,9 @@ class Model:
         return replace(first, heads=heads) if len(heads) > 1 else first
 
     def _prediction(self, image: NDArray[Any], head: str, made: Labelled) -> Prediction:
-        kept, own = None, self.heads[head]
+        kept, own, kind = None, self.heads[head], self.predictor.net.kind(head)
+        if kind.measured:
+            return Prediction(image, made.labels, own.classes, own.palette, kind=kind)
         if made.scores is not None:  # a classifier's scores are probabilities already
             soft = made.scores if self.task == "classification" else made.scores.softmax(0)
             kept = soft.cpu().numpy()

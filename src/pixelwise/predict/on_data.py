@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.class_merging import as_trained
@@ -16,6 +15,7 @@ from pixelwise.data.masking import masked_as
 from pixelwise.errors import DataError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
 from pixelwise.evaluation.on_dataset import evaluate_split
+from pixelwise.nets.kinds import EDGES
 
 if TYPE_CHECKING:
     from pixelwise.predict.model import Model
@@ -29,7 +29,7 @@ def fitting(model: Model, dataset: DataSet, heads: Sequence[str] = ()) -> DataSe
     named = bool(model.header.heads) or len(model.heads) > 1
     wanted = tuple(heads or (model.heads if named else ()))
     unnamed = next((h for h, c in dataset.classes_by_head.items() if c == model.classes), "")
-    gaps = [head for head in wanted if head not in dataset.class_maps]
+    gaps = [head for head in wanted if head not in (*dataset.class_maps, EDGES)]
     if gaps and len(model.heads) > 1:
         known = [head for head in model.heads if head in dataset.class_maps]
         hint = f"--heads {','.join(known)}" if known else "name its folder in dataset.json"
@@ -62,7 +62,7 @@ def evaluate(
     only = next(iter(model.heads))  # a model of one head may call it otherwise than the data
     mine = {h: h if len(model.heads) > 1 else only for h in dataset.heads}
 
-    def label(image: NDArray[Any]) -> dict[str, NDArray[np.uint8]]:
+    def label(image: NDArray[Any]) -> dict[str, NDArray[Any]]:
         by_head = model.predictor.by_head(image)
         return {theirs: by_head[own].labels for theirs, own in mine.items()}
 

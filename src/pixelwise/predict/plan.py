@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.errors import DataError, UsageError, unknown_name
+from pixelwise.nets.net import Net
 from pixelwise.predict import saving
 from pixelwise.predict.exports import CVAT, LABELME, flat
 from pixelwise.predict.model import Model
@@ -154,6 +155,17 @@ def refuse_other_inputs(plan: Plan, model: Model) -> None:
         if name not in plan.inputs:
             what = f"{model.path} takes {first} and {', '.join(further)}; where {name} lies is not"
             raise UsageError("U002", f"{what} known", f"--input {name}=FOLDER")
+
+
+def measured_heads(plan: Plan, net: Net) -> list[str]:
+    """The heads that give numbers; U002 where what is planned is of classes alone."""
+    measured = [head for head in net.outputs if net.kind(head).measured]
+    if any(job.video for job in plan.jobs):
+        net.only_classes("a video")
+    vain = [f"--save {kind}" for kind in plan.kinds if kind not in saving.OF_NUMBERS]
+    if len(measured) == len(net.outputs) and (vain or plan.uncertain):
+        net.only_classes((vain or ["--uncertain"])[0])
+    return measured
 
 
 def refuse_folder_collisions(jobs: Sequence[Job], further: Sequence[str]) -> None:

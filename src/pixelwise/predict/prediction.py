@@ -7,7 +7,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pixelwise import labels
 from pixelwise.errors import UsageError, first_few, hxw, unknown_name
 from pixelwise.geometry import CoordMap
+from pixelwise.nets.kinds import CLASSES, EDGES, Kind
 from pixelwise.pictures import images
 from pixelwise.predict.grid import EVERY_PIXEL, smooth
 
@@ -29,8 +30,8 @@ class Prediction:
     Attributes:
         image: (H, W, B) uint8, what was looked at.
         labels: (H, W) uint8 class ids (uint16 for more than 255 classes); 255 is void where
-            the model's view rejects what is not sure.
-        classes: K names.
+            the model's view rejects what is not sure. By ``kind`` numbers, (H, W, P) float32.
+        classes: K names, or those of the planes of numbers.
         palette: K colours.
         probabilities: (K, H, W) float32, of a classifier its coarse map (K, h, w); None when they
             were not asked for.
@@ -41,13 +42,14 @@ class Prediction:
     """
 
     image: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    labels: NDArray[Any]
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     probabilities: NDArray[np.float32] | None = None
     grid: CoordMap = EVERY_PIXEL
     heads: Mapping[str, Prediction] = field(default_factory=dict)
     false_colour: tuple[int, ...] = ()
+    kind: Kind = CLASSES
 
     def __repr__(self) -> str:
         areas = sorted(self.areas().items(), key=lambda area: -area[1])
@@ -78,6 +80,10 @@ class Prediction:
 
         ``strength`` is that of the colours, 0 to 1; classes in ``untinted`` have none.
         """
+        if self.kind.measured:
+            ends = (0.0, 1.0) if self.kind.kind == EDGES else labels.ends_of(self.labels)
+            shown = labels.shown_numbers(self.labels, ends)
+            return images.draw_legend(shown, *labels.number_legend(ends, self.classes[0]))
         palette, image = np.asarray(self.palette, np.uint8), self.shown
         covered = labels.overlay(image, self.labels, palette, opacity=strength, untinted=untinted)
         present = [int(i) for i in np.unique(self.labels) if i < len(self.classes)]
@@ -91,6 +97,8 @@ class Prediction:
     @property
     def mask(self) -> Image:
         """The label map as a PIL image: class ids with a palette, so that it is seen in colour."""
+        if self.kind.measured:
+            return images.to_image(labels.shown_numbers(self.labels))
         return images.label_image(self.labels, np.asarray(self.palette, np.uint8))
 
     def heat(self, name: str | int) -> NDArray[np.float32]:
@@ -120,7 +128,7 @@ class Prediction:
         Raises:
             UsageError: U002 the probabilities were not kept.
         """
-        several = [head.uncertainty() for head in self.heads.values()]
+        several = [h.uncertainty() for h in self.heads.values() if not h.kind.measured]
         if several:
             return sum(several) / len(several)
         total = 0.0
@@ -137,6 +145,8 @@ class Prediction:
 
     def areas(self) -> dict[str, float]:
         """Share of the picture by class, for the classes that occur; what is missing is void."""
+        if self.kind.measured:
+            return {}
         ids, pixels = np.unique(self.labels, return_counts=True)
         shares = zip(ids.tolist(), (pixels / self.labels.size).tolist(), strict=True)
         return {self.classes[i]: share for i, share in shares if i < len(self.classes)}

@@ -49,8 +49,9 @@ Sizes = list[tuple[tuple[int, int], Border, Border]]
 class Labelled:
     """What one head of a net makes of a picture."""
 
-    labels: NDArray[np.uint8]
-    """(H, W) class ids, the first of equals; uint16 for more than 255 classes."""
+    labels: NDArray[Any]
+    """(H, W) class ids, the first of equals; uint16 for more than 255 classes. Of numbers and edges
+    (H, W, P) float32."""
     scores: Tensor | None
     """(K, H, W) float32 before softmax; a classifier's (K, h, w) are coarse probabilities."""
 
@@ -76,6 +77,8 @@ class Predictor:
         self.runner, self.preprocess, self.view = runner, preprocess, view or View()
         self.others = tuple(others)
         self._shift = step(self.net, self.view.stitch) if self.view.stitch > 1 else 0
+        if self.view.crf or self.view.sieve != Sieve():
+            self.net.only_classes("crf" if self.view.crf else "sieve")
         coarse = any(p._coarse(head) for p in self._all for head in p.net.outputs)
         most = max(self.net.channels[layer] for layer in self.net.outputs.values())
         if coarse and (self.others or self.view.crf or self.view.sieve != Sieve()):
@@ -183,7 +186,8 @@ class Predictor:
     @property
     def _soft(self) -> bool:
         """Whether labels are made of all scores at once."""
-        return bool(self.others or self.view.crf or self.view.sieve.reject)
+        measured = any(self.net.kind(head).measured for head in self.net.outputs)
+        return bool(measured or self.others or self.view.crf or self.view.sieve.reject)
 
     def _cut(
         self, runner: PlannedRunner, size: tuple[int, int], error: ResourceError
@@ -197,7 +201,7 @@ class Predictor:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
         coarse = any(self._coarse(head) for head in self.net.outputs)
         around = any(border(self.net, length).around(length) != length for length in size)
-        return self.view == View() and not (self.others or coarse or around)
+        return self.view == View() and not (self._soft or coarse or around)
 
     def _in_parts(
         self, image: NDArray[Any], runner: PlannedRunner, blocks: Sequence[Stream]
@@ -294,6 +298,8 @@ class Predictor:
 
     def _finished(self, head: str, scores: Tensor, image: NDArray[Any]) -> Labelled:
         """What is made of a head's scores."""
+        if (kind := self.net.kind(head)).measured:
+            return Labelled(kind.numbers(scores.cpu().numpy()), scores)
         if self.view.crf:
             refined = refine(scores.cpu().numpy(), three_bands(image), self.view.crf)
             scores = torch.from_numpy(refined).log()  # their softmax is what was refined

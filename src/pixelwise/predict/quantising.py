@@ -133,6 +133,7 @@ class Trial:
 
     def __init__(self, model: Model, seen: Sequence[Look], stage: Stage) -> None:
         runner = model.predictor.runner
+        runner.net.only_classes("quantised nets")
         if not isinstance(runner, PlannedRunner) or runner.precision != "fp32":
             what = f"{model.path}: only what a plan carries out in float32 can be quantised"
             raise UsageError("U002", what, "give a checkpoint, with --device cpu")

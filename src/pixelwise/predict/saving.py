@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ AREAS, SHEET, COCO = "areas", "sheet", "coco"
 OF_ALL = {AREAS: "areas.csv", SHEET: "sheet.jpg", COCO: "coco.json"}
 """What can be saved of all pictures together, made of their label maps."""
 KINDS = (*ENDS, *OF_ALL)
+OF_NUMBERS = ("labels", "overlay", "scores")
+"""What can be saved of heads of numbers and edges."""
 TOP = 3  # heat maps drawn when no class is named
 _FIRST = f"first {TOP}"
 
@@ -95,10 +97,13 @@ class Target:
 
 
 def parts(
-    kinds: Sequence[str], heat: Sequence[tuple[str, int]], heads: Sequence[str]
+    kinds: Sequence[str],
+    heat: Sequence[tuple[str, int]],
+    heads: Sequence[str],
+    measured: Collection[str] = (),
 ) -> tuple[str, ...]:
     """The kinds as records have them: each class's heat map is one, those of further heads begin
-    with the head's name.
+    with the head's name; of ``measured`` heads they are ``OF_NUMBERS``.
 
     Without classes (head and number) in ``heat`` the maps of the ``TOP`` largest of each picture
     are one together.
@@ -108,7 +113,7 @@ def parts(
         front = "" if head == heads[0] else f"{head}/"
         maps = [f"{HEAT} {i}" for of, i in heat if of == head] if heat else [f"{HEAT} {_FIRST}"]
         own = [k for k in kinds if k != HEAT] + (maps if HEAT in kinds else [])
-        made += [front + part for part in own]
+        made += [front + p for p in own if head not in measured or p in OF_NUMBERS]
     return tuple(made)
 
 
@@ -143,9 +148,12 @@ def write(part: str, prediction: Prediction, to: Target) -> list[Path]:
     target = path(to.out / head, to.name, kind)  # as ``folders.of_head`` has it
     text = label_text(prediction, to.header)
     match kind:
+        case "scores" if prediction.kind.measured:
+            numbers = prediction.labels
+            return [atomic_write(target, lambda f: np.savez_compressed(f, numbers=numbers))]
         case "labels":
-            palette = np.asarray(prediction.palette, np.uint8)
-            return [images.write_labels(target, prediction.labels, palette, text=text)]
+            palette, step = np.asarray(prediction.palette, np.uint8), prediction.kind.step
+            return [images.write_labels(target, prediction.labels, palette, text=text, step=step)]
         case "overlay":
             return [images.write_image(target, to.drawing.overlay(prediction), text=text)]
         case "scores":

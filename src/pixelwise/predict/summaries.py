@@ -74,7 +74,8 @@ def write(kinds: Sequence[str], of: Labelled, model: Model, drawn: Drawing) -> l
         ResourceError: the disk is full or not writable.
     """
     written = []
-    first, heads = next(iter(of.folders)), model.heads
+    net, first = model.predictor.net, next(iter(of.folders))
+    heads = {h: own for h, own in model.heads.items() if not net.kind(h).measured}
     if AREAS in kinds:
         table = _areas(of, heads, drawn)
         written.append(atomic_write(of.place(first, OF_ALL[AREAS]), table))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data.preprocess import Preprocess
-from pixelwise.labels import overlay, three_bands
+from pixelwise.labels import ends_of, number_legend, overlay, shown_numbers, three_bands
 from pixelwise.pictures import images
 from pixelwise.training.run_data import RunData
 from pixelwise.training.step import Stepper
@@ -30,14 +30,17 @@ def write_look(
     palette = np.asarray(data.dataset.palette, np.uint8)
     with kept_predictor(stepper, preprocess) as predictor:
         guess = next(iter(predictor.by_head(sample.image).values())).labels  # the first head's
-    factor = SIDE / max(guess.shape)
-    height, width = (max(1, round(factor * n)) for n in guess.shape)
+    kind, factor = data.dataset.class_map.kind, SIDE / max(guess.shape)
+    height, width = (max(1, round(factor * n)) for n in guess.shape[:2])
     image = three_bands(sample.image, data.dataset.false_colour)
     picture = images.resize(image, (height, width))
     maps = [images.resize(m, (height, width), method="nearest") for m in (guess, sample.labels)]
-    painted = (overlay(picture, m, palette, opacity=OPACITY) for m in maps)
+    if kind.measured:
+        painted = [shown_numbers(m, ends_of(sample.labels)) for m in maps]
+        names, colours = number_legend(ends_of(sample.labels), classes[0])
+    else:
+        painted = [overlay(picture, m, palette, opacity=OPACITY) for m in maps]
+        shown = [i for i in np.union1d(*maps) if i < len(classes)]
+        names, colours = [classes[i] for i in shown], palette[shown]
     row = images.side_by_side((picture, *painted), (sample.name, f"step {step}", "truth"))
-    shown = [i for i in np.union1d(*maps) if i < len(classes)]
-    return images.write_image(
-        path, images.draw_legend(row, [classes[i] for i in shown], palette[shown])
-    )
+    return images.write_image(path, images.draw_legend(row, names, colours))

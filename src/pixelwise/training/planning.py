@@ -172,7 +172,8 @@ def _choose_changes(draft: Draft, facts: Facts) -> None:
     rare = _below(facts.classes, RARE_SHARE)  # as ``RunData.rare`` counts
     colours = [*facts.inputs.values()] == [InputKind(3, "uint8")]
     if draft["crop"] is not None:
-        draft.choose("augment.scale", [0.7, 1.4], "things come nearer and farther")
+        if not facts.numbers:  # depth is another in a picture of another scale
+            draft.choose("augment.scale", [0.7, 1.4], "things come nearer and farther")
         size = [round(draft["zoom"] * n) for n in facts.largest]
         common = [c for c in rare if c.pictures >= 0.5]
         if rare and any(c < n for c, n in zip(draft["crop"], size, strict=True)):

@@ -212,8 +212,9 @@ class Run:
             mask = self.recipe.mask
             evaluation = kept.evaluate(dataset, split, keep=guesses, mask=mask, watch=evaluated)
             write_json(self.folder / folders.SCORES, evaluation.as_dict())
-            iu, alone = 100 * evaluation.scores.mean_iu, evaluation.majority.sentence()
-            log.info("%s on %s: mean IU %.1f %%; %s", weights.name, split, iu, alone)
+            own, measured = evaluation.measures or evaluation.scores, evaluation.measures
+            alone = measured.beside if measured else evaluation.majority.sentence()
+            log.info("%s on %s: %s; %s", weights.name, split, own.sentence, alone)
         build(self.folder, dataset=dataset)
 
     # -- the parts ----------------------------------------------------------------------------
@@ -272,10 +273,10 @@ class Run:
         preprocess, step = self.start.preprocess, self.progress.step
         tell = partial(self._tell, "evaluating")
         result = validate(self.stepper, self.data, preprocess, step, tell)
-        best = result.scores.mean_iu > self.progress.best
+        best = result.scores.lead > self.progress.best
         self.progress = replace(
             self.progress,
-            best=result.scores.mean_iu if best else self.progress.best,
+            best=result.scores.lead if best else self.progress.best,
             best_step=result.step if best else self.progress.best_step,
             stale=0 if best else self.progress.stale + 1,
             validated=result.step,

@@ -22,8 +22,9 @@ from pixelwise.data.remarks import SCORES
 from pixelwise.data.sample import Item, Reader
 from pixelwise.data.splits import kept, once_drawn
 from pixelwise.data.statistics import Statistics
-from pixelwise.errors import DataError, hxw, raise_all, unknown_name
+from pixelwise.errors import DataError, UsageError, hxw, raise_all, unknown_name
 from pixelwise.losses.weighting import Scheme, class_weights
+from pixelwise.nets.kinds import Kind
 from pixelwise.pictures.bands import InputKind
 from pixelwise.settings import as_dict
 from pixelwise.training.feed import SampleCache
@@ -31,6 +32,7 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.weights.checkpoint import Header
 
 FLAT = 2.0  # levels of 255: the deviation of a night photo is ten times that
+SCALED_BY, FEWER = 60, 3  # pictures; rows and columns apart: means settle long before
 RARE_SHARE = 0.25
 """A class is rare when it has less than this part of an equal share of the pixels."""
 
@@ -74,7 +76,7 @@ class RunData:
     @property
     def rare(self) -> tuple[int, ...]:
         """Classes of the first head that a crop may be centred on, and that may be pasted."""
-        pixels = self._first_pixels
+        pixels = self._first_pixels * (not self.dataset.class_map.kind.measured)
         share = pixels / max(1, int(pixels.sum()))
         limit = RARE_SHARE / len(share)
         return tuple(i for i, s in enumerate(share) if 0 < s < limit)
@@ -90,6 +92,26 @@ class RunData:
         if recipe.crop:
             counted = min(counted, recipe.crop[0] * recipe.crop[1])
         return max(1, round(counted * recipe.batch * recipe.accumulate * recipe.devices))
+
+    def kinds(self, *, log: bool) -> dict[str, Kind]:
+        """By head what it gives, where that is no classes; numbers on the scale of some pictures.
+
+        Raises:
+            UsageError: U002 logarithms of numbers that are not above 0.
+        """
+        kinds = {head: self.dataset.class_maps[head].kind for head in self.dataset.heads}
+        some = self.items[:: -(len(self.items) // -SCALED_BY)]
+        for head in [h for h, kind in kinds.items() if kind.kind == "numbers"]:
+            rows = [self.read(item).heads[head][::FEWER, ::FEWER] for item in some]
+            known = np.concatenate([row.reshape(-1, row.shape[2]) for row in rows]).astype(float)
+            if log and not np.nanmin(known) > 0:
+                what = f"loss.numbers log: head `{head}` has {np.nanmin(known):g}, expected above 0"
+                raise UsageError("U002", what, "--set loss.numbers=l1; or declare what is void")
+            known = np.log(known) if log else known
+            centre, spread = np.nanmean(known, 0), np.maximum(np.nanstd(known, 0), 1e-6)
+            scale = tuple(centre.tolist()), tuple(spread.tolist())
+            kinds[head] = replace(kinds[head], log=log, centre=scale[0], spread=scale[1])
+        return {head: kind for head, kind in kinds.items() if kind.measured}
 
     def warnings(self, recipe: Recipe) -> list[str]:
         """Classes that cannot be learned, scores that say little, settings without effect."""

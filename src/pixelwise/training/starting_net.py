@@ -19,7 +19,7 @@ from pixelwise.nets.net import Net
 from pixelwise.pictures.bands import InputKind, whole
 from pixelwise.pictures.reading import Values
 from pixelwise.predict import memory
-from pixelwise.settings import read
+from pixelwise.settings import as_dict, read
 from pixelwise.training.optim import groups
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.regimes import stages_before
@@ -138,7 +138,8 @@ def _options(recipe: Recipe, data: RunData) -> dict[str, Any]:
         )
     _refuse_other_order(recipe, bands)
     heads = {head: len(names) for head, names in data.dataset.classes_by_head.items()}
-    return net_options(recipe, heads, bands)
+    kinds = {h: as_dict(k) for h, k in data.kinds(log=recipe.loss.numbers == "log").items()}
+    return net_options(recipe, heads, bands) | ({"kinds": kinds} if kinds else {})
 
 
 def net_options(

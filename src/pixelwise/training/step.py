@@ -18,6 +18,7 @@ from pixelwise.engine.runner import ScoreMap, score_map
 from pixelwise.engine.score_loss import score_loss
 from pixelwise.errors import NumericalError
 from pixelwise.losses.cross_entropy import pixel_weight
+from pixelwise.losses.measured import measured_loss
 from pixelwise.losses.of_classes import loss_of_classes
 from pixelwise.losses.sampling import sampled
 from pixelwise.nets.heads.auxiliary import AT, SCORE
@@ -69,7 +70,8 @@ class Stepper:
         self.spec = net.net.in_training
         self.coarse = coarse_scores(self.spec)
         heads = {of: of.partition(AT)[0] for of in self.spec.outputs}
-        weighted = {of: class_weights[head] for of, head in heads.items() if head in class_weights}
+        known = [head for head in class_weights if not net.net.kind(head).measured]
+        weighted = {of: class_weights[head] for of, head in heads.items() if head in known}
         self.class_weights = {of: w.to(fabric.device) for of, w in weighted.items()}
         self.step = 0
         self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
@@ -177,7 +179,10 @@ class Stepper:
                 counted = torch.stack([pixel_weight(one, by_class) for one in truth])
                 weights /= counted.clamp_min(1e-12)[:, None]
             weights /= divisors[head]
-            if aim.of_sums and truth.is_cpu and not unavailable():
+            if (kind := self.net.net.kind(head)).measured:
+                by_picture = measured_loss(own.whole(), truth, kind, aim.numbers)
+                losses[head] = (by_picture * weights[:, 0]).sum()
+            elif aim.of_sums and truth.is_cpu and not unavailable():
                 weights *= aim.cross_entropy
                 overlap = aim.jaccard / batches, aim.dice / batches
                 losses[head] = score_loss(own, truth, weights, *overlap)

@@ -89,6 +89,7 @@ class Facts:
     heads: Mapping[str, int]
     """Classes by head."""
     classes: tuple[ClassFacts, ...]
+    numbers: bool = False  # whether a head gives some
     at_hand: frozenset[str] = frozenset()
     """Trunks whose ImageNet weights are."""
     memory: int | None = None
@@ -128,7 +129,8 @@ def facts_of(asked: Recipe) -> Facts:
         largest=_pair(sizes.max(axis=0)),
         inputs=dataset.kinds_of(some[0]),
         heads={head: len(names) for head, names in dataset.classes_by_head.items()},
-        classes=class_facts(dataset.classes, counts),
+        classes=() if dataset.class_map.kind.measured else class_facts(dataset.classes, counts),
+        numbers=any(dataset.class_maps[h].kind.kind == "numbers" for h in dataset.heads),
         at_hand=frozenset(p.trunk for p in OF_TRUNKS if at_hand(p)),
         memory=memory.available(resolve_device(asked.device)),
         start=_start(asked.weights) if asked.weights not in ("", IMAGENET) else None,
@@ -168,6 +170,7 @@ def _pair(numbers: Any) -> tuple[int, int]:
 
 def look(labels: NDArray[np.uint8]) -> tuple[tuple[int, ...], NDArray[np.int64]]:
     """Shape of a label map, and (3, 256) by class id: pixels, runs along rows, along columns."""
+    labels = labels if labels.ndim == 2 else np.zeros(labels.shape[:2], np.uint8)  # of numbers
     counts = [np.bincount(labels.ravel(), minlength=VOID + 1)]
     for lines in (labels, labels.T):
         begins = np.ones(lines.shape, bool)

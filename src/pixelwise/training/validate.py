@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.metrics.confusion import confusion
-from pixelwise.metrics.scores import Majority, Scores, majority, per_class, scores
+from pixelwise.metrics.measured import MEASURES, SIZES, SUMS, Measures
+from pixelwise.metrics.scores import Scores, majority, per_class, scores
 from pixelwise.predict.predictor import Predictor
 from pixelwise.training import processes
 from pixelwise.training.run_data import RunData
@@ -27,21 +28,16 @@ COLLAPSE = 0.995
 class HeadScores:
     """Scores of one head."""
 
-    scores: Scores
-    majority: Majority
-    """What the largest class alone would get."""
-    per_class_iu: tuple[float | None, ...]
-    guess_share: tuple[float, ...]
-    collapse: str
+    scores: Scores | Measures
+    beside: str
+    """What one would get that has learned nothing."""
+    facts: Mapping[str, Any] = field(default_factory=dict)  # of each class
+    collapse: str = ""
     """What a net of one class is told; empty where several are predicted."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            **self.scores.as_dict(),
-            "per_class_iu": list(self.per_class_iu),
-            "guess_share": list(self.guess_share),
-        }
+        return {**self.scores.as_dict(), **self.facts}
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class Validation:
     heads: Mapping[str, HeadScores]
 
     @property
-    def scores(self) -> Scores:
+    def scores(self) -> Scores | Measures:
         """Of the first head, which decide what is best."""
         return next(iter(self.heads.values())).scores
 
@@ -82,18 +78,28 @@ def validate(
 ) -> Validation:
     """Evaluate the weights that would be kept; ``watch`` hears of how many pictures of how many."""
     fabric, recipe, classes = stepper.fabric, stepper.recipe, data.dataset.classes_by_head
-    counts = {head: np.zeros((len(names), len(names)), np.int64) for head, names in classes.items()}
+    kind_of = {head: data.dataset.class_maps[head].kind.kind for head in classes}
+    counts = {
+        head: np.zeros(SIZES[kind]) if kind in SIZES else np.zeros(2 * (len(classes[head]),), int)
+        for head, kind in kind_of.items()
+    }
     own_share = data.held_out[fabric.global_rank :: fabric.world_size]
     with kept_predictor(stepper, preprocess) as predictor:
         processes.same_buffers(fabric, stepper.net)
         for number, item in enumerate(own_share, start=1):
             sample = data.read(item)
             for head, made in predictor.by_head(sample.image).items():
-                counts[head] += confusion(sample.heads[head], made.labels, len(classes[head]))
+                pair = sample.heads[head], made.labels
+                sums = SUMS.get(kind_of[head])
+                counts[head] += sums(*pair) if sums else confusion(*pair, len(classes[head]))
             watch(number, len(own_share))
     heads = {}
     for head, own in counts.items():
         of_all = processes.combined(fabric, torch.from_numpy(own), "sum").cpu().numpy()
+        if measures := MEASURES.get(kind_of[head]):
+            measured = measures(of_all)
+            heads[head] = HeadScores(measured, measured.beside)
+            continue
         where = f"step {step}{data.dataset.of_head(head)}"
         heads[head] = _head_scores(of_all, classes[head], where)
         if recipe.loss.head_weights.get(head) == 0:  # it is not trained, so it cannot collapse
@@ -102,11 +108,11 @@ def validate(
 
 
 def _head_scores(counts: np.ndarray, classes: Sequence[str], where: str) -> HeadScores:
-    shares = tuple(float(g) for g in counts.sum(0) / max(1, int(counts.sum())))
-    ius = tuple(row.iu for row in per_class(counts, classes))
-    return HeadScores(
-        scores(counts), majority(counts, classes), ius, shares, _collapse(counts, classes, where)
-    )
+    shares = [float(g) for g in counts.sum(0) / max(1, int(counts.sum()))]
+    ius = [row.iu for row in per_class(counts, classes)]
+    facts = {"per_class_iu": ius, "guess_share": shares}
+    beside, collapse = majority(counts, classes).sentence(), _collapse(counts, classes, where)
+    return HeadScores(scores(counts), beside, facts, collapse)
 
 
 def _collapse(counts: np.ndarray, classes: Sequence[str], where: str) -> str:

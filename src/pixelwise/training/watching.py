@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pixelwise.errors import ResourceError
 from pixelwise.machine.progress import Progress
+from pixelwise.metrics.scores import Scores
 from pixelwise.training.journal import ProgressReport, Watch
 from pixelwise.training.state import Progress as State
 from pixelwise.training.validate import Validation
@@ -30,10 +31,11 @@ def watch_on(bar: Progress) -> Watch:
             bar.say(scored(report.validation, report.so_far))
             if not explained:
                 explained = True
-                bar.say(MEANING)
+                if isinstance(report.validation.scores, Scores):
+                    bar.say(MEANING)
                 for head, own in report.validation.heads.items():
                     where = f"{head}: " if len(report.validation.heads) > 1 else ""
-                    bar.say(f"{where}{own.majority.sentence()}")
+                    bar.say(f"{where}{own.beside}")
         doing = f"{report.doing} {report.stage}".strip()
         bar.reach(report.done, doing=doing, text=line(report), left=report.seconds_left)
 
@@ -41,11 +43,10 @@ def watch_on(bar: Progress) -> Watch:
 
 
 def scored(validation: Validation, so_far: State | None = None) -> str:
-    """Mean IU and pixel accuracy, of several heads each one's; and since when it has not risen."""
+    """Each head's scores in short, and since when the first one's has not risen."""
     several = len(validation.heads) > 1
     texts = [
-        f"{head + ': ' if several else ''}mean IU {100 * own.scores.mean_iu:.1f} %, "
-        f"pixel accuracy {100 * own.scores.pixel_accuracy:.1f} %"
+        f"{head + ': ' if several else ''}{own.scores.sentence}"
         for head, own in validation.heads.items()
     ]
     if so_far and so_far.stale:

@@ -98,6 +98,7 @@ def compare(
             model, keep = load(system.path), folders[system.name]
             # Of a model of several heads the one that the data's first labels are of.
             heads = [head for head in dataset.heads[:1] if head in model.heads]
+            model.predictor.net.only_classes("a comparison")
             scored[system.name] = model.evaluate(
                 dataset, split, heads=heads, keep=keep, watch=advance
             )

@@ -15,7 +15,6 @@ from pixelwise.cli.app import run
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.data.statistics import statistics
 from problems import refusal, told
 
 
@@ -40,7 +39,7 @@ def test_a_list_of_pictures_without_labels_blocks_nobody_else(tmp_path: Path, ca
         "train": 3,
         "val": 1,
     }
-    assert statistics(dataset, "train").images == 3
+    assert inspect(dataset, ["train"]).statistics("train").images == 3
     assert not inspect(dataset, ["train", "val"]).problems
     inspected = inspect(dataset)
     assert not inspected.problems

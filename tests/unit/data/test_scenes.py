@@ -110,8 +110,9 @@ def test_the_set_has_every_class_in_every_split(tmp_path: Path) -> None:
     found = inspect(dataset)
     assert not found.problems
     for split in ("train", "val", "test"):
-        assert (found.images_with("labels")[split] > 0).all(), split
-    share = found.pixels("labels")["train"] / found.pixels("labels")["train"].sum()
+        assert (found.counts("labels")[split].images_with > 0).all(), split
+    pixels = found.counts("labels")["train"].pixels
+    share = pixels / pixels.sum()
     assert share.min() > 0.005
     for folder in ("depth", "geometric", "labels", "images"):
         assert len(list((tmp_path / "s" / folder).iterdir())) == 100

@@ -12,8 +12,8 @@ order of the bands and of the heads; a head without ``classes`` has those of the
               "geometry": {"folder": "geometric", "classes": [...], "palette": [...]}},
     "use": ["colour", "things"]
 
-Labels may be numbers: in pictures of 16 bits, RGB, or floats in a TIFF (NaN is void). A count is
-``step``, one that is ``void`` is not known, and ``planes`` name what they are, with the unit::
+Labels may be numbers, of any file that ``values`` ``gaps`` reads: a count is ``step``, one that is
+``void`` is not known, nor NaN, and ``planes`` name its bands, with their unit::
 
     "far": {"folder": "depth", "kind": "numbers", "planes": ["metres"], "step": 0.001, "void": 0}
 
@@ -84,14 +84,13 @@ class NumberHead:
 
     folder: Plain
     planes: Annotated[tuple[Text, ...], limits(min_length=1)]
-    """A name for each band of its files, which says the unit: those of a model must be the same."""
     step: Positive = 1.0
     void: Number | None = None
 
     def class_map(self) -> ClassMap:
         """With planes for classes."""
-        colours = colours_for(len(self.planes), ())
-        return ClassMap(self.planes, colours, kind=Kind("numbers", self.step, self.void))
+        kind = Kind("numbers", self.step, self.void)
+        return ClassMap(self.planes, colours_for(len(self.planes)), kind=kind)
 
 
 @settings(code="D034", others="ignore")
@@ -302,6 +301,7 @@ def write_description(out: Path, description: Description, source: str, terms: s
 
 def _class_lines(class_map: ClassMap) -> dict[str, Any]:
     if class_map.kind.measured:
-        return {**class_map.kind.as_dict(), "planes": list(class_map.classes)}
+        told = {name: getattr(class_map.kind, name) for name in ("kind", "step", "void")}
+        return {**told, "planes": list(class_map.classes)}
     palette = [list(map(int, colour)) for colour in class_map.palette]
     return {"classes": list(class_map.classes), "palette": palette, "ignore": VOID}

@@ -11,9 +11,9 @@ from make_data import camvid_set, folder_set, picture
 from pixelwise.cli.app import run
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.inspect import inspect
 from pixelwise.data.listing import write_splits
-from pixelwise.data.statistics import statistics
-from pixelwise.errors import DataError, UsageError
+from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.labels import VOC_CLASSES, default_names, voc_palette
 from pixelwise.pictures.images import write_labels
 from problems import told
@@ -182,7 +182,7 @@ def test_a_conversion_that_fails_tells_all_and_leaves_nothing(tmp_path: Path) ->
         Image.fromarray(np.zeros((9, 7), np.uint8)).save(root / f"labels/p{i}.png")
     for carry_out in (
         lambda: convert(dataset, tmp_path / "o"),
-        lambda: statistics(dataset, "train"),
+        lambda: raise_all(root, inspect(dataset, ["train"]).problems),
     ):
         problems = told(carry_out)
         assert [p[:4] for p in problems] == ["D013", "D013"]
