@@ -18,7 +18,8 @@ def smp_module(name: str) -> ModuleType:
     if spec is None or spec.submodule_search_locations is None:
         pytest.skip(f"{PACKAGE} is not installed")
     with pytest.MonkeyPatch.context() as patch:
-        for part in (PACKAGE, f"{PACKAGE}.{name.partition('.')[0]}"):
+        parts = name.split(".")[:-1]
+        for part in (PACKAGE, *(".".join([PACKAGE, *parts[: i + 1]]) for i in range(len(parts)))):
             folder = part.replace(".", "/").removeprefix(PACKAGE)
             stand_in = ModuleType(part)
             stand_in.__path__ = [f"{place}{folder}" for place in spec.submodule_search_locations]

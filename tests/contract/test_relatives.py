@@ -25,7 +25,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "unet" else ()) for n in CASES]
+)
 def test_it_trains_goes_on_to_the_bit_and_labels_every_pixel(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

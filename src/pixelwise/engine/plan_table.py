@@ -9,7 +9,7 @@ from pixelwise.engine.convolutions import MEMORY, by_channels, chosen
 from pixelwise.engine.fusing import Op
 from pixelwise.engine.layout import Layout
 from pixelwise.engine.needs import of_layout
-from pixelwise.engine.spans import Span
+from pixelwise.engine.spans import Span, by_rows
 from pixelwise.nets.layers import Conv
 
 
@@ -70,7 +70,8 @@ def plan_rows(layout: Layout) -> list[PlanRow]:
 
 def _kernel(layout: Layout, op: Op, cells: list[int]) -> tuple[str, str]:
     if not isinstance(op.layer, Conv):
-        return "channelwise" if by_channels(op.layer) else "", ""
+        own, rows = by_channels(op.layer), by_rows(op.layer)
+        return "channelwise" if own else "", "" if rows else "the whole map, by torch"
     return chosen(op, layout.plan.net.channels[op.inputs[0]], *cells)
 
 

@@ -77,6 +77,19 @@ def _efficientnet_lite(blocks: int) -> dict[str, str]:
     return table | {"_conv_head": "conv_head", "_bn1": "conv_head/bn", "_fc": "fc1000"}
 
 
+def _deeplabv3() -> dict[str, str]:
+    """torchvision.models.segmentation.deeplabv3_resnet50, but for its auxiliary head."""
+    trunk = LAYERS["resnet50"].items()
+    table = {f"backbone.{theirs}": ours for theirs, ours in trunk if theirs != "fc"}
+    parts = {f"convs.{i}": (f"aspp{i}", 0) for i in range(4)}
+    parts |= {"convs.4": ("image_pool", 1), "project": ("aspp_project", 0)}
+    for part, (ours, first) in parts.items():
+        at = f"classifier.0.{part}"
+        table |= {f"{at}.{first}": ours, f"{at}.{first + 1}": f"{ours}/bn"}
+    last = {"1": "aspp_last", "2": "aspp_last/bn", "4": "score_aspp"}
+    return table | {f"classifier.{place}": ours for place, ours in last.items()}
+
+
 LAYERS: Mapping[str, Mapping[str, str]] = {
     "resnet18": _resnet((2, 2, 2, 2), steps=2),
     "resnet50": _resnet((3, 4, 6, 3), steps=3),
@@ -86,6 +99,8 @@ LAYERS: Mapping[str, Mapping[str, str]] = {
     "efficientnetlite1": _efficientnet_lite(21),  # and lite2's, whose channels alone are others
 }
 """Trunk to (module of the file to our layer)."""
+WHOLE = {"deeplabv3-resnet50": _deeplabv3()}
+"""The same of whole nets."""
 
 # Longjon's branch of 2014 to the released names (fact sheet 10.4), layers and the maps they give;
 # PASCAL-Context's score is called after its 59 classes.
@@ -173,7 +188,9 @@ def common_wrappers(names: Iterable[str]) -> str:
 @cache
 def _bodies() -> tuple[tuple[str, tuple[str, ...], Mapping[str, str]], ...]:
     """Trunk, the modules that it cannot be without, and its table."""
-    bodies = [(trunk, _body(table), table) for trunk, table in LAYERS.items()]
+    bodies: list[tuple[str, tuple[str, ...], Mapping[str, str]]]
+    bodies = [(net, tuple(table), table) for net, table in WHOLE.items()]
+    bodies += [(trunk, _body(table), table) for trunk, table in LAYERS.items()]
     for trunk in catalog.FAMILIES:
         net = catalog.spec(f"fcn32s-{trunk}")
         learned = [n for n, r in net.layers.items() if r.parameters(net.given_channels(r))]

@@ -22,8 +22,8 @@ from pixelwise.weights.load import Foreign
 from pixelwise.weights.names import layer_of, light_names
 from pixelwise.weights.surgery import score_layers
 
-# BVLC's GoogLeNet file has the two classifiers that helped to train it.
-_TRAINING_ALONE = re.compile(r"loss[12]/")
+# BVLC's GoogLeNet file has the two classifiers that helped to train it, torchvision's DeepLab one.
+_TRAINING_ALONE = re.compile(r"loss[12]/|aux_classifier\.")
 _HEAD = re.compile(r"score_fr_([A-Za-z][A-Za-z0-9_-]*)")
 _TOPS = re.compile(r"'tops': \[([^\]]*)\]")  # of nyud_layers.NYUDSegDataLayer
 

@@ -7,13 +7,18 @@ mobilenetv2.py, vgg.py) and not from our tables: counts are those of ``len(state
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 import torch
 
 from pixelwise.engine.build import build
+from pixelwise.weights.load import Foreign
 from pixelwise.weights.names import LAYERS, recognise, renamed
+from pixelwise.weights.recognition import recognise_net
 from pixelwise.weights.surgery import carry_out, plan
+from random_weights import shaken
+from smp import smp_module
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -204,3 +209,64 @@ def test_a_narrow_resnet_computes_what_the_same_weights_compute_by_hand() -> Non
 
 def test_the_tables_cover_the_catalogues_trunks() -> None:
     assert set(LAYERS) == set(MODELS)
+
+
+# -- whole nets -----------------------------------------------------------------------------------
+def deeplabv3() -> Shapes:
+    """torchvision/models/segmentation/deeplabv3.py."""
+    body = {k: v for k, v in resnet([3, 4, 6, 3], 4).items() if not k.startswith("fc.")}
+    shapes, at = {f"backbone.{k}": v for k, v in body.items()}, "classifier.0"
+    for i in range(4):
+        kernel = 3 if i else 1
+        shapes |= {f"{at}.convs.{i}.0.weight": (256, 2048, kernel, kernel)}
+        shapes |= norm(f"{at}.convs.{i}.1", 256)
+    shapes |= {f"{at}.convs.4.1.weight": (256, 2048, 1, 1)} | norm(f"{at}.convs.4.2", 256)
+    shapes |= {f"{at}.project.0.weight": (256, 1280, 1, 1)} | norm(f"{at}.project.1", 256)
+    shapes |= {"classifier.1.weight": (256, 256, 3, 3)} | norm("classifier.2", 256)
+    shapes |= {"classifier.4.weight": (21, 256, 1, 1), "classifier.4.bias": (21,)}
+    shapes |= {"aux_classifier.0.weight": (256, 1024, 3, 3)} | norm("aux_classifier.1", 256)
+    return shapes | {"aux_classifier.4.weight": (21, 256, 1, 1), "aux_classifier.4.bias": (21,)}
+
+
+def test_deeplabs_file_fills_the_whole_net() -> None:
+    shapes = deeplabv3()
+    learned = [s for k, s in shapes.items() if not k.endswith(("_mean", "_var", "_tracked"))]
+    assert sum(torch.Size(s).numel() for s in learned) == 42_004_074  # DeepLabV3_ResNet50_Weights
+    names = names_for("deeplabv3-resnet50", shapes)
+    with torch.device("meta"):
+        net, fcn = build("deeplabv3-resnet50"), build("fcn8s-resnet50")
+    assert sorted(names.values()) == sorted(net.state_dict())
+    assert not plan(states(shapes), net, names=names).of("missing", "mismatched")
+    assert not plan(states(shapes), fcn, names=names).of("mismatched")
+    foreign = Foreign("torch", states(shapes), names=names)
+    assert recognise_net(foreign, Path("file")) == "deeplabv3-resnet50"
+
+
+def test_an_fcn_of_torchvision_is_its_trunk() -> None:
+    body = {f"backbone.{k}": s for k, s in resnet([3, 4, 6, 3], 4).items() if "fc." not in k}
+    head = {"classifier.0.weight": (512, 2048, 3, 3)} | norm("classifier.1", 512)
+    known = recognise({**body, **head, "classifier.4.weight": (21, 512, 1, 1)})
+    assert known is not None
+    assert (known.trunk, known.prefix) == ("resnet50", "backbone.")
+
+
+def test_smps_decoder_gives_the_same_features_with_the_same_weights() -> None:
+    """Its ASPP is made after torchvision's; its trunks are dilated in another way."""
+    theirs = smp_module("decoders.deeplabv3.decoder").DeepLabV3Decoder(
+        2048, 256, (12, 24, 36), aspp_separable=False, aspp_dropout=0.5
+    )
+    net, theirs = build("deeplabv3-resnet50", classes=5).eval(), shaken(theirs)
+    places = {"aspp": "classifier.0", "conv": "classifier.1", "bn": "classifier.2"}
+    state = {
+        f"{places[first]}.{rest}": value
+        for key, value in theirs.state_dict().items()
+        for first, _, rest in [key.partition(".")]
+    }
+    names = names_for("deeplabv3-resnet50", deeplabv3())
+    carry_out(plan(state, net, names={k: names[k] for k in state}), state, net)
+    x = torch.rand(1, 3, 40, 57)
+    with torch.inference_mode():
+        maps = net.activations(x, ["res5c_relu", "aspp_last/relu"])
+        expected = theirs([maps["res5c_relu"]])
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(maps["aspp_last/relu"], expected, rtol=0, atol=1e-5 * scale)
