@@ -8,8 +8,6 @@ tool.
 
 from __future__ import annotations
 
-from collections import Counter
-from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -76,77 +74,32 @@ def without_small(labels: Map, least: int) -> Map:
     lower one of equals), and is one region with what has that label beside it. Regions that have no
     neighbours but void stay.
     """
-    parts, count = connected(labels, EDGES)
-    area = np.bincount(parts.ravel(), minlength=count)
-    value = np.empty(count, np.int64)
-    value[parts] = labels
-    known = np.empty(count, bool)
-    known[parts] = _known(labels)
-    small = (area < least) & known
-    if not small.any():
-        return labels
-    beside = _borders(parts, small, known)
-    merged = _merged(area.tolist(), value.tolist(), beside, least)
-    return np.asarray(merged.astype(labels.dtype)[parts])
+    while True:
+        parts, count = connected(labels, EDGES)
+        area, value = np.bincount(parts.ravel(), minlength=count), np.empty(count, np.int64)
+        value[parts] = np.where(_known(labels), labels.astype(np.int64), -1)
+        small, rank = (area < least) & (value >= 0), area.argsort(kind="stable").argsort()
+        sides = [(parts[:, :-1], parts[:, 1:]), (parts[:-1], parts[1:])]
+        edges = [np.stack([a, b])[:, (a != b) & (small[a] | small[b])] for a, b in sides]
+        one, other = np.concatenate([*edges, *(edge[::-1] for edge in edges)], 1).astype(np.int64)
+        kept = small[one] & (value[other] >= 0)
+        one, other = one[kept], other[kept]
+        # All go at once that are the smallest beside them: as if one went after the other.
+        waiting = np.zeros(count, bool)
+        waiting[one[small[other] & (rank[other] < rank[one])]] = True
+        goes = ~waiting[one]
+        if not goes.any():
+            return labels
+        borders = one[goes] * 2**16 + value[other[goes]]
+        names, lengths = np.unique(borders, return_counts=True)
+        order = np.lexsort((-(names % 2**16), lengths))  # the longest last, of equals the lowest
+        value[names[order] // 2**16] = names[order] % 2**16
+        labels = np.where(value[parts] >= 0, value[parts], labels).astype(labels.dtype)
 
 
 def _known(labels: Map) -> NDArray[np.bool_]:
     wide = labels.dtype != np.uint8  # 255 is a class there
     return np.full(labels.shape, True) if wide else np.asarray(labels != VOID)
-
-
-def _borders(
-    parts: NDArray[np.int32], small: NDArray[np.bool_], known: NDArray[np.bool_]
-) -> dict[int, Counter[int]]:
-    """By small region its neighbours, each with the number of edges of pixels between them."""
-    pairs = [(parts[:, :-1], parts[:, 1:]), (parts[:-1], parts[1:])]
-    a, b = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
-    a, b = np.concatenate([a, b]), np.concatenate([b, a])
-    kept = (a != b) & small[a] & known[b]
-    names, edges = np.unique(a[kept].astype(np.int64) * len(small) + b[kept], return_counts=True)
-    beside: dict[int, Counter[int]] = {i: Counter() for i in np.flatnonzero(small).tolist()}
-    for name, count in zip(names.tolist(), edges.tolist(), strict=True):
-        beside[name // len(small)][name % len(small)] = count
-    return beside
-
-
-def _merged(
-    area: list[int], value: list[int], beside: dict[int, Counter[int]], least: int
-) -> NDArray[np.int64]:
-    """The label of each region after all small ones are merged."""
-    into = [*range(len(area))]
-
-    def now(i: int) -> int:
-        while into[i] != i:
-            into[i] = into[into[i]]
-            i = into[i]
-        return i
-
-    waiting = [(area[i], i) for i in beside]
-    heapify(waiting)
-    while waiting:
-        size, i = heappop(waiting)
-        if into[i] != i or size != area[i]:
-            continue  # it has grown, and waits anew if it is still small
-        edges = Counter[int]()
-        for j, count in beside.pop(i).items():
-            edges[now(j)] += count
-        del edges[i]
-        shared = Counter[int]()
-        for j, count in edges.items():
-            shared[value[j]] += count
-        if not shared:
-            continue
-        best = min(shared, key=lambda label: (-shared[label], label))
-        root, *others = [j for j in edges if value[j] == best]
-        for j in (i, *others):
-            into[j] = root
-            area[root] += area[j]
-            edges.update(beside.pop(j, ()))
-        if area[root] < least:
-            beside[root] = beside.get(root, Counter()) + edges
-            heappush(waiting, (area[root], root))
-    return np.array([value[now(i)] for i in range(len(area))])
 
 
 def connected(values: NDArray[Any], before: tuple[tuple[int, int], ...]) -> tuple[Any, int]:

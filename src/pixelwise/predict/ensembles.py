@@ -46,23 +46,20 @@ def _difference(first: Model, other: Model) -> str:
         if (its := theirs[head].classes) != own.classes:
             of = f" of head `{head}`" if len(mine) > 1 else ""
             return f"its classes{of} are others (its / expected: {differing(its, own.classes)})"
-    facts = zip(_in_common(other), _in_common(first), strict=True)
-    return next((f"its {name} is {a}, expected {b}" for (name, a), (_, b) in facts if a != b), "")
+    facts, expected = _in_common(other), _in_common(first)
+    named = (
+        f"its {k} is {v}, expected {expected[k]}" for k, v in facts.items() if v != expected[k]
+    )
+    return next(named, "")
 
 
-def _in_common(model: Model) -> list[tuple[str, Any]]:
+def _in_common(model: Model) -> dict[str, Any]:
     """What pictures have to be for a model, as they are read once for all, and what heads give."""
-    own, inputs = model.predictor, model.inputs
-    kinds = dict(model.header.inputs) if own.preprocess.values == "stored" else {}
-    return [
-        ("number of bands", own.bands),
-        ("kinds of heads", own.net.kinds),
-        ("kind of values", own.preprocess.values),
-        ("list of inputs", ", ".join(inputs) if len(inputs) > 1 else "one"),
-        ("kind of inputs", kinds),
-        ("depth", model.computed),
-        ("kind of heads", own.net.kinds),
-    ]
+    own, inputs = model.predictor, ", ".join(model.inputs) if len(model.inputs) > 1 else "one"
+    kinds = dict(model.header.inputs) if own.preprocess.values != "8-bit" else {}
+    facts = {"number of bands": own.bands, "kind of values": own.preprocess.values}
+    further = {"depth": model.computed, "kind of heads": own.net.kinds}
+    return {**facts, "list of inputs": inputs, "kind of inputs": kinds, **further}
 
 
 def _facts(models: Sequence[Model]) -> dict[str, Any]:

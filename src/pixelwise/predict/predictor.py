@@ -158,16 +158,16 @@ class Predictor:
                 plan = self._plan(size, scores=soft)
             except ResourceError as error:
                 try:
-                    if scores or not isinstance(self.runner, PlannedRunner):
+                    if scores:
                         raise
-                    blocks = self._cut(self.runner, size, error)
+                    blocks = self._cut(size, error)
                 except ResourceError:
                     runners = [p.runner for p in self._all]
                     if not any(r.spare() for r in runners if isinstance(r, PlannedRunner)):
                         raise
                     log.warning("%s: large layers' weights are packed for each picture", error)
                     return self.by_head(image, scores=scores)
-                return self._in_parts(image, self.runner, blocks)
+                return self._in_parts(image, blocks)
             if not soft:
                 made = {h: showings.labels() for h, showings in self._showings(image, plan)}
                 return {h: Labelled(self._values(h, best, size), None) for h, best in made.items()}
@@ -178,9 +178,7 @@ class Predictor:
         try:
             self._plan(size, scores=self._soft)
         except ResourceError as error:
-            if not isinstance(self.runner, PlannedRunner):
-                raise
-            return self._cut(self.runner, size, error)
+            return self._cut(size, error)
         return []
 
     @property
@@ -189,13 +187,11 @@ class Predictor:
         measured = any(self.net.kind(head).measured for head in self.net.outputs)
         return bool(measured or self.others or self.view.crf or self.view.sieve.reject)
 
-    def _cut(
-        self, runner: PlannedRunner, size: tuple[int, int], error: ResourceError
-    ) -> list[Stream]:
+    def _cut(self, size: tuple[int, int], error: ResourceError) -> list[Stream]:
         """Streams for a picture that does not fit, or the ``error`` that says so."""
-        if not self._plain(size):
+        if not isinstance(self.runner, PlannedRunner) or not self._plain(size):
             raise error
-        return cut(runner, size)
+        return cut(self.runner, size)
 
     def _plain(self, size: tuple[int, int]) -> bool:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
@@ -203,15 +199,14 @@ class Predictor:
         around = any(border(self.net, length).around(length) != length for length in size)
         return self.view == View() and not (self._soft or coarse or around)
 
-    def _in_parts(
-        self, image: NDArray[Any], runner: PlannedRunner, blocks: Sequence[Stream]
-    ) -> dict[str, Labelled]:
+    def _in_parts(self, image: NDArray[Any], blocks: Sequence[Stream]) -> dict[str, Labelled]:
         def feed(rows: Span, columns: Span) -> Tensor:
             return torch.from_numpy(self.preprocess(image[slice(*rows), slice(*columns)]))
 
         maps = dict[str, NDArray[np.uint8]]()
         for block in blocks:
-            for rows, labels in runner.streaming(block).labels(feed):
+            assert isinstance(self.runner, PlannedRunner)
+            for rows, labels in self.runner.streaming(block).labels(feed):
                 for head, part in labels.items():
                     kind: Any = np.uint8 if part.dtype == torch.uint8 else np.uint16
                     whole = maps.setdefault(head, np.empty(image.shape[:2], kind))
