@@ -38,8 +38,7 @@ CAMVID_CLASSES, CAMVID_PALETTE = tuple(CAMVID_COLOURS), tuple(CAMVID_COLOURS.val
 
 SPECTRAL = 10
 """Bands from which on a picture is a spectrum, and not a few inputs behind each other."""
-SAMPLED = 10**6
-"""Pixels that a stretch is found from at most."""
+SAMPLED = 10**6  # pixels that a stretch is found from at most
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 Image = NDArray[np.uint8]

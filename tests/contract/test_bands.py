@@ -14,7 +14,7 @@ from make_data import picture
 from pixelwise.cli.app import run as command
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.statistics import statistics
+from pixelwise.data.inspect import inspect
 from pixelwise.errors import DataError
 from pixelwise.labels import three_bands
 from pixelwise.predict import jobs
@@ -129,13 +129,14 @@ def test_gaps_are_void_and_count_in_no_statistic(tmp_path: Path) -> None:
     dataset = open_dataset(root)
     sample = dataset.read(dataset.all_items()[0])
     assert (sample.labels == 255).sum() == 2 * 48 + 1
-    counted = statistics(dataset, "train")
+    counted = inspect(dataset).statistics("train")
     known = [dataset.read(i).image[..., 3] for i in dataset.items("train")]
     assert counted.mean[3] == pytest.approx(np.nanmean(known), rel=1e-6)
     assert counted.std[3] == pytest.approx(np.nanstd(known), rel=1e-3)
     (root / "dataset.json").write_text('{"classes": ["r", "g", "b"], "values": "stored"}')
-    with pytest.raises(DataError, match="1,153 numbers that are not finite"):
-        statistics(open_dataset(root), "train")
+    problems = inspect(open_dataset(root)).problems
+    assert all("1,153 numbers that are not finite" in str(problem) for problem in problems)
+    assert len(problems) == 8
 
 
 def test_bands_to_show_that_are_not_there_are_refused(tmp_path: Path) -> None:

@@ -128,8 +128,12 @@ def split_data(
     folds: Annotated[int, typer.Option(help="cross-validation: foldI-train, foldI-val")] = 0,
     by: Annotated[
         str,
-        typer.Option(help="what stays whole: group, folder, name, picture, or a REGEX of names"),
-    ] = "group",
+        typer.Option(
+            help="what stays whole: group, folder, name, picture, or a REGEX of names; "
+            "blocks or pixels of each picture (of one alone: blocks)"
+        ),
+    ] = "",
+    gap: Annotated[int, typer.Option(help="pixels between blocks; -1: fcn-spectral's sight")] = -1,
     stratified: Annotated[
         bool, typer.Option("--stratified", help="each split gets its share of each class")
     ] = False,
@@ -142,6 +146,7 @@ def split_data(
     from pixelwise.data import splitting
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.data.listing import write_splits
+    from pixelwise.data.within import write_parts
     from pixelwise.errors import UsageError
 
     shares = splitting.Shares(held, test, folds)
@@ -152,11 +157,16 @@ def split_data(
         hint = f"pixelwise data convert {data} OUT, and split OUT; or -o FOLDER"
         raise UsageError("U002", what, hint)
     splitting.refuse_taken_lists(folder, [*shares.splits(dict.fromkeys(shares.parts, ()))], force)
+    by = by or ("blocks" if len(dataset.all_items()) == 1 else "group")
     with progress("counting", len(dataset.all_items()), quiet=json) as advance:
-        drawn = splitting.draw(
-            dataset, shares, by=by, seed=seed, stratified=stratified, watch=advance
-        )
-    write_splits(folder, {split: [i.name for i in items] for split, items in drawn.splits.items()})
+        if by in ("blocks", "pixels"):
+            drawn = write_parts(folder, dataset, shares, by, gap=gap, seed=seed)
+        else:
+            drawn = splitting.draw(
+                dataset, shares, by=by, seed=seed, stratified=stratified, watch=advance
+            )
+            lists = {split: [i.name for i in items] for split, items in drawn.splits.items()}
+            write_splits(folder, lists)
     if json:
         emit_json({"folder": str(folder), **drawn.as_dict(dataset.classes)})
     else:
@@ -214,6 +224,7 @@ def convert_data(
     out: NewFolder,
     values: Values = "",
     class_map: ClassMapFile = None,
+    label_scale: Annotated[int, typer.Option(min=1, help="labels are N times as fine")] = 1,
     json: Json = False,
 ) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
@@ -221,7 +232,7 @@ def convert_data(
     from pixelwise.data.convert import convert
     from pixelwise.data.formats.layouts import open_dataset
 
-    before = open_dataset(data, values=values)
+    before = open_dataset(data, values=values).with_label_scale(label_scale)
     renames = read_map(class_map) if class_map else {}
     dataset = merged(before, renames)
     for note in dataset.notes:

@@ -49,7 +49,7 @@ def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda
         source, terms = f"{dataset.layout} {dataset.root}", terms_of(dataset.root)
         write_description(place, description, source, terms)
     by_name = {item.name: contents[item.files] for item in items}
-    for leak in leaks({s: dataset.splits.get(s, ()) for s in APART}, by_name):
+    for leak in leaks({s: dataset.splits.get(s, ()) for s in APART}, by_name, dataset):
         log.warning("%s; training will refuse it", leak)
     return out
 

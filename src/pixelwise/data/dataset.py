@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.depth import HhaInput
 from pixelwise.data.measured import edges
-from pixelwise.data.sample import IMAGE, LABELS, Derived, Item, Sample, Splits
+from pixelwise.data.sample import IMAGE, LABELS, Derived, Item, LabelMap, Sample, Splits, content
 from pixelwise.errors import DataError, raise_all, unknown_name
 from pixelwise.labels import void_of
 from pixelwise.nets.kinds import EDGE, EDGES
@@ -58,6 +60,8 @@ class DataSet:
     """Which numbers of its pictures are taken, see ``pictures.reading``."""
     false_colour: tuple[int, ...] = ()
     """Numbers of the bands that views show as red, green and blue; see ``labels.three_bands``."""
+    label_scale: int = 1
+    """How many times finer than its pictures its label maps are; they are read by majority."""
     kinds: Mapping[str, InputKind] = field(default_factory=dict)
     """By input what a net was trained on, where that is known: others are refused."""
 
@@ -65,6 +69,29 @@ class DataSet:
     """Inputs whose files hold depth, of which HHA is made as they are read."""
     lists: Path | None = None
     """The folder in which lists of its splits are looked for; None: in none."""
+
+    @cached_property
+    def parted(self) -> frozenset[Path]:
+        """Pictures of which several splits have label maps, and not the same."""
+        known = {(item.image, item.files) for item in chain(*self.splits.values())}
+        counts = Counter(image for image, _ in known)
+        return frozenset(image for image, files in counts.items() if files > 1)
+
+    def contents(self, item: Item, sample: Sample) -> str:
+        """What weights remember of a sample: ``content``, of a part with that of its labels."""
+        part = [*sample.heads.values()] * (item.image in self.parted)
+        return "".join(map(content, (sample.image, *part)))
+
+    def with_label_scale(self, scale: int) -> DataSet:
+        """With label maps that are read as so many times finer; outlines are on their own grid."""
+
+        def scaled(item: Item) -> Item:
+            own = item.labels.items()
+            maps = {h: replace(m, scale=scale) for h, m in own if isinstance(m, LabelMap)}
+            return replace(item, labels={**item.labels, **maps})
+
+        splits = {split: tuple(map(scaled, items)) for split, items in self.splits.items()}
+        return replace(self, splits=splits, label_scale=scale)
 
     @property
     def class_map(self) -> ClassMap:
@@ -270,7 +297,8 @@ class DataSet:
         Raises:
             DataError: D032 no such split, or an empty one.
         """
-        stored = (self.values,) if self.values != "8-bit" else ()  # hashes of before stay
+        numbers = (self.values, self.label_scale)
+        stored = numbers if numbers[1] > 1 else numbers[: self.values != "8-bit"]  # as before
         digest = hashlib.sha256()
         for class_map in (self.class_maps[name] for name in self.heads):
             values = sorted(class_map.values.items())

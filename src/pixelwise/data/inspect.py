@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, combinations
 from math import prod
 from typing import Any
 
@@ -155,7 +155,7 @@ def inspect(
         *dataset.problems,
         *unread,
         *(problem for split in needed for problem in dataset.split_problems(split)),
-        *leaks(chosen if splits else {s: chosen.get(s, ()) for s in APART}, contents),
+        *leaks(chosen if splits else {s: chosen.get(s, ()) for s in APART}, contents, dataset),
         *refuse_mixed({v.item.image: v.counts.kind for v in by_files.values() if v.counts}),
         *(
             _all_void(dataset, split, head)
@@ -197,8 +197,10 @@ def _moved(dataset: DataSet, item: Item) -> int:
     return sum(m.moved(s.path) for s, m in sources if isinstance(s, LabelMap))
 
 
-def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> list[DataError]:
-    """D033 for each picture in more than one of these splits.
+def leaks(
+    splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str], dataset: DataSet
+) -> list[DataError]:
+    """D033 for each picture in more than one of these splits, unless they share no labelled pixel.
 
     ``contents`` has the ``content`` of pictures by the name of their items, where it is known.
     """
@@ -211,9 +213,17 @@ def leaks(splits: Mapping[str, Sequence[Item]], contents: Mapping[str, str]) -> 
     files = [
         " and ".join(f"{item.image} ({split})" for split, item in places.items())
         for places in where.values()
-        if len(places) > 1
+        if len(places) > 1 and not _in_parts(dataset, [*places.values()])
     ]
     return [DataError("D033", f"{twice} hold the same picture", hint) for twice in files]
+
+
+def _in_parts(dataset: DataSet, items: Sequence[Item]) -> bool:
+    """Whether items are one picture whose label maps know other pixels each."""
+    if len({item.image for item in items}) > 1 or items[0].image not in dataset.parted:
+        return False
+    maps = (item.labels[dataset.heads[0]].read(dataset.class_map) for item in items)
+    return all((a == VOID)[b != VOID].all() for a, b in combinations(maps, 2))
 
 
 def _is_void(views: Sequence[Seen], head: str) -> bool:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,8 +43,13 @@ def remarks(
         classes: of this head.
     """
     views = {view.item.files: view for view in chain(*seen.values())}.values()
-    in_order = {split: seen[split] for split in apart if seen.get(split)}
-    yield from _twice(list(views))
+    in_order: dict[str, list[Seen]] = {}
+    taken = set[Path]()
+    for split in (split for split in apart if seen.get(split)):
+        # One picture in several splits is told as a leak, or its labels are in parts.
+        in_order[split] = [view for view in seen[split] if view.item.image not in taken]
+        taken |= {view.item.image for view in seen[split]}
+    yield from _twice(list({view.item.image: view for view in views}.values()))
     yield from _alike(in_order)
     yield from _parted_groups(in_order)
     yield from _of_one_class(list(views), head, classes)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, hxw
+from pixelwise.labels import VOID
 
 if TYPE_CHECKING:
     from pixelwise.data.classes import ClassMap
@@ -45,6 +46,8 @@ class LabelMap:
     """Labels in one file that holds a number or a colour for each pixel."""
 
     path: Path
+    scale: int = 1
+    """How many times finer than the picture it is, along each side: it is read by majority."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -52,8 +55,14 @@ class LabelMap:
         return (self.path,)
 
     def read(self, class_map: ClassMap) -> NDArray[Any]:
-        """As the class map understands it."""
-        return class_map.read(self.path)
+        """As the class map understands it; D013: its sides are not times ``scale``."""
+        labels = class_map.read(self.path)
+        if self.scale == 1:
+            return labels
+        if labels.ndim != 2 or any(n % self.scale for n in labels.shape):
+            what = f"{self.path} is {hxw(labels.shape)}, expected labels {self.scale} times as fine"
+            raise DataError("D013", what, "correct label_scale in dataset.json")
+        return majority(labels, self.scale)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,15 @@ def each(
         outcomes = dict(zip(unique, pool.map(one, unique.values()), strict=True))
     done = {files: made for files, made in outcomes.items() if not isinstance(made, DataError)}
     return done, [error for error in outcomes.values() if isinstance(error, DataError)]
+
+
+def majority(labels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """(H / scale, W / scale): the class of most labelled pixels of a cell; void where none is."""
+    h, w = (n // scale for n in labels.shape)
+    cells = labels.reshape(h, scale, w, scale).swapaxes(1, 2).reshape(h, w, -1)
+    values = np.setdiff1d(labels, VOID)
+    votes = np.stack([np.zeros((h, w), int), *((cells == v).sum(2) for v in values)])
+    return np.asarray(np.append(np.uint8(VOID), values)[votes.argmax(0)])
 
 
 def content(image: NDArray[Any]) -> str:

@@ -110,10 +110,9 @@ class Evaluation:
         return scores(self.counts)
 
     @cached_property
-    def kappa(self) -> float | None:
-        """Cohen's, None where it cannot be said; hyperspectral papers give it beside the four."""
-        value = kappa(self.counts)
-        return value if math.isfinite(value) else None
+    def kappa(self) -> float:
+        """Cohen's, NaN where it cannot be said; hyperspectral papers give it beside the four."""
+        return kappa(self.counts)
 
     @cached_property
     def majority(self) -> Majority:
@@ -176,7 +175,7 @@ class Evaluation:
         rows = [row for row in self.protocol_rows if row.name in protocols]
         return {
             **self.scores.as_dict(),
-            "kappa": self.kappa,
+            "kappa": self.kappa if math.isfinite(self.kappa) else None,
             **(self.boundaries.as_dict() if self.boundaries else {}),
             "largest_class": self.majority.as_dict(),
             **facts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def evaluate_split(
     dataset: DataSet,
     split: str,
     *,
-    trained_on: Collection[str] | None = (),
+    trained_on: frozenset[str] | None = frozenset(),
     keep: Path | None = None,
     shown: Callable[[Sample], Sample] = lambda sample: sample,
     watch: Callable[[], object] = lambda: None,
@@ -69,7 +69,7 @@ def evaluate_split(
         nonlocal spent
         for item in items:
             sample = dataset.read(item)
-            if trained_on and content(sample.image) in trained_on:
+            if trained_on and {content(sample.image), dataset.contents(item, sample)} & trained_on:
                 seen.append(item.name)
             image = shown(sample).image
             began = time.perf_counter()  # of the model alone: disks differ

@@ -144,11 +144,7 @@ def scores_of(tally: Tallies) -> Scores:
 def kappa(counts: npt.ArrayLike) -> float:
     """Agreement beyond chance (Cohen, 1960): (observed - expected) / (1 - expected).
 
-    Expected are the pixels that would agree if truth and guess kept their shares of classes and
-    knew nothing of each other. NaN without a pixel, or where one class is all of both.
-
-    Args:
-        counts: (K, K) whole numbers; rows are truth, columns are guesses.
+    ``counts`` are (K, K), rows truth; NaN without a pixel, or where one class is all of both.
     """
     tally = tallies(counts)
     total = float(tally.truth.sum())

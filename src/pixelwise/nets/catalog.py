@@ -20,6 +20,7 @@ from pixelwise.nets.heads.context import (
 from pixelwise.nets.heads.fcn import fcn
 from pixelwise.nets.heads.mirrored import deconvnet, segnet
 from pixelwise.nets.heads.scored import Body, scored
+from pixelwise.nets.heads.spectral import spectral
 from pixelwise.nets.heads.unet import unet, unet_on
 from pixelwise.nets.kinds import Kind
 from pixelwise.nets.layers import Softmax
@@ -164,6 +165,7 @@ def _relatives() -> dict[str, Entry]:
     residual = partial(deeplabv2_on, resnet50)
     about = "DeepLab v2: atrous ResNet-50, four rates summed"
     add("deeplabv2-resnet50", residual, about, "imagenet", "resnet50")
+    entries["fcn-spectral"] = Entry(partial(scored, spectral), "stride 1: for spectra", "plain")
     for name, family in FAMILIES.items():
         if stride := family.atrous:
             at, of = f"stride {stride} on", (family.preprocess, name)

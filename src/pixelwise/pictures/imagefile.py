@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.machine.memory import process_limit
@@ -263,31 +262,13 @@ def _open(source: Path | io.BytesIO, megapixels: int = MAX_MEGAPIXELS) -> Image.
 def _unidentified(data: bytes, path: Path) -> DataError:
     """Why Pillow knows no decoder: another format, a TIFF of unusual numbers, or no picture."""
     kind = kind_in(data[:HEAD])
-    if kind == "TIFF" and (numbers := _tiff_numbers(data)):
-        message = f"{path}: a TIFF of {numbers}, which is not read"
-        hint = "save it as grey or RGB of 8 or 16 bits, BlackIsZero"
-        more = "; further bands as files of their own (`inputs` in dataset.json)"
-        return DataError("D015", message, hint + ("" if numbers.startswith("1 ") else more))
+    if kind == "TIFF":
+        what = f"{path}: a TIFF of numbers that are not read (odd bits, WhiteIsZero, big-endian)"
+        return DataError("D015", what, "save it as grey or RGB of 8 or 16 bits, BlackIsZero")
     if kind and kind not in FORMATS:
         message = f"{path}: a file in {kind}, which is not read"
         return DataError("D015", message, "convert it, e.g. to PNG")
     return _unreadable(path, "not a picture, or of a format that is not read")
-
-
-def _tiff_numbers(data: bytes) -> str:
-    """``10 bands of 32-bit float``; empty where the file does not tell."""
-    try:
-        tags = ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])  # 43: BigTIFF
-        file = io.BytesIO(data)
-        file.seek(tags.next)
-        tags.load(file)
-        bits = tags[BITS]
-    except Exception:  # noqa: BLE001 - damaged in any way: told as unreadable
-        return ""
-    form = {2: " signed", 3: " float"}.get(tags.get(SAMPLE_FORMAT, (1,))[0], "")
-    white = ", WhiteIsZero" if tags.get(PHOTOMETRIC) == 0 else ""
-    order = "" if data[:2] == b"II" else ", big-endian"
-    return f"{len(bits)} band(s) of {max(bits)}-bit{form} numbers{white}{order}"
 
 
 def _pictures(image: Any) -> list[int]:

@@ -20,10 +20,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.errors import DataError, PixelwiseError, ResourceError
+from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.labels import Labels, full_palette
 from pixelwise.machine.files import PREFIX, allocated, atomic_write
-from pixelwise.pictures.cubes import STORED
+from pixelwise.pictures.cubes import STORED, tiff_reader
 from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, NO_DATA, ORIENTATION, file_bytes
 from pixelwise.pictures.images import Array
 from pixelwise.pictures.reading import Values, decode
@@ -69,11 +69,7 @@ def open_large(path: Path, place: int | None, values: Values, folder: Path) -> L
 
 def _mapped(path: Path, place: int | None, values: Values, folder: Path) -> LargePicture | None:
     """None: the file's numbers are not those of the picture."""
-    try:
-        import tifffile
-    except ImportError as error:
-        hint = 'pip install "pixelwise[raster]"'
-        raise ResourceError("R008", f"{path}: the package tifffile reads it", hint) from error
+    tifffile = tiff_reader(path)
     decoded = folder / f"{PREFIX}{secrets.token_hex(8)}.tmp"
     try:
         with tifffile.TiffFile(path) as file:

@@ -40,8 +40,7 @@ from pixelwise.pictures.recognise import ARRAYS, HEAD, kind_in
 
 Values = Literal["8-bit", "stored", "gaps"]
 UNNAMED = Path("the picture")
-_PLAIN = ImageHeader(1, "", "", 16, False, False, False, "", "")
-"""Of an array: it is neither turned nor lossy."""
+_PLAIN = ImageHeader(1, "", "", 16, False, False, False, "", "")  # neither turned nor lossy
 _TURNS: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),

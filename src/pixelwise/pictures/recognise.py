@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-"""Of Pillow's."""
 ARRAYS = ("NumPy",)
 SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy")

@@ -99,10 +99,10 @@ class Model:
     @property
     def false_colour(self) -> tuple[int, ...]:
         """Of the data that it was trained on, see ``labels.three_bands``; else empty."""
-        told = self.header.data.get("false_colour", [])
-        fits = isinstance(told, list) and len(told) == 3
-        fits = fits and all(isinstance(n, int) and 0 <= n < self.predictor.bands for n in told)
-        return tuple(told) if fits else ()
+        told, known = self.header.data.get("false_colour"), range(self.predictor.bands)
+        if not isinstance(told, list) or len(told) != 3 or any(n not in known for n in told):
+            return ()
+        return tuple(told)
 
     @property
     def task(self) -> str:

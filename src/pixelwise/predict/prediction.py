@@ -69,7 +69,7 @@ class Prediction:
     def overlay(self) -> Image:
         """The picture under the classes' colours, with a legend, as a PIL image.
 
-        Of a picture of other bands what ``labels.three_bands`` shows.
+        Of other bands it shows what ``labels.three_bands`` does.
         """
         return images.to_image(self.overlay_array())
 

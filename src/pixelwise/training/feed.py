@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -66,16 +67,16 @@ class SampleCache:
 
     def __init__(self, read: Callable[[Item], Sample], limit: int) -> None:
         self._read, self._left = read, limit
-        self._kept: dict[str, Sample] = {}
+        self._kept: dict[tuple[Path, ...], Sample] = {}
 
     def __call__(self, item: Item) -> Sample:
         """The sample of an item, read once if there is room."""
-        sample = self._kept.get(item.name)
+        sample = self._kept.get(item.files)
         if sample is None:
             sample = self._read(item)
             if sample.nbytes <= self._left:
                 self._left -= sample.nbytes
-                self._kept[item.name] = sample
+                self._kept[item.files] = sample
         return sample
 
 

@@ -198,7 +198,10 @@ def read_data(
         sizes=tuple(inspected.sizes(recipe.train_split)),
         facts=_facts(recipe, dataset, fingerprint),
         not_apart=tuple(text for text in inspected.warnings if SCORES in text),
-        contents=frozenset(view.content for view in inspected.seen[recipe.train_split]),
+        contents=frozenset(
+            view.content + view.labels_content * (view.item.image in dataset.parted)
+            for view in inspected.seen[recipe.train_split]
+        ),
     )
 
 

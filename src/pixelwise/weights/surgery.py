@@ -148,10 +148,11 @@ def widened(filters: Tensor, bands: Sequence[int], inflation: Inflation = "mean"
     Three bands get the filters as they are. One band among several inputs gets their mean over the
     three: depth in nyud-fcn32s-color-d (solve.py). All else is ``inflated``.
     """
-    mean = filters.mean(1, keepdim=True)
-    single = len(bands) == 1
-    parts = [mean if n == 1 and not single else inflated(filters, n, inflation) for n in bands]
-    return torch.cat(parts, dim=1)
+    if len(bands) > 1:
+        mean = filters.mean(1, keepdim=True)
+        parts = (mean if n == 1 else inflated(filters, n, inflation) for n in bands)
+        return torch.cat([*parts], dim=1)
+    return inflated(filters, bands[0], inflation)
 
 
 def inflated(filters: Tensor, count: int, inflation: Inflation) -> Tensor:
@@ -161,15 +162,15 @@ def inflated(filters: Tensor, count: int, inflation: Inflation) -> Tensor:
     was. ``mean`` gives the others the mean of the three, ``repeat`` the three in turn, and both
     times 3 / count, so that bands that are all alike are answered as grey was.
     """
-    places = torch.arange(count)
-    if inflation == "repeat":
-        return filters[:, places % 3] * (3 / count)
     mean = filters.mean(1, keepdim=True)
-    kept = filters if count >= 3 else mean.expand(-1, count, -1, -1)
-    added = mean.expand(-1, max(count - 3, 0), -1, -1)
-    if inflation == "zero" and count >= 3:
-        return torch.cat([kept, torch.zeros_like(added)], dim=1)
-    return torch.cat([kept, added], dim=1) * (3 / count)
+    if inflation == "repeat":
+        wide = filters[:, torch.arange(count) % 3]
+    else:
+        wide = mean.repeat(1, count, 1, 1)
+        if count >= 3:
+            wide[:, :3] = filters
+            wide[:, 3:] *= inflation != "zero"
+    return wide if inflation == "zero" and count >= 3 else wide * (3 / count)
 
 
 def spreads(have: tuple[int, ...], want: tuple[int, ...]) -> bool:
@@ -254,7 +255,10 @@ def _row(
         return Row("dropped", "", source, (), have, reason)
     if have == want:
         return Row("copied", name, source, want, have)
-    if have == (*want[:1], 3, *want[2:]) and (bands := _bands_read(layer, net)):
+    # Early fusion's layer reads all inputs; no layer behind another reads any.
+    read = net.inputs if layer in first_layers(net) else net.layers[layer].inputs
+    bands = {input_name: net.inputs[input_name] for input_name in read if input_name in net.inputs}
+    if bands and have == (*want[:1], 3, *want[2:]):
         counts = tuple(bands.values())
         reason = f"for {', '.join(f'{n} ({count})' for n, count in bands.items())}: "
         if len(counts) > 1 and {1, 3}.issuperset(counts):
@@ -271,14 +275,6 @@ def _row(
     if layer in per_class(net) and have[:1] != want[:1]:
         reason = f"{have[0] if have else 1} classes in the file, {want[0]} here; starts anew"
     return Row("mismatched", name, source, want, have, reason)
-
-
-def _bands_read(layer: str, net: Net) -> dict[str, int]:
-    """The inputs that a layer reads, and their bands; of a layer behind another nothing."""
-    if layer in first_layers(net):
-        return net.inputs
-    sources = net.layers[layer].inputs
-    return {name: net.inputs[name] for name in sources if name in net.inputs}
 
 
 def _by_class(row: Row, classes: tuple[int, ...], net: Net) -> Row:

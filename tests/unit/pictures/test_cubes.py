@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from pixelwise.errors import DataError
-from pixelwise.pictures import cubes, reading
+from pixelwise.pictures import imagefile, reading
 from pixelwise.pictures.recognise import is_picture
 
 CUBE = np.random.default_rng(0).integers(0, 2**16, (4, 6, 12), np.uint16)
@@ -60,13 +60,13 @@ def test_what_no_numpy_file_of_bands_is_gets_refused(tmp_path: Path) -> None:
 def test_size_is_checked_before_numbers_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cubes, "MAX_BYTES", CUBE.nbytes - 1)
+    monkeypatch.setattr(imagefile, "MAX_BYTES", CUBE.nbytes - 1)
     np.save(tmp_path / "a.npy", CUBE)
     tifffile.imwrite(tmp_path / "a.tif", CUBE, photometric="minisblack", planarconfig="contig")
     for path in tmp_path.iterdir():
         code, text = told(path)
         assert code == "D022"
-        assert text.startswith(f"{path}: 4x6 (HxW)")
+        assert text.startswith(f"{path}: (4, 6, 12) of ")
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])

@@ -3,7 +3,8 @@
 ``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255),
 ``values`` (``8-bit``, ``stored`` or ``gaps``, see ``pictures.reading``), ``source`` (where it came
 from) and, where they are known, ``terms``, which models that are trained on it carry, and
-``false_colour``, the numbers of three bands that views show as red, green and blue.
+``false_colour``, the numbers of three bands that views show as red, green and blue, and
+``label_scale``, how many times finer than the pictures the label maps are.
 Where a picture is made of several files, or has several label maps, it names their folders, in the
 order of the bands and of the heads; a head without ``classes`` has those of the whole::
 
@@ -47,6 +48,7 @@ from pixelwise.settings import (
     Number,
     Plain,
     Text,
+    Whole,
     as_dict,
     limits,
     parse_json,
@@ -106,6 +108,7 @@ class Parts:
     computed: Mapping[Plain, HhaOf] = field(default_factory=dict)
     """Inputs that are computed of others."""
     false_colour: tuple[Natural, ...] = ()
+    label_scale: Annotated[Whole, limits(ge=1)] = 1
 
     def __post_init__(self) -> None:
         inputs = {**self.inputs, **self.computed}
@@ -142,6 +145,7 @@ class Description:
     values: Values = "8-bit"
     computed: Mapping[str, HhaOf] = field(default_factory=dict)
     false_colour: tuple[int, ...] = ()
+    label_scale: int = 1
 
     @property
     def used(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -191,19 +195,17 @@ def open_layout(listing: Listing) -> DataSet:
     splits = listing.splits(root / "splits", items)
     evidence, maps = f"{NAME} beside {images}/ and {labels}/", description.class_maps
     dataset = listing.dataset("canonical", evidence, maps[heads[0]], splits)
-    values = description.values
     computed = _computed(root, description, listing.problems)
-    problems = listing.all_problems
     return replace(
         dataset,
         class_maps=maps,
         inputs=inputs,
         heads=heads,
-        values=values,
+        values=description.values,
         false_colour=description.false_colour,
         computed=computed,
-        problems=problems,
-    )
+        problems=listing.all_problems,
+    ).with_label_scale(description.label_scale)
 
 
 def _computed(
@@ -266,7 +268,7 @@ def _description(content: bytes) -> Description:
         heads[name] = read(own, whole, place=place)
     maps = {name: head.class_map() for name, head in heads.items()}
     folders = {name: head.folder for name, head in heads.items()}
-    told = parts.values, parts.computed, parts.false_colour
+    told = parts.values, parts.computed, parts.false_colour, parts.label_scale
     return Description(maps, parts.inputs, folders, parts.use, *told)
 
 
@@ -296,6 +298,8 @@ def write_description(out: Path, description: Description, source: str, terms: s
         lines["values"] = description.values
     if description.false_colour:
         lines["false_colour"] = list(description.false_colour)
+    if description.label_scale > 1:
+        lines["label_scale"] = description.label_scale
     write_json(out / NAME, lines | {"source": source} | ({"terms": terms} if terms else {}))
 
 

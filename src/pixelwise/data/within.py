@@ -1,0 +1,103 @@
+"""Splits inside a picture: some of its labels are trained on, others judged.
+
+A net that sees n x n pixels is shown, in training, what lies around those that it is judged on. So
+whole blocks are held out, and what is nearer to them than the net sees is in no split.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.layouts import label_folder
+from pixelwise.data.grouping import Grouping
+from pixelwise.data.listing import pictures
+from pixelwise.data.remarks import SCORES
+from pixelwise.data.sample import LabelMap
+from pixelwise.data.splitting import Drawn, Ints, Shares
+from pixelwise.errors import UsageError
+from pixelwise.labels import VOID
+from pixelwise.machine.files import atomic_write
+from pixelwise.nets import catalog
+from pixelwise.pictures.images import write_labels
+
+BLOCKS, TRIES = 6, 256
+"""Blocks along each side, and ways to deal them out, of which that with the evenest classes is."""
+NET = "fcn-spectral"  # as far as it sees is the gap where nobody says another
+
+
+def reached(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Pixels within ``radius`` rows and columns of one that is set."""
+    for axis in (0, 1):
+        padded = np.pad(mask, [(radius * (a == axis),) * 2 for a in (0, 1)])
+        mask = np.asarray(sliding_window_view(padded, 2 * radius + 1, axis).any(-1))
+    return mask
+
+
+def write_parts(
+    folder: Path, dataset: DataSet, shares: Shares, by: str, *, gap: int = -1, seed: int = 0
+) -> Drawn:
+    """Part the labels of each picture into ``SPLIT/NAME.png``, which the lists ``SPLIT.txt`` name.
+
+    ``by`` is blocks or pixels. ``gap`` rows and columns lie between what is
+    trained on and what is held out; -1: as far as ``NET`` sees, of pixels none. Notes tell leaks.
+
+    Raises:
+        UsageError: U002 no canonical data set of one head, folds, or nothing is left of a split.
+    """
+    root, scale = dataset.root.resolve(), dataset.label_scale
+    outside = not folder.resolve().is_relative_to(root)
+    if len(dataset.heads) > 1 or dataset.layout != "canonical" or shares.folds or outside:
+        what = f"--by {by} parts one head of canonical data into train, val and test, in its folder"
+        raise UsageError("U002", what, f"pixelwise data convert {dataset.root} OUT; no --folds, -o")
+    far = int(catalog.spec(NET).receptive_field) // 2
+    gap = gap if gap >= 0 else far * (by == "blocks")
+    k = len(dataset.classes)
+    counts = dict.fromkeys(shares.parts, np.zeros(k, np.int64))
+    lines, seen, own = dict.fromkeys(counts, ""), 0.0, label_folder(dataset.root)
+    for n, path in enumerate(pictures(own)):
+        labels = LabelMap(path, scale).read(dataset.class_map)
+        parts = _dealt(labels, [*shares.parts.values()], by, seed + n)
+        held = (labels != VOID) & (parts > 0)
+        parts[reached(held, gap) & ~held] = -1
+        near = reached((labels != VOID) & (parts == 0), far) & held
+        seen = max(seen, near.sum() / max(held.sum(), 1))
+        for i, split in enumerate(counts):
+            part = np.where(parts == i, labels, np.uint8(VOID))
+            counts[split] = counts[split] + np.bincount(part.ravel(), minlength=VOID + 1)[:k]
+            place = folder / split / f"{path.stem}.png"
+            finer = part.repeat(scale, 0).repeat(scale, 1)
+            write_labels(place, finer, np.array(dataset.palette, np.uint8))
+            lines[split] += f"{path.stem}\t{place.resolve().relative_to(root).as_posix()}\n"
+    for split, text in lines.items():
+        if not counts[split].any():
+            what = f"{dataset.root}: nothing is left for split {split} with a gap of {gap} px"
+            raise UsageError("U002", what, f"--gap {gap // 2}, or other shares")
+        atomic_write(folder / f"{split}.txt", text)
+    note = f"{seen:.0%} of the pixels held out lie in the field of {NET} ({2 * far + 1} px) around "
+    notes = (f"{note}one that is trained on: {SCORES}",) if seen else ()
+    return Drawn(dict.fromkeys(counts, dataset.all_items()), Grouping({}, ""), counts, {}, notes)
+
+
+def _dealt(labels: NDArray[np.uint8], shares: list[float], by: str, seed: int) -> Ints:
+    """(H, W) number of the part of each pixel; blocks, or lots of pixels, are dealt out such that
+    each class has its share.
+    """
+    rows, columns = (np.arange(n) * BLOCKS // n for n in labels.shape)
+    block, rng = rows[:, None] * BLOCKS + columns, np.random.default_rng(seed)
+    if by == "pixels":
+        block = rng.integers(0, BLOCKS**2, labels.shape)
+    amounts = np.zeros((BLOCKS**2, VOID + 1))
+    np.add.at(amounts, (block.ravel(), labels.ravel()), 1)
+    amounts = amounts[:, :VOID] / np.maximum(amounts[:, :VOID].sum(0), 1)
+    ends, tried, weight = np.cumsum(shares[:-1]), [], amounts.mean(1)
+    for _ in range(TRIES):
+        order, place = rng.permutation(BLOCKS**2), np.zeros(BLOCKS**2, np.int64)
+        place[order] = np.searchsorted(ends, weight[order].cumsum() / weight.sum())
+        given = np.stack([amounts[place == i].sum(0) for i in range(len(shares))])
+        tried.append((np.abs(given - np.outer(shares, amounts.sum(0))).sum(), place.tolist()))
+    return np.asarray(np.array(min(tried)[1])[block])
