@@ -26,6 +26,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "lightning_fabric": ("training/",),
     "numba": ("metrics/",),
     "llvmlite": ("engine/vectors.py",),
+    "maxflow": ("crf/grid.py",),
     "typer": ("cli/",),
     "rich": ("cli/", "machine/progress.py"),
     "yaml": (

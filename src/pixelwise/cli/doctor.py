@@ -25,6 +25,7 @@ PACKAGES = {
     "av": 'videos and cameras in predict: pip install "pixelwise[video]"',
     "tifffile": 'large TIFFs in predict: pip install "pixelwise[raster]"',
     "fastapi": 'serve, over HTTP: pip install "pixelwise[serve]"',
+    "PyMaxflow": 'crf --method grid: pip install "pixelwise[mrf]"',
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
 }
 

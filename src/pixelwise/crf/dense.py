@@ -17,6 +17,8 @@ from pixelwise.errors import DataError, NumericalError, UsageError, first_few, h
 from pixelwise.labels import VOID
 from pixelwise.machine.memory import failed_allocations
 
+LEAST = 1e-5  # of probabilities, as in pydensecrf: a zero could never be undone
+
 
 def refine(
     scores: ArrayLike,
@@ -41,6 +43,18 @@ def refine(
     """
     from pixelwise.crf.mean_field import mean_field  # numba costs half a second
 
+    given, picture, soft = checked(scores, image)
+    costs = None if compatibility is None else np.asarray(compatibility, np.float32)
+    if costs is not None and costs.shape != (len(given),) * 2:
+        what = f"the compatibility has shape {costs.shape}, expected {(len(given),) * 2}"
+        raise UsageError("U002", what, "1 - np.eye(K) is Potts")
+    rewards = None if costs is None else -(costs + costs.T) / np.float32(2)
+    with failed_allocations("a smaller picture"):
+        return mean_field(given, picture, crf or DenseCrf(), rewards, soft=soft)
+
+
+def checked(scores: ArrayLike, image: ArrayLike) -> tuple[Floats, NDArray[Any], bool]:
+    """Scores, the picture (H, W, B), and whether the scores are probabilities; or as ``refine``."""
     given, picture = np.asarray(scores, np.float32), np.asarray(image)
     if given.ndim != 3 or picture.ndim not in (2, 3) or 0 in given.shape + picture.shape:
         shapes = f"scores have shape {given.shape} and the picture {picture.shape}"
@@ -52,15 +66,9 @@ def refine(
         raise NumericalError("N003", f"{strange:,} of the scores are not finite, expected none")
     if picture.dtype.kind not in "uif" or not np.isfinite(picture).all():
         raise DataError("D015", f"the picture is of {picture.dtype}, expected finite numbers")
-    costs = None if compatibility is None else np.asarray(compatibility, np.float32)
-    if costs is not None and costs.shape != (len(given),) * 2:
-        what = f"the compatibility has shape {costs.shape}, expected {(len(given),) * 2}"
-        raise UsageError("U002", what, "1 - np.eye(K) is Potts")
     # Of float16, sums of many classes miss 1 by a hundredth.
     soft = given.min() >= 0 and np.abs(given.sum(0) - 1).max() < 0.02
-    rewards = None if costs is None else -(costs + costs.T) / np.float32(2)
-    with failed_allocations("a smaller picture"):
-        return mean_field(given, np.atleast_3d(picture), crf or DenseCrf(), rewards, soft=soft)
+    return given, np.atleast_3d(picture), bool(soft)
 
 
 def believed(labels: NDArray[Any], classes: int, confidence: float = 0.7) -> Floats:

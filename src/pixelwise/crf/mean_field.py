@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.crf.dense import LEAST
 from pixelwise.crf.lattice import build, features
 from pixelwise.crf.messages import Messages, Update, smoothing
 from pixelwise.crf.pairs import Pairs
@@ -16,7 +17,6 @@ from pixelwise.crf.sweeps import LANES, Floats
 from pixelwise.engine.workers import Workers, alone
 
 REACH = 3.0  # deviations of the smoothness kernel in ``fast``: 99.5 % of it
-LEAST = 1e-5  # of probabilities, as in pydensecrf: a zero could never be undone
 PARTS = 16  # of a pass, each taken by the thread that is free
 SHARE = 1 << 14  # numbers of a part at least: a microsecond's work for each that handing over takes
 _workers = Workers()

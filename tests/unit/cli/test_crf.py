@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,28 @@ def test_a_coarse_map_and_a_damaged_crf_json_are_refused(
     words = ["predict", str(folder), str(photo(tmp_path / "a.png")), "--crf", "-o", "out"]
     assert run(words) == 3
     assert "appearance is 'much', expected a number" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_grid_gives_labels_and_has_parameters_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("maxflow", reason="PyMaxflow is not installed")
+    labels, image, truth = scene(tmp_path)
+    out = tmp_path / "grid.png"
+    words = ["crf", str(labels), str(image), "--method", "grid"]
+    assert run([*words, "-o", str(out), "--fill", "--json"]) == 0
+    assert np.array_equal(np.asarray(Image.open(out)), truth)
+    told = json.loads(capsys.readouterr().out)
+    assert told["changed"] == pytest.approx(70 / 1200)  # 40 strays, 30 of void
+    for more, text in (
+        (["--set", "appearance_xy=3"], "no MRF parameter is called `appearance_xy`"),
+        (["--preset", "deeplab"], "--preset does nothing with --method grid"),
+        (["--pictures", "3"], "--pictures does nothing with a map"),
+        (["--method", "gird"], "no method is called `gird`; did you mean `grid`"),
+        (["-o", str(tmp_path / "grid.npz")], "a grid has labels, no probabilities"),
+    ):
+        assert run([*words, "-o", str(tmp_path / "new.png"), *more]) == 2
+        assert text in capsys.readouterr().err.replace("\n", " ")
+    assert not (tmp_path / "new.png").exists()
+    assert run(words) == 2
+    assert "there is no output, expected one" in capsys.readouterr().err
