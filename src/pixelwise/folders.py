@@ -8,6 +8,7 @@ RUN/recipe.yaml         the exact settings, itself a recipe
     state/              to go on from
     look.png            a held-out picture, its labels by the weights so far, and the true ones
     evaluation/         scores.json, guesses/NAME.png, guesses/HEAD/NAME.png of further heads
+    calibration.json    the temperature of its probabilities, if it was calibrated
     environment.json    versions and machine
     report.html         the page about it all
 
@@ -32,6 +33,7 @@ LOOK = "look.png"
 SCORES = "evaluation/scores.json"
 GUESSES = "evaluation/guesses"
 ENVIRONMENT = "environment.json"
+CALIBRATION = "calibration.json"
 REPORT = "report.html"
 RATES = "find-lr.html"
 """A loose file beside what a run writes: the search for its learning rate."""

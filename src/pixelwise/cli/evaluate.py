@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pixelwise.cli import options
 from pixelwise.cli.console import emit_json, say
-from pixelwise.cli.scores import show
+from pixelwise.cli.scores import show, show_confidence
+from pixelwise.errors import UsageError
 from pixelwise.machine.progress import progress
+
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import DataSet
+    from pixelwise.predict.model import Model
 
 
 def evaluate(
@@ -29,6 +35,10 @@ def evaluate(
     mirror: options.Mirror = False,
     stitch: options.Stitch = None,
     crf: options.Crf = False,
+    reject: options.Reject = None,
+    calibrate: Annotated[
+        str, typer.Option(metavar="SPLIT", help="fit the run's temperature to this split")
+    ] = "",
     min_area: options.MinArea = "",
     fill_holes: options.FillHoles = "",
     precision: options.Precision = "",
@@ -43,7 +53,9 @@ def evaluate(
     from pixelwise.metrics.protocols import choose
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
-    sieve = sieve_of(None, min_area, fill_holes)
+    if calibrate:
+        _refuse_no_run(model, others or ())
+    sieve = sieve_of(reject, min_area, fill_holes)
     view = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "sieve": sieve}
     loaded = load_model(
         model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
@@ -55,9 +67,39 @@ def evaluate(
         evaluation = loaded.evaluate(
             dataset, split, heads=chosen, keep=save, mask=mask, watch=advance
         )
+    sure = {}
+    if calibrate or reject is not None:
+        fit = (calibrate, model) if calibrate else None
+        sure = _confidence(loaded, dataset, split, fit, quiet=json)
     if json:
         facts = {"model": str(loaded.path), "data": str(data), "split": split, "mask": mask}
-        emit_json({**facts, **evaluation.as_dict(names)})
+        further = {"confidence": sure} if sure else {}
+        emit_json({**facts, **evaluation.as_dict(names), **further})
     else:
         show(evaluation, names)
+        show_confidence(sure)
         say(f"{evaluation.seconds_per_image:.3f} s per picture")
+
+
+def _refuse_no_run(model: Path, others: Sequence[Path]) -> None:
+    if others or not model.is_dir():
+        what = "--calibrate keeps a temperature in a run folder, which "
+        what += "an ensemble has not" if others else f"{model} is not"
+        raise UsageError("U002", what, "pixelwise evaluate RUN DATA --calibrate SPLIT")
+
+
+def _confidence(
+    model: Model, dataset: DataSet, split: str, fit: tuple[str, Path] | None, *, quiet: bool
+) -> dict[str, Any]:
+    """How sure a model is on a split, after ``fit``: to another split, kept in the run folder."""
+    from pixelwise.predict.calibration import calibrated, judged, keep
+
+    if fit:
+        count = len(dataset.items(fit[0]))
+        with progress(f"calibrating on {fit[0]}", count, quiet=quiet) as advance:
+            model = calibrated(model, dataset, fit[0], advance)
+    with progress(f"confidence on {split}", len(dataset.items(split)), quiet=quiet) as advance:
+        sure = judged(model, dataset, split, advance)
+    if fit:
+        say(f"wrote {keep(fit[1], model, sure, fitted_on=fit[0], judged_on=split)}")
+    return sure

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pixelwise.cli.console import in_percent, say, table
 
@@ -72,6 +73,20 @@ def _show(evaluation: Evaluation, protocols: tuple[str, ...], where: str) -> Non
             f"warning: `{present[0]}` is the only class in the truth, so these scores say little; "
             "255 is void: a mask of 0 and 255 must be mapped to 0 and 1 first"
         )
+
+
+def show_confidence(sure: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print how sure a model is, by head, as ``calibration.judged`` has it."""
+    for head, own in sure.items():
+        kept = own["kept"]
+        errors = {"": own, " without temperature": own.get("uncalibrated")}
+        rows = [
+            *((f"calibration error{w}", e["calibration_error"]) for w, e in errors.items() if e),
+            (f"pixels of probability {kept['reject']:g} or more", kept["coverage"]),
+            *((f"their {title(key)}", kept.get(key)) for key in ("pixel_accuracy", "mean_iu")),
+        ]
+        where = f" (head `{head}`)" if len(sure) > 1 else ""
+        table(f"how sure it is{where}", ("", "%"), [(name, in_percent(x)) for name, x in rows])
 
 
 def title(key: str) -> str:

@@ -57,7 +57,7 @@ def evaluate_split(
         UsageError: U003 ``keep`` holds files of the data set, or files that are not such guesses.
     """
     for head in dataset.heads:
-        _check_classes(classes[head], dataset, head)
+        check_classes(classes[head], dataset, head)
     items = dataset.items(split)
     folders = {h: of_head(keep, h, dataset.heads) for h in dataset.heads} if keep else {}
     _refuse_taken(folders.values(), [item.name for item in items], dataset)
@@ -113,7 +113,7 @@ def _refuse_taken(folders: Iterable[Path], names: Sequence[str], dataset: DataSe
                 raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
 
 
-def _check_classes(mine: tuple[str, ...], dataset: DataSet, head: str) -> None:
+def check_classes(mine: tuple[str, ...], dataset: DataSet, head: str) -> None:
     """Refuse to compare apples with pears."""
     theirs = dataset.class_maps[head].classes
     if mine == theirs:

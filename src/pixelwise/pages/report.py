@@ -14,7 +14,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.machine.files import atomic_write
 from pixelwise.metrics.protocols import PROTOCOLS
 from pixelwise.metrics.scores import majority
-from pixelwise.pages import matrix, stages
+from pixelwise.pages import calibration, matrix, stages
 from pixelwise.pages.curves import class_histories, curves
 from pixelwise.pages.gallery import gallery
 from pixelwise.pages.markup import render
@@ -151,6 +151,7 @@ PARTS: tuple[tuple[str, str, Callable[[Run], Markup | None], bool], ...] = (
     ("learning", "the curves", lambda run: curves(run.events), False),
     ("classes", "the classes", _classes, True),
     ("confusions", "the confusions", _confusions, True),
+    ("calibration", "the calibration", calibration.section, False),
     ("", "the recipe", _recipe, False),
 )
 """In the page's order: the anchor that the head links to, what a note calls it, its maker, and

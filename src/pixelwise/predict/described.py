@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from pixelwise import settings
+from pixelwise.data.class_files import parsed
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network, filled
 from pixelwise.engine.planned import unplanned
 from pixelwise.errors import ModelError, UsageError
+from pixelwise.folders import CALIBRATION
 from pixelwise.nets.net import Net
-from pixelwise.predict.view import View
+from pixelwise.predict.view import Temperature, View
 from pixelwise.weights import checkpoint
 from pixelwise.weights.checkpoint import DAMAGED, Header
 from pixelwise.weights.surgery import score_layers
 
 log = logging.getLogger(__name__)
+
+
+@settings.settings("calibration.", code="D034", others="ignore")
+class Calibration:
+    """What ``evaluate --calibrate`` keeps."""
+
+    temperature: Mapping[str, Temperature]
+    model: str
+    """SHA-256 of the weights."""
+
+
+def calibrated_view(view: View, run: Path, header: Header) -> View:
+    """A view with the temperature that is kept in a run folder; of other weights it is left out."""
+    place = run / CALIBRATION
+    if not place.is_file():
+        return view
+    form = '{"temperature": {"labels": 1.3}, "model": "(its sha256)"}'
+    own = parsed(place, lambda text: settings.read(Calibration, settings.parse_json(text)), form)
+    if own.model != header.sha256:
+        log.warning("%s is of other weights than %s has now: it is not used", place, run)
+        return view
+    return replace(view, temperature=own.temperature)
 
 
 def described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:

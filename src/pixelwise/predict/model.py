@@ -28,7 +28,7 @@ from pixelwise.pictures.bands import kind_of, refuse_other_kind, stacked, whole
 from pixelwise.pictures.reading import UNNAMED, Values, read
 from pixelwise.predict import exported, on_data
 from pixelwise.predict.components import Sieve
-from pixelwise.predict.described import described, network_of
+from pixelwise.predict.described import calibrated_view, described, network_of
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.predictor import Labelled, Predictor
 from pixelwise.predict.view import View
@@ -324,7 +324,7 @@ def load(
         raise unknown_name("precision", precision, PRECISIONS)
     if memory not in MEMORY:
         raise unknown_name("memory", memory, MEMORY)
-    path = weight_file(Path(path))
+    run, path = Path(path), weight_file(Path(path))
     if path.suffix in exported.SUFFIXES:
         eight_bits.check_precision(precision, None, path)
         header, foreign = exported.opened(path, bf16=precision == "bf16")
@@ -353,4 +353,5 @@ def load(
         memory=memory,
         unchanged=same,
     )
-    return Model(Predictor(made, preprocess, view=view or own_view), header, path)
+    shown = view or calibrated_view(own_view, run, header)
+    return Model(Predictor(made, preprocess, view=shown), header, path)

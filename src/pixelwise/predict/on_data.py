@@ -49,6 +49,12 @@ def fitting(model: Model, dataset: DataSet, heads: Sequence[str] = ()) -> DataSe
     return as_trained(fitted, model.classes, model.header.data.get("map", {}))
 
 
+def heads_of(model: Model, dataset: DataSet) -> dict[str, str]:
+    """Heads of the data to the model's: of one head it may be called otherwise."""
+    only = next(iter(model.heads))
+    return {h: h if len(model.heads) > 1 else only for h in dataset.heads}
+
+
 def evaluate(
     model: Model,
     dataset: DataSet,
@@ -59,11 +65,13 @@ def evaluate(
     watch: Callable[[], object],
 ) -> Evaluation:
     """As ``Model.evaluate``, of a data set that fits."""
-    only = next(iter(model.heads))  # a model of one head may call it otherwise than the data
-    mine = {h: h if len(model.heads) > 1 else only for h in dataset.heads}
+    mine = heads_of(model, dataset)
+    # All pixels are judged, those too that would be void.
+    sieve = replace(model.predictor.view.sieve, reject=0.0)
+    predictor = model.predictor.shown({"sieve": sieve})
 
     def label(image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        by_head = model.predictor.by_head(image)
+        by_head = predictor.by_head(image)
         return {theirs: by_head[own].labels for theirs, own in mine.items()}
 
     pixel = model.predictor.preprocess.mean_pixel()

@@ -126,6 +126,9 @@ class Predictor:
     def _coarse(self, head: str) -> bool:
         return self.grid(head) != EVERY_PIXEL
 
+    def _temperature(self, head: str) -> float:
+        return self.view.temperature.get(head, 1.0)
+
     def labels(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """The best class of every pixel by the net's only head; see ``by_head``."""
         _ = self.net.output  # several heads are refused before the work
@@ -197,7 +200,8 @@ class Predictor:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
         coarse = any(self._coarse(head) for head in self.net.outputs)
         around = any(border(self.net, length).around(length) != length for length in size)
-        return self.view == View() and not (self._soft or coarse or around)
+        labelled = replace(self.view, temperature={})  # which changes no label
+        return labelled == View() and not (self._soft or coarse or around)
 
     def _in_parts(self, image: NDArray[Any], blocks: Sequence[Stream]) -> dict[str, Labelled]:
         def feed(rows: Span, columns: Span) -> Tensor:
@@ -257,6 +261,7 @@ class Predictor:
             return made
         measured = [head for head in made if self.net.kind(head).measured]
         for head, own in made.items():
+            own.div_(self._temperature(head))
             for rows, part in in_rows(own, soften=head not in measured):
                 own[:, rows] = part
         for other in self.others:
@@ -264,7 +269,8 @@ class Predictor:
             # Of one head nets may have called it otherwise.
             names = made if len(made) > 1 else theirs
             for (head, own), name in zip(made.items(), names, strict=True):
-                for rows, part in in_rows(theirs[name], soften=head not in measured):
+                scores = theirs[name].div_(other._temperature(name))
+                for rows, part in in_rows(scores, soften=head not in measured):
                     own[:, rows] += part.to(own.device)
         for head, own in made.items():
             own.div_(len(self._all))
@@ -298,8 +304,11 @@ class Predictor:
         if self.view.crf:
             refined = refine(scores.cpu().numpy(), three_bands(image), self.view.crf)
             scores = torch.from_numpy(refined).log()  # their softmax is what was refined
+        best = scores.max(0).indices
+        if not self.others:  # each of several has its own
+            scores.div_(self._temperature(head))
         sure = probability(scores) if self.view.sieve.reject else None
-        return Labelled(self._values(head, scores.max(0).indices, size_of(image), sure), scores)
+        return Labelled(self._values(head, best, size_of(image), sure), scores)
 
     def _values(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from typing import Annotated, Any
 
 from pixelwise.crf.parameters import DenseCrf
@@ -14,6 +15,7 @@ Zoom = Annotated[Number, limits(gt=0, le=8)]
 Zooms = Annotated[tuple[Zoom, ...], limits(max_length=16), in_one_word]
 """Sizes at which one picture is shown, each a pass through the net."""
 
+Temperature = Annotated[Number, limits(ge=0.005, le=200)]
 Stitch = Annotated[Whole, limits(ge=1, le=32)]
 """Factor by which shift-and-stitch divides a stride; 32 is the largest there is."""
 
@@ -32,16 +34,16 @@ class View:
     """The dense CRF that the scores go through."""
     sieve: Sieve = Sieve()
     """Which labels stay."""
+    temperature: Mapping[str, Temperature] = field(default_factory=dict)
+    """By head what scores are divided by before the softmax (Guo et al. 2017); 1 where none is."""
 
     def __post_init__(self) -> None:
         refuse(not self.zooms and "no zooms, expected at least one")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for a header; what is as usual is left out where versions before lack it."""
-        usual = {} if self == View() else as_dict(View())
-        first = ("zooms", "mirror", "stitch")
-        told = as_dict(self)
-        return {k: v for k, v in told.items() if k in first or v != usual.get(k, v)}
+        usual, first = as_dict(View()), ("zooms", "mirror", "stitch")
+        return {k: v for k, v in as_dict(self).items() if k in first or v != usual[k]}
 
     def sizes(self, shape: Sequence[int]) -> list[tuple[int, int]]:
         """(height, width) of each showing of a picture of ``shape``."""
