@@ -14,8 +14,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.labels import three_bands
-
 SIDE = 16
 SAMPLED = 256
 """Rows and columns that a sketch is made of at most: 16 of them for each of its greys."""
@@ -37,7 +35,10 @@ Sketch = NDArray[np.float16]
 def sketch(image: NDArray[np.generic]) -> Sketch:
     """(SIDE^2,) greys of a picture (H, W, B) less their mean, of length 1; of a flat one zeros."""
     steps = [max(1, n // SAMPLED) for n in image.shape[:2]]
-    sampled = three_bands(image[:: steps[0], :: steps[1]]).astype(np.float32)
+    part = image[:: steps[0], :: steps[1], : 1 if image.shape[2] < 3 else 3]
+    sampled = np.nan_to_num(part.astype(np.float32))
+    if image.dtype != np.uint8:  # without a view's clipping: copies of other bits look alike
+        sampled = (sampled - sampled.min()) * (255 / max(float(np.ptp(sampled)), 1e-6))
     height, width, bands = sampled.shape
     lines = (_parts(height) @ sampled.reshape(height, -1)).reshape(SIDE, width, bands)
     grey = (lines @ np.full(bands, 1 / bands, np.float32) @ _parts(width).T).ravel()

@@ -99,7 +99,7 @@ def as_values(array: NDArray[Any], what: object, values: str, no_data: str = "")
         if array.dtype == np.uint8:
             return array
         scaled = "(255 * a).round()" if array.dtype.kind == "f" else "(a // 257)"
-        hint = f'bring it to 0..255, e.g. {scaled}.astype(np.uint8); or "values": "stored"'
+        hint = f'bring it to 0..255: {scaled}.astype(np.uint8)  # or "values": "stored"'
         what = f"{what} is an array of {array.dtype}, expected uint8, 0 to 255"
         raise DataError("D015", what, hint)
     array = _narrowed(array)
