@@ -1,6 +1,6 @@
 """The nets that grew from FCN, trained for the same minutes on CamVid and judged on a kept part.
 
-    python benchmarks/relatives.py OUT [--data CamVid] [--minutes 20] [--seeds 0,1] [--nets A,B]
+    python benchmarks/relatives.py OUT [--data CamVid] [--minutes 20] [--zoom 1.5] [--seeds 0,1]
 
 Each net of the queue is trained on `fit` by recipes/camvid-efficientnetlite0.yaml, for as many
 steps as fit into the minutes by a timing of 30 steps beforehand, once for each seed; judged on
@@ -27,8 +27,8 @@ SCRATCH = tuple(f"{kind}-tiny" for kind in ("fcn4s", "segnet", "unet", "deeplabv
 """... and on one that learns from random weights, which SegNet can be built on."""
 TIMED, FIRST = 30, 10
 """Steps of the timing, of which the first are left out: kernels are compiled in them."""
-FRAME = (540, 720)
-"""A frame as it is shown: 360x480 at 1.5 times its size."""
+FRAME = (360, 480)
+"""A frame; it is shown at `--zoom` times this size."""
 WAYS = {"plain": [], "crf": ["--crf"]}
 
 
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--data", default=f"{os.environ.get('PIXELWISE_TEST_DATA', '.')}/camvid")
     parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--zoom", type=float, default=1.5, help="size of frames; of crops too")
     parser.add_argument("--iterations", type=int, default=0, help="in place of the minutes")
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--nets", default=",".join((*PRETRAINED, *SCRATCH)))
@@ -50,9 +51,12 @@ def main() -> None:
         for net in options.nets.split(","):
             steps = options.iterations or steps_in(options, net)
             run = trained(options, net, seed, steps)
-            rows.append({**facts(net), **speed(run), "seed": seed, "steps": steps})
+            rows.append({**facts(net, options.zoom), **speed(run), "seed": seed, "steps": steps})
             rows[-1] |= {way: judged(options, run, way) for way in WAYS}
-            kept(options.out / "relatives.json", {"minutes": options.minutes, "rows": rows})
+            kept(
+                options.out / "relatives.json",
+                {"minutes": options.minutes, "zoom": options.zoom, "rows": rows},
+            )
     sys.stdout.write(table(rows))
 
 
@@ -96,7 +100,9 @@ def trained(
     else:
         run.parent.mkdir(parents=True, exist_ok=True)
         settings = {"data": options.data, "train_split": "fit", "val_split": "", "mirror": "false"}
-        settings |= {"zooms": "1.5", "seed": seed, "validate_every": 0}
+        crop = round(320 * options.zoom)
+        settings |= {"zoom": options.zoom, "zooms": options.zoom, "crop": f"{crop}x{crop}"}
+        settings |= {"seed": seed, "validate_every": 0}
         settings |= {} if net in PRETRAINED else {"weights": ""}
         given = [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
         pixelwise("train", RECIPE, "-o", run, "--net", net, "--iterations", str(steps), *given)
@@ -147,7 +153,7 @@ def labelled(run: Path) -> dict[str, float]:
     return {"seconds": min(spent[1:]), "bytes": own_memory() - before}
 
 
-def facts(net: str) -> dict[str, Any]:
+def facts(net: str, zoom: float) -> dict[str, Any]:
     """What follows from the spec."""
     from pixelwise.nets.catalog import spec
 
@@ -155,7 +161,7 @@ def facts(net: str) -> dict[str, Any]:
     return {
         "net": net,
         "parameters": made.parameters(),
-        "macs": sum(made.macs(*FRAME).values()),
+        "macs": sum(made.macs(*(round(zoom * n) for n in FRAME)).values()),
         "stride": float(made.stride),
     }
 
