@@ -24,6 +24,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
 
 from pixelwise.predict.model import load
@@ -115,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="fcn8s-efficientnetlite0")
     parser.add_argument("--size", default="375x500")
+    parser.add_argument("--threads", default="1", help="of the worker; the load takes the others")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -123,11 +125,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(options.model)
         path = path if path.exists() else random_checkpoint(options.model, Path(scratch))
+        torch.set_num_threads(int(options.threads))
         model = load(path)
         model.predict(body)
         direct = float(np.median([timed(lambda: model.predict(body)) for _ in range(10)]))
         command = [sys.executable, "-m", "pixelwise", "serve", str(path), "--port", "0"]
-        with subprocess.Popen([*command, "--queue", str(QUEUE)], stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [*command, "--queue", str(QUEUE), "--threads", options.threads], stderr=subprocess.PIPE
+        ) as process:
             port = int(process.stderr.readline().decode().rpartition(":")[2])
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             pids = [process.pid, *map(int, children.split())]

@@ -186,7 +186,8 @@ class Crew:
 
     def full(self, client: str) -> Refused | None:
         """Why a request of this client is not taken on now."""
-        if len(self.waiting) >= self.limits.queue:
+        # What a worker took besides the one that it computes waits as well.
+        if len(self.waiting) + len(self.computed) >= self.limits.queue + len(self.workers):
             return Refused(503, self._wait())
         own = sum(job.client == client for job in (*self.waiting, *self.computed))
         return Refused(429, self._wait()) if own >= self.limits.per_client else None
