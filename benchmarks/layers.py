@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.engine.depthwise import DepthwiseConv
+from pixelwise.engine.depthwise import trained
 from pixelwise.engine.response_norm import neighbours, normalise
 from pixelwise.engine.upsampling import Window, bilinear_kernel, bilinear_ramp, phases, upsample
 from pixelwise.nets.layers import Lrn
@@ -109,7 +110,7 @@ def depthwise(channels: int, side: int, stride: int, cells: int, rounds: int) ->
     conv = nn.Conv2d(channels, channels, side, stride, side // 2, groups=channels, bias=False)
     x = torch.randn(4, channels, cells, cells).to(torch.bfloat16, memory_format=torch.channels_last)
     half = torch.autocast("cpu", dtype=torch.bfloat16)
-    ways = {"pixelwise": half(DepthwiseConv(conv)), "nn.Conv2d": half(conv)}
+    ways = {"pixelwise": half(partial(trained, conv)), "nn.Conv2d": half(conv)}
     name = f"depthwise {side}x{side} by {stride}, {channels} maps of {cells}x{cells}, bfloat16"
     return measure(name, ways, x, rounds, conv.weight)
 

@@ -21,22 +21,13 @@ PART = 3
 HALF = torch.bfloat16
 
 
-class DepthwiseConv(nn.Module):
-    """A depthwise convolution without bias, with the weights, stride and padding of ``conv``."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.stride, self.pad = conv.weight, conv.stride[0], int(conv.padding[0])
-        self.register_parameter("bias", None)  # as torch's, which is asked whether it has one
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, h, w), the values of ``F.conv2d``."""
-        half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == HALF
-        if half and x.device.type == "cpu" and torch.is_grad_enabled():
-            weight = self.weight.to(HALF)
-            made: Tensor = _Depthwise.apply(x.to(HALF), weight, self.stride, self.pad)  # type: ignore[no-untyped-call]
-            return made
-        return _convolved(x, self.weight, self.stride, self.pad)
+def trained(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, h, w), the values of ``F.conv2d``; a gradient under autocast."""
+    stride, pad, half = conv.stride[0], int(conv.padding[0]), torch.is_autocast_enabled("cpu")
+    if half and torch.get_autocast_dtype("cpu") == HALF and x.is_cpu and torch.is_grad_enabled():
+        made: Tensor = _Depthwise.apply(x.to(HALF), conv.weight.to(HALF), stride, pad)  # type: ignore[no-untyped-call]
+        return made
+    return _convolved(x, conv.weight, stride, pad)
 
 
 def slow_in_half(conv: nn.Conv2d) -> bool:

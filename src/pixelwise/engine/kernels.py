@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import cache, partial
+from functools import cache, partial, reduce
 from itertools import product
 from typing import Any
 
@@ -64,34 +64,59 @@ def relu(code: Code, f: Facts) -> Callable[[Any], Any]:
 
 
 @cache
-def transform(points: Points) -> Callable[..., None]:
-    """(facts, first tile, tiles, patches, rows of patches): inputs as the products take them."""
-    lanes, n = processor().lanes, points.n
+def transform(points: Points, *, rim: bool = False, back: bool = False) -> Callable[..., None]:
+    """(facts, first tile, tiles, patches, rows of patches): inputs as the products take them.
+
+    With ``rim`` cells beyond the source's are zero; ``back``: the source is the outputs' gradient,
+    of which the products' is made.
+    """
+    lanes, m = processor().lanes, points.m
     code = Code("transform", 5, lanes)
     f, (_, first, count, out, rows) = facts_of(code), code.arguments
-    a_point = code.mul(rows, f["patch_row"])
-    beside = [code.mul(f["source_cell"], x) for x in range(n)]
+    matrix = list(zip(*points.outputs, strict=True)) if back else points.inputs
+    steps, a_point = range(len(matrix[0])), code.mul(rows, f["patch_row"])
+    beside = [code.mul(f["source_cell"], x) for x in steps]
 
     @code.each(count)
     def one(i: Any) -> None:
-        corner, _ = corner_of(code, f, code.add(first, i), points.m, points.m)
-        source = cell(code, f, "source", *corner)
+        corner, _ = corner_of(code, f, code.add(first, i), m, m)
         target = code.add(out, code.mul(i, f["patch_row"]))
+        if rim:
+            leads = f["lead_down"], f["lead_right"]
+            corner = [code.sub(at, lead) for at, lead in zip(corner, leads, strict=True)]
+        source = cell(code, f, "source", *corner)
 
-        def some(at: Any, mask: Any) -> None:
+        def some(at: Any, mask: Any, inside: Sequence[Sequence[Any]] = ()) -> None:
             place, cells = code.add(source, at), []
-            for _ in range(n):
-                places = [code.add(place, right) for right in beside]
-                cells.append([code.load(p, mask) for p in places])
+            left, last = code.sub(f["channels"], code.b.lshr(at, code.n(2))), mask
+            for y in steps:
+                line = []
+                for x, right in enumerate(beside):
+                    if inside:
+                        held = code.b.and_(inside[0][y], inside[1][x])
+                        mask = code.mask(code.b.select(held, left, code.n(0)))
+                    line.append(code.load(code.add(place, right), mask))
+                cells.append(line)
                 place = code.add(place, f["source_row"])
-            down = [code.applied(points.inputs, column) for column in zip(*cells, strict=True)]
+            down = [code.applied(matrix, column) for column in zip(*cells, strict=True)]
             place = code.add(target, at)
             for across in zip(*down, strict=True):
-                for value in code.applied(points.inputs, across):
-                    code.store(value, place, mask)
+                for value in code.applied(matrix, across):
+                    code.store(value, place, last)
                     place = code.add(place, a_point)
 
-        code.channels(f["channels"], some)
+        if not rim:
+            code.channels(f["channels"], some)
+            return
+        inside = [
+            [code.b.icmp_unsigned("<=", code.add(at, t), last) for t in steps]
+            for at, last in zip(corner, (f["last_row"], f["last_cell"]), strict=True)
+        ]
+        whole = reduce(code.b.and_, (*inside[0], *inside[1]))
+        with code.where(whole):
+            code.channels(f["channels"], some)
+        with code.where(code.b.not_(whole)):
+            code.channels(f["channels"], partial(some, inside=inside))
 
     return code.compiled()
 

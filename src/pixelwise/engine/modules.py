@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.engine.depthwise import DepthwiseConv, slow_in_half
 from pixelwise.engine.plan import CutUpsampling
 from pixelwise.engine.response_norm import AcrossChannelNorm
 from pixelwise.engine.upsampling import Window, bilinear_kernel, phases, upsample
@@ -43,7 +42,7 @@ def convolution(layer: layers.Conv, channels: int) -> nn.Module:
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)
-    return padded(DepthwiseConv(conv) if slow_in_half(conv) else conv, layer.pad, own=pad)
+    return padded(conv, layer.pad, own=pad)
 
 
 def deconvolution(layer: layers.Deconv, channels: int) -> nn.Module:

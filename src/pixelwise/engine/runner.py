@@ -130,22 +130,16 @@ class TorchRunner:
     """Carries a net out with its torch modules, which are moved to ``device``.
 
     The network is put into evaluation while it works, and back after; with ``bf16`` it computes in
-    bfloat16 where autocast does. Its weights lie in ``order`` from then on: one that is trained has
-    to keep its own, by which sums are rounded and an optimizer's state lies.
+    bfloat16 where autocast does.
     """
 
     def __init__(
-        self,
-        network: Network,
-        *,
-        bf16: bool = False,
-        device: torch.device | None = None,
-        order: torch.memory_format = torch.channels_last,
+        self, network: Network, *, bf16: bool = False, device: torch.device | None = None
     ) -> None:
-        self.network, self.net, self.bf16, self.order = network, network.net, bf16, order
+        self.network, self.net, self.bf16 = network, network.net, bf16
         self.device = device or torch.device("cpu")
         self.precision = "bf16" if bf16 else "fp32"
-        network.to(self.device, memory_format=order)  # type: ignore[call-overload]
+        network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def needs(self, height: int, width: int, *, scores: bool = False) -> int:
         """Those of the maps: each is freed after its last use."""
@@ -153,7 +147,7 @@ class TorchRunner:
 
     def maps(self, x: Tensor) -> dict[str, ScoreMap]:
         """Every head's scores before their last upsampling, where that is fixed and cropped."""
-        x = x.to(self.device).contiguous(memory_format=self.order)
+        x = x.to(self.device).contiguous(memory_format=torch.channels_last)
         coarse = coarse_scores(self.net)
         # Switched off too: what the caller has switched on would change the answer silently.
         half = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)

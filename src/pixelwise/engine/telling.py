@@ -14,7 +14,7 @@ from pixelwise.engine.fusing import Op
 from pixelwise.engine.kernels import FACTS
 from pixelwise.engine.layout import Maps
 from pixelwise.engine.operations import Work, given
-from pixelwise.engine.vectors import FLOAT, processor
+from pixelwise.engine.vectors import processor
 from pixelwise.engine.workers import Scratch, Workers
 from pixelwise.nets.layers import Conv
 
@@ -47,7 +47,7 @@ def places(cells: tuple[Tensor, ...], step: int = 1) -> dict[str, int]:
     """
     facts: dict[str, int] = {}
     for name, own in zip(("source", "target", "added"), cells, strict=False):
-        by = FLOAT * (step if name == "source" else 1)
+        by = own.element_size() * (step if name == "source" else 1)
         facts |= {name: own.data_ptr(), f"{name}_row": by * own.stride(0)}
         facts[f"{name}_cell"] = by * own.stride(1)
     return facts

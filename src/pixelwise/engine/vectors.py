@@ -273,11 +273,11 @@ class Code:
     def applied(self, matrix: Sequence[Sequence[float]], vectors: Sequence[Any]) -> list[Any]:
         """A matrix of constants times vectors; what two points +p and -p share is computed once."""
         n = len(vectors)
-        if len(matrix) == n:  # rows of +p and -p differ in the sign of their even or odd columns
+        if len(matrix) >= n:  # rows of +p and -p differ in the sign of their even or odd columns
             made: list[Any] = []
-            while len(made) < n:
+            while len(made) < len(matrix):
                 row = matrix[len(made)]
-                following = matrix[len(made) + 1] if len(made) + 1 < n else ()
+                following = matrix[len(made) + 1] if len(made) + 1 < len(matrix) else ()
                 sign = next((s for s in (1, -1) if _mirrored(row, following, s)), 0)
                 if not sign:
                     made.append(self.linear(row, vectors))

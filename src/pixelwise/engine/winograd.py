@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -27,9 +30,6 @@ CACHED = 2**19
 WEIGHTS_BY_PATCHES = 4
 """How many times the patches and products of a block its weights may be: they come from further
 away, and are read for each block, while patches stay in the cache of the second level."""
-CHANNELS_PACKED = 32
-"""Whose taps of a panel are transformed at a time: in float64 they stay in a cache (fc6 took 0.8 s,
-and 1.6 s with all channels of a panel at once)."""
 SHARED, FEW_TILES = 2**22, 4
 """Numbers (16 MiB) of all patches, and filters for each tile: up to and from which on a map's tiles
 are one block and its filters shared out. Each weight is read once."""
@@ -66,102 +66,149 @@ class Transformed:
     def __init__(self, weights: Weights, op: Op) -> None:
         assert isinstance(op.layer, Conv)
         at = self.points = points(OUTPUTS[op.layer.kernel], op.layer.kernel)
-        self.panels = Panels(weights, op, lambda part, panel: _at_points(part, at, panel))
+        self.panels = Panels(weights, op, lambda part, panel: _packed(part, at, panel))
         self.channels = weights.kernel.shape[1]
-        self.row = apart(self.channels)
 
 
-def _at_points(kernel: Tensor, at: Points, panel: int) -> Tensor:
-    """(K, C, r, r) to (n * n, panels, C, panel): what a tile of the product reads in order."""
-    along = torch.tensor(at.filters, dtype=torch.float64)
-    channels, n = kernel.shape[1], at.n
-    panels = -(len(kernel) // -panel)
-    found = torch.zeros(n, n, panels, channels, panel, dtype=torch.float32)
+def _packed(kernel: Tensor, at: Points, panel: int) -> Tensor:
+    """(K, C, r, r) to (n * n, panels, C, panel)."""
+    made = torch.empty(at.n**2, -(len(kernel) // -panel), kernel.shape[1], panel)
     for i, own in enumerate(torch.split(kernel, panel)):
-        for first in range(0, channels, CHANNELS_PACKED):
-            some = slice(first, first + CHANNELS_PACKED)
-            taps = own[:, some].permute(2, 3, 1, 0).contiguous().double()
-            down = (along @ taps.flatten(1)).view(n, at.r, -1)
-            both = torch.matmul(along, down).view(n, n, -1, len(own))
-            found[:, :, i, some, : len(own)] = both
+        at_points(own, at, made[:, i : i + 1])
         give_back_pages(own)
-    return found
+    return made
+
+
+@cache
+def taps(at: Points) -> Tensor:
+    """(n * n, r * r): filters to their points."""
+    along = torch.tensor(at.filters, dtype=torch.float64)
+    return torch.kron(along, along).float()
+
+
+def at_points(kernel: Tensor, at: Points, made: Tensor, *, turned: bool = False) -> None:
+    """(K, C, r, r), or (C, K, r, r) ``turned`` around, to (n * n, panels, C, panel), ``made``."""
+    matrix, side = (taps(at).flip(1), 1) if turned else (taps(at), 0)
+    parts = torch.split(kernel, made.shape[3], side)
+    for own, target in zip(parts, made.unbind(1), strict=True):
+        cells = kernel.new_zeros(at.r**2, *target.shape[1:])
+        cells[..., : own.shape[side]] = own.permute(2, 3, 1 - side, side).flatten(0, 1)
+        torch.mm(matrix, cells.flatten(1), out=target.flatten(1))
 
 
 def convolution(op: Op, maps: Maps, weights: Transformed, workers: Workers) -> Work:
     """A convolution with all that is folded into it."""
-    groups = weights.panels.layer.groups
-    parts = [_Part(op, maps, weights, *share) for share in shares(op, maps, groups)]
+    at, panels = weights.points, weights.panels
+    rows, columns = maps.layout.made(op)
+    size = tiled(rows.length, columns.length, weights.channels, at)
+    finish = kernels.finish(at, added=bool(op.added), pool=bool(op.pool))
+    transform = kernels.transform(at)
+    parts = []
+    for group, cells in shares(op, maps, panels.layer.groups):
+        told = Told({**places(cells), **panels.told(group), **size}, panels)
+        patches = Patches([told], size, transform)
+        parts.append(Tiles(patches, panels.filters, at, finish))
 
     def work() -> None:
         for part in parts:
-            (part.by_filters if part.few else part.by_blocks)(workers)
+            part.convolve(workers)
 
     return work
 
 
-class _Part:
-    """One picture's, one group's share."""
+def tiled(height: int, width: int, channels: int, at: Points) -> dict[str, int]:
+    """What a kernel is told of the tiles of a map of ``height`` x ``width`` outputs."""
+    tall, wide = (-(n // -at.m) for n in (height, width))
+    size = {"height": height, "width": width, "tiles_wide": wide, "tiles": tall * wide}
+    return {**size, "channels": channels, "patch_row": FLOAT * apart(channels)}
+
+
+class Patches:
+    """What the tiles of pictures of one size read, and how it is transformed."""
 
     def __init__(
-        self, op: Op, maps: Maps, weights: Transformed, group: int, cells: tuple[Tensor, ...]
+        self, pictures: Sequence[Told], size: Mapping[str, int], transform: Callable[..., None]
     ) -> None:
-        height, width = (span.length for span in maps.layout.made(op))
-        tall, wide = (-(n // -weights.points.m) for n in (height, width))
-        facts = {
-            **places(cells),
-            **weights.panels.told(group),
-            "channels": weights.channels,
-            "patch_row": FLOAT * weights.row,
-            "height": height,
-            "width": width,
-            "tiles_wide": wide,
-        }
-        self.weights, self.tiles, self.told = weights, tall * wide, Told(facts)
-        self.panels, self.n2 = weights.panels.count, weights.points.n**2
-        self.filters = self.panels * processor().panel
-        shared = self.n2 * self.tiles * weights.channels <= SHARED
+        self.pictures, self.channels, self.row = pictures, size["channels"], size["patch_row"]
+        self._transform, self._of_one = transform, size["tiles"]
+        self.tiles = self._of_one * len(pictures)
+
+    def transform(self, first: int, count: int, place: int, rows: int) -> None:
+        """Write ``count`` tiles' patches at ``place``, ``rows`` of them to a point."""
+        for told, begin, some, before in self.of(first, count):
+            self._transform(told, begin, some, place + before * self.row, rows)
+
+    def of(self, first: int, count: int) -> Iterator[tuple[int, int, int, int]]:
+        """Tiles by picture: what is told of it, its first and how many, and those before them."""
+        end = first + count
+        for i in range(first // self._of_one, -(end // -self._of_one)):
+            begin = max(first, i * self._of_one)
+            own = min(end, (i + 1) * self._of_one) - begin
+            yield self.pictures[i].at, begin - i * self._of_one, own, begin - first
+
+
+class Tiles:
+    """A convolution of patches by one group's filters."""
+
+    def __init__(
+        self, patches: Patches, filters: int, points: Points, finish: Callable[..., None]
+    ) -> None:
+        self.patches, self.finish, self.told = patches, finish, patches.pictures[0].at
+        self.tiles, self.channels, self.row = patches.tiles, patches.channels, patches.row
+        own = processor()
+        self.panels, self.n2 = -(filters // -own.panel), points.n**2
+        self.filters = self.panels * own.panel
+        shared = self.n2 * self.tiles * self.channels <= SHARED
         self.few = shared and self.filters >= FEW_TILES * self.tiles
         self.block = self.tiles if self.few else self._block()
         self.tall = kernels.tall(self.block)
         self.held = -(self.block // -self.tall) * self.tall
-        self.transform = kernels.transform(weights.points)
-        self.multiply = kernels.multiply(self.n2, self.tall, narrow=weights.panels.narrow)
-        self.finish = kernels.finish(weights.points, added=bool(op.added), pool=bool(op.pool))
+        narrow = 0 < filters % own.panel <= own.lanes  # no filter in the last one's second vector
+        self.multiply = kernels.multiply(self.n2, self.tall, narrow=narrow)
 
-    def by_blocks(self, workers: Workers) -> None:
+    def convolve(self, workers: Workers) -> None:
+        """Carry it out."""
+        (self._by_filters if self.few else self._by_blocks)(workers)
+
+    def _by_blocks(self, workers: Workers) -> None:
         """All filters for some tiles at a time."""
-        row, at = self.weights.row, self.told.at
 
         def job(i: int, scratch: Scratch) -> None:
             first = i * self.block
-            tiles = min(self.block, self.tiles - first)
-            rows = -(tiles // -self.tall) * self.tall
-            patches = scratch.address(self.n2 * (row + self.filters) * self.held)
-            products = patches + FLOAT * self.n2 * self.held * row
-            self.transform(at, first, tiles, patches, rows)
-            self.multiply(at, rows, 0, self.panels, patches, products)
-            self.finish(at, first, tiles, rows, 0, self.panels, products)
+            count = min(self.block, self.tiles - first)
+            rows = -(count // -self.tall) * self.tall
+            patches = scratch.address(self.n2 * (self.row // FLOAT + self.filters) * self.held)
+            products = patches + self.n2 * self.held * self.row
+            self.patches.transform(first, count, patches, rows)
+            self.multiply(self.told, rows, 0, self.panels, patches, products)
+            self._finished(first, count, rows, 0, self.panels, products)
 
         workers.each(-(self.tiles // -self.block), job)
 
+    def _finished(
+        self, first: int, count: int, rows: int, panel: int, panels: int, products: int
+    ) -> None:
+        line = FLOAT * panels * processor().panel
+        for told, begin, some, before in self.patches.of(first, count):
+            self.finish(told, begin, some, rows, panel, panels, products + before * line)
+
     def _block(self) -> int:
         """Tiles of a block: as many as their weights are worth, alike for all threads."""
-        channels, filters, count = self.weights.channels, self.filters, threads()
+        channels, filters, count = self.channels, self.filters, threads()
         worth = channels * filters // (WEIGHTS_BY_PATCHES * (channels + filters))
         wanted = BLOCK * max(1, -(worth // -BLOCK))
         turns = -(self.tiles // -(count * wanted))
         return -(self.tiles // -(count * turns))
 
-    def by_filters(self, workers: Workers) -> None:
+    def _by_filters(self, workers: Workers) -> None:
         """All tiles for some filters at a time."""
-        row, at, held = self.weights.row, self.told.at, self.held
-        patches, a_panel = workers.shared(self.n2 * held * row), self.n2 * held * processor().panel
+        held, a_panel = self.held, self.n2 * self.held * processor().panel
+        patches = workers.shared(self.n2 * held * self.row // FLOAT)
 
         def transform(i: int, _: Scratch) -> None:
             first = i * BLOCK
-            tiles, place = min(BLOCK, self.tiles - first), patches + FLOAT * first * row
-            self.transform(at, first, tiles, place, held)
+            count = min(BLOCK, self.tiles - first)
+            self.patches.transform(first, count, patches + first * self.row, held)
 
         workers.each(-(self.tiles // -BLOCK), transform)
         # Patches are read for each group, so that a group should have some filters.
@@ -170,7 +217,7 @@ class _Part:
         def filters(i: int, scratch: Scratch) -> None:
             first = i * group
             panels, products = min(group, self.panels - first), scratch.address(a_panel * group)
-            self.multiply(at, held, first, panels, patches, products)
-            self.finish(at, 0, self.tiles, held, first, panels, products)
+            self.multiply(self.told, held, first, panels, patches, products)
+            self._finished(0, self.tiles, held, first, panels, products)
 
         workers.each(-(self.panels // -group), filters)

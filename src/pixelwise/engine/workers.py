@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -65,9 +66,14 @@ class Scratch:
 
     def address(self, numbers: int) -> int:
         """Where so many numbers may be written; the next call may write there too."""
-        if self._memory.numel() < numbers:
-            self._memory = torch.zeros(numbers, dtype=torch.float32)
-        return self._memory.data_ptr()
+        return self.numbers(numbers).data_ptr()
+
+    def numbers(self, *shape: int) -> torch.Tensor:
+        """The same memory as a tensor."""
+        size = math.prod(shape)
+        if self._memory.numel() < size:
+            self._memory = torch.zeros(size, dtype=torch.float32)
+        return self._memory[:size].view(shape)
 
 
 class Workers:

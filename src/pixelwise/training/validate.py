@@ -140,7 +140,7 @@ def kept_predictor(stepper: Stepper, preprocess: Preprocess) -> Iterator[Predict
     recipe, device = stepper.recipe, stepper.fabric.device
     with averaged(stepper):
         bf16 = recipe.precision == "bf16"
-        runner = TorchRunner(stepper.net, bf16=bf16, device=device, order=stepper.order)
+        runner = TorchRunner(stepper.net, bf16=bf16, device=device)
         yield Predictor(runner, preprocess, view=recipe.view)
 
 
