@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.errors import UsageError
 from pixelwise.pictures.images import encode, label_image
 from pixelwise.predict.model import Model
 from pixelwise.predict.prediction import Prediction
 from pixelwise.predict.sight import measured_field, stream_labels
 
 PNG, JSON, NPZ = "image/png", "application/json", "application/zip"
+OF_NUMBERS = ("npz", "overlay")
 ROUNDED = 6  # digits of shares and scores
 
 
@@ -34,7 +36,13 @@ def answer(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
     Args:
         prediction: with probabilities where ``needs_probabilities`` says so.
         wish: ``format`` of ``FORMATS``, and ``masks``, rle or png, of JSON.
+
+    Raises:
+        UsageError: U002 a form of classes, of a head that gives numbers.
     """
+    if prediction.kind.measured and wish["format"] not in OF_NUMBERS:
+        what = f"the head gives {prediction.kind.kind}, which have no format {wish['format']}"
+        raise UsageError("U002", what, f"format={', format='.join(OF_NUMBERS)}")
     return FORMATS[wish["format"]](prediction, wish)
 
 
@@ -104,10 +112,10 @@ def _huggingface(prediction: Prediction, _: dict[str, Any]) -> tuple[str, bytes]
 
 
 def _npz(prediction: Prediction, wish: dict[str, Any]) -> tuple[str, bytes]:
-    arrays: dict[str, NDArray[Any]] = {"labels": prediction.labels}
+    name = "numbers" if prediction.kind.measured else "labels"
+    arrays: dict[str, NDArray[Any]] = {name: prediction.labels}
     arrays["classes"] = np.array(prediction.classes)
-    if wish["probabilities"]:
-        assert prediction.probabilities is not None
+    if wish["probabilities"] and prediction.probabilities is not None:
         arrays["probabilities"] = prediction.probabilities
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

@@ -62,7 +62,13 @@ _MODEL = {
     "precision": "fp32",
     "inputs": ["image"],
     "bands": 3,
-    "heads": {"labels": {"classes": ["sky", "ground"], "palette": [[0, 0, 255], [0, 128, 0]]}},
+    "heads": {
+        "labels": {
+            "kind": "classes",
+            "classes": ["sky", "ground"],
+            "palette": [[0, 0, 255], [0, 128, 0]],
+        }
+    },
 }
 MODELS = {200: _object("models", {"models": [_MODEL]}), **_refusals(*_EVERYWHERE)}
 _LAYER = {

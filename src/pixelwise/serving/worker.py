@@ -48,7 +48,11 @@ def described(name: str, model: Model) -> dict[str, Any]:
         "inputs": list(model.inputs),
         "bands": model.predictor.bands,
         "heads": {
-            head: {"classes": list(own.classes), "palette": [list(c) for c in own.palette]}
+            head: {
+                "kind": model.predictor.net.kind(head).kind,
+                "classes": list(own.classes),
+                "palette": [list(c) for c in own.palette],
+            }
             for head, own in model.heads.items()
         },
     }

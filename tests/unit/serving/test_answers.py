@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pixelwise.errors import UsageError
+from pixelwise.nets.kinds import Kind
 from pixelwise.predict.prediction import Prediction
 from pixelwise.serving.answers import FORMATS, answer, needs_probabilities, rle
 
@@ -93,3 +95,15 @@ def test_probabilities_are_made_for_those_that_show_them() -> None:
     made = {f for f in FORMATS if needs_probabilities(WISH | {"format": f})}
     assert made == {"confidence", "heat", "huggingface"}
     assert needs_probabilities(WISH | {"probabilities": True})
+
+
+def test_numbers_are_answered_as_arrays_and_not_as_classes() -> None:
+    depth = np.full((2, 3, 1), 2.5, np.float32)
+    image, kind = np.zeros((2, 3, 3), np.uint8), Kind("numbers")
+    far = Prediction(image, depth, ("metres",), ((0, 0, 0),), kind=kind)
+    _, content = answer(far, WISH | {"format": "npz", "probabilities": True})
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        assert (arrays["numbers"] == depth).all()
+    assert answer(far, WISH | {"format": "overlay"})[0] == "image/png"
+    with pytest.raises(UsageError, match="gives numbers"):
+        answer(far, WISH)

@@ -9,7 +9,7 @@ const UNDONE = 20; // strokes of the brush that are kept
 
 export class LabelView {
   constructor(models) {
-    this.models = models.filter((m) => m.inputs.length === 1 && m.task === "segmentation");
+    this.models = models.filter((m) => m.inputs.length === 1 && m.task === "segmentation" && Object.values(m.heads)[0].kind === "classes");
     this.hidden = new Set();
     this.shown = new Map();
     this.strokes = [];

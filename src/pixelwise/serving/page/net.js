@@ -6,7 +6,7 @@ import { word } from "./words.js";
 
 export class NetView {
   constructor(models) {
-    this.models = models.filter((m) => m.inputs.length === 1 && m.task === "segmentation");
+    this.models = models.filter((m) => m.inputs.length === 1 && m.task === "segmentation" && Object.values(m.heads)[0].kind === "classes");
     choices($("net-model"), this.models.map((m) => [m.name, m.name]));
     $("net-model").addEventListener("change", () => this.open());
     $("net-layer").addEventListener("change", () => { this.pointed(this.panel?.point ?? [0, 0]); this.mark(); });
