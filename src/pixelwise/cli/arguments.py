@@ -9,10 +9,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.errors import UsageError, unknown_name
+from pixelwise.errors import UsageError
 
 if TYPE_CHECKING:
-    from pixelwise.crf.parameters import DenseCrf
     from pixelwise.predict.components import Sieve
     from pixelwise.predict.model import Model
 
@@ -31,30 +30,17 @@ def load_model(
 
     Of the fields of ``view`` those that say nothing stay as each model has them.
     """
+    from pixelwise.crf.parameters import crf_of_run
     from pixelwise.machine.environment import use_threads
     from pixelwise.predict import model as models
     from pixelwise.predict.ensembles import ensemble
 
     use_threads(threads)
     each = [models.load(p, device=device, precision=precision) for p in (path, *others)]
-    searched = path / "crf.json"
-    chosen = crf_of(str(searched) if searched.is_file() else "deeplab") if crf else None
+    chosen = crf_of_run(path) if crf else None
     changes = {name: value for name, value in {**view, "crf": chosen}.items() if value}
     made = ensemble(each)
     return replace(made, predictor=made.predictor.shown(changes))
-
-
-def crf_of(source: str, changes: Sequence[str] = ()) -> DenseCrf:
-    """The CRF's parameters of a preset or a JSON file, with changes as ``name=value``."""
-    from pixelwise.crf.parameters import PRESETS, DenseCrf
-    from pixelwise.data.class_files import parsed
-    from pixelwise.settings import as_dict, parse_json, read
-
-    if source not in PRESETS and not Path(source).is_file():
-        raise unknown_name("preset", source, [*PRESETS])
-    file = lambda content: read(DenseCrf, parse_json(content))  # noqa: E731
-    given = PRESETS.get(source) or parsed(Path(source), file, '{"appearance": 10}')
-    return read(DenseCrf, as_dict(given) | dict(c.partition("=")[::2] for c in changes))
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -52,8 +52,8 @@ def crf(
     (auto, fast, exact, pydensecrf; or the least kernel of pairs, such as 0.01). Of --method grid:
     appearance, appearance_rgb, smoothness, rounds.
     """
-    from pixelwise.cli.arguments import crf_of
     from pixelwise.crf.grid import GridMrf
+    from pixelwise.crf.parameters import crf_of
     from pixelwise.machine.environment import use_threads
     from pixelwise.settings import read
 

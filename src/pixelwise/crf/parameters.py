@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
-from pixelwise.settings import Number, Text, Whole, limits, refuse, settings
+from pixelwise.data.class_files import parsed
+from pixelwise.errors import unknown_name
+from pixelwise.settings import (
+    Number,
+    Text,
+    Whole,
+    as_dict,
+    limits,
+    parse_json,
+    read,
+    refuse,
+    settings,
+)
 
 QUALITIES = ("auto", "fast", "exact", "pydensecrf")
 SMALL = 5000  # pixels up to which ``auto`` is exact: an iteration then takes 0.1 s
@@ -58,3 +72,24 @@ PRESETS = {
     "deeplab": DenseCrf(4.0, 67.0, 3.0, 3.0, 1.0),
     "pydensecrf": DenseCrf(10.0, 80.0, 13.0, 3.0, 3.0),
 }
+
+
+def crf_of(source: Path | str, changes: Sequence[str] = ()) -> DenseCrf:
+    """The parameters of a preset or a JSON file, with changes as ``name=value``.
+
+    Raises:
+        UsageError: U001 no such preset or file, U002 a parameter out of range.
+        DataError: D034 the file is malformed.
+    """
+    if source not in PRESETS and not Path(source).is_file():
+        raise unknown_name("preset", str(source), [*PRESETS])
+    given = PRESETS.get(str(source)) or parsed(
+        Path(source), lambda content: read(DenseCrf, parse_json(content)), '{"appearance": 10}'
+    )
+    return read(DenseCrf, as_dict(given) | dict(c.partition("=")[::2] for c in changes))
+
+
+def crf_of_run(run: Path) -> DenseCrf:
+    """What a search chose for a run (``crf.json``), else DeepLab's; errors as of ``crf_of``."""
+    searched = run / "crf.json"
+    return crf_of(searched if searched.is_file() else "deeplab")

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from pixelwise.crf.parameters import PRESETS
+from pixelwise.crf.parameters import crf_of_run
 from pixelwise.errors import DataError, PixelwiseError, ResourceError
 from pixelwise.machine.environment import use_threads
 from pixelwise.machine.memory import freed_memory_kept
@@ -98,7 +98,7 @@ def answered(model: Model, job: Mapping[str, Any], files: Mapping[str, bytes]) -
     begun = perf_counter()
     try:
         if job["mirror"] or job["crf"]:
-            crf = PRESETS["deeplab"] if job["crf"] else None
+            crf = crf_of_run(Path(job["run"])) if job["crf"] else None
             model = model.shown(mirror=job["mirror"] or None, crf=crf)
         wish, image = dict(job), decoded(model, files)
         if make := SIGHTS.get(job["format"]):
@@ -117,7 +117,9 @@ def answered(model: Model, job: Mapping[str, Any], files: Mapping[str, bytes]) -
     return {"type": kind, "seconds": round(perf_counter() - begun, 6)}, [content]
 
 
-def serve(loaded: Mapping[str, Model], questions: BinaryIO, answers: BinaryIO) -> None:
+def serve(
+    loaded: Mapping[str, Model], runs: Mapping[str, str], questions: BinaryIO, answers: BinaryIO
+) -> None:
     """Answer frames until there are no more."""
     with freed_memory_kept():
         while (frame := frames.read(questions)) is not None:
@@ -125,7 +127,8 @@ def serve(loaded: Mapping[str, Model], questions: BinaryIO, answers: BinaryIO) -
             rest = iter(blobs)
             for job in head["jobs"]:
                 files = {name: next(rest) for name in job["files"]}
-                told, contents = answered(loaded[job["model"]], job, files)
+                own = {**job, "run": runs[job["model"]]}
+                told, contents = answered(loaded[job["model"]], own, files)
                 send(answers, {"id": job["id"], **told}, contents)
 
 
@@ -172,7 +175,7 @@ def main() -> None:
     told = [described(n, m) for n, m in loaded.items()]
     nets = {n: drawn(m.predictor.net) for n, m in loaded.items()}
     send(answers, {"models": told, "nets": nets})
-    serve(loaded, sys.stdin.buffer, answers)
+    serve(loaded, order["models"], sys.stdin.buffer, answers)
 
 
 if __name__ == "__main__":
