@@ -72,7 +72,8 @@ class Transformed:
 
 def _packed(kernel: Tensor, at: Points, panel: int) -> Tensor:
     """(K, C, r, r) to (n * n, panels, C, panel)."""
-    made = torch.empty(at.n**2, -(len(kernel) // -panel), kernel.shape[1], panel)
+    shape = at.n**2, -(len(kernel) // -panel), kernel.shape[1], panel
+    made = torch.empty(shape, dtype=torch.float32)
     for i, own in enumerate(torch.split(kernel, panel)):
         at_points(own, at, made[:, i : i + 1])
         give_back_pages(own)

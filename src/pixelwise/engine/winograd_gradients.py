@@ -102,7 +102,8 @@ def convolved(
     at_points(weight.detach(), at, packed, turned=turned)
     height, width = (n + 2 * pad + 1 - at.r for n in x.shape[2:])
     made = x.new_empty(len(x), height, width, filters).permute(0, 3, 1, 2)
-    start, limits = torch.zeros(panels * panel), torch.tensor([-torch.inf, torch.inf])
+    start = torch.zeros(panels * panel, dtype=torch.float32)
+    limits = torch.tensor([-torch.inf, torch.inf], dtype=torch.float32)
     if bias is not None:
         start[:filters] = bias.detach()
     facts = {"filters": filters, "panels": panels, **tiled(height, width, channels, at)}
