@@ -47,6 +47,14 @@ LONGEST_DRAIN = 4
 """Bodies' worth of bytes that are taken from a client that is refused."""
 
 
+def _name(address: str) -> str:
+    """The host in an address; empty of none, or of what is no address."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
 def problem(status: int, code: str, detail: str, hint: str = "", request: str = "") -> bytes:
     """A problem document (RFC 9457) with a code of ``errors.CODES``."""
     told = {"title": CODES[code], "status": status, "code": code, "detail": detail, "hint": hint}
@@ -131,12 +139,12 @@ class Gate:
         """What headers alone decide."""
         if scope["path"] in HEALTH:
             return
-        host = urlsplit(f"//{headers.get(b'host', '')}").hostname or ""
-        if host not in self.hosts:  # a page elsewhere whose name was led to this address
+        # A page elsewhere may have had its own name led to this address.
+        if _name(f"//{headers.get(b'host', '')}") not in self.hosts:
             what = "the service is not known by this host name"
             raise NotAllowed(421, "U005", what, "pixelwise serve --allow-host NAME")
         origin = headers.get(b"origin", "")
-        foreign = origin and (urlsplit(origin).hostname or "") not in self.hosts
+        foreign = origin and _name(origin) not in self.hosts
         if foreign or headers.get(b"sec-fetch-site") == "cross-site":
             raise NotAllowed(403, "U005", "the request comes from a page of another site")
         if self.token:

@@ -34,7 +34,9 @@ def test_a_picture_is_answered_with_headers_that_keep_it_from_other_pages() -> N
     ("headers", "status", "code"),
     [
         ({"Host": "evil.example"}, 421, "U005"),
+        ({"Host": "[::1"}, 421, "U005"),
         ({"Origin": "http://evil.example"}, 403, "U005"),
+        ({"Origin": "http://[evil"}, 403, "U005"),
         ({"Sec-Fetch-Site": "cross-site"}, 403, "U005"),
         ({"Content-Encoding": "gzip"}, 415, "U005"),
         ({"Content-Type": "text/plain"}, 415, "D015"),
