@@ -51,8 +51,10 @@ def address(folder: Path) -> Iterator[str]:
     command = (sys.executable, "-m", "pixelwise", "serve", *models, "--port", "0", *runs)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        yield process.stderr.readline().split(" on ")[1].strip()
-        process.terminate()
+        try:
+            yield process.stderr.readline().split(" on ")[1].strip()
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,11 @@ def service(model: Path) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         assert process.stderr is not None
         banner = process.stderr.readline()
         match = re.fullmatch(r"serving small on http://127\.0\.0\.1:(\d+)\n", banner)
-        assert match, banner
-        yield int(match[1]), process
-        process.send_signal(signal.SIGTERM)
+        try:
+            assert match, banner
+            yield int(match[1]), process
+        finally:
+            process.send_signal(signal.SIGTERM)
         assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
