@@ -81,7 +81,6 @@ def serve(
     _refuse(runs, alone=host in LOOPBACK or bool(token) or insecure, host=host)
     limits = Limits(
         body=parse_bytes(max_body),
-        megapixels=max_megapixels,
         queue=queue,
         per_client=per_client,
         computing=max_seconds,

@@ -13,7 +13,7 @@ import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -87,7 +87,6 @@ class Gate:
     open: int = 0
     held: int = 0
     """Bytes of bodies that are being uploaded."""
-    _identify: Callable[[], str] = field(default=lambda: uuid4().hex)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request; websockets there are none."""
@@ -95,7 +94,7 @@ class Gate:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        begun, name = perf_counter(), self._identify()
+        begun, name = perf_counter(), uuid4().hex
         route = scope["path"] if scope["path"] in ROUTES else "other"
         out = _Out(send, name, self.limits.writing)
         self.open += 1

@@ -11,8 +11,6 @@ class Limits:
 
     body: int = 16 << 20
     """Bytes of a request's body: a JPEG of 16 megapixels is about a third of it."""
-    megapixels: int = 16
-    """Of a picture, by its file's header: a 10 kB PNG can hold 81."""
     queue: int = 8
     """Requests that wait for a worker; one more is refused (503)."""
     per_client: int = 8
