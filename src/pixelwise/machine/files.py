@@ -254,13 +254,17 @@ def _in_use(folder: Path) -> bool:
 def append_line(path: Path, text: str) -> None:
     """Add a line to a file, made if need be; half surrogates are written as ``\\udcxx``.
 
+    After a line that a crash cut short it begins anew, so that only that one is lost.
+
     Raises:
         ResourceError: no space (R001) or no permission (R002).
     """
     with _write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", errors="backslashreplace") as f:
-            f.write(text + "\n")
+        with path.open("a+b") as f:
+            if f.tell() and (f.seek(-1, 2), f.read(1))[1] != b"\n":
+                text = "\n" + text
+            f.write(f"{text}\n".encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> Path:

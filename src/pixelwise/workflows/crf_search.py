@@ -125,8 +125,6 @@ def search(
 def _record(path: Path, out: Path) -> list[dict[str, Any]]:
     """What was tried and chosen before; U003 where ``out`` was not."""
     lines = read_journal(path) if path.is_file() else []
-    if lines and not path.read_bytes().endswith(b"\n"):
-        append_line(path, "")  # after a line that a crash cut short
     mine = [json.dumps(line["chosen"], indent=1) + "\n" for line in lines if "chosen" in line]
     if out.exists() and out.read_text("utf-8", "replace") not in mine:
         what = f"{out} exists and was not chosen by a search, expected none"

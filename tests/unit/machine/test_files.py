@@ -15,6 +15,7 @@ import pytest
 from pixelwise.errors import DataError, ResourceError, UsageError
 from pixelwise.machine import files
 from pixelwise.machine.files import (
+    append_line,
     atomic_write,
     refuse_taken,
     remove_leftovers,
@@ -247,6 +248,16 @@ def test_file_then_name_then_folder_are_made_lasting(
     monkeypatch.setattr(Path, "replace", noted_replace)
     atomic_write(tmp_path / "a", b"x")
     assert seen == ["file", "rename", "folder"]
+
+
+def test_a_line_after_one_that_a_crash_cut_short_begins_anew(tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    append_line(file, "whole")
+    with file.open("a") as f:
+        f.write("cut sho")
+    append_line(file, "next")
+    append_line(file, "last")
+    assert file.read_text() == "whole\ncut sho\nnext\nlast\n"
 
 
 def test_half_surrogates_of_file_names_stay_readable_json(tmp_path: Path) -> None:
