@@ -15,6 +15,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"export", "predict"}),
     frozenset({"pages"}),
     frozenset({"training"}),
+    frozenset({"experiments"}),
     frozenset({"adapters", "serving", "workflows"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

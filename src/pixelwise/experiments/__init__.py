@@ -1,0 +1,1 @@
+"""The paper's experiments: its recipes and published numbers, its claims, its figures."""
