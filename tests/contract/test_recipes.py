@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,11 @@ def test_what_each_starts_from() -> None:
         "pascalcontext-fcn16s": "stage:fcn32s",
         "pascalcontext-fcn8s": "stage:fcn16s",
     }
+
+
+def test_each_finer_stage_learns_at_a_hundredth_of_the_rate() -> None:
+    rates = [recipe("voc-staged", stage).optim.lr for stage in ("fcn32s", "fcn16s", "fcn8s")]
+    assert [a / b for a, b in pairwise(rates)] == pytest.approx([100, 100])
 
 
 def test_splits_inputs_and_heads() -> None:

@@ -46,7 +46,7 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     the recipe's regime.
     """
     try:
-        values = _Loader(path.read_text(encoding="utf-8")).get_single_data()
+        values = plain_data(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError("U002", f"{path}: no such recipe", "check the path") from error
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
@@ -63,6 +63,11 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
         for stage, own in recipe.stages.items()
     }
     return recipe.replace(**paths, stages=stages)
+
+
+def plain_data(text: str) -> Any:
+    """What a YAML text holds; a YAMLError or ValueError if it is none or a name stands twice."""
+    return _Loader(text).get_single_data()
 
 
 class _Loader(yaml.SafeLoader):
