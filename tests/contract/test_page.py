@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    models = [str(folder / f"{name}.safetensors") for name in "ab"]
-    runs = ("--runs", str(folder))
-    command = (sys.executable, "-m", "pixelwise", "serve", *models, "--port", "0", *runs)
+@contextmanager
+def served(*arguments: object) -> Iterator[str]:
+    """The address of a service, which ends with the block whatever happens in it."""
+    words = (*map(str, arguments), "--port", "0", "--threads", "1")
+    command = (sys.executable, "-m", "pixelwise", "serve", *words)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
             yield process.stderr.readline().split(" on ")[1].strip()
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    models = [folder / f"{name}.safetensors" for name in "ab"]
+    with served(*models, "--runs", folder) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded(folder: Path) -> Iterator[str]:
+    """The address of a service that wants a token."""
+    (folder / "token").write_text("se cret\nanother line\n")
+    secret = ("--token-file", folder / "token")
+    with served(folder / "a.safetensors", "--runs", folder, *secret) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +202,41 @@ def test_runs_are_listed_opened_and_compared(tab: Any) -> None:
     tab.locator("h1", has_text="first").wait_for()
 
 
+def give(tab: Any, token: str) -> None:
+    tab.locator("#token-field:focus").wait_for()
+    tab.keyboard.type(token)
+    tab.keyboard.press("Enter")
+
+
+def test_a_token_is_asked_for_once_and_opens_pages_of_runs_too(
+    browser: Any, guarded: str, folder: Path
+) -> None:
+    context = browser.new_context(locale="en")
+    tab = context.new_page()
+    tab.goto(guarded)
+    give(tab, "secret")
+    tab.locator("#token-wrong", has_text="does not accept").wait_for()
+    give(tab, "se cret")
+    tab.locator("#models input").first.wait_for()
+    labelled(tab, folder)
+    tab.reload()
+    tab.locator("#models input").first.wait_for()
+    tab.click("nav a[data-view=runs]")
+    tab.click("#runs-table tbody a >> nth=1")
+    tab.locator("h1", has_text="first").wait_for()
+    (cookie,) = context.cookies()
+    assert (cookie["path"], cookie["httpOnly"], cookie["sameSite"]) == ("/v1/runs", True, "Strict")
+    assert "cret" not in cookie["value"]
+    context.clear_cookies()
+    assert tab.reload().status == 401
+    tab.goto(guarded)
+    tab.click("#token-forget")
+    tab.locator("#token-field:focus").wait_for()
+    tab.keyboard.press("Escape")
+    tab.locator("#alert", has_text="token").wait_for()
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_a_phone_needs_no_scrolling_sideways(
     browser: Any, address: str, folder: Path, scheme: str
@@ -211,7 +263,7 @@ def test_every_text_is_there_in_both_languages() -> None:
     words = files()["/page/words.js"][1].decode()
     english, chinese = (set(re.findall(r"(\w+): \"", part)) for part in words.split("zh: {", 1))
     used = set(re.findall(r'data-word="(\w+)"', files()["/"][1].decode()))
-    for script in ("label", "net", "page", "runs", "service"):
+    for script in ("label", "net", "page", "runs", "service", "token"):
         used |= set(re.findall(r'word\("(\w+)"', files()[f"/page/{script}.js"][1].decode()))
     assert english - {"en"} == chinese
     assert used <= chinese

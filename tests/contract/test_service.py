@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -102,6 +103,26 @@ def test_what_cannot_be_labelled_is_told_with_its_code(
     assert (reply.status, reply.told["code"]) == (status, code)
     assert "Traceback" not in reply.body.decode()
     assert "/" not in reply.told["detail"].replace("HxW", "")
+
+
+@pytest.mark.parametrize(
+    ("wish", "status", "code"),
+    [
+        ("at=59,39", 200, None),
+        ("at=59,39&layer=pool3", 200, None),
+        ("at=60,39", 422, "U002"),
+        ("at=0,40&layer=score_fr", 422, "U002"),
+        ("at=0,0&layer=other", 404, "U001"),
+        ("at=0", 400, "U002"),
+        ("at=٠,٠", 400, "U002"),
+    ],
+)
+def test_a_pixel_outside_the_picture_is_no_fault_of_the_request(
+    service: tuple[int, subprocess.Popen[str]], wish: str, status: int, code: str | None
+) -> None:
+    """400 would say that it does not fit the schema: Schemathesis sends such pixels."""
+    reply = asked(service, png(PHOTO), path=f"/v1/predict?format=field&{quote(wish, safe='=&,')}")
+    assert (reply.status, code and reply.told["code"]) == (status, code)
 
 
 def test_a_worker_that_is_killed_is_started_again(

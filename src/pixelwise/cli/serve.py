@@ -129,6 +129,7 @@ def _token(file: Path | None) -> str:
         token = file.read_text(encoding="utf-8").partition("\n")[0].strip()
     except (OSError, ValueError) as error:
         raise UsageError("U002", f"--token-file {file}: {error}", "a file with one line") from error
-    if not token:
-        raise UsageError("U002", f"--token-file {file} is empty", "a file with one line")
+    if not token or not (token.isascii() and token.isprintable()):
+        what = f"--token-file {file}: its first line is no token of ASCII letters and signs"
+        raise UsageError("U002", what, "openssl rand -hex 16 > token")
     return token

@@ -138,7 +138,8 @@ def _streams(model: Model, image: NDArray[Any], wish: dict[str, Any]) -> tuple[s
 
 def _field(model: Model, image: NDArray[Any], wish: dict[str, Any]) -> tuple[str, bytes]:
     x, _, y = wish["at"].partition(",")
-    seen = measured_field(model.predictor, image, wish["layer"], (int(y), int(x)))
+    layer = wish["layer"] or model.predictor.net.top
+    seen = measured_field(model.predictor, image, layer, (int(y), int(x)))
     return PNG, _grey(np.sqrt(seen))  # most of a field is far below its middle
 
 

@@ -24,16 +24,17 @@ from starlette.exceptions import HTTPException
 
 from pixelwise import __version__
 from pixelwise.errors import PixelwiseError
+from pixelwise.pages.runs import MOST
 from pixelwise.serving import described
 from pixelwise.serving.crew import Crew, Job, Refused
-from pixelwise.serving.gate import PROBLEM, Gate, NotAllowed, problem
+from pixelwise.serving.gate import PROBLEM, Gate, NotAllowed, problem, runs_cookie
 from pixelwise.serving.limits import Limits
 from pixelwise.serving.page import POLICY, page
 from pixelwise.serving.runs import LIVE, Runs
 from pixelwise.serving.runs import POLICY as RUNS_POLICY
 
 STATUS = {"U001": 404, "D015": 415, "D022": 413, "R003": 413, "N003": 500, "B001": 500}
-"""Of an answer to a picture, by the code of its error; others are 400 of usage, and 422."""
+"""Of an answer to a picture, by the code of its error; others are 422."""
 FIELDS = 8  # of a form
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)  # of the histogram
 
@@ -72,9 +73,15 @@ class Wish:
     mirror: Annotated[bool, Query(description="mean with the mirror image; twice the time")] = False
     crf: Annotated[bool, Query(description="refine by a dense CRF; a second or two")] = False
 
-    layer: Annotated[str, Query(description="of field", max_length=200)] = ""
+    layer: Annotated[
+        str, Query(description="of field: one of /v1/net; by default the last", max_length=200)
+    ] = ""
     at: Annotated[
-        str, Query(description="of field: column,row of a pixel", pattern=r"^\d{1,5},\d{1,5}$")
+        str,
+        Query(
+            description="of field: column,row of a pixel of the picture (422: it has no such one)",
+            pattern=r"^[0-9]{1,5},[0-9]{1,5}$",
+        ),
     ] = "0,0"
 
     def as_dict(self) -> dict[str, Any]:
@@ -137,6 +144,7 @@ def application(
         lifespan=_until_the_end,
     )
     app.state.crew, app.state.draining, app.state.runs = crew, False, runs
+    app.state.cookie = {"set-cookie": runs_cookie(token)} if token else {}
     app.state.measures = measures = Measures(crew)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -148,7 +156,8 @@ def application(
     app.add_api_route("/v1/net", net, responses=described.NET)
     app.add_api_route("/v1/runs", listed_runs, responses=described.RUNS)
     app.add_api_route("/v1/runs/page", page_of_runs, responses=described.RUNS_PAGE)
-    for path, (kind, content) in page().items():
+    files = page()
+    for path, (kind, content) in files.items():
         app.add_api_route(path, _file(kind, content), include_in_schema=False)
     body = described.body(crew.models)
     app.add_api_route(
@@ -162,7 +171,7 @@ def application(
         refused = crew.full(client)
         return _full(*refused.args) if refused else None
 
-    return Gate(app, limits, hosts, token, busy, measures.seen)
+    return Gate(app, limits, hosts, token, frozenset(files), busy, measures.seen)
 
 
 @asynccontextmanager
@@ -211,12 +220,16 @@ async def net(
 async def listed_runs(request: Request) -> Response:
     """The runs in the folder of ``--runs``; none without it."""
     runs: Runs | None = request.app.state.runs
-    return _json({"runs": await asyncio.to_thread(runs.listed) if runs else []})
+    told = _json({"runs": await asyncio.to_thread(runs.listed) if runs else []})
+    told.headers.update(request.app.state.cookie)
+    return told
 
 
 async def page_of_runs(
     request: Request,
-    name: Annotated[list[str], Query(description="of /v1/runs; several are compared")],
+    name: Annotated[
+        list[str], Query(description="of /v1/runs; several are compared", max_length=MOST)
+    ],
 ) -> Response:
     """What ``pixelwise report`` makes of a run, or of several."""
     runs: Runs | None = request.app.state.runs
@@ -265,7 +278,7 @@ async def predict(request: Request, wish: Annotated[Wish, Depends()]) -> Respons
     head, contents = await _answer(crew, job, request)
     if "error" in head:
         error = head["error"]
-        status = STATUS.get(error["code"], 400 if error["code"].startswith("U") else 422)
+        status = STATUS.get(error["code"], 422)
         raise NotAllowed(status, error["code"], error["error"], error["hint"])
     if head.get("ended") == "slow":
         what = f"the picture took longer than {crew.limits.computing:.0f} seconds"

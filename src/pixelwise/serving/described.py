@@ -7,7 +7,7 @@ from typing import Any
 
 from pixelwise.serving.gate import PROBLEM
 
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+BINARY = {"schema": {"type": "string", "format": "binary", "minLength": 1}}
 TEXT = {"type": "string"}
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -31,7 +31,7 @@ _REASONS = {
     413: "more bytes, pixels or memory than the limit",
     415: "no picture, or in a format that is not taken",
     421: "another host name",
-    422: "a picture that cannot be labelled",
+    422: "a picture that cannot be labelled, or that the model cannot answer so",
     429: "too many requests of this client",
     500: "a fault of the service or the model",
     503: "the queue is full, or the service is being stopped",
@@ -119,6 +119,13 @@ def body(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
     several = [name for m in models for name in m["inputs"] if len(m["inputs"]) > 1]
     names = sorted({"image", *several})  # a model of one input takes any name
     kinds = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
-    form = {"type": "object", "properties": dict.fromkeys(names, BINARY["schema"])}
-    content = dict.fromkeys(kinds, BINARY) | {"multipart/form-data": {"schema": form}}
-    return {"required": True, "content": content}
+    form = {
+        "type": "object",
+        "properties": dict.fromkeys(names, BINARY["schema"]),
+        "required": [] if several else names,
+        "minProperties": 1,
+        "additionalProperties": False,
+    }
+    encoding = {name: {"contentType": ", ".join(kinds)} for name in names}
+    fields = {"multipart/form-data": {"schema": form, "encoding": encoding}}
+    return {"required": True, "content": dict.fromkeys(kinds, BINARY) | fields}

@@ -9,11 +9,13 @@ sees it, so that no slow client holds a place in the queue.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +37,9 @@ HEALTH = ("/healthz", "/readyz")
 ROUTES = frozenset(
     (*HEALTH, "/", "/metrics", "/openapi.json", "/v1/models", "/v1/net", "/v1/predict", "/v1/runs")
 )
+RUNS = "/v1/runs"
+COOKIE = "pixelwise-runs"
+"""Opens the pages below ``RUNS``, which a browser asks for without a header of ours."""
 SAFE = (
     ("cache-control", "no-store"),
     ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
@@ -53,6 +58,24 @@ def _name(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:
         return ""
+
+
+def runs_key(token: str) -> str:
+    """What ``COOKIE`` holds: made of the token, which other ports of the host need not see."""
+    return hmac.new(token.encode(), RUNS.encode(), hashlib.sha256).hexdigest()
+
+
+def runs_cookie(token: str) -> str:
+    """The header Set-Cookie that who bears the token gets with the list of runs."""
+    return f"{COOKIE}={runs_key(token)}; Path={RUNS}; HttpOnly; SameSite=Strict"
+
+
+def _cookie(headers: dict[bytes, str]) -> str:
+    try:
+        held = SimpleCookie(headers.get(b"cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return held.value if held else ""
 
 
 def problem(status: int, code: str, detail: str, hint: str = "", request: str = "") -> bytes:
@@ -80,6 +103,8 @@ class Gate:
     """Names by which the service is asked for, in lower case and without a port."""
     token: str = ""
     """That requests must bear; empty: none."""
+    public: frozenset[str] = frozenset()
+    """Paths that need none: the page's files, which ask for it."""
     busy: Callable[[str], NotAllowed | None] = lambda _: None
     """Why no request of a client would be taken on now, so that its body need not be held."""
     seen: Callable[[str, int, float], object] = lambda *_: None
@@ -146,11 +171,9 @@ class Gate:
         foreign = origin and _name(origin) not in self.hosts
         if foreign or headers.get(b"sec-fetch-site") == "cross-site":
             raise NotAllowed(403, "U005", "the request comes from a page of another site")
-        if self.token:
-            given = headers.get(b"authorization", "").partition(" ")[2]
-            if not hmac.compare_digest(given.encode(), self.token.encode()):
-                hint = "Authorization: Bearer TOKEN"
-                raise NotAllowed(401, "U005", "the request bears no valid token", hint)
+        if self.token and not self._admitted(scope, headers):
+            hint = "Authorization: Bearer TOKEN"
+            raise NotAllowed(401, "U005", "the request bears no valid token", hint)
         if headers.get(b"content-encoding", "identity") != "identity":
             raise NotAllowed(415, "U005", "the body is compressed, expected it as it is")
         length = headers.get(b"content-length", "0")
@@ -160,6 +183,17 @@ class Gate:
             raise NotAllowed(503, "R013", "too many requests are open", wait=1)
         if scope["method"] == "POST" and (refusal := self.busy(client)):
             raise refusal
+
+    def _admitted(self, scope: MutableMapping[str, Any], headers: dict[bytes, str]) -> bool:
+        """Whether a request needs no token, or comes with it or the cookie made of it."""
+        path, reads = scope["path"], scope["method"] == "GET"
+        if reads and path in self.public:
+            return True
+        given = headers.get(b"authorization", "").partition(" ")[2]
+        if hmac.compare_digest(given.encode(), self.token.encode()):
+            return True
+        held = _cookie(headers).encode() if reads and path.startswith(f"{RUNS}/") else b""
+        return hmac.compare_digest(held, runs_key(self.token).encode())
 
     def _too_long(self) -> NotAllowed:
         what = f"the body has more than {self.limits.body:,} bytes, the limit"

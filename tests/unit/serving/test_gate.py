@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.service import Puppet, Reply, ask, running
 
+from pixelwise.serving.gate import runs_cookie
 from pixelwise.serving.limits import Limits
 
 pytest.importorskip("fastapi")
@@ -69,6 +70,36 @@ def test_a_token_is_asked_of_everything_but_health() -> None:
             return [reply.status for reply in replies]
 
     assert asyncio.run(scenario()) == [401, 401, 200, 401, 200]
+
+
+def test_the_page_needs_no_token_and_its_cookie_opens_the_pages_of_runs_alone() -> None:
+    cookie = runs_cookie("secret").partition(";")[0]
+
+    async def scenario() -> list[int]:
+        async with running(Puppet(), SMALL, "secret") as port:
+            asked = [
+                ("/", "GET", ""),
+                ("/page/page.js", "GET", ""),
+                ("/page/none.js", "GET", ""),
+                ("/openapi.json", "GET", ""),
+                ("/v1/runs/page?name=x", "GET", ""),
+                ("/v1/runs/page?name=x", "GET", cookie),  # 404: the service has no runs
+                ("/v1/runs/page?name=x", "GET", f"{cookie}0"),
+                ("/v1/runs", "GET", cookie),
+                ("/v1/models", "GET", cookie),
+                ("/v1/predict", "POST", cookie),
+            ]
+            sent = [
+                await ask(port, path=path, method=method, headers={"Cookie": held})
+                for path, method, held in asked
+            ]
+            bearer = {"Authorization": "Bearer secret"}
+            listed = await ask(port, path="/v1/runs", method="GET", headers=bearer)
+            assert listed.headers["set-cookie"] == runs_cookie("secret").lower()
+            return [reply.status for reply in sent]
+
+    expected = [200, 200, 401, 401, 401, 404, 401, 401, 401, 401]
+    assert asyncio.run(scenario()) == expected
 
 
 def test_a_body_that_is_too_long_is_refused_and_the_refusal_can_be_read() -> None:

@@ -1,15 +1,20 @@
 // What the page asks of the service.
+import { askToken, bearing } from "./token.js";
 import { word } from "./words.js";
 
 export class Refused extends Error {}
 
-async function fetched(path, options) {
+async function fetched(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, { ...options, headers: { ...options.headers, ...bearing() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(word("offline"));
+  }
+  if (answer.status === 401) {
+    await askToken();
+    return fetched(path, options);
   }
   if (answer.ok) return answer;
   let told = {};

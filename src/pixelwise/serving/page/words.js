@@ -24,6 +24,10 @@ export const WORDS = {
     viewRuns: "Runs", runsHelp: "A run's name opens its report. Choose two or more to compare: curves, scores, classes, and what their recipes differ in. While a run is trained, its page is drawn anew every ten seconds.",
     runsOpen: "Compare", runsNone: "The service was started without --runs DIR, or there are none.", runsList: "Runs in the folder",
     choose: "choose", run: "run", data: "data", steps: "steps", training: "training", meanIu: "mean IU",
+    tokenTitle: "This service asks for a token", tokenField: "Token", tokenGive: "Go on",
+    tokenHelp: "The first line of the file that the service was started with (--token-file). It is kept until this tab is closed.",
+    tokenWrong: "The service does not accept this token.", tokenForget: "Forget the token",
+    tokenNeeded: "Without its token the service answers nothing. Reload the page to give it.",
     infinite: "the whole picture", crop: "crop", oneStream: "This net has one layer of scores.",
   },
   zh: {
@@ -50,6 +54,10 @@ export const WORDS = {
     viewRuns: "训练", runsHelp: "点击名称打开该次训练的报告。选择两个以上进行比较：曲线、得分、类别以及配方的差异。训练进行时，页面每十秒更新一次。",
     runsOpen: "比较", runsNone: "服务启动时没有 --runs DIR，或者其中没有训练。", runsList: "文件夹中的训练",
     choose: "选择", run: "训练", data: "数据", steps: "步数", training: "训练中", meanIu: "平均 IU",
+    tokenTitle: "此服务需要令牌", tokenField: "令牌", tokenGive: "继续",
+    tokenHelp: "即启动服务时所用文件（--token-file）的第一行。关闭此标签页前一直保留。",
+    tokenWrong: "服务不接受这个令牌。", tokenForget: "忘记令牌",
+    tokenNeeded: "没有令牌，服务不作任何应答。请刷新页面后输入。",
     infinite: "整幅图片", crop: "裁剪", oneStream: "这个网络只有一个得分层。",
   },
 };
