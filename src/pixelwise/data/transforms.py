@@ -47,6 +47,9 @@ class Augmentation:
     """Probability that a crop is centred on a pixel of a rare class."""
     paste: Share = 0.0
     """Probability that what is of rare classes in another crop is pasted over a crop."""
+    noise: Annotated[Number, limits(ge=0, le=16)] = 0.0
+    """Deviation of the noise (Gaussian, new at each look) that is added to every number, in that of
+    its band over the training pictures."""
 
     def __post_init__(self) -> None:
         low, high = self.scale
@@ -62,6 +65,7 @@ def apply(
     zoom: float = 1.0,
     rare_classes: Sequence[int] = (),
     fill: NDArray[Any] | None = None,
+    deviation: NDArray[Any] | None = None,
 ) -> Sample:
     """A changed copy of a sample.
 
@@ -73,6 +77,7 @@ def apply(
         zoom: factor on the size of every sample, beside the random one.
         rare_classes: ids of the first head, for ``augment.rare``.
         fill: (B,) for where the picture is not known; default 128.
+        deviation: (B,) of the bands, for ``augment.noise``; default 1.
 
     Returns:
         A sample of exactly ``crop``'s size, or without a crop of the scaled size.
@@ -97,6 +102,10 @@ def apply(
     if augment.mirror and rng.random() < 0.5:
         image, heads = image[:, ::-1], {head: known[:, ::-1] for head, known in heads.items()}
     image = np.ascontiguousarray(_colours(image, augment, rng))
+    if augment.noise:  # last, as its draws are many: what is drawn before them stays as it was
+        drawn = rng.standard_normal(image.shape, np.float32)
+        scale = augment.noise * (np.ones(image.shape[2]) if deviation is None else deviation)
+        image = cast(image + drawn * scale.astype(np.float32), image.dtype)
     return Sample(sample.name, image, {h: np.ascontiguousarray(m) for h, m in heads.items()})
 
 

@@ -91,11 +91,15 @@ class Feed:
         preprocess: Preprocess,
         *,
         rare: tuple[int, ...] = (),
+        deviation: np.ndarray | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.items, self.read, self.recipe, self.preprocess = items, read, recipe, preprocess
         self.rare, self.rank, self.world = rare, rank, world
+        bands = np.arange(len(preprocess.mean))[preprocess.bands()]
+        self.deviation = np.ones(len(bands)) if deviation is None else deviation.copy()
+        self.deviation[bands[list(preprocess.log)]] = 0  # 0 says there that depth is missing
         python2 = recipe.sampling == "replacement_python2"
         self._draws = Draws(len(items), recipe.seed, python2=python2)
         self._pool = ThreadPoolExecutor(recipe.workers) if recipe.workers else None
@@ -149,4 +153,5 @@ class Feed:
             zoom=self.recipe.zoom,
             rare_classes=self.rare,
             fill=self.preprocess.mean_pixel(),
+            deviation=self.deviation,
         )

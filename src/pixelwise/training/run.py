@@ -97,6 +97,7 @@ class Run:
             recipe,
             start.preprocess,
             rare=data.rare,
+            deviation=data.statistics.std,
             rank=fabric.global_rank,
             world=fabric.world_size,
         )

@@ -160,6 +160,35 @@ def test_brightness_contrast_and_saturation_by_hand() -> None:
     assert abs(int(turned[0]) - 160) > 10
 
 
+def test_noise_has_its_share_of_each_bands_deviation_and_moves_no_label() -> None:
+    flat = np.full((200, 200, 2), 1000.0, np.float32)
+    flat[0, 0] = np.nan
+    sample = Sample("a", flat, {"labels": np.zeros((200, 200), np.uint8)})
+    options = {"sample": sample, "fill": np.zeros(2), "deviation": np.array([20.0, 0.5])}
+    noisy = changed(only(noise=0.5), **options)
+    assert np.isnan(noisy.image[0, 0]).all()
+    added = (noisy.image - flat).reshape(-1, 2)[1:]
+    # of 40,000 draws the mean is within 4 / sqrt(40,000) of 0, the deviation as near to its own
+    assert np.abs(added.mean(0) / [10, 0.25]).max() < 0.02
+    assert np.abs(added.std(0) / [10, 0.25] - 1).max() < 0.02
+    assert np.corrcoef(added.T)[0, 1] == pytest.approx(0, abs=0.02)
+    assert np.array_equal(noisy.labels, sample.labels)
+
+
+def test_noise_stays_in_8_bits_and_leaves_other_changes_as_they_were() -> None:
+    wild = {"mirror": True, "scale": (0.5, 2.0), "crop": (4, 4)}
+    crop = wild.pop("crop")
+    deviation = np.full(3, 1e-6)  # rounded away: what is left are the other changes
+    for seed in range(20):
+        plain = changed(Augmentation(**wild), seed, crop=crop)
+        noisy = changed(Augmentation(**wild, noise=1), seed, crop=crop, deviation=deviation)
+        assert np.array_equal(plain.image, noisy.image)
+        assert np.array_equal(plain.labels, noisy.labels)
+    loud = changed(only(noise=16), deviation=np.full(3, 60.0)).image
+    assert loud.dtype == np.uint8
+    assert {0, 255} <= set(loud.ravel().tolist())  # cut off, not turned round
+
+
 def test_the_same_generator_gives_the_same_bytes_and_inputs_stay() -> None:
     augment = Augmentation(True, (0.5, 2.0), 2, 0.3, 0.3, 0.3, 0.1, 0.5)
     before = SAMPLE.image.copy(), SAMPLE.labels.copy()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pixelwise.data.preprocess import CAFFE
+from pixelwise.data.preprocess import CAFFE, NYUD_COLOR_D
 from pixelwise.data.sample import Item, Sample
 from pixelwise.training.feed import Draws, Feed, SampleCache, order, position
 from pixelwise.training.recipe import Augmentation, Recipe
@@ -75,6 +75,22 @@ def test_any_step_can_be_made_again_alone() -> None:
         images, _ = first.batch(step)
     again, _ = feed().batch(3)
     assert torch.equal(images, again)
+
+
+def test_noise_is_new_at_each_look_and_missing_depth_stays_missing() -> None:
+    def depth(item: Item) -> Sample:
+        image = np.full((8, 8, 4), 1000, np.uint16)
+        image[0, :, 3] = 0
+        return Sample(item.name, image, {"labels": np.zeros((8, 8), np.uint8)})
+
+    recipe = Recipe(batch=1, augment=Augmentation(mirror=False, noise=0.1), seed=3)
+    made = Feed(ITEMS[:1], depth, recipe, NYUD_COLOR_D, deviation=np.full(4, 100.0))
+    once, again = (made.batch(step)[0][0] for step in (0, 1))
+    assert not torch.equal(once[:3], again[:3])
+    assert torch.equal(made.batch(1)[0][0], again)  # by position alone, as every change is
+    assert once[:3].std(dim=(1, 2)) == pytest.approx([10.0] * 3, rel=0.4)
+    assert (once[3, 0] == 0).all()  # shown as the mean
+    assert once[3, 1:].unique().numel() == 1
 
 
 def test_each_epoch_visits_every_item_once() -> None:
