@@ -73,6 +73,13 @@ def test_brightness_is_a_factor_on_everything(tmp_path: Path) -> None:
     )
 
 
+def test_noise_is_a_share_of_the_deviation_over_the_pictures(tmp_path: Path) -> None:
+    """80 and 120 deviate by 20 from their mean: half of it is 10 levels, new at each look."""
+    first, second = shown(tmp_path, [tones()], "iterations=2 batch=1 augment.noise=0.5")
+    assert first[:, :24].std() == pytest.approx(10, rel=0.1)
+    assert np.corrcoef(first[:, :24].ravel(), second[:, :24].ravel())[0, 1] < 0.1
+
+
 def test_contrast_parts_tones_about_their_mean(tmp_path: Path) -> None:
     pictures = shown(tmp_path, [tones()], "iterations=12 batch=2 augment.contrast=0.5")
     apart = np.array([middle(p[:, 24:])[0] - middle(p[:, :24])[0] for p in pictures])

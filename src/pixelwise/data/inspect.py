@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, combinations
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from pixelwise.data.classes import NEAREST
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.likeness import Sketch, sketch
 from pixelwise.data.remarks import Remark, remarks
-from pixelwise.data.sample import Item, LabelMap, Reader, content, each
+from pixelwise.data.sample import Item, LabelMap, LabelSource, Reader, content, each
 from pixelwise.data.statistics import (
     ClassCounts,
     Counts,
@@ -23,6 +24,7 @@ from pixelwise.data.statistics import (
     refuse_mixed,
     summarise,
 )
+from pixelwise.data.within import NET, seen_in_training
 from pixelwise.errors import DataError, first_few, hxw
 from pixelwise.labels import VOID
 from pixelwise.pictures.imagefile import orientation_of
@@ -130,6 +132,7 @@ def inspect(
     splits: Sequence[str] = (),
     *,
     read: Reader | None = None,
+    net: str = NET,
     watch: Callable[[], object] = lambda: None,
 ) -> Inspection:
     """Read every item of the splits (of all, by default).
@@ -139,6 +142,7 @@ def inspect(
         splits: names; no picture may be in two of them. By default train, val and test are kept
             apart, and others (trainval) may share pictures with them.
         read: ``dataset.read``, or one that remembers.
+        net: that sees, of a picture whose labels are in parts, what lies around them.
         watch: called after each item.
     """
     chosen = {s: dataset.splits.get(s, ()) for s in splits or dataset.splits}
@@ -169,7 +173,11 @@ def inspect(
     inspection = Inspection(dataset, seen, problems, ())
     apart = splits or [split for split in APART if split in chosen]
     head, classes = dataset.heads[0], dataset.classes
-    words = *_unused(dataset, chosen.keys() - set(needed)), *_warnings(inspection)
+    words = (
+        *_unused(dataset, chosen.keys() - set(needed)),
+        *_warnings(inspection),
+        *_seen_in_training(dataset, (splits or APART)[0], apart, net),
+    )
     told = *map(Remark, words), *remarks(seen, apart, head, classes)
     return replace(inspection, remarks=told)
 
@@ -224,6 +232,26 @@ def _in_parts(dataset: DataSet, items: Sequence[Item]) -> bool:
         return False
     maps = (item.labels[dataset.heads[0]].read(dataset.class_map) for item in items)
     return all((a == VOID)[b != VOID].all() for a, b in combinations(maps, 2))
+
+
+def _seen_in_training(
+    dataset: DataSet, trained: str, apart: Sequence[str], net: str
+) -> Iterator[str]:
+    """Labels of one picture in two splits that lie nearer to each other than a net sees."""
+
+    def parts(split: str) -> dict[Path, LabelSource]:
+        items = dataset.splits.get(split, ()) if not dataset.class_map.kind.measured else ()
+        return {i.image: i.labels[head] for i in items if i.image in dataset.parted}
+
+    head = dataset.heads[0]
+    first = parts(trained)
+    for split, image, labels in ((s, *p) for s in apart if s != trained for p in parts(s).items()):
+        if image in first:
+            pair = (source.read(dataset.class_map) != VOID for source in (first[image], labels))
+            share, where = seen_in_training(*pair, net)
+            if share:
+                gap = f"`pixelwise data split {dataset.root} --gap N` parts them further"
+                yield f"{share:.0%} of the pixels of {image.name} in split {split} {where} ({gap})"
 
 
 def _is_void(views: Sequence[Seen], head: str) -> bool:

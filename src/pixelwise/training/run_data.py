@@ -184,7 +184,9 @@ def read_data(
     read = SampleCache(dataset.read, int(recipe.cache * 2**30))
     share = 1 / max(1, sum(len(dataset.splits[split]) for split in splits))
     number = count(1)  # next() is one step, also for two threads
-    inspected = inspect(dataset, splits, read=read, watch=lambda: watch(share * next(number)))
+    inspected = inspect(
+        dataset, splits, read=read, net=recipe.net, watch=lambda: watch(share * next(number))
+    )
     raise_all(dataset.root, inspected.problems)
     items = dataset.items(recipe.train_split)
     return RunData(

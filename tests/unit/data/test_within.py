@@ -14,7 +14,7 @@ from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
 from pixelwise.data.sample import majority
-from pixelwise.data.within import reached
+from pixelwise.data.within import reached, seen_in_training
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID
 from pixelwise.nets import catalog
@@ -125,6 +125,33 @@ def test_pixels_have_their_share_and_are_told_to_leak(tmp_path: Path, capsys: Ou
     assert "note: 100% of the pixels held out lie in the field of fcn-spectral (9 px)" in err
     val, trained = known(root, "val"), known(root, "train")
     assert val.sum() == pytest.approx(0.25 * (val | trained).sum(), rel=0.1)
+
+
+def test_labels_nearer_than_a_net_sees_are_told_for_that_net(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Columns 0 to 9 are trained on, 16 to 23 held out: six lie between, and 16 is seven away."""
+    root, truth = cube_set(tmp_path / "d", 1), np.full((2, SIDE, SIDE), VOID, np.uint8)
+    truth[0, :, :10], truth[1, :, 16:24] = 0, 1
+    for split, labels in zip(("train", "val"), truth, strict=True):
+        place = root / f"splits/{split}/scene.png"
+        place.parent.mkdir(parents=True)
+        Image.fromarray(labels).save(place)
+        (root / f"splits/{split}.txt").write_text(f"scene\tsplits/{split}/scene.png\n")
+    dataset = open_dataset(root)
+    assert not any("lie in the field" in text for text in inspect(dataset).warnings)
+    # Half of a field of 19 px is 9: columns 16, 17 and 18 of the eight.
+    assert seen_in_training(truth[0] != VOID, truth[1] != VOID, "fcn-spectral")[0] == 0
+    assert reached(truth[0] != VOID, 9)[:, 16:24].mean() == 3 / 8
+    (wide,) = (t for t in inspect(dataset, net="segnet-tiny").warnings if "lie in the field" in t)
+    assert wide.startswith("100% of the pixels of scene.npy in split val lie in the field of segnet-tiny")
+    small = {"iterations": 1, "batch": 1, "width": 0.0625}
+    train(small_runs.recipe(root, net="fcn8s-tiny", **small), tmp_path / "run")
+    assert "lie in the field of fcn8s-tiny" in caplog.text
+    assert "--gap N" in caplog.text
+    caplog.clear()
+    train(small_runs.recipe(root, net="fcn-spectral", **small), tmp_path / "narrow")
+    assert "lie in the field" not in caplog.text
 
 
 def test_parts_that_overlap_are_a_leak(tmp_path: Path) -> None:
