@@ -15,11 +15,12 @@ from pixelwise.cli.app import run as command
 from pixelwise.data.convert import convert
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.errors import DataError
+from pixelwise.errors import DataError, Stopped
 from pixelwise.labels import three_bands
 from pixelwise.predict import jobs
 from pixelwise.predict.model import load
 from pixelwise.training.loop import train
+from pixelwise.training.recipe import Optim
 from small_model import save_model
 from tiff import write_tiff
 
@@ -94,6 +95,81 @@ def test_a_net_learns_what_only_further_bits_or_bands_show(
     with pytest.raises(DataError, match=rf"the net takes \(H, W, {bands}\)") as caught:
         model.predict(photo)
     assert caught.value.code == "D018"
+
+
+def spectrum_of_two(path: Path, labels: np.ndarray) -> None:
+    """Ten bands, of which those of even number rise and fall with the class, and no other."""
+    cube = np.random.default_rng(labels.sum()).normal(5000, 50, (*labels.shape, 10))
+    cube[..., ::2] += 150.0 * labels[..., None]
+    np.save(path.with_suffix(".npy"), cube.astype(np.float32))
+
+
+SPECTRAL = {"net": "fcn-spectral", "width": 0.125, "iterations": 40, "batch": 2}
+SPECTRAL |= {"optim": Optim("adamw", lr=3e-2)}
+
+
+def test_a_net_is_shown_the_bands_that_were_chosen_and_no_other(tmp_path: Path) -> None:
+    root = canonical_set(tmp_path / "data", spectrum_of_two, values="stored")
+    train(small_runs.recipe(root, bands=(8, 0), **SPECTRAL), tmp_path / "run")
+    model = load(tmp_path / "run")
+    assert model.header.options["channels"] == 2
+    assert model.predictor.bands == 10
+    assert model.evaluate(root, "val").scores.mean_iu > 0.8
+    cube = np.load(root / "images/p0.npy")
+    labels = model.predict(cube).labels
+    cube[..., 1:8] = -1e6
+    assert np.array_equal(model.predict(cube).labels, labels)
+    with pytest.raises(DataError, match=r"the net takes \(H, W, 10\)"):
+        model.predict(cube[..., [8, 0]])
+
+
+def test_components_are_learned_in_training_and_stay_with_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the class moves in five bands is the first component; the net has one channel."""
+    root = canonical_set(tmp_path / "data", spectrum_of_two, values="stored")
+    recipe = small_runs.recipe(root, pca=1, **SPECTRAL)
+    train(recipe, tmp_path / "run")
+    model = load(tmp_path / "run")
+    assert model.header.options["channels"] == 1
+    (row,) = model.header.preprocess["components"]
+    assert np.abs(row[::2]).min() > 5 * np.abs(row[1::2]).max()
+    assert model.evaluate(root, "val").scores.mean_iu > 0.8
+    copy = load(model.save(tmp_path / "copy.safetensors"))
+    labels = model.predict(root / "images/p0.npy").labels
+    assert np.array_equal(copy.predict(root / "images/p0.npy").labels, labels)
+    # Trained on from there, the net is shown what it has learned, not components of other data.
+    further = canonical_set(tmp_path / "further", spectrum_of_two, values="stored")
+    for path in further.glob("images/*.npy"):
+        np.save(path, np.load(path)[..., ::-1] * 3)
+    on = recipe.replace(data=str(further), iterations=1, weights=str(tmp_path / "run"))
+    train(on, tmp_path / "on")
+    assert load(tmp_path / "on").header.preprocess == model.header.preprocess
+    # Stopped and resumed it has the same components, and ends with the same weights.
+    small_runs.stop_after(monkeypatch, 3)
+    with pytest.raises(Stopped):
+        train(recipe, tmp_path / "again")
+    monkeypatch.undo()
+    train(recipe, tmp_path / "again", resume=True)
+    ends = [(tmp_path / n / "weights/last.safetensors").read_bytes() for n in ("run", "again")]
+    assert ends[0] == ends[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("bands=10", "bands=10 pca=0: of 1 inputs with 10 bands"),
+        ("bands=1,2 pca=3", "bands=1,2 pca=3: of 1 inputs"),
+        ("pca=11", "pca=11: of 1 inputs with 10 bands"),
+        ("bands=1,1", "bands names one twice"),
+    ],
+)
+def test_bands_that_are_not_there_are_refused_before_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], settings: str, said: str
+) -> None:
+    root = canonical_set(tmp_path / "data", spectrum_of_two, values="stored")
+    assert small_runs.train(root, tmp_path / "run", f"iterations=1 {settings}") == 2
+    assert said in capsys.readouterr().err
 
 
 def test_converting_keeps_which_values_are_taken(tmp_path: Path) -> None:

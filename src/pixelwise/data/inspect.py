@@ -247,8 +247,8 @@ def _seen_in_training(
     first = parts(trained)
     for split, image, labels in ((s, *p) for s in apart if s != trained for p in parts(s).items()):
         if image in first:
-            pair = (source.read(dataset.class_map) != VOID for source in (first[image], labels))
-            share, where = seen_in_training(*pair, net)
+            seen, held = (s.read(dataset.class_map) != VOID for s in (first[image], labels))
+            share, where = seen_in_training(seen, held, net)
             if share:
                 gap = f"`pixelwise data split {dataset.root} --gap N` parts them further"
                 yield f"{share:.0%} of the pixels of {image.name} in split {split} {where} ({gap})"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -38,25 +39,44 @@ class Preprocess:
     """Which numbers the net was trained on, see ``pictures.reading``."""
     log: tuple[Annotated[Exact, limits(ge=0)], ...] = ()
     """Which bands' natural logarithm is taken, by number in the net's order."""
+    given: Annotated[Exact, limits(ge=0)] = 0
+    """Bands of the picture, where ``order`` names some of them; else 0."""
+    components: tuple[tuple[Number, ...], ...] = ()
+    """What the net is shown in place of bands: sums of them, a row of factors each."""
 
     def __post_init__(self) -> None:
-        m, s = len(self.mean), len(self.std)
-        ordered = isinstance(self.order, str) or sorted(self.order) == list(range(m))
+        m, s, order = len(self.mean), len(self.std), self.order
+        ordered = not self.given if isinstance(order, str) else len({*order}) == len(order) == m
+        within = isinstance(order, str) or all(0 <= b < self.bands_given for b in order)
         refuse(
             m != s and f"preprocess.mean is for {m} bands, preprocess.std for {s}",
-            not ordered and f"preprocess.order is {self.order}, expected each of {m} bands once",
+            not (ordered and within)
+            and f"preprocess.order is {order}, expected each of {m} bands once",
             not self.scale and "preprocess.scale is 0, which leaves nothing of a picture",
             *(f"preprocess.log names band {b} of {m}" for b in self.log if b >= m),
+            any(len(row) != m for row in self.components)
+            and f"preprocess.components has rows of other lengths than {m} bands",
         )
 
+    @property
+    def bands_given(self) -> int:
+        """How many bands pictures have."""
+        return self.given or len(self.mean)
+
+    @property
+    def channels(self) -> int:
+        """How many the net is shown."""
+        return len(self.components or self.mean)
+
     def __call__(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """(H, W, B) to (B, H, W) float32, contiguous.
+        """(H, W, B) to (C, H, W) float32, contiguous; C is B unless bands were chosen.
 
         Raises:
             DataError: D018 another number of bands, D015 another dtype than ``values`` has.
         """
-        if image.shape[2:] != (len(self.mean),):
-            message = f"the picture has shape {image.shape}, the net takes (H, W, {len(self.mean)})"
+        if image.shape[2:] != (self.bands_given,):
+            taken = f"(H, W, {self.bands_given})"
+            message = f"the picture has shape {image.shape}, the net takes {taken}"
             raise DataError("D018", message, "use a model trained on pictures of this kind")
         if self.values == "8-bit" and image.dtype != np.uint8:
             message = f"the picture is of {image.dtype}, the net takes uint8, 0 to 255"
@@ -65,13 +85,15 @@ class Preprocess:
         planes = image.transpose(2, 0, 1)[self.bands()]
         factor = (self.scale / np.asarray(self.std)).astype(np.float32)
         offset = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)
-        out = np.empty((image.shape[2], *image.shape[:2]), np.float32)
+        out = np.empty((len(self.mean), *image.shape[:2]), np.float32)
         np.multiply(planes, factor[:, None, None], out=out)
         out -= offset[:, None, None]
         for band in self.log:
             self._logarithm(planes[band], out[band], band)
         if self.values == "gaps":
             out[np.isnan(out)] = 0
+        if self.components:
+            out = np.tensordot(np.asarray(self.components, np.float32), out, 1)
         return out
 
     def _logarithm(self, plane: NDArray[Any], out: NDArray[np.float32], band: int) -> None:
@@ -83,7 +105,7 @@ class Preprocess:
 
     def mean_pixel(self) -> NDArray[np.float64]:
         """The (B,) numbers, in the picture's order, that come out as zero."""
-        pixel = np.empty(len(self.mean))
+        pixel = np.zeros(self.bands_given)
         own = np.asarray(self.mean) / self.scale
         own[list(self.log)] = np.exp(own[list(self.log)])
         pixel[self.bands()] = own
@@ -141,6 +163,30 @@ def joined(parts: Sequence[Preprocess]) -> Preprocess:
         mean += [m / part.scale for m in part.mean]
         std += [d / part.scale for d in part.std]
     return Preprocess(tuple(order), 1.0, tuple(mean), tuple(std), "stored", tuple(log))
+
+
+def with_components(
+    shown: Preprocess, count: int, samples: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]]
+) -> Preprocess:
+    """The ``count`` principal components of what ``shown`` gives, in place of its bands.
+
+    They are those of the pixels that are set in the masks (H, W) beside pictures (H, W, B), so that
+    what is judged teaches nothing. Each has zero mean over them and deviates as bands do.
+    """
+    pixels, sums, products = 0, np.zeros(len(shown.mean)), np.zeros((len(shown.mean),) * 2)
+    for image, known in samples:
+        spectra = shown(image)[:, known].astype(np.float64)
+        pixels += spectra.shape[1]
+        sums += spectra.sum(1)
+        products += spectra @ spectra.T
+    centre = sums / max(pixels, 1)
+    covariance = products / max(pixels, 1) - np.outer(centre, centre)
+    values, vectors = (part[..., ::-1][..., :count] for part in np.linalg.eigh(covariance))
+    usual = np.trace(covariance) / len(centre)
+    rows = vectors.T * np.sqrt(usual / np.maximum(values, 1e-12 * usual))[:, None]
+    rows *= np.sign(rows[np.arange(count), np.abs(rows).argmax(1)])[:, None]  # of two ways
+    moved = np.asarray(shown.mean) + centre * shown.std
+    return replace(shown, mean=tuple(moved.tolist()), components=tuple(map(tuple, rows.tolist())))
 
 
 _PHOTOS = IMAGENET.std, IMAGENET.scale  # of ImageNet's photos, in levels of 8 bits once divided

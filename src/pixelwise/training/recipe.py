@@ -88,6 +88,11 @@ class Recipe:
     inputs: Names = ()
     """Inputs of the data that make a picture, in the order of its bands; none: those in use there.
     Of several each is an input of the net."""
+    bands: Annotated[tuple[Annotated[Whole, limits(ge=0)], ...], in_one_word] = ()
+    """Numbers of the bands of one input that the net is shown, in its order, from 0; none: all."""
+    pca: Annotated[Whole, limits(ge=0)] = 0
+    """Principal components that the net is shown in place of bands, of the labelled pixels of the
+    training split; 0: none."""
     heads: Names = ()
     """Heads of the data that are trained; none: those in use there. The first one's mean IU says
     which weights are best."""
@@ -222,6 +227,7 @@ class Recipe:
             and (self._passes > 1 or self.devices > 1 or self.optim.clip > 0)
             and "optim.in_backward needs one forward pass a step (accumulate 1, loss.keep 1), "
             "devices 1 and optim.clip 0: it moves weights before the whole gradient is known",
+            len({*self.bands}) < len(self.bands) and "bands names one twice",
             self.patience > 0 and not self.val_split and "patience needs a val_split",
             self.freeze == "trunk"
             and not self.weights

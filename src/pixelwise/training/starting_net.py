@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 
 from pixelwise.data import preprocess as preprocessing
 from pixelwise.data.preprocess import Preprocess
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError, first_few
+from pixelwise.labels import VOID
 from pixelwise.nets import catalog
 from pixelwise.nets.heads.auxiliary import supervise
 from pixelwise.nets.net import Net
@@ -82,9 +84,9 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     if begun is not None:
         preprocess = read(Preprocess, begun.preprocess)
         return StartingNet(net, options, preprocess, trained_on=begun.trained_on or frozenset())
-    fresh = _preprocess(data, preprocessing.PUBLISHED.get(catalog.entry(recipe.net).preprocess))
+    of_trunk = preprocessing.PUBLISHED.get(catalog.entry(recipe.net).preprocess)
     if not recipe.weights:
-        return StartingNet(net, options, fresh)
+        return StartingNet(net, options, _preprocess(recipe, data, of_trunk))
     files = files_by_stream(recipe.weights)
     found = {s: str(imagenet(recipe.net)) if f == IMAGENET else f for s, f in files.items()}
     source = ",".join(f"{stream}={file}" if stream else file for stream, file in found.items())
@@ -99,7 +101,7 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
     return StartingNet(
         net,
         options,
-        _preprocess(data, published, published) if published else fresh,
+        _preprocess(recipe, data, published or of_trunk, published),
         {"file": str(source), **transplant.as_dict()},
         tuple(filter(None, warnings)),
         (foreign.header and foreign.header.trained_on) or frozenset(),
@@ -153,7 +155,13 @@ def net_options(
     options: dict[str, Any] = {"classes": next(iter(heads.values()))}
     if len(heads) > 1:
         options = {"heads": dict(heads)}
-    single = {"channels": next(iter(bands.values()))}
+    shown, count = recipe.pca or len(recipe.bands), sum(bands.values())
+    chosen = recipe.bands or range(count)
+    if shown and (len(bands) > 1 or max(chosen) >= count or recipe.pca > len(chosen)):
+        asked = f"bands={','.join(map(str, recipe.bands))} pca={recipe.pca}"
+        what = f"{asked}: of {len(bands)} inputs with {count} bands, expected of one input, numbers"
+        raise UsageError("U002", f"{what} below {count}", "--set bands=0,1,2 --set pca=2")
+    single = {"channels": shown or count}
     options |= {"inputs": dict(bands)} if len(bands) > 1 else single
     if recipe.fusion != "own":
         options["fusion"] = recipe.fusion
@@ -177,16 +185,22 @@ def _refuse_other_order(recipe: Recipe, inputs: Collection[str]) -> None:
 
 
 def _preprocess(
-    data: RunData, known: Preprocess | None, like: Preprocess | None = None
+    recipe: Recipe, data: RunData, known: Preprocess | None, like: Preprocess | None = None
 ) -> Preprocess:
     """What weights expect; where they say nothing of these bands, the data's own.
 
     Of several inputs those that the weights can have seen (as many bands, of 8 bits if theirs
     were) are shown as to them; the others get zero mean and unit deviation.
-    ``like`` is what filters that were inflated to more bands had seen.
+    ``like`` is what filters that were inflated to more bands had seen. Of bands that were chosen,
+    and of components, the data says all.
     """
     counted, gaps = data.statistics, data.dataset.values == "gaps"
     stack = whole(data.inputs)
+    if shown := recipe.pca or len(recipe.bands):
+        own = known and (known.given, known.channels) == (stack.bands, shown)
+        if known and own and recipe.bands in ((), known.order):
+            return known  # the weights have learned what these components are
+        return _chosen(recipe, data, "gaps" if gaps else _values(stack), like)
     if known and _seen(known, stack):
         return replace(known, values="gaps") if gaps else known
     parts, start = [], 0
@@ -199,6 +213,20 @@ def _preprocess(
         start = end
     joined = preprocessing.joined(parts)
     return replace(joined, values="gaps") if gaps else joined
+
+
+def _chosen(recipe: Recipe, data: RunData, values: Values, like: Preprocess | None) -> Preprocess:
+    """Some bands, or components of them."""
+    counted, own = data.statistics, np.array(recipe.bands or range(len(data.statistics.mean)))
+    shown = preprocessing.standard(counted.mean[own], counted.std[own], values, like=like)
+    order = tuple(own[np.arange(len(own))[shown.bands()]].tolist())
+    shown = replace(shown, order=order, given=len(counted.mean))
+    if not recipe.pca:
+        return shown
+    samples = map(data.read, data.items)
+    labels = ((s.image, s.labels.reshape(*s.image.shape[:2], -1)[..., 0]) for s in samples)
+    known = ((image, np.isfinite(own) & (own != VOID)) for image, own in labels)
+    return preprocessing.with_components(shown, recipe.pca, known)
 
 
 def _seen(known: Preprocess, kind: InputKind) -> bool:

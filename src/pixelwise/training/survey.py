@@ -217,7 +217,7 @@ def training_speed(recipe: Recipe, facts: Facts, precisions: Sequence[str]) -> d
         net = build(recipe.net, **net_options(recipe, facts.heads, facts.bands))
     net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     count, passes, side = PROBE
-    x = torch.zeros(count, sum(facts.bands.values()), side, side, device=device)
+    x = torch.zeros(count, sum(net.net.inputs.values()), side, side, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     speed = {}
     for precision in precisions:

@@ -144,7 +144,9 @@ def test_labels_nearer_than_a_net_sees_are_told_for_that_net(
     assert seen_in_training(truth[0] != VOID, truth[1] != VOID, "fcn-spectral")[0] == 0
     assert reached(truth[0] != VOID, 9)[:, 16:24].mean() == 3 / 8
     (wide,) = (t for t in inspect(dataset, net="segnet-tiny").warnings if "lie in the field" in t)
-    assert wide.startswith("100% of the pixels of scene.npy in split val lie in the field of segnet-tiny")
+    assert wide.startswith(
+        "100% of the pixels of scene.npy in split val lie in the field of segnet-tiny"
+    )
     small = {"iterations": 1, "batch": 1, "width": 0.0625}
     train(small_runs.recipe(root, net="fcn8s-tiny", **small), tmp_path / "run")
     assert "lie in the field of fcn8s-tiny" in caplog.text

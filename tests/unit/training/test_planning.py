@@ -96,6 +96,21 @@ def test_other_bands_take_weights_only_where_the_first_layer_has_a_rule(
         assert str(inputs["image"]) in reason(made, "weights")
 
 
+def test_a_cube_gets_the_net_for_spectra_in_small_crops_of_its_own_grid() -> None:
+    cube = replace(PHOTOS, pictures=1, inputs={"image": InputKind(10, "uint16")}, size=(128, 24))
+    made = planned(cube)
+    assert (made.recipe.net, made.recipe.weights) == ("fcn-spectral", "")
+    assert "10 bands are a spectrum" in reason(made, "net")
+    assert (made.recipe.zoom, made.recipe.crop) == (1, (32, 24))
+    assert made.recipe.augment.scale == (1, 1)
+    assert planned(cube, "batch=2", "crop=16x16").recipe.crop == (16, 16)
+    few = replace(PHOTOS, inputs={"image": InputKind(9, "uint16")})
+    assert planned(few).recipe.net == "fcn8s-tiny"
+    # Of a cube that is shown as three components a net on photos can make something.
+    assert planned(cube, "pca=3").recipe.net == PRETRAINED[0]
+    assert planned(cube, "bands=" + ",".join("0123456789")).recipe.net == "fcn-spectral"
+
+
 def test_a_thin_class_has_the_pictures_enlarged_until_it_covers_two_cells() -> None:
     """Scores every 4 px: 5 px wide things want 1.6 times the size, and 1.5 is the step below."""
     made = planned()
