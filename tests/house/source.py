@@ -14,9 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "pixelwise"
 DOCUMENTS = (
     *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "adr").glob("*.md")),
-    *sorted((ROOT / "docs" / "datasets").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 )
 SHELLS = ("sh", "bash", "console")
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -1,92 +1,126 @@
-"""The readme's walk from a folder of pictures to a report, typed as it stands (the net is tiny)."""
+"""Every command and every Python block of the documents is carried out, in order, page by page.
+
+What a page needs, and which blocks cannot run here, say the marks in its source (``steps.py``).
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
-import shlex
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tests.house.source import ROOT, blocks
+from tests.house.source import DOCUMENTS, ROOT
+from tests.house.steps import Step, is_slow, parsed, steps
+from tests.house.typed import Reader, is_missing, printed_so, shortened
 
-from pixelwise.labels import distinct_palette
-from pixelwise.pictures.images import read_labels, write_image, write_labels
-
-SAID = "pixelwise train my-data -o runs/mine\n"
-TINY = "--net fcn8s-tiny --iterations 3 --threads 1 --device cpu --set crop=32x32"
-
-
-def make_data(folder: Path, photos: Path) -> None:
-    """Noise of two brightnesses, side by side, with the border between them at some column."""
-    rng = np.random.default_rng(0)
-    palette = distinct_palette(2)
-    for i in range(10):
-        labels = np.zeros((40, 48), np.uint8)
-        labels[:, int(rng.integers(12, 36)) :] = 1
-        noise = rng.integers(0, 90, (40, 48, 3))
-        picture = (noise + 150 * labels[..., None]).astype(np.uint8)
-        write_image(folder / "images" / f"p{i}.png", picture)
-        write_labels(folder / "labels" / f"p{i}.png", labels, palette)
-    photos.mkdir()
-    shutil.copy(folder / "images" / "p0.png", photos / "mine.png")
+# They may show what no longer runs, or show the same blocks in another language.
+HISTORY = ("lab-log.md", "CHANGELOG.md")
+TRANSLATED = ".zh-CN.md"
+# Blocks that are only parsed; each says why above it. A new one needs its place here.
+NOT_RUN: dict[str, int] = {
+    "docs/camvid.md": 4,
+    "docs/datasets/nyudv2.md": 1,
+    "docs/hyperspectral.md": 1,
+    "docs/training.md": 1,
+    "docs/tutorial.md": 1,
+    "docs/weights.md": 2,
+}
+PAGES = [p for p in DOCUMENTS if p.name not in HISTORY and any(s.typed for s in steps(p))]
 
 
-def own_data_commands() -> list[str]:
-    (block,) = [b for b in blocks(ROOT / "README.md", "sh") if "my-data" in b]
-    assert SAID in block
-    return block.replace(SAID, f"{SAID.strip()} {TINY}\n").splitlines()
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
-def typed(command: str) -> int:
-    from pixelwise.cli.app import run
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    (tmp_path / "page").mkdir()
+    monkeypatch.chdir(tmp_path / "page")
+    monkeypatch.setenv("PIXELWISE_HOME", str(tmp_path / "home"))
+    reader = Reader(tmp_path / "page")
+    yield reader
+    reader.close()
 
-    program, *arguments = shlex.split(command)
-    assert program == "pixelwise"
-    with contextlib.redirect_stdout(io.StringIO()):
-        return run(arguments)
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(p, id=named(p), marks=[pytest.mark.slow] if is_slow(p) else [])
+        for p in PAGES
+        if not p.name.endswith(TRANSLATED)
+    ],
+)
+def test_what_a_page_says_can_be_done(page: Path, reader: Reader) -> None:
+    missing = set()
+    for number, step in enumerate(steps(page), 1):
+        if is_missing(step.marks.get("needs", "")):
+            missing.add(step.marks["needs"])
+            continue
+        try:
+            reader.take(step)
+        except BaseException as error:
+            error.add_note(f"{named(page)}, block {number}:\n{step.text}")
+            raise
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}; the blocks that need none were run")
 
 
-def test_own_data_from_pictures_to_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    make_data(tmp_path / "my-data", tmp_path / "photos")
-    commands = own_data_commands()
-    assert len(commands) == 5
-    for command in commands:
-        assert typed(command) == 0, command
-    assert read_labels(tmp_path / "labelled" / "mine.png").shape == (40, 48)
-    report = (tmp_path / "runs" / "mine" / "report.html").read_text("utf-8")
+def test_a_translated_page_has_the_same_blocks() -> None:
+    for page in DOCUMENTS:
+        if page.name.endswith(TRANSLATED):
+            original = page.with_name(page.name.replace(TRANSLATED, ".md"))
+            ours, theirs = ([s.text for s in steps(p) if s.typed] for p in (page, original))
+            assert ours == theirs, named(page)
+
+
+def test_blocks_that_are_not_run_are_counted_and_say_why() -> None:
+    skipped = {
+        named(p): [s.marks["not run"] for s in steps(p) if "not run" in s.marks]
+        for p in PAGES
+        if not p.name.endswith(TRANSLATED)
+    }
+    assert {page: len(reasons) for page, reasons in skipped.items() if reasons} == NOT_RUN
+    assert all(len(reason) > 10 for reasons in skipped.values() for reason in reasons)
+
+
+def test_the_report_of_the_readme_needs_no_network(reader: Reader) -> None:
+    for step in steps(ROOT / "README.md"):
+        if "pixelwise report runs/mine" in step.text:
+            reader.take(step)
+    report = Path("runs/mine/report.html").read_text("utf-8")
     assert not re.search(r"(?:src|href)=[\"']https?:", report)
 
 
-def test_library_lines_of_the_python_page_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    make_data(tmp_path / "my-data", tmp_path / "photos")
-    (training,) = [c for c in own_data_commands() if c.startswith("pixelwise train")]
-    assert typed(training) == 0
-    shutil.copy(tmp_path / "photos" / "mine.png", tmp_path / "photo.jpg")
-    known: dict[str, object] = {}
-    for code in blocks(ROOT / "docs" / "python.md", "python"):
-        exec(compile(code, "python.md", "exec"), known)
-    assert read_labels(tmp_path / "mask.png").shape == (40, 48)
-    assert known["net"].net.sights["score_fr"].field == 404  # type: ignore[attr-defined]
-    assert (tmp_path / "runs" / "from-python" / "report.html").exists()
+# -- the mechanism notices what is wrong ----------------------------------------------------------
+def test_a_command_that_fails_is_noticed(reader: Reader) -> None:
+    with pytest.raises(AssertionError, match="ended with 3"):
+        reader.take(Step("sh", "pixelwise data inspect nothing-here\n"))
+    reader.take(Step("sh", "pixelwise data inspect nothing-here\n", {"exits": "3"}))
+    with pytest.raises(AssertionError, match="ended with 1"):
+        reader.take(Step("sh", "false | cat; false\n"))
 
 
-def test_library_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    make_data(tmp_path / "my-data", tmp_path / "photos")
-    (training,) = [c for c in own_data_commands() if c.startswith("pixelwise train")]
-    assert typed(training) == 0
-    shutil.copy(tmp_path / "photos" / "mine.png", tmp_path / "photo.jpg")  # bytes decide, not names
-    (code,) = blocks(ROOT / "README.md", "python")
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
-        exec(compile(code, "README.md", "exec"), {})
-    assert told.getvalue().startswith("(40, 48) {'class ")
-    assert (tmp_path / "overlay.png").stat().st_size > 0
+def test_an_unknown_mark_and_a_mark_above_nothing_are_noticed() -> None:
+    with pytest.raises(AssertionError, match="no mark is called `prnited`"):
+        parsed("<!-- prnited -->\n```text\na\n```\n")
+    with pytest.raises(AssertionError, match="stand above no block"):
+        parsed("```sh\npixelwise nets\n```\n<!-- printed -->\n")
+
+
+def test_what_is_printed_is_compared_line_by_line() -> None:
+    printed = "one   1.25\ntwo\nthree\n"
+    assert printed_so("one ...\nthree\n", printed)
+    assert not printed_so("three\none ...\n", printed)
+    assert not printed_so("one 1\n", printed)
+
+
+def test_long_trainings_are_cut_short_and_keep_what_they_say() -> None:
+    words = "train data -o run --minutes 60 --set optim.lr=1e-3"
+    assert " ".join(shortened(words.split())).startswith(
+        "train data -o run --set optim.lr=1e-3 --it"
+    )
+    assert shortened(words.split())[-2:] == ["--net", "fcn8s-tiny"]
+    assert "--net" not in shortened(["train", "recipe.yaml", "-o", "run"])
+    resumed = ["train", "data", "-o", "run", "--resume"]
+    assert shortened(resumed) == resumed
