@@ -122,9 +122,10 @@ def weights(path: Path, net: str = "") -> None:
 
 def archive(path: Path, data_set: str) -> None:
     """What the authors of a data set offer for download, in small."""
+    from tests.unit.data.prepare import test_context, test_siftflow
+
     import published
     from make_data import camvid_set
-    from tests.unit.data.prepare import test_context, test_siftflow
 
     path.mkdir(parents=True, exist_ok=True)
     names = [f"2007_00003{i}" for i in range(4)]

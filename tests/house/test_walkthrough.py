@@ -62,6 +62,8 @@ def test_what_a_page_says_can_be_done(page: Path, reader: Reader) -> None:
         except BaseException as error:
             error.add_note(f"{named(page)}, block {number}:\n{step.text}")
             raise
+    for report in reader.folder.rglob("*.html"):
+        assert not re.search(r"(?:src|href)=[\"']https?:", report.read_text("utf-8")), report
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}; the blocks that need none were run")
 
@@ -82,14 +84,6 @@ def test_blocks_that_are_not_run_are_counted_and_say_why() -> None:
     }
     assert {page: len(reasons) for page, reasons in skipped.items() if reasons} == NOT_RUN
     assert all(len(reason) > 10 for reasons in skipped.values() for reason in reasons)
-
-
-def test_the_report_of_the_readme_needs_no_network(reader: Reader) -> None:
-    for step in steps(ROOT / "README.md"):
-        if "pixelwise report runs/mine" in step.text:
-            reader.take(step)
-    report = Path("runs/mine/report.html").read_text("utf-8")
-    assert not re.search(r"(?:src|href)=[\"']https?:", report)
 
 
 # -- the mechanism notices what is wrong ----------------------------------------------------------

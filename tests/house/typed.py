@@ -41,114 +41,6 @@ PORT = "8000"
 SECONDS = 120  # for one command
 
 
-@dataclass
-class Reader:
-    """Who works through a page in ``folder``; closed, what still serves is ended."""
-
-    folder: Path
-    names: dict[str, object] = field(default_factory=dict)
-    printed: str = ""
-    port: str = field(default_factory=lambda: free_port())
-    service: subprocess.Popen[bytes] | None = None
-
-    def take(self, step: Step) -> None:
-        """Do what a block says, and compare what it is said to print."""
-        for name, kind in made_inputs(step.marks.get("made", "")):
-            made.make(self.folder, name, kind)
-        if "file" in step.marks:
-            path = self.folder / step.marks["file"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(step.text, "utf-8")
-        elif "printed" in step.marks:
-            assert printed_so(step.text, self.printed), (
-                f"expected:\n{step.text}\nprinted:\n{self.printed}"
-            )
-        elif step.typed and "not run" not in step.marks:
-            self.printed = ""
-            if step.language == "python":
-                self._python(step.text)
-            else:
-                self._shell(step)
-
-    def _python(self, code: str) -> None:
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            exec(compile(code, "block", "exec"), self.names)
-        self.printed = out.getvalue()
-
-    def _shell(self, step: Step) -> None:
-        lines = list(command_lines(step.text))
-        for number, line in enumerate(lines):
-            wanted = int(step.marks.get("exits", 0)) if number == len(lines) - 1 else 0
-            status = self._line(line)
-            assert status == wanted, f"{line}\nended with {status}:\n{self.printed}"
-
-    def _line(self, line: str) -> int:
-        if ENVIRONMENT.match(line):
-            return 0
-        line = line.replace(PORT, self.port)
-        if line.startswith("pixelwise serve"):
-            return self._serve(line)
-        if not line.startswith("pixelwise ") or is_for_a_shell(line):
-            return self._bash(line)
-        from pixelwise.cli.app import run
-
-        talk = io.StringIO()
-        with contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
-            status = run(shortened(shlex.split(line, comments=True)[1:]))
-        self.printed += talk.getvalue()
-        return status
-
-    def _bash(self, line: str) -> int:
-        programs = self.folder.parent / "programs"
-        programs.mkdir(exist_ok=True)
-        ours = programs / "pixelwise"
-        ours.write_text(f'#!/bin/sh\nexec {sys.executable} -m pixelwise "$@"\n', "utf-8")
-        ours.chmod(0o755)
-        path = (
-            f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        )
-        done = subprocess.run(
-            ["bash", "-c", line],
-            env={**environment(), "PATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        self.printed += done.stdout
-        return done.returncode
-
-    def _serve(self, line: str) -> int:
-        """Start what the reader would start in a second window, and wait until it answers."""
-        self.close()
-        words = shlex.split(line, comments=True)[1:]
-        words += [] if "--port" in words else ["--port", self.port]
-        log = self.folder.parent / "service.log"
-        with log.open("wb") as out:
-            self.service = subprocess.Popen(
-                [sys.executable, "-m", "pixelwise", *words],
-                env=environment(),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-        begun = time.monotonic()
-        while not answers(self.port):
-            status = self.service.poll()
-            assert status is None, f"{line} ended with {status}: {log.read_text()}"
-            assert time.monotonic() < begun + SECONDS, f"{line}: {log.read_text()}"
-            time.sleep(0.1)
-        self.printed += log.read_text().replace(self.port, PORT)
-        return 0
-
-    def close(self) -> None:
-        if self.service:
-            self.service.terminate()
-            self.service.wait(SECONDS)
-        self.service = None
-
-
 def made_inputs(text: str) -> Iterator[tuple[str, str]]:
     for part in filter(None, (p.strip() for p in text.split(","))):
         name, _, kind = part.partition("=")
@@ -245,3 +137,109 @@ def answers(port: str) -> bool:
 def is_missing(name: str) -> bool:
     """Whether neither a package nor a program is called so."""
     return bool(name) and not (importlib.util.find_spec(name) or shutil.which(name))
+
+
+@dataclass
+class Reader:
+    """Who works through a page in ``folder``; closed, what still serves is ended."""
+
+    folder: Path
+    names: dict[str, object] = field(default_factory=dict)
+    printed: str = ""
+    port: str = field(default_factory=free_port)
+    service: subprocess.Popen[bytes] | None = None
+
+    def take(self, step: Step) -> None:
+        """Do what a block says, and compare what it is said to print."""
+        for name, kind in made_inputs(step.marks.get("made", "")):
+            made.make(self.folder, name, kind)
+        if "file" in step.marks:
+            path = self.folder / step.marks["file"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(step.text, "utf-8")
+        elif "printed" in step.marks:
+            assert printed_so(step.text, self.printed), (
+                f"expected:\n{step.text}\nprinted:\n{self.printed}"
+            )
+        elif step.typed and "not run" not in step.marks:
+            self.printed = ""
+            if step.language == "python":
+                self._python(step.text)
+            else:
+                self._shell(step)
+
+    def _python(self, code: str) -> None:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "block", "exec"), self.names)
+        self.printed = out.getvalue()
+
+    def _shell(self, step: Step) -> None:
+        lines = list(command_lines(step.text))
+        for number, line in enumerate(lines):
+            wanted = int(step.marks.get("exits", 0)) if number == len(lines) - 1 else 0
+            status = self._line(line)
+            assert status == wanted, f"{line}\nended with {status}:\n{self.printed}"
+
+    def _line(self, line: str) -> int:
+        if ENVIRONMENT.match(line):
+            return 0
+        line = line.replace(PORT, self.port)
+        if line.startswith("pixelwise serve"):
+            return self._serve(line)
+        if not line.startswith("pixelwise ") or is_for_a_shell(line):
+            return self._bash(line)
+        from pixelwise.cli.app import run
+
+        talk = io.StringIO()
+        with contextlib.redirect_stdout(talk), contextlib.redirect_stderr(talk):
+            status = run(shortened(shlex.split(line, comments=True)[1:]))
+        self.printed += talk.getvalue()
+        return status
+
+    def _bash(self, line: str) -> int:
+        programs = self.folder.parent / "programs"
+        programs.mkdir(exist_ok=True)
+        ours = programs / "pixelwise"
+        ours.write_text(f'#!/bin/sh\nexec {sys.executable} -m pixelwise "$@"\n', "utf-8")
+        ours.chmod(0o755)
+        places = (programs, Path(sys.executable).parent, os.environ["PATH"])
+        done = subprocess.run(
+            ["bash", "-c", line],
+            env={**environment(), "PATH": os.pathsep.join(map(str, places))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        self.printed += done.stdout
+        return done.returncode
+
+    def _serve(self, line: str) -> int:
+        """Start what the reader would start in a second window, and wait until it answers."""
+        self.close()
+        words = shlex.split(line, comments=True)[1:]
+        words += [] if "--port" in words else ["--port", self.port]
+        log = self.folder.parent / "service.log"
+        with log.open("wb") as out:
+            self.service = subprocess.Popen(
+                [sys.executable, "-m", "pixelwise", *words],
+                env=environment(),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        begun = time.monotonic()
+        while not answers(self.port):
+            status = self.service.poll()
+            assert status is None, f"{line} ended with {status}: {log.read_text()}"
+            assert time.monotonic() < begun + SECONDS, f"{line}: {log.read_text()}"
+            time.sleep(0.1)
+        self.printed += log.read_text().replace(self.port, PORT)
+        return 0
+
+    def close(self) -> None:
+        if self.service:
+            self.service.terminate()
+            self.service.wait(SECONDS)
+        self.service = None
