@@ -32,6 +32,7 @@ from pixelwise.cli import (
     predict,
     quantize,
     report,
+    reproduce,
     score,
     serve,
     train,
@@ -64,6 +65,7 @@ app.command()(crf.crf)
 app.command()(compare.compare)
 app.command()(bounds.bounds)
 app.command()(report.report)
+app.command()(reproduce.reproduce)
 app.command()(nets.nets)
 app.command()(export.export)
 app.command()(quantize.quantize)

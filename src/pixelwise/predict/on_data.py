@@ -14,7 +14,7 @@ from pixelwise.data.dataset import DataSet
 from pixelwise.data.masking import masked_as
 from pixelwise.errors import DataError, unknown_name
 from pixelwise.evaluation.evaluate import Evaluation
-from pixelwise.evaluation.on_dataset import evaluate_split
+from pixelwise.evaluation.on_dataset import Labelling, evaluate_split
 from pixelwise.nets.kinds import EDGES
 
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ def heads_of(model: Model, dataset: DataSet) -> dict[str, str]:
     return {h: h if len(model.heads) > 1 else only for h in dataset.heads}
 
 
+def labelling(model: Model, dataset: DataSet) -> tuple[Labelling, dict[str, tuple[str, ...]]]:
+    """What labels a picture by the data's heads, and the classes of each, to be judged."""
+    mine = heads_of(model, dataset)
+    # All pixels are judged, those too that would be void.
+    sieve = replace(model.predictor.view.sieve, reject=0.0)
+    predictor = model.predictor.shown({"sieve": sieve})
+
+    def label(image: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        by_head = predictor.by_head(image)
+        return {theirs: by_head[own].labels for theirs, own in mine.items()}
+
+    return label, {theirs: model.heads[own].classes for theirs, own in mine.items()}
+
+
 def evaluate(
     model: Model,
     dataset: DataSet,
@@ -65,19 +79,11 @@ def evaluate(
     watch: Callable[[], object],
 ) -> Evaluation:
     """As ``Model.evaluate``, of a data set that fits."""
-    mine = heads_of(model, dataset)
-    # All pixels are judged, those too that would be void.
-    sieve = replace(model.predictor.view.sieve, reject=0.0)
-    predictor = model.predictor.shown({"sieve": sieve})
-
-    def label(image: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        by_head = predictor.by_head(image)
-        return {theirs: by_head[own].labels for theirs, own in mine.items()}
-
+    label, classes = labelling(model, dataset)
     pixel = model.predictor.preprocess.mean_pixel()
     return evaluate_split(
         label,
-        {theirs: model.heads[own].classes for theirs, own in mine.items()},
+        classes,
         dataset,
         split,
         trained_on=model.header.trained_on,

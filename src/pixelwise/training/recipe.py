@@ -108,6 +108,8 @@ class Recipe:
     released with, else early."""
     train_split: Text = "train"
     """Trained on."""
+    share: Annotated[Number, limits(gt=0, le=1)] = 1.0
+    """Part of the training split that is trained on, evenly over it: what would more data bring?"""
     val_split: Text = "val"
     """Evaluated on while training; empty: none."""
     seed: Annotated[Whole, limits(ge=0, lt=2**32)] = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -174,6 +174,10 @@ def read_data(
             raise unknown_name(f"head of {dataset.root} in use", head, dataset.heads)
     if begun is not None and dataset.drawn:
         dataset = _as_begun(dataset, begun)
+    whole = dataset  # whose splits a run that goes on takes over
+    if recipe.share < 1 and recipe.train_split in dataset.splits:
+        few = _spread(dataset.splits[recipe.train_split], recipe.share)
+        dataset = replace(dataset, splits={**dataset.splits, recipe.train_split: few})
     splits = tuple(s for s in (recipe.train_split, recipe.val_split) if s)
     try:
         fingerprint = dataset.fingerprint(*splits)
@@ -198,13 +202,19 @@ def read_data(
         inputs=dataset.kinds_of(items[0]),
         statistics=inspected.statistics(recipe.train_split),
         sizes=tuple(inspected.sizes(recipe.train_split)),
-        facts=_facts(recipe, dataset, fingerprint),
+        facts=_facts(recipe, whole, fingerprint),
         not_apart=tuple(text for text in inspected.warnings if SCORES in text),
         contents=frozenset(
             view.content + view.labels_content * (view.item.image in dataset.parted)
             for view in inspected.seen[recipe.train_split]
         ),
     )
+
+
+def _spread(items: Sequence[Item], share: float) -> tuple[Item, ...]:
+    """So many of the items, at least one, evenly apart."""
+    count = max(1, round(share * len(items)))
+    return tuple(items[i * len(items) // count] for i in range(count))
 
 
 def _facts(recipe: Recipe, dataset: DataSet, fingerprint: str) -> dict[str, Any]:

@@ -1,0 +1,248 @@
+"""The queue of short trainings that measures the paper's sentences again; it goes on where it was.
+
+OUT/queue.json          what all of its runs share
+    scenes/             the made scenes
+    runs/GROUND-KEY/    a run folder; KEY is of the whole recipe, so that claims share runs
+        trained.json    it is finished
+        judged-KEY.json what an arm's look at the held pictures came to
+    claims/CLAIM.json   the results
+    reproduction.md     and its plots: all results so far
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pixelwise.data.dataset import DataSet
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.data.scenes.write import make_scenes
+from pixelwise.errors import PixelwiseError, Stopped, UsageError
+from pixelwise.experiments.claim_pages import write_page
+from pixelwise.experiments.claims import Arm, Claim, catalogue, recipe_of
+from pixelwise.experiments.judging import judge
+from pixelwise.experiments.verdicts import result
+from pixelwise.folders import JOURNAL, STATE, read_journal
+from pixelwise.machine.environment import environment
+from pixelwise.machine.files import append_line, write_json
+from pixelwise.settings import as_dict
+from pixelwise.training.journal import ProgressReport
+from pixelwise.training.loop import train
+from pixelwise.training.recipe import Recipe
+
+QUEUE, RUNS, SCENES, CLAIMS, FAILURES = "queue.json", "runs", "scenes", "claims", "failures.jsonl"
+TRAINED = "trained.json"
+MADE, MADE_SEED = 200, 7  # scenes; other seeds than of the demo and its tests make others
+TIMED = 20  # steps whose second half is timed, for a length in minutes
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all runs of a queue have in common; kept, and the same whenever it goes on."""
+
+    data: str
+    """Folder of the photos."""
+    weights: str
+    """That nets on photos start from."""
+    trunk: str
+    settings: tuple[str, ...] = ()
+    """``key=value`` over all recipes."""
+    steps: Mapping[str, int] | None = None
+    """Length of a run by ground; None where it is not decided yet."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A folder of runs and results."""
+
+    out: Path
+    shared: Shared
+    threads: int
+    say: Say
+
+    def recipe(self, claim: Claim, arm: Arm, seed: int, steps: int = 0) -> Recipe:
+        """What is trained for an arm."""
+        ground = catalogue().grounds[claim.ground]
+        photos, given = claim.ground == "photos", {"val_split": "", "seed": seed}
+        own = {
+            "data": self.shared.data if photos else str(self.out / SCENES),
+            "train_split": self.splits(claim)[0],
+            "weights": self.shared.weights if photos else "",
+            "trunk": self.shared.trunk,
+            "threads": self.threads,
+        }
+        length = steps or (self.shared.steps or {}).get(claim.ground, ground.steps)
+        return recipe_of(arm, ground, own | given, steps=length, settings=self.shared.settings)
+
+    def data(self, claim: Claim) -> DataSet:
+        """The photos, or the scenes, which are made if they are not there."""
+        if claim.ground == "photos":
+            return open_dataset(Path(self.shared.data))
+        if not (self.out / SCENES).exists():
+            self.say(f"making {MADE} scenes in {self.out / SCENES}")
+            make_scenes(self.out / SCENES, count=MADE, seed=MADE_SEED)
+        return open_dataset(self.out / SCENES)
+
+    def splits(self, claim: Claim) -> tuple[str, str]:
+        """Trained and judged on."""
+        known, ground = self.data(claim).splits, catalogue().grounds[claim.ground]
+        for pair in ground.splits:
+            if set(pair) <= set(known):
+                return pair
+        what = " or ".join(" and ".join(pair) for pair in ground.splits)
+        hint = f"pixelwise data split {self.shared.data}"
+        raise UsageError("U002", f"{self.shared.data} has no splits {what}", hint)
+
+    def seconds_per_step(self, ground: str) -> float:
+        """Processor time of a thread, of a ground's own recipe; nothing of it is kept."""
+        claim = next(c for c in catalogue().claims.values() if c.ground == ground)
+        place = self.out / f"timing-{ground}"
+        shutil.rmtree(place, ignore_errors=True)
+        seconds = _train(self.recipe(claim, Arm(), 0, TIMED), place)["step_seconds"]
+        shutil.rmtree(place)
+        return float(seconds[-1]) / (self.threads or torch.get_num_threads())
+
+    def run(self, claim: Claim, arm: Arm, seed: int) -> Mapping[str, Any]:
+        """The record of an arm: trained and judged, unless that was done."""
+        recipe = self.recipe(claim, arm, seed)
+        run = self.out / RUNS / f"{claim.ground}-{_key({**as_dict(recipe), 'threads': 0})}"
+        if not (run / TRAINED).is_file():
+            self.say(f"training {recipe.net}, seed {seed}, in {run}")
+            write_json(run / TRAINED, _train(recipe, run))
+            for state in run.rglob(STATE):  # to resume from; twice as large as all the rest
+                shutil.rmtree(state)
+        judged = run / f"judged-{_key(as_dict(arm.look))}.json"
+        trained = json.loads((run / TRAINED).read_text(encoding="utf-8"))
+        if not judged.is_file():
+            data, split = self.data(claim), self.splits(claim)[1]
+            write_json(judged, judge(run / trained["weights"], arm.look, data, split, lambda: None))
+        return {**json.loads(judged.read_text(encoding="utf-8")), **trained, "seed": seed}
+
+
+def _key(values: Mapping[str, Any]) -> str:
+    """A short name of settings; where the data lies is the queue's affair."""
+    own = {k: v for k, v in values.items() if k != "data"}
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _train(recipe: Recipe, run: Path) -> dict[str, Any]:
+    """Carry a recipe out, or on; where its weights lie, its losses, and what its steps took."""
+    seconds: list[float] = []
+    before: tuple[int, float] | None = None
+
+    def watch(report: ProgressReport) -> None:
+        nonlocal before
+        now = (report.step, time.process_time())
+        if report.loss is None:
+            return
+        if before and now[0] > before[0]:  # not across the stages of a run
+            seconds.append((now[1] - before[1]) / (now[0] - before[0]))
+        before = now
+
+    began = time.process_time()
+    weights = train(recipe, run, resume=run.exists(), watch=watch)
+    events = read_journal(weights.parent.parent / JOURNAL)
+    curve = [[e["step"], round(e["loss"], 4)] for e in events if e["event"] == "step"]
+    return {
+        "weights": str(weights.relative_to(run)),
+        "steps": curve[-1][0],
+        # Of a run of one stretch also what reading its data took.
+        "step_seconds": seconds or [(time.process_time() - began) / curve[-1][0]],
+        "curve": curve,
+        "versions": environment(),
+    }
+
+
+def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say) -> Queue:
+    """The queue in a folder; a new one gets its lengths, one that was begun keeps them.
+
+    Raises:
+        UsageError: U004 it was begun with other settings.
+    """
+    kept = out / QUEUE
+    if kept.is_file():
+        began = json.loads(kept.read_text(encoding="utf-8"))
+        same = {k: v for k, v in asdict(shared).items() if k not in ("steps", "data")}
+        wrong = [k for k, v in same.items() if began[k] != (list(v) if k == "settings" else v)]
+        if shared.steps and shared.steps != began["steps"]:
+            wrong.append("steps")
+        if wrong:
+            what = f"{out} was begun with other {', '.join(wrong)}: {began[wrong[0]]}"
+            raise UsageError("U004", what, "give the same, or choose another -o")
+        return Queue(out, replace(shared, steps=began["steps"]), threads, say)
+    queue = Queue(out, shared, threads, say)
+    grounds = catalogue().grounds
+    if minutes:
+        say(f"timing {TIMED} steps on each ground, for runs of {minutes:g} minutes")
+        each = {name: queue.seconds_per_step(name) for name in grounds}
+        lengths = {name: max(10, round(60 * minutes / s)) for name, s in each.items()}
+    else:
+        lengths = {name: ground.steps for name, ground in grounds.items()} | dict(
+            shared.steps or {}
+        )
+    queue = replace(queue, shared=replace(shared, steps=lengths))
+    write_json(kept, asdict(queue.shared))
+    return queue
+
+
+def carry_out(
+    queue: Queue, claims: Mapping[str, Claim], seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Each claim's result, by all seeds so far: first all claims by the first seed, and so on.
+
+    What fails is noted in ``failures.jsonl`` and given as ``{"claim": ..., "error": ...}``.
+    """
+    failed = set[str]()
+    for done in range(1, len(seeds) + 1):
+        for name in [n for n in claims if n not in failed]:
+            try:
+                yield _measured(queue, name, claims[name], seeds[:done])
+            except Stopped:
+                raise
+            except PixelwiseError as error:
+                failed.add(name)
+                facts = {"claim": name, **error.as_dict()}
+                append_line(queue.out / FAILURES, json.dumps(facts, ensure_ascii=False))
+                yield facts
+
+
+def _measured(queue: Queue, name: str, claim: Claim, seeds: Sequence[int]) -> dict[str, Any]:
+    path = queue.out / CLAIMS / f"{name}.json"
+    old = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if len(old.get("seeds", ())) > len(seeds) and old["seeds"][: len(seeds)] == list(seeds):
+        return old  # of more seeds
+    records = {
+        arm: [queue.run(claim, claim.arms[arm], seed) for seed in seeds] for arm in claim.arms
+    }
+    first = next(iter(records.values()))[0]
+    trained_on, judged_on = queue.splits(claim)
+    data = {"ground": claim.ground, "trained_on": trained_on, "judged_on": judged_on}
+    facts = {
+        **result(name, claim, records),
+        "data": {**data, "pictures": len(first["pictures"]), "classes": len(first["classes"])},
+        "weights": Path(queue.shared.weights).name if claim.ground == "photos" else "",
+        "length": (queue.shared.steps or {})[claim.ground],
+        "settings": list(queue.shared.settings),
+        "seeds": list(seeds),
+        "versions": first["versions"],
+    }
+    if old.get("verdict") == facts["verdict"]:  # a reason that was looked for stays
+        facts["reason"] = old["reason"]
+    write_json(path, facts)
+    write_page(queue.out / "reproduction.md", read_results(queue.out / CLAIMS))
+    return facts
+
+
+def read_results(folder: Path) -> list[dict[str, Any]]:
+    """The results in a folder, in the order of the claims."""
+    files = [folder / f"{name}.json" for name in catalogue().claims]
+    return [json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()]
