@@ -192,11 +192,11 @@ class Predictor:
 
     def _cut(self, size: tuple[int, int], error: ResourceError) -> list[Stream]:
         """Streams for a picture that does not fit, or the ``error`` that says so."""
-        if not isinstance(self.runner, PlannedRunner) or not self._plain(size):
+        if not isinstance(self.runner, PlannedRunner) or not self.plain(size):
             raise error
         return cut(self.runner, size)
 
-    def _plain(self, size: tuple[int, int]) -> bool:
+    def plain(self, size: tuple[int, int]) -> bool:
         """Whether a label depends on nothing but the net's scores at its own pixel."""
         coarse = any(self._coarse(head) for head in self.net.outputs)
         around = any(border(self.net, length).around(length) != length for length in size)

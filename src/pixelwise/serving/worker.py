@@ -10,13 +10,17 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from time import perf_counter
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixelwise.crf.parameters import crf_of_run
 from pixelwise.errors import DataError, PixelwiseError, ResourceError
@@ -27,6 +31,8 @@ from pixelwise.nets.record import number
 from pixelwise.pictures.recognise import HEAD, kind_in
 from pixelwise.predict import model as models
 from pixelwise.predict.model import Model
+from pixelwise.predict.predictor import size_of
+from pixelwise.predict.shared_pass import can_share, sharing
 from pixelwise.serving import frames
 from pixelwise.serving.answers import SIGHTS, answer, needs_probabilities
 
@@ -35,6 +41,14 @@ log = logging.getLogger(__name__)
 SMALL = 64
 PHOTOS = ("JPEG", "PNG", "WEBP", "BMP")
 """What browsers and phones send; TIFF besides for nets on stored values."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no answer, as ``PixelwiseError.as_dict`` says it."""
+
+    error: dict[str, Any]
 
 
 def described(name: str, model: Model) -> dict[str, Any]:
@@ -93,28 +107,78 @@ def decoded(model: Model, files: Mapping[str, bytes]) -> Any:
     return model.image(dict(files) if more else first)
 
 
-def answered(model: Model, job: Mapping[str, Any], files: Mapping[str, bytes]) -> frames.Frame:
-    """Head and bytes of what one request gets."""
-    begun = perf_counter()
-    try:
+@dataclass(eq=False)
+class Request:
+    """One request in a worker: its picture is decoded when it is looked at, and once."""
+
+    model: Model
+    job: Mapping[str, Any]
+    files: Mapping[str, bytes]
+    seconds: float = 0.0
+    """Spent on it so far."""
+
+    @cached_property
+    def picture(self) -> NDArray[Any] | Refusal:
+        """What the model looks at."""
+        return self._tried(lambda: decoded(self.model, self.files))
+
+    @cached_property
+    def shape(self) -> tuple[object, ...]:
+        """Equal of those that may go through the net at once; empty: it goes alone."""
+        job, picture = self.job, self.picture
+        if isinstance(picture, Refusal) or job["format"] in SIGHTS or job["mirror"] or job["crf"]:
+            return ()
+        fits = self._tried(lambda: can_share(self.model.predictor, size_of(picture)))
+        return (job["model"], *size_of(picture)) if fits is True else ()
+
+    def answered(self) -> frames.Frame:
+        """Head and bytes of what it gets."""
+        made = self._tried(self._made)
+        if isinstance(made, Refusal):
+            return {"error": made.error}, []
+        kind, content = made
+        return {"type": kind, "seconds": round(self.seconds, 6)}, [content]
+
+    def _made(self) -> tuple[str, bytes] | Refusal:
+        job, model, picture = dict(self.job), self.model, self.picture
+        if isinstance(picture, Refusal):
+            return picture
         if job["mirror"] or job["crf"]:
             crf = crf_of_run(Path(job["run"])) if job["crf"] else None
             model = model.shown(mirror=job["mirror"] or None, crf=crf)
-        wish, image = dict(job), decoded(model, files)
         if make := SIGHTS.get(job["format"]):
-            kind, content = make(model, image, wish)
-        else:
-            whole = model.label(image, probabilities=needs_probabilities(wish))
-            kind, content = answer(whole.heads.get(job["head"], whole), wish)
-    except PixelwiseError as error:
-        return {"error": error.as_dict()}, []
-    except MemoryError:
-        full = ResourceError("R003", "not enough memory for the picture", "send a smaller one")
-        return {"error": full.as_dict()}, []
-    except Exception:
-        log.exception("request %s", job["id"])
-        return {"error": {"code": "B001", "error": "an error inside pixelwise", "hint": ""}}, []
-    return {"type": kind, "seconds": round(perf_counter() - begun, 6)}, [content]
+            return make(model, picture, job)
+        whole = model.label(picture, probabilities=needs_probabilities(job))
+        return answer(whole.heads.get(job["head"], whole), job)
+
+    def _tried(self, make: Callable[[], T]) -> T | Refusal:
+        begun = perf_counter()
+        try:
+            return make()
+        except PixelwiseError as error:
+            return Refusal(error.as_dict())
+        except MemoryError:
+            full = ResourceError("R003", "not enough memory for the picture", "send a smaller one")
+            return Refusal(full.as_dict())
+        except Exception:
+            log.exception("request %s", self.job["id"])
+            return Refusal({"code": "B001", "error": "an error inside pixelwise", "hint": ""})
+        finally:
+            self.seconds += perf_counter() - begun
+
+
+def in_one_pass(requests: Sequence[Request]) -> Sequence[Request]:
+    """The same requests, for whose pictures the net was carried out once."""
+    begun, model = perf_counter(), requests[0].model
+    pictures = [r.picture for r in requests if not isinstance(r.picture, Refusal)]
+    try:
+        shown = sharing(model.predictor, pictures) if len(pictures) > 1 else []
+    except (PixelwiseError, MemoryError):  # whose fault it is, each finds out alone
+        return requests
+    for request, predictor in zip(requests, shown, strict=False):
+        request.model = replace(model, predictor=predictor)
+        request.seconds += (perf_counter() - begun) / len(requests)
+    return requests
 
 
 def serve(
@@ -125,11 +189,19 @@ def serve(
         while (frame := frames.read(questions)) is not None:
             head, blobs = frame
             rest = iter(blobs)
-            for job in head["jobs"]:
-                files = {name: next(rest) for name in job["files"]}
-                own = {**job, "run": runs[job["model"]]}
-                told, contents = answered(loaded[job["model"]], own, files)
-                send(answers, {"id": job["id"], **told}, contents)
+            # One by one, so that a large picture is answered before the next is decoded.
+            requests = (
+                Request(
+                    loaded[job["model"]],
+                    {**job, "run": runs[job["model"]]},
+                    {name: next(rest) for name in job["files"]},
+                )
+                for job in head["jobs"]
+            )
+            for shape, alike in groupby(requests, key=lambda request: request.shape):
+                for request in in_one_pass([*alike]) if shape else alike:
+                    told, contents = request.answered()
+                    send(answers, {"id": request.job["id"], **told}, contents)
 
 
 def send(answers: BinaryIO, head: dict[str, Any], blobs: Iterable[bytes] = ()) -> None:
