@@ -2,7 +2,7 @@
 
     python benchmarks/relatives.py OUT [--data CamVid] [--minutes 20] [--zoom 1.5] [--seeds 0,1]
 
-Each net of the queue is trained on `fit` by recipes/camvid-efficientnetlite0.yaml, for as many
+Each net of the queue is trained on `fit` by the recipe camvid-efficientnetlite0, for as many
 steps as fit into the minutes by a timing of 30 steps beforehand, once for each seed; judged on
 `held`, with and without the CRF; and timed on one frame, in a process of its own. What lies in OUT
 is not done again, so that a run that was cut off goes on. OUT/relatives.json has all figures; the
@@ -20,7 +20,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "camvid-efficientnetlite0.yaml"
+from pixelwise.experiments import recipes
+
+RECIPE = Path(recipes.__file__).parent / "recipes" / "camvid-efficientnetlite0.yaml"
 PRETRAINED = tuple(f"{kind}-efficientnetlite0" for kind in ("fcn4s", "unet", "deeplabv3", "pspnet"))
 """On a trunk whose weights are in the extra `pretrained` ..."""
 SCRATCH = tuple(f"{kind}-tiny" for kind in ("fcn4s", "segnet", "unet", "deeplabv3", "pspnet"))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from pixelwise.data.preprocess import PUBLISHED
+from pixelwise.experiments.recipes import experiment
 from pixelwise.nets import catalog
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.recipe_text import read_recipe
 
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 VOC = (104.00699, 116.66877, 122.67892)
 NYUD, HHA = (116.190, 97.203, 92.318), (132.431, 94.076, 118.477)
 SIFT_FLOW = (114.578, 115.294, 108.353)
@@ -47,13 +45,8 @@ MEANS = {
 ROWS = [line.split() for line in SOLVERS.strip().splitlines()]
 
 
-@pytest.fixture(autouse=True)
-def _data(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIXELWISE_DATA", "/data")
-
-
 def recipe(name: str, stage: str = "-") -> Recipe:
-    whole = read_recipe(RECIPES / f"{name}.yaml")
+    whole = experiment(name).recipe
     return whole if stage == "-" else whole.by_stage()[stage]
 
 
@@ -117,7 +110,7 @@ def test_splits_inputs_and_heads() -> None:
     }
     for name in ("nyudv2", "nyudv2-color-d", "siftflow"):
         assert (recipe(name).train_split, recipe(name).val_split) == ("trainval", "test")
-    stages = read_recipe(RECIPES / "nyudv2.yaml").by_stage()
+    stages = recipe("nyudv2").by_stage()
     assert {name: r.inputs for name, r in stages.items()} == {
         "color": ("color",),
         "hha": ("hha",),

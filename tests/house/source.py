@@ -91,7 +91,8 @@ def pixelwise_calls(document: Path) -> list[list[str]]:
     found = [shlex.split(line, comments=True) for line in shell_lines(document)]
     inline = re.findall(r"`(pixelwise [^`\n]+)`", prose(document))
     found += [words for text in inline if (words := shlex.split(text))]
-    return [words[1:] for words in found if words[0] == "pixelwise"]
+    calls = [words[1:] for words in found if words[0] == "pixelwise"]
+    return [words[: words.index(">")] if ">" in words else words for words in calls]
 
 
 def command_tree(command: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

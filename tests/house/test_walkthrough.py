@@ -22,6 +22,7 @@ NOT_RUN: dict[str, int] = {
     "docs/camvid.md": 4,
     "docs/datasets/nyudv2.md": 1,
     "docs/hyperspectral.md": 1,
+    "docs/recipes.md": 1,
     "docs/training.md": 1,
     "docs/tutorial.md": 1,
     "docs/weights.md": 2,

@@ -31,6 +31,7 @@ from pixelwise.cli import (
     nets,
     predict,
     quantize,
+    recipes,
     report,
     reproduce,
     score,
@@ -73,6 +74,7 @@ app.command()(bench.bench)
 app.command()(serve.serve)
 app.add_typer(data.app, name="data")
 app.add_typer(weights.app, name="weights")
+app.command()(recipes.recipes)
 app.command()(doctor.doctor)
 
 

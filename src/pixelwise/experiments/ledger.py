@@ -124,7 +124,8 @@ def page() -> str:
         "",
         f"Of {len(numbers())} numbers {counted['derived']} are derived (a test holds the number, "
         f"or what it is rounded from), {counted['measured']} are re-measured here, on another "
-        f"machine or other data, and {counted['out']} are out of reach.",
+        f"machine or other data, and {counted['out']} are out of reach. For rows of nets there are "
+        "[recipes](recipes.md).",
     ]
     for table in tables().values():
         lines += ["", f"## {table.id}", "", f"{_sentence(table.title)} Printed in {table.printed}."]
@@ -134,7 +135,7 @@ def page() -> str:
 
 def _grid(table: Table) -> Iterator[str]:
     """The table as it is printed, and beneath it what is known of its numbers."""
-    heads = [f"{_words(name)}{unit and ', '}{unit}" for name, unit in table.columns.items()]
+    heads = [f"{words(name)}{unit and ', '}{unit}" for name, unit in table.columns.items()]
     yield from _row(["row", *heads])
     yield from _row(["---", *(["--:"] * len(heads))])
     for row, cells in table.rows().items():
@@ -187,7 +188,8 @@ def _row(cells: Iterable[str]) -> Iterator[str]:
     yield f"| {' | '.join(cells)} |"
 
 
-def _words(column: str) -> str:
+def words(column: str) -> str:
+    """A column's name as it is read: mean IU."""
     return column.replace("_", " ").replace("iu", "IU")
 
 

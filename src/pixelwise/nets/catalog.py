@@ -34,7 +34,7 @@ from pixelwise.nets.trunks.mobilenet import mobilenetv2
 from pixelwise.nets.trunks.resnet import resnet18, resnet50
 from pixelwise.nets.trunks.tiny import BLOCKS, tiny
 from pixelwise.nets.trunks.trunk import Geometry, TrunkFunction
-from pixelwise.nets.trunks.vgg16 import vgg16
+from pixelwise.nets.trunks.vgg16 import vgg16, vgg16_to_pool5
 from pixelwise.settings import read
 
 WIDEST = 8
@@ -124,6 +124,8 @@ def _catalogue() -> dict[str, Entry]:
     at_once = partial(fcn, vgg16, 8, at_once=True)
     about = "stride 8, all streams trained together"
     entries["fcn8s-vgg16-atonce"] = Entry(at_once, about, "caffe", "vgg16")
+    to_pool5, about = partial(fcn, vgg16_to_pool5, 32), "stride 32, pool5 scored: no fc6 and fc7"
+    entries["fcn32s-vgg16-pool5"] = Entry(to_pool5, about, "caffe", "vgg16")
     for name, family in FAMILIES.items():
         if family.classifier:
             make = partial(classifier, family.trunk, family.classifier)

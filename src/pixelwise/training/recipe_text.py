@@ -70,6 +70,18 @@ def plain_data(text: str) -> Any:
     return _Loader(text).get_single_data()
 
 
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Plain nested data as YAML, its innermost parts in a line each."""
+
+    def entry(key: str, value: object) -> str:
+        if isinstance(value, list):
+            return f"{key}: {yaml.safe_dump(value, default_flow_style=True, width=100)}"
+        flow = None if isinstance(value, dict) else False
+        return yaml.safe_dump({key: value}, sort_keys=False, default_flow_style=flow, width=100)
+
+    return "".join(entry(key, value) for key, value in values.items())
+
+
 class _Loader(yaml.SafeLoader):
     """YAML without code, which refuses a name that stands twice: the last one would win."""
 

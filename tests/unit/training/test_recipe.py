@@ -5,14 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import WIDEST
 from pixelwise.predict.view import View
 from pixelwise.settings import as_dict, read
 from pixelwise.training.recipe import Augmentation, Loss, Optim, Recipe, Schedule
-from pixelwise.training.recipe_text import flat, read_recipe, with_settings, write_recipe
+from pixelwise.training.recipe_text import read_recipe, with_settings, write_recipe
 from pixelwise.training.step import seeded
 
 
@@ -252,33 +251,6 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(UsageError, match=r"r\.yaml is not a"):
         read_recipe(path)
-
-
-def test_recipes_in_the_repository_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PIXELWISE_TEST_DATA", "PIXELWISE_DATA"):
-        monkeypatch.setenv(name, "/data")
-    folder = Path(__file__).resolve().parents[3] / "recipes"
-    found = sorted(folder.glob("*.yaml"))
-    assert found
-    for path in found:
-        values = yaml.safe_load(path.read_text())
-        told = values.get("stages") or {"": values}
-        read = read_recipe(path)
-        each = read.by_stage() or {"": read}
-        assert {n: r.net for n, r in each.items()} == {n: v["net"] for n, v in told.items()}
-
-
-def test_the_recipes_for_camvid_differ_in_trunk_weights_and_rate_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("PIXELWISE_TEST_DATA", "/data")
-    folder = Path(__file__).resolve().parents[3] / "recipes"
-    lite, other = (
-        flat(read_recipe(folder / f"camvid-{trunk}.yaml"))
-        for trunk in ("efficientnetlite0", "googlenet")
-    )
-    assert {key for key in lite if lite[key] != other[key]} == {"net", "weights", "optim.lr"}
-    assert (lite["net"], lite["weights"]) == ("fcn4s-efficientnetlite0", "imagenet")
 
 
 def yaml_of(tmp_path: Path, text: str) -> Path:

@@ -25,6 +25,12 @@ def vgg16(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
     return Trunk(x, pools, geometry == "tight")
 
 
+def vgg16_to_pool5(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
+    """Without fc6 and fc7 (PAMI scores each pool by itself)."""
+    pools = blocks(net, BLOCKS, width, first_pad=PADS[geometry][0])
+    return Trunk(pools[32].layer, pools, geometry == "tight")
+
+
 def blocks(
     net: Net,
     widths: Iterable[Iterable[int]],
