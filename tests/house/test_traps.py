@@ -174,14 +174,14 @@ TRAPS = {
         "HHA is read in the order of another library, or turned as colours are",
         (
             "unit/data/test_hha.py::test_the_bytes_of_the_authors_matlab_code_come_out",
-            "unit/data/test_transforms.py::"
+            "unit/data/test_preprocess.py::"
             "test_the_means_of_the_released_nyud_and_siftflow_layers_by_hand",
         ),
     ),
     20: Trap(
         "the logarithm is taken of metres",
         (
-            "unit/data/test_transforms.py::"
+            "unit/data/test_preprocess.py::"
             "test_the_mean_of_a_logarithm_is_a_depth_of_two_and_a_half_metres",
             "unit/data/test_depth_files.py::test_a_likely_mistake_of_the_unit_is_told",
         ),
