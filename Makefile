@@ -3,13 +3,15 @@
 PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
+DOCS_READY = .venv/.docs-ready
 
-.PHONY: demo test test-all test-cuda lint types package size clean help
+.PHONY: demo docs test test-all test-cuda lint types package size clean help
 
 help:
 	@echo "make demo      make scenes, train, evaluate, predict, report (5 minutes)"
 	@echo "make test      lint, types and the everyday tests"
 	@echo "make test-all  the slow tests too"
+	@echo "make docs      the pages as a site, site/index.html"
 	@echo "make package   wheel and source, installed in a fresh environment and tried"
 	@echo "make test-cuda what holds on a GPU, where there is one"
 
@@ -33,11 +35,19 @@ test-cuda: $(READY)
 	PIXELWISE_TEST_CUDA=1 $(BIN)/python -m pytest tests/contract/test_cuda.py -q -rs
 
 lint: $(READY)
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 
 types: $(READY)
 	$(BIN)/mypy
+
+$(DOCS_READY): $(READY) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
+	@touch $(DOCS_READY)
+
+docs: $(DOCS_READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 package: $(READY)
 	rm -rf dist
@@ -51,4 +61,4 @@ size: $(READY)
 	@find src -name '*.py' | xargs wc -l | sort -n | tail -40
 
 clean:
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv demo build dist site .pytest_cache .mypy_cache .ruff_cache
