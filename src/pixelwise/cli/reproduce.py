@@ -63,7 +63,7 @@ def reproduce(
     places = (
         _places(data, weights) if any(c.ground == "photos" for c in picked.values()) else ("", "")
     )
-    length = dict.fromkeys(catalogue().grounds, steps) if steps else None
+    length = dict.fromkeys(catalogue().grounds, steps) if steps else {}
     shared = queues.Shared(*places, trunk, tuple(settings or ()), length)
     queue = queues.opened(out, shared, minutes=minutes, threads=threads, say=say)
     made: dict[str, dict[str, Any]] = {}

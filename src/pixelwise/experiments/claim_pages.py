@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pixelwise.machine.files import atomic_write
+from pixelwise.pages.markup import render
+from pixelwise.pages.plots import ticks
 
 Result = Mapping[str, Any]
-ROW, LEFT, WIDTH, TOP = 18, 330, 860, 34
-"""Pixels of the plot of intervals: a row's height, where its axis begins and ends, its head."""
+ROW, LEFT, RIGHT, TOP = 18, 330, 840, 46
+"""Pixels of the plot of intervals: a row's height, from where to where its axis goes, its head."""
+LEAST, FAR = 2.0, 30.0  # points to the plot's rim, where what is farther is drawn
 COLOURS = {"holds": "#1a7f37", "does not hold here": "#b42318", "undecided": "#8a6d00"}
 CURVES = ("#1f4e9c", "#c2571a", "#3a8f5c", "#7a4fa3")
 COMPARED = ("first", "second", "what", "expected", "difference", "95 % interval", "verdict")
@@ -42,7 +44,7 @@ def plots(results: Sequence[Result]) -> dict[str, str]:
     """SVG by file name."""
     curves = {r["claim"]: r for r in results if any("curve" in a for a in r["arms"].values())}
     return {"claims.svg": _intervals(results)} | {
-        f"claims-{name}.svg": _curves(r) for name, r in curves.items()
+        f"claims-{name}.svg": _losses(r) for name, r in curves.items()
     }
 
 
@@ -92,80 +94,55 @@ def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 # -- plots ----------------------------------------------------------------------------------------
 def _intervals(results: Sequence[Result]) -> str:
     """Every difference of scores as a point and its interval, under the claim's name."""
-    rows: list[tuple[str, Mapping[str, Any] | None]] = []
+    heads: list[tuple[int, str]] = []
+    rows: list[tuple[int, Mapping[str, Any]]] = []
+    y = TOP
     for r in results:
         of_scores = [c for c in r["compared"] if c["measure"] != "seconds"]
-        rows += [(r["claim"], None), *((f"{c['first']} - {c['second']}", c) for c in of_scores)]
-    ends = [100 * abs(c[k]) for _, c in rows if c for k in ("low", "high")]
-    far: float = min(max([*ends, 2.0]), 30.0)  # what is farther is drawn at the rim
-    scale = (WIDTH - 20 - LEFT) / (2 * far)
+        heads += [(y, r["claim"])] if of_scores else []
+        rows += [(y + ROW * i, c) for i, c in enumerate(of_scores, start=1)]
+        y += ROW * (1 + len(of_scores)) if of_scores else 0
+    far = min(max([LEAST, *(abs(p) for _, c in rows for p in _points(c))]), FAR)
 
     def x(points: float) -> float:
-        return round(LEFT + (min(max(points, -far), far) + far) * scale, 1)
+        return round(LEFT + (min(max(points, -far), far) + far) * (RIGHT - LEFT) / (2 * far), 1)
 
-    height = TOP + ROW * len(rows) + 10
-    parts = [_text(LEFT, 14, "points of mean IU by which the first is better", "#57606a")]
-    step = 10 if far > 15 else 5 if far > 6 else 1
-    for tick in range(-int(far // step) * step, int(far) + 1, step):
-        line = f'x1="{x(tick)}" x2="{x(tick)}" y1="{TOP - 4}" y2="{height - 6}"'
-        parts += [f'<line {line} stroke="{"#57606a" if tick == 0 else "#d8dee4"}"/>']
-        parts += [_text(x(tick), TOP - 8, f"{tick:+d}" if tick else "0", "#57606a", "middle")]
-    for i, (label, c) in enumerate(rows):
-        y = TOP + ROW * i + 12
-        parts += [_text(8 if c is None else 22, y, label, "#1f2328", bold=c is None)]
-        if c is None:
-            continue
-        colour, low, high = COLOURS[c["verdict"]], x(100 * c["low"]), x(100 * c["high"])
-        line = f'x1="{low}" x2="{high}" y1="{y - 4}" y2="{y - 4}"'
-        parts += [f'<line {line} stroke="{colour}" stroke-width="3"/>']
-        parts += [f'<circle cx="{x(100 * c["value"])}" cy="{y - 4}" r="4" fill="{colour}"/>']
-    return _svg(WIDTH, height, parts)
-
-
-def _curves(r: Result) -> str:
-    """Losses against steps, and against the time that these took, as in figure 5."""
-    arms = {name: a for name, a in r["arms"].items() if a.get("curve")}
-    top = max(loss for a in arms.values() for _, loss in a["curve"])
-    parts = []
-    seconds = {
-        name: statistics.fmean(q["step_seconds"] for q in a["runs"]) for name, a in arms.items()
-    }
-    panels: list[tuple[int, str, Callable[[str, float], float]]] = [
-        (50, "steps", lambda _, step: step),
-        (470, "minutes of one thread", lambda name, step: step * seconds[name] / 60),
+    drawn = [
+        (at, f"{c['first']} - {c['second']}", COLOURS[c["verdict"]], *map(x, _points(c)))
+        for at, c in rows
     ]
-    for left, words, place in panels:
-        right = max(place(name, a["curve"][-1][0]) for name, a in arms.items())
-        box = f'x="{left}" y="20" width="360" height="220"'
-        parts += [f'<rect {box} fill="none" stroke="#d8dee4"/>']
-        parts += [_text(left + 180, 272, words, "#57606a", "middle")]
-        parts += [_text(left, 256, "0", "#57606a", "middle")]
-        parts += [_text(left + 360, 256, f"{right:.3g}", "#57606a", "middle")]
-        for share in (0.0, 0.5, 1.0):
-            mark = _text(left - 6, 244 - 220 * share, f"{top * share:.2g}", "#57606a", "end")
-            parts += [mark]
-        for i, (name, a) in enumerate(arms.items()):
-            points = " ".join(
-                f"{left + 360 * place(name, s) / right:.1f},{240 - 220 * loss / top:.1f}"
-                for s, loss in a["curve"]
+    columns = [(x(tick), f"{tick:+g}" if tick else "0") for tick in ticks(-far, far, 12)]
+    words = {"title": "points by which the first is better", "zero": x(0), "height": y}
+    return f"{render('intervals.svg', heads=heads, rows=drawn, columns=columns, **words)}\n"
+
+
+def _points(c: Mapping[str, Any]) -> tuple[float, ...]:
+    return tuple(100 * c[k] for k in ("low", "value", "high"))
+
+
+def _losses(r: Result) -> str:
+    """Losses by steps, and by the time that these took, as in figure 5."""
+    arms = {name: a for name, a in r["arms"].items() if a["curve"]}
+    top = max(loss for a in arms.values() for _, loss in a["curve"])
+    minutes = {
+        name: statistics.fmean(run["step_seconds"] for run in a["runs"]) / 60
+        for name, a in arms.items()
+    }
+    panels = []
+    for across, scale in (("steps", dict.fromkeys(arms, 1.0)), ("minutes of a thread", minutes)):
+        right = max(scale[name] * a["curve"][-1][0] for name, a in arms.items())
+        lines = [
+            (
+                name,
+                colour,
+                " ".join(
+                    f"{360 * scale[name] * step / right:.1f},{220 * (1 - loss / top):.1f}"
+                    for step, loss in a["curve"]
+                ),
             )
-            stroke = f'stroke="{CURVES[i % len(CURVES)]}" stroke-width="2" fill="none"'
-            parts += [f'<polyline points="{points}" {stroke}/>']
-            parts += [_text(left + 230, 42 + 18 * i, name, CURVES[i % len(CURVES)])]
-    return _svg(860, 284, [*parts, _text(8, 12, "loss", "#57606a")])
-
-
-def _text(
-    x: float, y: float, words: str, colour: str, anchor: str = "start", *, bold: bool = False
-) -> str:
-    weight = ' font-weight="600"' if bold else ""
-    place = f'x="{x}" y="{y}" fill="{colour}" text-anchor="{anchor}"'
-    return f"<text {place}{weight}>{escape(words)}</text>"
-
-
-def _svg(width: int, height: int, parts: Sequence[str]) -> str:
-    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
-    font = 'font-family="system-ui, sans-serif" font-size="12"'
-    ground = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font}>'
-    return "\n".join([head, ground, *parts, "</svg>"]) + "\n"
+            for (name, a), colour in zip(arms.items(), CURVES, strict=False)
+        ]
+        columns = [(round(360 * v / right, 1), f"{v:g}") for v in ticks(0, right)]
+        panels.append({"across": across, "columns": columns, "lines": lines})
+    rows = [(round(220 * (1 - v / top), 1), f"{v:g}") for v in ticks(0, top)]
+    return f"{render('losses.svg', panels=panels, rows=rows)}\n"

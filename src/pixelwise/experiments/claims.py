@@ -16,7 +16,6 @@ from pixelwise.data.masking import Masking
 from pixelwise.errors import unknown_name
 from pixelwise.nets import catalog
 from pixelwise.settings import Number, Text, Whole, limits, read, refuse, settings
-from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import change, plain_data
 from pixelwise.training.stages import merged
 
@@ -130,28 +129,33 @@ def chosen(names: Sequence[str]) -> dict[str, Claim]:
     return {name: claim for name, claim in known.items() if not names or name in names}
 
 
-def recipe_of(
-    arm: Arm, ground: Ground, shared: Mapping[str, Any], *, steps: int, settings: Sequence[str]
-) -> Recipe:
-    """What an arm trains.
+def trained(
+    arm: Arm,
+    ground: Ground,
+    shared: Mapping[str, Any],
+    *,
+    trunk: str,
+    steps: int,
+    settings: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The recipe of an arm as plain data: what is said of it, and no defaults.
 
     Args:
         arm: the difference.
         ground: what it differs from.
-        shared: of all arms in this queue: data, splits, weights, seed; ``trunk`` fills names.
+        shared: settings of all arms in this queue: data, splits, weights, seed.
+        trunk: stands where the claims have ``{trunk}``.
         steps: what the recipe's ``iterations`` are multiples of.
         settings: ``key=value``, over all.
     """
-    rest = dict(shared)
-    words = {"{trunk}": str(rest.pop("trunk"))}
-    if ground.recipe["net"] == "fcn8s-{trunk}":
-        net = catalog.spec(f"fcn16s-{words['{trunk}']}")
-        scores = [name for name, layer in net.layers.items() if layer.zero_start]
-        words["{skip16}"] = next(name for name in scores if name != "score_fr")
-    values = merged(merged(ground.recipe, rest), arm.train)
-    filled = _filled(values, steps, words)
-    change(filled, settings)
-    return read(Recipe, filled)
+    words = {"{trunk}": trunk}
+    if "{trunk}" in ground.recipe["net"]:
+        layers = catalog.spec(f"fcn16s-{trunk}").layers.items()
+        skips = [name for name, layer in layers if layer.zero_start and name != "score_fr"]
+        words["{skip16}"] = skips[0]
+    values: dict[str, Any] = _filled(merged({**ground.recipe, **shared}, arm.train), steps, words)
+    change(values, settings)
+    return values
 
 
 def _filled(value: Any, steps: int, words: Mapping[str, str]) -> Any:

@@ -16,7 +16,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import PixelwiseError, Stopped, UsageError
 from pixelwise.experiments.claim_pages import write_page
-from pixelwise.experiments.claims import Arm, Claim, catalogue, recipe_of
+from pixelwise.experiments.claims import Arm, Claim, catalogue, trained
 from pixelwise.experiments.judging import judge
 from pixelwise.experiments.verdicts import result
 from pixelwise.folders import JOURNAL, STATE, read_journal
 from pixelwise.machine.environment import environment
 from pixelwise.machine.files import append_line, write_json
-from pixelwise.settings import as_dict
+from pixelwise.settings import as_dict, read
 from pixelwise.training.journal import ProgressReport
 from pixelwise.training.loop import train
 from pixelwise.training.recipe import Recipe
@@ -56,8 +57,8 @@ class Shared:
     trunk: str
     settings: tuple[str, ...] = ()
     """``key=value`` over all recipes."""
-    steps: Mapping[str, int] | None = None
-    """Length of a run by ground; None where it is not decided yet."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Length of a run by ground; those that are not here are the claims' own."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +70,33 @@ class Queue:
     threads: int
     say: Say
 
-    def recipe(self, claim: Claim, arm: Arm, seed: int, steps: int = 0) -> Recipe:
-        """What is trained for an arm."""
-        ground = catalogue().grounds[claim.ground]
-        photos, given = claim.ground == "photos", {"val_split": "", "seed": seed}
+    def values(self, claim: Claim, arm: Arm, seed: int) -> dict[str, Any]:
+        """The recipe of an arm, as plain data."""
+        photos = claim.ground == "photos"
         own = {
             "data": self.shared.data if photos else str(self.out / SCENES),
             "train_split": self.splits(claim)[0],
+            "val_split": "",
             "weights": self.shared.weights if photos else "",
-            "trunk": self.shared.trunk,
-            "threads": self.threads,
+            "seed": seed,
         }
-        length = steps or (self.shared.steps or {}).get(claim.ground, ground.steps)
-        return recipe_of(arm, ground, own | given, steps=length, settings=self.shared.settings)
+        return trained(
+            arm,
+            catalogue().grounds[claim.ground],
+            own,
+            trunk=self.shared.trunk,
+            steps=self.shared.steps[claim.ground],
+            settings=self.shared.settings,
+        )
 
     def data(self, claim: Claim) -> DataSet:
         """The photos, or the scenes, which are made if they are not there."""
         if claim.ground == "photos":
-            return open_dataset(Path(self.shared.data))
+            return _opened(Path(self.shared.data))
         if not (self.out / SCENES).exists():
             self.say(f"making {MADE} scenes in {self.out / SCENES}")
             make_scenes(self.out / SCENES, count=MADE, seed=MADE_SEED)
-        return open_dataset(self.out / SCENES)
+        return _opened(self.out / SCENES)
 
     def splits(self, claim: Claim) -> tuple[str, str]:
         """Trained and judged on."""
@@ -107,59 +113,67 @@ class Queue:
         claim = next(c for c in catalogue().claims.values() if c.ground == ground)
         place = self.out / f"timing-{ground}"
         shutil.rmtree(place, ignore_errors=True)
-        seconds = _train(self.recipe(claim, Arm(), 0, TIMED), place)["step_seconds"]
+        seconds = self._train(self.values(claim, Arm(), 0), place)["step_seconds"]
         shutil.rmtree(place)
         return float(seconds[-1]) / (self.threads or torch.get_num_threads())
 
     def run(self, claim: Claim, arm: Arm, seed: int) -> Mapping[str, Any]:
         """The record of an arm: trained and judged, unless that was done."""
-        recipe = self.recipe(claim, arm, seed)
-        run = self.out / RUNS / f"{claim.ground}-{_key({**as_dict(recipe), 'threads': 0})}"
+        values = self.values(claim, arm, seed)
+        run = self.out / RUNS / f"{claim.ground}-{_key(values)}"
         if not (run / TRAINED).is_file():
-            self.say(f"training {recipe.net}, seed {seed}, in {run}")
-            write_json(run / TRAINED, _train(recipe, run))
+            self.say(f"training {values['net']}, seed {seed}, in {run}")
+            write_json(run / TRAINED, self._train(values, run))
             for state in run.rglob(STATE):  # to resume from; twice as large as all the rest
                 shutil.rmtree(state)
         judged = run / f"judged-{_key(as_dict(arm.look))}.json"
-        trained = json.loads((run / TRAINED).read_text(encoding="utf-8"))
+        record = json.loads((run / TRAINED).read_text(encoding="utf-8"))
         if not judged.is_file():
             data, split = self.data(claim), self.splits(claim)[1]
-            write_json(judged, judge(run / trained["weights"], arm.look, data, split, lambda: None))
-        return {**json.loads(judged.read_text(encoding="utf-8")), **trained, "seed": seed}
+            write_json(judged, judge(run / record["weights"], arm.look, data, split, lambda: None))
+        return {**json.loads(judged.read_text(encoding="utf-8")), **record, "seed": seed}
+
+    def _train(self, values: Mapping[str, Any], run: Path) -> dict[str, Any]:
+        """Carry a recipe out, or on; where its weights lie, its losses, and what its steps took."""
+        recipe = read(Recipe, {**values, "threads": self.threads})
+        seconds: list[float] = []
+        before: tuple[int, float] | None = None
+
+        def watch(report: ProgressReport) -> None:
+            nonlocal before
+            now = (report.step, time.process_time())
+            if report.loss is None:
+                return
+            if before and now[0] > before[0]:  # not across the stages of a run
+                seconds.append((now[1] - before[1]) / (now[0] - before[0]))
+            before = now
+
+        began = time.process_time()
+        weights = train(recipe, run, resume=run.exists(), watch=watch)
+        events = read_journal(weights.parent.parent / JOURNAL)
+        curve = [[e["step"], round(e["loss"], 4)] for e in events if e["event"] == "step"]
+        return {
+            "weights": str(weights.relative_to(run)),
+            "steps": curve[-1][0],
+            # Of a run of one stretch also what reading its data took.
+            "step_seconds": seconds or [(time.process_time() - began) / curve[-1][0]],
+            "curve": curve,
+            "versions": environment(),
+        }
+
+
+@cache
+def _opened(folder: Path) -> DataSet:
+    return open_dataset(folder)
 
 
 def _key(values: Mapping[str, Any]) -> str:
-    """A short name of settings; where the data lies is the queue's affair."""
+    """A short name of settings, of what is said of them: new ones in a later version change none.
+
+    Where the data lies is the queue's affair.
+    """
     own = {k: v for k, v in values.items() if k != "data"}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _train(recipe: Recipe, run: Path) -> dict[str, Any]:
-    """Carry a recipe out, or on; where its weights lie, its losses, and what its steps took."""
-    seconds: list[float] = []
-    before: tuple[int, float] | None = None
-
-    def watch(report: ProgressReport) -> None:
-        nonlocal before
-        now = (report.step, time.process_time())
-        if report.loss is None:
-            return
-        if before and now[0] > before[0]:  # not across the stages of a run
-            seconds.append((now[1] - before[1]) / (now[0] - before[0]))
-        before = now
-
-    began = time.process_time()
-    weights = train(recipe, run, resume=run.exists(), watch=watch)
-    events = read_journal(weights.parent.parent / JOURNAL)
-    curve = [[e["step"], round(e["loss"], 4)] for e in events if e["event"] == "step"]
-    return {
-        "weights": str(weights.relative_to(run)),
-        "steps": curve[-1][0],
-        # Of a run of one stretch also what reading its data took.
-        "step_seconds": seconds or [(time.process_time() - began) / curve[-1][0]],
-        "curve": curve,
-        "versions": environment(),
-    }
 
 
 def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say) -> Queue:
@@ -168,28 +182,23 @@ def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say)
     Raises:
         UsageError: U004 it was begun with other settings.
     """
-    kept = out / QUEUE
+    kept, grounds = out / QUEUE, catalogue().grounds
     if kept.is_file():
-        began = json.loads(kept.read_text(encoding="utf-8"))
-        same = {k: v for k, v in asdict(shared).items() if k not in ("steps", "data")}
-        wrong = [k for k, v in same.items() if began[k] != (list(v) if k == "settings" else v)]
-        if shared.steps and shared.steps != began["steps"]:
-            wrong.append("steps")
-        if wrong:
-            what = f"{out} was begun with other {', '.join(wrong)}: {began[wrong[0]]}"
+        before = json.loads(kept.read_text(encoding="utf-8"))
+        now = {**asdict(shared), "settings": list(shared.settings), "data": before["data"]}
+        now["steps"] = now["steps"] or before["steps"]
+        if wrong := [name for name, value in now.items() if value != before[name]]:
+            what = f"{out} was begun with other {', '.join(wrong)}: {before[wrong[0]]}"
             raise UsageError("U004", what, "give the same, or choose another -o")
-        return Queue(out, replace(shared, steps=began["steps"]), threads, say)
-    queue = Queue(out, shared, threads, say)
-    grounds = catalogue().grounds
+        return Queue(out, replace(shared, steps=before["steps"]), threads, say)
     if minutes:
         say(f"timing {TIMED} steps on each ground, for runs of {minutes:g} minutes")
-        each = {name: queue.seconds_per_step(name) for name in grounds}
-        lengths = {name: max(10, round(60 * minutes / s)) for name, s in each.items()}
+        timed = Queue(out, replace(shared, steps=dict.fromkeys(grounds, TIMED)), threads, say)
+        each = {name: timed.seconds_per_step(name) for name in grounds}
+        steps = {name: max(10, round(60 * minutes / s)) for name, s in each.items()}
     else:
-        lengths = {name: ground.steps for name, ground in grounds.items()} | dict(
-            shared.steps or {}
-        )
-    queue = replace(queue, shared=replace(shared, steps=lengths))
+        steps = {name: ground.steps for name, ground in grounds.items()} | dict(shared.steps)
+    queue = Queue(out, replace(shared, steps=steps), threads, say)
     write_json(kept, asdict(queue.shared))
     return queue
 
@@ -230,7 +239,7 @@ def _measured(queue: Queue, name: str, claim: Claim, seeds: Sequence[int]) -> di
         **result(name, claim, records),
         "data": {**data, "pictures": len(first["pictures"]), "classes": len(first["classes"])},
         "weights": Path(queue.shared.weights).name if claim.ground == "photos" else "",
-        "length": (queue.shared.steps or {})[claim.ground],
+        "length": queue.shared.steps[claim.ground],
         "settings": list(queue.shared.settings),
         "seeds": list(seeds),
         "versions": first["versions"],

@@ -17,6 +17,7 @@ from pixelwise.metrics.bootstrap import paired
 from pixelwise.predict.model import load
 from pixelwise.settings import read
 from pixelwise.training import loop
+from pixelwise.training.recipe import Recipe
 from pixelwise.workflows import reproduce
 from small_runs import stop_after
 
@@ -155,20 +156,28 @@ def test_the_command_measures_and_lists(
 
 def test_every_arm_is_a_recipe_that_differs_from_the_others(queue: reproduce.Queue) -> None:
     """Of the trunk that the claims are written for; what they start from is looked for later."""
-    shared = reproduce.Shared(queue.shared.data, "some.safetensors", "googlenet-tight")
+    steps = {"photos": 150, "scenes": 400}
+    shared = reproduce.Shared(queue.shared.data, "x.safetensors", "googlenet-tight", steps=steps)
     real = reproduce.Queue(queue.out, shared, 1, lambda _: None)
+
+    def recipe(claim: str, arm: str, seed: int = 0) -> Recipe:
+        found = catalogue().claims[claim]
+        return read(Recipe, real.values(found, found.arms[arm], seed))
+
     for name, claim in catalogue().claims.items():
-        seen = [(real.recipe(claim, arm, 0), arm.look) for arm in claim.arms.values()]
+        seen = [(recipe(name, arm), claim.arms[arm].look) for arm in claim.arms]
         assert all(a != b for i, a in enumerate(seen) for b in seen[:i]), name
-    stages = real.recipe(catalogue().claims["at-once"], _arm("at-once", "in stages"), 5).by_stage()
+    stages = recipe("at-once", "in stages", 5).by_stage()
     assert {r.iterations for r in stages.values()} == {50}
     assert {r.seed for r in stages.values()} == {5}
-    alone = real.recipe(catalogue().claims["one-skip"], _arm("one-skip", "pool3 alone"), 0)
+    alone = recipe("one-skip", "pool3 alone")
     assert alone.optim.rates == {"score*": 5, "score_fr": 0, "score_inception_4e": 0}
 
 
-def _arm(claim: str, name: str):
-    return catalogue().claims[claim].arms[name]
+def test_runs_keep_their_names_when_recipes_get_new_settings() -> None:
+    """What was trained is not trained again by a later version."""
+    said = {"net": "fcn8s-tiny", "iterations": 3, "data": "here"}
+    assert reproduce._key(said) == reproduce._key({**said, "data": "there"}) == "97f28eba7e20"
 
 
 def test_a_claim_that_compares_no_arm_of_its_own_is_refused() -> None:
