@@ -43,6 +43,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "scipy": ("data/matfile_process.py",),
     "h5py": ("data/matfile_process.py",),
     "onnx": ("export/",),
+    "matplotlib": ("experiments/figures/",),
     "av": ("pictures/videos.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
     "sklearn": ("adapters/",),

@@ -28,6 +28,7 @@ from pixelwise.cli import (
     doctor,
     evaluate,
     export,
+    figures,
     nets,
     predict,
     quantize,
@@ -70,6 +71,7 @@ app.command()(reproduce.reproduce)
 app.command()(nets.nets)
 app.command()(export.export)
 app.command()(quantize.quantize)
+app.command()(figures.figures)
 app.command()(bench.bench)
 app.command()(serve.serve)
 app.add_typer(data.app, name="data")

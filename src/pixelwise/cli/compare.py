@@ -41,11 +41,12 @@ def compare(
         raise UsageError("U002", what, "pixelwise compare runs/a runs/b guesses/ DATA -o OUT")
     from pixelwise.cli.arguments import load_model
     from pixelwise.data.formats.layouts import open_dataset
+    from pixelwise.evaluation.systems import systems
     from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.predict.model import Model
     from pixelwise.workflows import compare as comparing
 
-    chosen = comparing.systems(arguments[:-1])
+    chosen = systems(arguments[:-1])
     dataset = open_dataset(Path(arguments[-1]), values=values)
 
     def load(path: Path) -> Model:

@@ -14,8 +14,8 @@ from make_data import canonical_set, picture
 from page_tree import page_tree
 from pixelwise.cli.app import run
 from pixelwise.errors import DataError, UsageError
+from pixelwise.evaluation.systems import systems
 from pixelwise.predict.model import load
-from pixelwise.workflows.compare import systems
 from small_model import save_model
 
 CLASSES = {"wall": (128, 0, 0), "tür, door": (0, 128, 0), "floor": (0, 0, 128)}
