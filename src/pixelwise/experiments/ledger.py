@@ -44,6 +44,8 @@ class Number:
     """The test that holds it (its node id), what was measured here, or why it is out of reach."""
     page: str = ""
     """Of what was measured: the page that has it."""
+    claim: str = ""
+    """What of it is measured again on other data: a claim of ``claims.yaml``."""
 
     @property
     def text(self) -> str:
@@ -90,10 +92,11 @@ def _table(name: str, told: Mapping[str, Any], reasons: Mapping[str, str]) -> Ta
 
     def number(key: str, value: float, unit: str, what: str, where: str) -> Number:
         patterns = [fits for fits in told["status"] if fnmatchcase(key, fits)]
-        (status, evidence), *page = told["status"][patterns[-1]].items()
-        evidence = reasons[evidence] if status == "out" else evidence
-        place = page[0][1] if page else ""
-        return Number(f"{name}.{key}", value, unit, what, where, status, evidence, place)
+        known = told["status"][patterns[-1]]
+        status = next(status for status in WORDS if status in known)
+        evidence = reasons[known["out"]] if status == "out" else known[status]
+        beside = known.get("in", ""), known.get("claim", "")
+        return Number(f"{name}.{key}", value, unit, what, where, status, evidence, *beside)
 
     made = [
         number(f"{row}.{column}", value, unit, f"{row}: {title}", printed)
@@ -125,7 +128,9 @@ def page() -> str:
         f"Of {len(numbers())} numbers {counted['derived']} are derived (a test holds the number, "
         f"or what it is rounded from), {counted['measured']} are re-measured here, on another "
         f"machine or other data, and {counted['out']} are out of reach. For rows of nets there are "
-        "[recipes](recipes.md).",
+        "[recipes](recipes.md). Where a claim is named, what the numbers say together is measured "
+        "again on the data that is here: `pixelwise reproduce` "
+        "([reproduction.md](reproduction.md)).",
     ]
     for table in tables().values():
         lines += ["", f"## {table.id}", "", f"{_sentence(table.title)} Printed in {table.printed}."]
@@ -178,10 +183,10 @@ def _list(table: Table) -> Iterator[str]:
 
 
 def _evidence(number: Number) -> str:
-    if number.status == "derived":
-        return f"`{number.evidence}`"
-    name = Path(number.page).name
-    return f"{number.evidence} ([{name}]({name}))" if name else number.evidence
+    page = Path(number.page).name
+    text = f"`{number.evidence}`" if number.status == "derived" else number.evidence
+    text += f" ([{page}]({page}))" if page else ""
+    return f"{text}; claim `{number.claim}`" if number.claim else text
 
 
 def _row(cells: Iterable[str]) -> Iterator[str]:
