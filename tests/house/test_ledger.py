@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.house.ledger_page import page
 from tests.house.source import ROOT
 
 from pixelwise.data.prepare import context, nyudv2, siftflow
@@ -61,7 +62,7 @@ def holds(found: frozenset[Decimal], number: Number) -> bool:
 
 
 def test_the_page_is_made_from_the_data() -> None:
-    assert (ROOT / "docs/ledger.md").read_text("utf-8") == ledger.page()
+    assert (ROOT / "docs/ledger.md").read_text("utf-8") == page()
 
 
 def test_every_number_stands_once_and_says_where_it_is_printed() -> None:
