@@ -24,7 +24,8 @@ def page() -> str:
         "",
         "CVPR is the camera-ready paper (2015), v2 is arXiv 1411.4038v2 (8 March 2015), README "
         "that of the released models, PAMI the journal paper (2017), whose body was not at hand: "
-        "its figures are second-hand. Where versions differ, both stand here.",
+        "its figures are second-hand. Where versions differ, both stand here. A number's id is "
+        "its table, row and column: `table2.fcn8s.mean_iu`.",
         "",
         f"Of {len(numbers())} numbers {counted['derived']} are derived (a test holds the number, "
         f"or what it is rounded from), {counted['measured']} are re-measured here, on another "
