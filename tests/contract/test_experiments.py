@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.house.test_documents import check_call
 from tests.unit.data.prepare import test_context, test_nyudv2, test_siftflow, test_voc
 
 import published
+from make_data import camvid_set
 from pixelwise.cli.app import run as command
 from pixelwise.data.prepare import nyudv2
 from pixelwise.experiments import ledger
@@ -198,7 +200,7 @@ def starting(name: str) -> object:
     return pytest.param(name, marks=[] if name in EVERYDAY else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", [starting(name) for name in ROWS])
+@pytest.mark.parametrize("name", [starting(name) for name in [*ROWS, "nyudv2"]])
 def test_each_starts_on_miniature_data(name: str, home: Path, tmp_path: Path) -> None:
     one = experiment(name)
     prepare(one, home)
@@ -213,3 +215,25 @@ def test_each_starts_on_miniature_data(name: str, home: Path, tmp_path: Path) ->
     if one.judge.startswith("--"):  # what any recipe is judged by, training has just done
         words = shlex.split(one.commands[-1].replace("$PIXELWISE_DATA", str(home / "data")))
         assert command(["evaluate", str(run), *words[3:], "--threads", "1"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trunk", ["googlenet", "efficientnetlite0"])
+def test_the_recipes_for_camvid_start_too(
+    trunk: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = experiment(f"camvid-{trunk}")
+    camvid_set(tmp_path / "data/camvid")
+    kept = tmp_path / "data/weights/bvlc_googlenet"
+    kept.mkdir(parents=True)
+    shutil.copy(
+        home / "home/weights/bvlc_googlenet.caffemodel",
+        kept / "bvlc_googlenet_noaux_v2.caffemodel",
+    )
+    monkeypatch.setenv("PIXELWISE_TEST_DATA", str(tmp_path / "data"))
+    (tmp_path / "r.yaml").write_text(one.sheet)
+    short = ["--iterations", "2", "--threads", "1", "--set", f"width={WIDTH}"]
+    if trunk != "googlenet":  # its published file is as wide as its net
+        short += ["--set", "weights="]
+    arguments = ["train", str(tmp_path / "r.yaml"), "-o", str(tmp_path / "run"), *short]
+    assert command(arguments) == 0

@@ -20,7 +20,7 @@ def recipes(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the paper's experiments, or print one as YAML to edit and train.
+    """List the paper's experiments, or print one as a YAML recipe.
 
     pixelwise recipes table2.fcn8s > fcn8s.yaml; pixelwise train fcn8s.yaml -o RUN
     """

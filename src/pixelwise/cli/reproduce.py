@@ -45,9 +45,10 @@ def reproduce(
     threads: Threads = 0,
     json: Json = False,
 ) -> None:
-    """Measure sentences of the paper again, by short trainings and paired intervals.
+    """Measure sentences of the paper again, by short trainings.
 
-    A queue that was stopped goes on with the same command. Runs that claims share are trained once.
+    Verdicts are by paired intervals. A queue that was stopped goes on with the
+    same command; runs that claims share are trained once.
     OUT gets claims/CLAIM.json, reproduction.md and its plots.
     """
     from pixelwise.experiments.claims import catalogue, chosen
