@@ -17,7 +17,7 @@ from pixelwise.workflows.reproduce import read_results
 
 PAGE, IMAGES = ROOT / "docs" / "reproduction.md", ROOT / "docs" / "images"
 STORED = ROOT / "results" / "claims"
-HEAD = "# Results\n\n"
+HEAD = "## Results\n\n"
 COMPARED = ("first", "second", "measure", "expect")
 
 

@@ -11,6 +11,7 @@ import typer
 from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Json, Settings, Threads
 from pixelwise.errors import UsageError
+from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,11 +68,12 @@ def reproduce(
     length = dict.fromkeys(catalogue().grounds, steps) if steps else {}
     shared = queues.Shared(*places, trunk, tuple(settings or ()), length)
     queue = queues.opened(out, shared, minutes=minutes, threads=threads, say=say)
-    made: dict[str, dict[str, Any]] = {}
-    for result in queues.carry_out(queue, picked, _numbers(seeds)):
-        name = result["claim"]
-        made[name] = result
-        say(f"{name}: {result.get('verdict') or result['error']}")
+    made, numbers = dict[str, dict[str, Any]](), _numbers(seeds)
+    arms = len(numbers) * sum(len(claim.arms) for claim in picked.values())
+    with progress("measuring arms", arms, quiet=json) as advance:
+        for result in queues.carry_out(queue, picked, numbers, advance):
+            made[result["claim"]] = result
+            say(f"{result['claim']}: {result.get('verdict') or result['error']}")
     if json:
         emit_json({"out": str(out), "claims": list(made.values())})
     else:

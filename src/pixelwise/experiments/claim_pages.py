@@ -31,6 +31,8 @@ def write_page(path: Path, results: Sequence[Result]) -> None:
 
 def page(results: Sequence[Result], images: str = "") -> str:
     """All results; ``images`` is what stands before the names of the plots."""
+    if not results:
+        return "None is stored yet.\n"
     rows = [
         f"| [{r['claim']}](#{r['claim']}) | {r['sentence']} | {r['place']} | {r['verdict']} |"
         for r in results
@@ -42,6 +44,8 @@ def page(results: Sequence[Result], images: str = "") -> str:
 
 def plots(results: Sequence[Result]) -> dict[str, str]:
     """SVG by file name."""
+    if not results:
+        return {}
     curves = {r["claim"]: r for r in results if any("curve" in a for a in r["arms"].values())}
     return {"claims.svg": _intervals(results)} | {
         f"claims-{name}.svg": _losses(r) for name, r in curves.items()
@@ -54,7 +58,7 @@ def _section(r: Result, images: str) -> str:
     where = f"Trained on `{data['trained_on']}` of the {data['ground']}, {r['length']} steps, "
     where += f"judged on the {data['pictures']} of `{data['judged_on']}`, "
     where += f"{count} seed{'s' * (count > 1)}."
-    lines = [f"## {r['claim']}", "", f"{r['sentence']} ({r['place']}.) **{r['verdict']}**", ""]
+    lines = [f"### {r['claim']}", "", f"{r['sentence']} ({r['place']}.) **{r['verdict']}**", ""]
     lines += [*([r["reason"], ""] if r["reason"] else []), where, ""]
     wide = any("foreground" in run for a in r["arms"].values() for run in a["runs"])
     names = ["arm", "mean IU by seed", "mean IU", *(["foreground"] if wide else [])]

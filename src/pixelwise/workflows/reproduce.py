@@ -204,9 +204,14 @@ def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say)
 
 
 def carry_out(
-    queue: Queue, claims: Mapping[str, Claim], seeds: Sequence[int]
+    queue: Queue,
+    claims: Mapping[str, Claim],
+    seeds: Sequence[int],
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Iterator[dict[str, Any]]:
     """Each claim's result, by all seeds so far: first all claims by the first seed, and so on.
+
+    ``advance`` is told after each claim how many arms are done with.
 
     What fails is noted in ``failures.jsonl`` and given as ``{"claim": ..., "error": ...}``.
     """
@@ -214,7 +219,9 @@ def carry_out(
     for done in range(1, len(seeds) + 1):
         for name in [n for n in claims if n not in failed]:
             try:
-                yield _measured(queue, name, claims[name], seeds[:done])
+                measured = _measured(queue, name, claims[name], seeds[:done])
+                advance(len(claims[name].arms))
+                yield measured
             except Stopped:
                 raise
             except PixelwiseError as error:
