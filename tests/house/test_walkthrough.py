@@ -23,6 +23,7 @@ NOT_RUN: dict[str, int] = {
     "docs/datasets/nyudv2.md": 1,
     "docs/hyperspectral.md": 1,
     "docs/recipes.md": 1,
+    "docs/reproduction.md": 1,
     "docs/training.md": 1,
     "docs/tutorial.md": 1,
     "docs/weights.md": 2,
