@@ -24,6 +24,7 @@ from pixelwise.experiments import ledger
 from pixelwise.experiments.recipes import Experiment, experiment, names
 from pixelwise.folders import stages
 from pixelwise.nets import catalog
+from pixelwise.training.optim import effective_rate
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import flat, read_recipe
 from pixelwise.weights import published as weights
@@ -142,6 +143,16 @@ def test_of_several_stages_one_is_a_recipe_by_itself() -> None:
     assert list(recipe("release.fcn16s").stages) == ["fcn32s", "fcn16s"]
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_rates_fit_pictures_of_the_true_size(name: str) -> None:
+    """Miniatures are so small that the finest heavy stage is refused on them."""
+    whole, sizes = recipe(name), {"nyudv2": (425, 560), "siftflow": (256, 256)}
+    height, width = sizes.get(whole.data.rpartition("/")[2], (375, 500))
+    for stage in whole.by_stage().values() or [whole]:
+        pictures = stage.batch * stage.passes
+        assert effective_rate(stage, pictures * height * width) > 0
+
+
 def test_hours_are_those_of_the_measured_step_for_as_much_work() -> None:
     """100,000 steps of 50.7 ms, less for pictures of 375x500 and without skips."""
     work = {n: sum(catalog.spec(n).macs(375, 500).values()) for n in ("voc-fcn32s", "fcn8s-vgg16")}
@@ -207,6 +218,7 @@ def test_each_starts_on_miniature_data(name: str, home: Path, tmp_path: Path) ->
     file, run = tmp_path / f"{name}.yaml", tmp_path / "run"
     file.write_text(one.sheet)
     short = ["--iterations", "2", "--threads", "1", "--set", f"width={WIDTH}"]
+    short += ["--set", "force=true"]  # rates are those of larger pictures
     first = next(iter(one.recipe.by_stage().values()), one.recipe)
     for several in ("batch", "accumulate"):
         short += ["--set", f"{several}=2"] if getattr(first, several) > 1 else []

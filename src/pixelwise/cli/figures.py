@@ -41,8 +41,9 @@ def figures(
 ) -> None:
     """Redraw the paper's figures 1 to 6 from runs (extra `figures`).
 
-    1 pixelwise prediction, 2 convolutionalisation, 3 skips, 4 strides 32, 16 and 8,
-    5 loss sampling, 6 systems side by side; as PNG, SVG and PDF. What one still needs is said.
+    1 pixelwise prediction, 2 convolutionalisation, 3 skips, 4 strides 32, 16
+    and 8, 5 loss sampling, 6 systems side by side; as PNG, SVG and PDF. What
+    a figure still needs is said.
     """
     from pixelwise.data.formats.layouts import open_dataset
     from pixelwise.experiments.figures.given import Given
