@@ -84,9 +84,14 @@ def is_finished(run: Path) -> bool:
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """All whole events; a line cut short by a crash, or that is no event, is left out."""
+    return events_in(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def events_in(text: str) -> list[dict[str, Any]]:
+    """The events of a part of a journal, as ``read_journal`` gives them."""
     events = []
     # Not splitlines(), which also splits at separators that a name in an event may hold.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+    for line in text.split("\n"):
         try:
             event = json.loads(line)
         except (ValueError, RecursionError):

@@ -48,4 +48,7 @@ Protocols = Annotated[str, typer.Option("--protocol", help="names after commas, 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a recipe field")
 ]
+Log = Annotated[
+    str, typer.Option("--log", metavar="NAME,...", help="also to tensorboard, mlflow, wandb")
+]
 Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, say
-from pixelwise.cli.options import Json
+from pixelwise.cli.options import Json, Log
 from pixelwise.errors import UsageError
 
 
@@ -17,12 +17,14 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="page about several [RUN/report.html]")
     ] = None,
+    log: Log = "",
     json: Json = False,
 ) -> None:
     """Write RUN/report.html, or compare several runs.
 
     Curves, classes, confusions, best and worst images; of several runs curves, scores, classes and
-    what their recipes differ in. The page needs no network and runs no script.
+    what their recipes differ in. The page needs no network and runs no script. --log passes a run
+    on to a tool that draws curves.
     """
     from pixelwise.machine.files import atomic_write
     from pixelwise.pages import build
@@ -32,6 +34,11 @@ def report(
         what = "several runs were given, expected a file for their page"
         raise UsageError("U002", what, "-o comparison.html")
     path = atomic_write(out, page(runs)) if out else build(runs[0])
+    for name in filter(None, log.split(",")):
+        from pixelwise.adapters.loggers import log_run, logger
+
+        for run in runs:
+            log_run(run, logger(name, run))
     if json:
         emit_json({"report": str(path)})
     else:

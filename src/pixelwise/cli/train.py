@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, remarks_said, say, table
-from pixelwise.cli.options import ClassMapFile, Device, Json, Settings, Threads, Values
+from pixelwise.cli.options import ClassMapFile, Device, Json, Log, Settings, Threads, Values
 from pixelwise.errors import UsageError
 from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 from pixelwise.machine.progress import percent, progress
 
 if TYPE_CHECKING:
     from pixelwise.training.draft import Plan
-    from pixelwise.training.journal import Watch
     from pixelwise.training.recipe import Recipe
 
 
@@ -39,9 +38,7 @@ def train(
     threads: Threads = 0,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on where the run stopped")] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="also write RUN/tensorboard (extra)")
-    ] = False,
+    log: Log = "",
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="only look for a rate: RUN/find-lr.html")
     ] = False,
@@ -73,22 +70,24 @@ def train(
     if find_lr:
         _find_rate(plan.recipe, out, steps=iterations, json=json)
     else:
-        _train(plan, out, resume=resume, tensorboard=tensorboard, json=json)
+        _train(plan, out, resume=resume, log=log, json=json)
 
 
-def _train(plan: Plan, out: Path, *, resume: bool, tensorboard: bool, json: bool) -> None:
+def _train(plan: Plan, out: Path, *, resume: bool, log: str, json: bool) -> None:
+    from pixelwise.adapters.loggers import logged, logger
     from pixelwise.training import processes
     from pixelwise.training.loop import train as carry_out
-    from pixelwise.training.watching import tensorboard_watch, watch_on
+    from pixelwise.training.watching import watch_on
 
     first = processes.is_first()  # of several processes it alone speaks
     if first:
         _introduce(plan, out, resume=resume)
     level, quiet = (logging.INFO, json) if first else (logging.ERROR, True)
     with remarks_said(level), progress("training", 1.0, amount=percent, quiet=quiet) as bar:
-        watch = watch_on(bar)
-        both: Watch = tensorboard_watch(out, watch) if tensorboard and first else watch
-        best = carry_out(plan.recipe, out, resume=resume, watch=both, reasons=plan.lines)
+        names = log.split(",") if log and first else ()
+        loggers = [logger(name, out) for name in names]
+        with logged(out, loggers, watch_on(bar)) as watch:
+            best = carry_out(plan.recipe, out, resume=resume, watch=watch, reasons=plan.lines)
     if first:
         say(f"weights: {best}\nreport:  {out / REPORT}")
     if first and json:

@@ -1,11 +1,7 @@
-"""A run's reports in words, for those who watch it, and for TensorBoard."""
+"""A run's reports in words, for those who watch it."""
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-
-from pixelwise.errors import ResourceError
 from pixelwise.machine.progress import Progress
 from pixelwise.metrics.scores import Scores
 from pixelwise.training.journal import ProgressReport, Watch
@@ -64,38 +60,3 @@ def line(report: ProgressReport) -> str:
         return ""
     steps = f"{report.step}/{report.total}" if report.total else f"{report.step}"
     return f"step {steps}, loss {report.loss:.4f}, {report.images_per_second:.1f} images/s"
-
-
-def tensorboard_watch(run: Path, watch: Watch) -> Watch:
-    """``watch``, with loss and speed also written for TensorBoard.
-
-    Raises:
-        ResourceError: R008 the extra is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ResourceError(
-            "R008", "TensorBoard is not installed", 'pip install "pixelwise[tensorboard]"'
-        ) from error
-
-    @cache  # made with the first report, not before the run folder was found to be free
-    def opened(stage: str) -> SummaryWriter:
-        return SummaryWriter(str(run / "tensorboard" / stage))
-
-    def both(report: ProgressReport) -> None:
-        watch(report)
-        if report.loss is None:
-            return
-        writer = opened(report.stage)
-        writer.add_scalar("loss", report.loss, report.step)
-        writer.add_scalar("images_per_second", report.images_per_second, report.step)
-        if report.validation is not None:
-            several = len(report.validation.heads) > 1
-            for head, own in report.validation.heads.items():
-                for name, value in own.scores.as_dict().items():
-                    where = f"{head}/{name}" if several else name
-                    writer.add_scalar(f"validation/{where}", value, report.step)
-        writer.flush()
-
-    return both

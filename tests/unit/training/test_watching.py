@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-import pytest
 
 from pixelwise.machine.progress import Progress, percent
 from pixelwise.training import watching
@@ -68,33 +64,3 @@ def test_an_evaluation_says_what_it_means_and_since_when_nothing_rose() -> None:
         "step 300: mean IU 25.0 %, pixel accuracy 50.0 %; best 100.0 % at step 100, "
         "not risen for 2 evaluations",
     ]
-
-
-def test_tensorboard_makes_no_folder_before_there_is_something_to_write(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run folder is claimed first, and must not hold anything then."""
-    written = []
-
-    class Writer:
-        def __init__(self, folder: str) -> None:
-            Path(folder).mkdir()
-
-        def add_scalar(self, name: str, value: float, step: int) -> None:
-            written.append((name, value, step))
-
-        def flush(self) -> None:
-            pass
-
-    package = ModuleType("torch.utils.tensorboard")
-    package.SummaryWriter = Writer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, package.__name__, package)
-    seen: list[ProgressReport] = []
-    watch = watching.tensorboard_watch(tmp_path, seen.append)
-    assert list(tmp_path.iterdir()) == []
-    for step in (10, 20):
-        watch(report(step))
-        watch(ProgressReport(step=step, done=0.5, doing="evaluating"))
-    assert (tmp_path / "tensorboard").is_dir()
-    assert [step for name, _, step in written if name == "loss"] == [10, 20]
-    assert [t.step for t in seen] == [10, 10, 20, 20]
