@@ -25,6 +25,7 @@ from pixelwise.pages.run import read_run
 from pixelwise.predict.model import Model
 from pixelwise.predict.on_data import heads_of
 
+CLASSIFIES = "classification"
 MOST_READ = 400  # label maps that are looked through for pictures of many classes: some seconds
 
 
@@ -68,12 +69,12 @@ class Given:
         return ours | {word: spec(word) for word in self.words if word in NETS}
 
     def net(self, figure: int) -> tuple[str, Net]:
-        """The first net that labels pixels."""
-        for name, net in self.nets.items():
-            if NETS[name].task == "segmentation":
-                return name, net
-        command = f"pixelwise figures fcn8s-vgg16 -o figures --only {figure}"
-        raise Lacking(f"figure {figure} is of a net's spec, and none was given", command)
+        """Of the nets that label pixels the one that enlarges most often: of a chain its last."""
+        known = [(name, net) for name, net in self.nets.items() if NETS[name].task != CLASSIFIES]
+        if not known:
+            command = f"pixelwise figures fcn8s-vgg16 -o figures --only {figure}"
+            raise Lacking(f"figure {figure} is of a net's spec, and none was given", command)
+        return max(known, key=lambda one: sum(r.upsamples for r in one[1].layers.values()))
 
     @cached_property
     def dataset(self) -> DataSet:

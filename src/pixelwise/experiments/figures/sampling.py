@@ -33,11 +33,6 @@ class Curve:
     seconds: list[float]
     losses: list[float]
 
-    @property
-    def name(self) -> str:
-        """As in the paper."""
-        return "full images" if self.keep == 1 else f"{self.keep:.0%} sampling".replace("%", " %")
-
 
 def sampling(given: Given) -> Figure:
     """Draw the runs that differ in ``loss.keep``."""
@@ -59,7 +54,8 @@ def sampling(given: Given) -> Figure:
     by_step, by_time = figure.subplots(1, 2, sharey=True)
     for c, shade, dash in zip(curves, page.COLOURS * 2, page.DASHES * 3, strict=False):
         even = smooth(c.losses, len(c.losses) / SMOOTHED)
-        by_step.plot(c.steps, even, color=shade, ls=dash, label=c.name)
+        name = "full images" if c.keep == 1 else f"{100 * c.keep:g} % sampling"
+        by_step.plot(c.steps, even, color=shade, ls=dash, label=name)
         by_time.plot([s / unit for s in c.seconds], even, color=shade, ls=dash)
     by_step.set(xlabel="iteration", ylabel="loss")
     by_time.set(xlabel=f"wall time ({unit_name})")

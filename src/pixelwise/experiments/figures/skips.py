@@ -12,14 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from pixelwise.experiments.figures import page
 from pixelwise.experiments.figures.given import Given
-from pixelwise.experiments.figures.structure import (
-    Head,
-    Term,
-    head,
-    levels,
-    scale_of,
-    streams,
-)
+from pixelwise.experiments.figures.structure import Head, Term, head, levels, scale_of, streams
 from pixelwise.nets.net import Net
 
 SIDE, TALL = 0.56, 0.98  # inches: of a grid, and from one row to the next
@@ -32,14 +25,13 @@ def skips(given: Given) -> Figure:
     """Draw the first net that was given, or named."""
     name, net = given.net(3)
     heads = [head(net, output) for output in net.outputs.values()]
-    trunks = {
-        root: levels(net, layers, heads) for root, layers in streams(net, heads[0].bottom).items()
-    }
+    chains = streams(net, heads[0].bottom).values()
+    trunks = [levels(net, layers, heads) for layers in chains]
     rows = len(trunks) + sum(len(h.joins) + (i > 0) for i, h in enumerate(heads))
     top = TALL * rows - (TALL - SIDE - 0.3)
     figure, axes = page.blank(page.PAGE, top + 0.06)
-    drawing = Drawing(axes, net, name, list(trunks.values()))
-    for trunk in trunks.values():
+    drawing = Drawing(axes, net, name, trunks)
+    for trunk in trunks:
         drawing.trunk(trunk, top)
         top -= TALL
     for number, one in enumerate(heads):
@@ -68,18 +60,19 @@ class Drawing:
         """The row of a trunk: every grid shows how coarse its map is."""
         for i, layer in enumerate(layers):
             scale = scale_of(self.net, layer)
-            word = "image" if layer == "data" else layer
-            self._grid(i, top, scale, [word], f"stride {scale}" if i else "")
+            self._grid(i, top, scale, "image" if layer == "data" else layer)
             if i:
-                self._between(i - 1, i, top)
+                x, y = self._x(i), top - 0.1 - SIDE / 2
+                word = {"ha": "center", "va": "top", "size": 5, "color": page.GREY}
+                self.axes.text(x + SIDE / 2, y - SIDE / 2 - 0.03, f"stride {scale}", word)
+                page.arrow(self.axes, (x - self.step + SIDE + 0.03, y), (x - 0.03, y))
 
     def head(self, one: Head, top: float, *, first: bool) -> float:
         """The rows of an output; returns where the next one begins."""
         end = self.columns - 1
         start = top + TALL  # of the trunk's last row
         if not first:
-            scale = scale_of(self.net, one.bottom)
-            self._grid(end, top, scale, _words(one.terms, 1), "")
+            self._grid(end, top, scale_of(self.net, one.bottom), _words(one.terms, 1))
             start, top = top, top - TALL
         if one.scored or not one.joins:
             self._prediction(one, one.bottom, start, last=not one.joins)
@@ -92,7 +85,7 @@ class Drawing:
                 column = end if by == factors[0] else self.column(terms[0].source)
                 if column in columns:  # SegNet's pool5 is unpooled by indices of its own
                     continue
-                self._grid(column, top, scale, _words(terms, by), "", joined=True)
+                self._grid(column, top, scale, _words(terms, by), page.ORANGE)
                 columns.append(column)
             for left, right in zip(columns[1:], columns, strict=False):
                 x = (self._x(left) + SIDE + self._x(right)) / 2
@@ -111,33 +104,19 @@ class Drawing:
     def _x(self, column: int) -> float:
         return 0.08 + column * self.step
 
-    def _between(self, left: int, right: int, top: float) -> None:
-        y = top - 0.1 - SIDE / 2
-        page.arrow(self.axes, (self._x(left) + SIDE + 0.03, y), (self._x(right) - 0.03, y))
-
     def _grid(
-        self,
-        column: int,
-        top: float,
-        scale: Fraction,
-        above: Sequence[str],
-        below: str,
-        *,
-        joined: bool = False,
+        self, column: int, top: float, scale: Fraction, name: str, colour: str = DARK
     ) -> None:
         x, y = self._x(column), top - 0.1 - SIDE
-        colour = page.ORANGE if joined else DARK
         self.axes.add_patch(Rectangle((x, y), SIDE, SIDE, fc=LIGHT, ec=colour, lw=0.7))
         cells = min(FINEST, int(2 * self.coarsest / scale))
         if scale > 1:
-            lines = [(x + SIDE * i / cells, y + SIDE * i / cells) for i in range(1, cells)]
-            across = [[(a, y), (a, y + SIDE)] for a, _ in lines]
-            down = [[(x, b), (x + SIDE, b)] for _, b in lines]
+            edges = [SIDE * i / cells for i in range(1, cells)]
+            across = [[(x + edge, y), (x + edge, y + SIDE)] for edge in edges]
+            down = [[(x, y + edge), (x + SIDE, y + edge)] for edge in edges]
             thin = 0.6 if cells <= 8 else 0.25
             self.axes.add_collection(LineCollection(across + down, colors=colour, linewidths=thin))
-        middle = x + SIDE / 2
-        self.axes.text(middle, y + SIDE + 0.03, "\n".join(above), ha="center", size=5.5)
-        self.axes.text(middle, y - 0.03, below, ha="center", va="top", size=5, color=page.GREY)
+        self.axes.text(x + SIDE / 2, y + SIDE + 0.03, name, ha="center", size=5.5)
 
     def _prediction(self, one: Head, layer: str, top: float, *, last: bool) -> None:
         """What a row gives by itself; of the last one, the net's output."""
@@ -162,8 +141,8 @@ class Drawing:
             self.axes.text(x - 0.1, y + SIDE / 2 + 0.2, "+", ha="right", va="center", size=9)
 
 
-def _words(terms: Sequence[Term], by: int) -> list[str]:
-    """``2x fc7``; names of several are listed, the last two at most."""
+def _words(terms: Sequence[Term], by: int) -> str:
+    """``2x fc7``; of more than two names the first stands for all."""
     names = list(dict.fromkeys(term.source for term in terms))
-    many = ", ...".join([names[0], ""]) if len(names) > 2 else " + ".join(names)
-    return [f"{by}× {many.rstrip()}" if by > 1 else many]
+    many = f"{names[0]}, ..." if len(names) > 2 else " + ".join(names)
+    return f"{by}× {many}" if by > 1 else many

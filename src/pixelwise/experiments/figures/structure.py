@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from pixelwise.nets.joining import Crop, Sum
 from pixelwise.nets.layers import Upsample
@@ -14,12 +15,10 @@ from pixelwise.nets.record import Layer
 MOST_SLABS = 16  # of one row: VGG16's convolutions and its scores, as many as can be lettered
 
 
-@dataclass(frozen=True)
-class Term:
-    """One map of a join, and how many times it is enlarged for it."""
+class Term(NamedTuple):
+    """The layer that a map of a join is read from or scores, and how often it is enlarged."""
 
     source: str
-    """The layer that it is read from, or that was scored."""
     by: int = 1
 
 
@@ -102,14 +101,11 @@ def slabs(net: Net, layers: Sequence[str]) -> list[str]:
     """Those of a chain that are drawn as maps: convolutions and joins, thinned if too many."""
     shown = [n for n in layers[1:] if net.layers[n].convolves or len(net.layers[n].reads) > 1]
 
-    def thinned(key: str) -> list[str]:
-        facts = [(scale_of(net, n), net.channels[n] if key else 0) for n in shown]
-        kept = zip(shown, facts, [*facts[1:], None], strict=True)
-        return [n for n, fact, following in kept if fact != following or n in shown[-2:]]
-
-    for key in ("channels", ""):
-        if len(shown) > MOST_SLABS:
-            shown = thinned(key)
+    for told in (lambda n: (scale_of(net, n), net.channels[n]), lambda n: scale_of(net, n)):
+        if len(shown) > MOST_SLABS:  # of neighbours that are alike the last one stays
+            ends = set(shown[-2:])
+            pairs = zip(shown, [*shown[1:], shown[-1]], strict=True)
+            shown = [n for n, after in pairs if n in ends or told(n) != told(after)]
     return shown
 
 
@@ -118,10 +114,8 @@ def levels(net: Net, layers: Sequence[str], heads: Sequence[Head]) -> list[str]:
 
     For a stride the map that a skip reads, else the first one.
     """
-    terms = [
-        term for h in heads for part in (h.terms, *(j.terms for j in h.joins)) for term in part
-    ]
-    read = {term.source for term in terms}
+    parts = [part for h in heads for part in (h.terms, *(j.terms for j in h.joins))]
+    read = {term.source for part in parts for term in part}
     shown: dict[Fraction, str] = {}
     for name in layers[1:]:
         scale, here = scale_of(net, name), named(net, name)
@@ -173,13 +167,13 @@ def _linear(net: Net, layer: str) -> list[Term]:
     if not isinstance(record, Sum | Crop | Upsample):
         return [Term(layer)]
     by = record.stride if isinstance(record, Upsample) else 1
-    return [replace(t, by=t.by * by) for s in record.reads for t in _linear(net, s)]
+    return [Term(t.source, t.by * by) for s in record.reads for t in _linear(net, s)]
 
 
 def _read_from(net: Net, terms: Sequence[Term]) -> tuple[Term, ...]:
     """Scores by the layer that was scored."""
-    sources = [(t, net.layers[t.source]) for t in terms]
-    read = [(r.inputs[0] if r.zero_start else t.source, t.by) for t, r in sources]
+    scored = {t: net.layers[t.source] for t in terms}
+    read = [(r.inputs[0] if r.zero_start else t.source, t.by) for t, r in scored.items()]
     return tuple(Term(named(net, source), by) for source, by in read)
 
 

@@ -126,6 +126,11 @@ def test_figure_3_has_signs_for_other_ways_to_join(net: str, sign: str, count: i
     assert words_of(skips.skips(Given([net], cpu))).count(sign) == count
 
 
+def test_figure_3_of_a_chain_is_of_its_finest_net() -> None:
+    words = words_of(skips.skips(Given(["fcn32s-tiny", "fcn8s-tiny", "fcn16s-tiny"], cpu)))
+    assert sum("prediction" in word for word in words) == 3
+
+
 def test_figure_3_names_the_heads() -> None:
     words = words_of(skips.skips(Given(["siftflow-fcn8s"], cpu)))
     assert {"8× upsampled\nprediction sem\n(FCN-8s)", "8× upsampled\nprediction geo\n(FCN-8s)"} < {
