@@ -37,9 +37,9 @@ def reproduce(
         str, typer.Option(help=f"that nets on photos start from; else GoogLeNet's in ${WHERE}")
     ] = "",
     trunk: Annotated[str, typer.Option(help="of the nets on photos")] = "googlenet-tight",
-    steps: Annotated[int, typer.Option(help="length of a run")] = 0,
+    steps: Annotated[int, typer.Option(min=0, help="length of a run")] = 0,
     minutes: Annotated[
-        float, typer.Option(help="length of a run in minutes, by a timing made once")
+        float, typer.Option(min=0, help="length of a run in minutes, by a timing made once")
     ] = 0,
     seeds: Annotated[str, typer.Option(help="of the runs, after commas")] = "0,1,2",
     settings: Settings = None,
@@ -62,9 +62,8 @@ def reproduce(
         raise UsageError("U002", "--steps and --minutes both give the length", "give one of them")
     from pixelwise.workflows import reproduce as queues
 
-    places = (
-        _places(data, weights) if any(c.ground == "photos" for c in picked.values()) else ("", "")
-    )
+    needed = any(claim.ground == "photos" for claim in picked.values())
+    places = _places(data, weights, needed=needed)
     length = dict.fromkeys(catalogue().grounds, steps) if steps else {}
     shared = queues.Shared(*places, trunk, tuple(settings or ()), length)
     queue = queues.opened(out, shared, minutes=minutes, threads=threads, say=say)
@@ -83,10 +82,10 @@ def reproduce(
         raise typer.Exit(1)
 
 
-def _places(data: str, weights: str) -> tuple[str, str]:
+def _places(data: str, weights: str, *, needed: bool) -> tuple[str, str]:
     """Photos and weights: what is given, else what lies in the folder of real data."""
     told = os.environ.get(WHERE, "")
-    if not data and not told:
+    if needed and not data and not told:
         what = f"no photos are named: --data is not given and {WHERE} is not set"
         raise UsageError("U002", what, "pixelwise reproduce --data DATA --weights imagenet")
     own = Path(told) / GOOGLENET

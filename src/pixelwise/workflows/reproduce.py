@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from pixelwise.experiments.judging import judge
 from pixelwise.experiments.verdicts import result
 from pixelwise.folders import JOURNAL, STATE, read_journal
 from pixelwise.machine.environment import environment
-from pixelwise.machine.files import append_line, write_json
+from pixelwise.machine.files import append_line, refuse_taken, write_json
 from pixelwise.settings import as_dict, read
 from pixelwise.training.journal import ProgressReport
 from pixelwise.training.loop import train
@@ -109,12 +110,10 @@ class Queue:
         raise UsageError("U002", f"{self.shared.data} has no splits {what}", hint)
 
     def seconds_per_step(self, ground: str) -> float:
-        """Processor time of a thread, of a ground's own recipe; nothing of it is kept."""
+        """Processor time of a thread, of a ground's own recipe, in a queue for that alone."""
         claim = next(c for c in catalogue().claims.values() if c.ground == ground)
-        place = self.out / f"timing-{ground}"
-        shutil.rmtree(place, ignore_errors=True)
-        seconds = self._train(self.values(claim, Arm(), 0), place)["step_seconds"]
-        shutil.rmtree(place)
+        run = self.out / f"timing-{ground}"
+        seconds = self._train(self.values(claim, Arm(), 0), run)["step_seconds"]
         return float(seconds[-1]) / (self.threads or torch.get_num_threads())
 
     def run(self, claim: Claim, arm: Arm, seed: int) -> Mapping[str, Any]:
@@ -180,7 +179,7 @@ def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say)
     """The queue in a folder; a new one gets its lengths, one that was begun keeps them.
 
     Raises:
-        UsageError: U004 it was begun with other settings.
+        UsageError: U003 the folder holds something else, U004 it was begun with other settings.
     """
     kept, grounds = out / QUEUE, catalogue().grounds
     if kept.is_file():
@@ -191,10 +190,13 @@ def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say)
             what = f"{out} was begun with other {', '.join(wrong)}: {before[wrong[0]]}"
             raise UsageError("U004", what, "give the same, or choose another -o")
         return Queue(out, replace(shared, steps=before["steps"]), threads, say)
+    refuse_taken(out)
     if minutes:
         say(f"timing {TIMED} steps on each ground, for runs of {minutes:g} minutes")
-        timed = Queue(out, replace(shared, steps=dict.fromkeys(grounds, TIMED)), threads, say)
-        each = {name: timed.seconds_per_step(name) for name in grounds}
+        with TemporaryDirectory() as place:
+            long = replace(shared, steps=dict.fromkeys(grounds, TIMED))
+            timed = Queue(Path(place), long, threads, say)
+            each = {name: timed.seconds_per_step(name) for name in grounds}
         steps = {name: max(10, round(60 * minutes / s)) for name, s in each.items()}
     else:
         steps = {name: ground.steps for name, ground in grounds.items()} | dict(shared.steps)
@@ -222,8 +224,9 @@ def carry_out(
                 measured = _measured(queue, name, claims[name], seeds[:done])
                 advance(len(claims[name].arms))
                 yield measured
-            except Stopped:
-                raise
+            except Stopped as stopped:
+                hint = "the same command goes on"
+                raise Stopped(stopped.exit_code - 128, str(stopped), hint) from stopped
             except PixelwiseError as error:
                 failed.add(name)
                 facts = {"claim": name, **error.as_dict()}

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from pixelwise.cli.app import run as command
 from pixelwise.data.scenes.write import make_scenes
 from pixelwise.errors import Stopped, UsageError
-from pixelwise.experiments.claims import Claim, catalogue, chosen
+from pixelwise.experiments.claims import Arm, Claim, catalogue, chosen
 from pixelwise.metrics.bootstrap import paired
 from pixelwise.predict.model import load
 from pixelwise.settings import read
@@ -33,9 +33,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def queue(scenes: Path, tmp_path: Path) -> reproduce.Queue:
     lengths = dict.fromkeys(catalogue().grounds, STEPS)
     shared = reproduce.Shared(str(scenes), "", "tiny", ("width=0.25", "batch=2"), lengths)
-    (tmp_path / "queue").mkdir()
+    made = reproduce.opened(tmp_path / "queue", shared, minutes=0, threads=1, say=lambda _: None)
     (tmp_path / "queue" / reproduce.SCENES).symlink_to(scenes)
-    return reproduce.opened(tmp_path / "queue", shared, minutes=0, threads=1, say=lambda _: None)
+    return made
 
 
 @pytest.fixture
@@ -89,8 +89,9 @@ def test_a_queue_that_is_killed_goes_on_to_the_same_bits(
     whole = reproduce.Queue(tmp_path / "whole", queue.shared, 1, lambda _: None)
     (expected,) = measured(whole, "finer")
     stop_after(monkeypatch, 2)
-    with pytest.raises(Stopped):
+    with pytest.raises(Stopped) as stopped:
         measured(queue, "finer")
+    assert (stopped.value.exit_code, stopped.value.hint) == (143, "the same command goes on")
     monkeypatch.undo()
     (found,) = measured(queue, "finer")
     for run in (queue.out / reproduce.RUNS).iterdir():
@@ -126,15 +127,29 @@ def test_a_queue_keeps_its_length_and_refuses_other_settings(queue: reproduce.Qu
         again(trunk="vgg16")
     with pytest.raises(UsageError, match="other steps"):
         again(steps={"photos": 9, "scenes": 9})
+    (queue.out / reproduce.QUEUE).unlink()
+    with pytest.raises(UsageError, match="is not empty"):
+        again()
 
 
 def test_minutes_are_steps_by_a_timing(
     queue: reproduce.Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reproduce.Queue, "seconds_per_step", lambda *_: 0.5)
-    new = tmp_path / "new"
-    made = reproduce.opened(new, queue.shared, minutes=2, threads=1, say=lambda _: None)
+    """Each ground's own recipe is timed, and nothing of it stays."""
+    places = list[Path]()
+
+    def half_a_second(timed: reproduce.Queue, ground: str) -> float:
+        places.append(timed.out)
+        assert timed.shared.steps[ground] == reproduce.TIMED
+        assert timed.values(catalogue().claims["skips"], Arm(), 0)["iterations"] == reproduce.TIMED
+        return 0.5
+
+    assert queue.seconds_per_step("photos") > 0
+    monkeypatch.setattr(reproduce.Queue, "seconds_per_step", half_a_second)
+    made = reproduce.opened(tmp_path / "new", queue.shared, minutes=2, threads=1, say=print)
     assert made.shared.steps == {"photos": 240, "scenes": 240}
+    assert len(places) == 2
+    assert not any(place.exists() for place in places)
 
 
 def test_the_command_measures_and_lists(
