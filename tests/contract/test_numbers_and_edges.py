@@ -93,6 +93,9 @@ def test_numbers_alone_are_trained_planned_and_looked_at(
     assert kind.log == ("log" in settings)
     page = (tmp_path / "r/report.html").read_text()
     assert "cannot be shown" not in page
+    assert "not shown" not in page
+    assert page.count('alt="errors of ') == min(8, len(open_dataset(data).items("val")))
+    assert "variance explained" in page
     assert "RMSE" in page
 
 

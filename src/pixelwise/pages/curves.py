@@ -11,8 +11,14 @@ from markupsafe import Markup
 
 from pixelwise.pages.markup import percent, render
 from pixelwise.pages.plots import Axis, Line, duration, from_zero, plot, smooth, ticks
-from pixelwise.pages.run import Event, of_head
+from pixelwise.pages.run import LEADS, Event, of_head
 
+NAMES = {
+    "mean_iu": ("mean IU", "pixel_accuracy", "pixel accuracy"),
+    "explained": ("variance explained", "delta_1", "within 1.25 times"),
+    "f": ("F", "precision", "precision"),
+}
+"""Of what leads, how it is called, and what is shown beside it, with its name."""
 Events = Sequence[Event]
 Where = Callable[[Event], float]
 
@@ -46,7 +52,7 @@ def best_validation(events: Events) -> Event | None:
     called = [e for e in checks if e.get("best")]
     if called:
         return called[-1]
-    return max(checks, key=lambda e: float(e["mean_iu"]), default=None)
+    return max(checks, key=lambda e: float(e[_lead(e)]), default=None)
 
 
 def class_histories(events: Events, classes: int) -> list[list[float | None]]:
@@ -57,7 +63,12 @@ def class_histories(events: Events, classes: int) -> list[list[float | None]]:
 
 
 def _validations(events: Events) -> list[Event]:
-    return [e for e in events if e.get("event") == "validate" and finite(e.get("mean_iu"))]
+    return [e for e in events if e.get("event") == "validate" and _lead(e)]
+
+
+def _lead(event: Event) -> str:
+    """The field that says how good a validation's head is; empty: there is none."""
+    return next((key for key in LEADS if finite(event.get(key))), "")
 
 
 def _figures(steps: Events, checks: Events, where: Where, unit: str) -> list[Figure]:
@@ -110,19 +121,20 @@ def _loss(steps: Events, checks: Events, where: Where, unit: str) -> Figure:
 
 
 def _validation(checks: Events, where: Where, unit: str) -> Figure:
-    iu = _line("mean IU", "main", checks, "mean_iu", where)
-    accuracy = _line("pixel accuracy", "second", checks, "pixel_accuracy", where)
-    lines = [line for line in (accuracy, iu) if line.y]  # the score that counts lies on top
     best = best_validation(checks)
     assert best is not None
+    key = _lead(best)
+    name, further, named = NAMES[key]
+    main = _line(name, "main", checks, key, where)
+    beside = _line(named, "second", checks, further, where)
+    lines = [line for line in (beside, main) if line.y]  # the score that counts lies on top
     top = above(max(max(line.y) for line in lines), 1.0)
-    score = percent(best["mean_iu"])
-    mark = (where(best), float(best["mean_iu"]), f"best {score}")
-
-    drawing = plot(
-        "Validation", lines, from_zero(lines, unit), Axis((0.0, top), text=written), mark
-    )
-    outcome = f"best mean IU {score} at step {best.get('step')}"
+    # Numbers of a net that has learned nothing may explain less than nothing, without end.
+    up = Axis((max(-1.0, min(0.0, *main.y)), top), text=written)
+    score = percent(best[key])
+    mark = (where(best), float(best[key]), f"best {score}")
+    drawing = plot("Validation", lines, from_zero(lines, unit), up, mark)
+    outcome = f"best {name} {score} at step {best.get('step')}"
     keys = [(line.kind, line.name) for line in reversed(lines)]
     return Figure("Validation", outcome, drawing, keys)
 

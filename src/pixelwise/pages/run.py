@@ -19,6 +19,8 @@ from pixelwise.labels import colours_for
 
 Event = dict[str, Any]
 """A line of the journal."""
+LEADS = ("mean_iu", "explained", "f")
+"""What says how good a head is: of classes, numbers, edges (``Measures.lead``)."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def of_head(event: Event, head: str) -> Event:
     scores, losses = event.get("heads"), event.get("head_losses")
     own = scores.get(head) if isinstance(scores, dict) else None
     loss = {"loss": losses[head]} if isinstance(losses, dict) and head in losses else {}
-    return {"mean_iu": None, **own, **loss} if isinstance(own, dict) else loss
+    # What leads another head, which the event tells as well, is none of this one's.
+    return {**dict.fromkeys(LEADS), **own, **loss} if isinstance(own, dict) else loss
 
 
 def read_run(folder: Path, dataset: DataSet | None = None) -> Run:

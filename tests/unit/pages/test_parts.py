@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
+from PIL import Image
 
 from pixelwise.pages.curves import best_validation, class_histories, curves
-from pixelwise.pages.gallery import HATCH_GREYS, Shown, chosen, errors, mistakes, paint
+from pixelwise.pages.gallery import HATCH_GREYS, Shown, chosen, errors, mistakes, of_numbers, paint
 from pixelwise.pages.markup import clock, count, percent, render, setting, short
 from pixelwise.pages.matrix import confusions, heat_map
 from pixelwise.pages.plots import (
@@ -224,6 +227,43 @@ def test_worst_and_best_do_not_overlap() -> None:
     assert [r["name"] for r in best] == ["49", "48", "47", "46"]
 
 
+def test_numbers_are_ranked_by_their_error_and_shown_with_its_scale() -> None:
+    rows = [{"name": str(i), "rmse": i / 10} for i in (3, 1, 2)]
+    worst, best = chosen([*rows, {"name": "void", "rmse": None}], 2, kind="numbers")
+    assert [r["name"] for r in worst + best] == ["3", "2", "1"]
+    worst, best = chosen([{"name": "a", "f": 0.2}, {"name": "b", "f": 0.1}], 1, kind="edges")
+    assert [r["name"] for r in worst + best] == ["b", "a"]
+    truth = np.full((10, 10, 1), 2.0, np.float32)
+    truth[0], truth[1] = np.nan, 7.0
+    shown = Shown(np.zeros((10, 10, 3), np.uint8), truth, truth + 0.5)
+    words, panels = of_numbers(shown, {"rmse": 0.5}, ["metres"])
+    assert [word for _, word in words] == [
+        "RMSE 0.5 metres",
+        "shown from 2 to 7",
+        "red errors: 0.5 metres and more",
+    ]
+    assert [word for word, _ in panels] == ["image", "truth", "guess", "errors"]
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(panels[3][1].partition(",")[2]))))
+    assert picture[0].max() < 60  # not known
+    assert (picture[5, 5, 0] > 110, picture[5, 5, 2] < 40) == (True, True)  # the most there is
+    edges, _ = of_numbers(shown, {"f": 0.5, "precision": 1.0, "recall": 1 / 3}, ["edges"])
+    assert [word for _, word in edges] == ["F 50.0 %", "precision 100.0 %", "recall 33.3 %"]
+
+
+def test_curves_of_numbers_and_edges_follow_what_leads_their_head() -> None:
+    events = [
+        {"event": "validate", "step": s, "rmse": 2.0, "explained": e, "delta_1": 0.5, "heads": {
+            "distance": {"explained": e, "delta_1": 0.5}, "edges": {"f": f, "precision": 0.4}}}
+        for s, e, f in ((1, -30.0, 0.2), (2, 0.25, 0.6), (3, 0.5, 0.3))
+    ]  # fmt: skip
+    page = curves(events)
+    assert page is not None
+    assert "best variance explained 50.0 % at step 3" in page
+    assert "best F 60.0 % at step 2" in page
+    assert "best mean IU" not in page
+    assert page.count("within 1.25 times") == page.count("precision") > 0
+
+
 def test_labels_are_painted_in_their_colours_and_void_is_hatched() -> None:
     painted = paint(np.array([[0, 1, *[255] * 6, 7]], np.uint8), [(1, 2, 3), (4, 5, 6)])
     light, dark = ([grey] * 3 for grey in HATCH_GREYS)
@@ -244,8 +284,8 @@ def test_errors_are_red_void_is_dark_and_right_is_grey() -> None:
 def test_an_image_is_described_in_words() -> None:
     truth = np.array([[0, 0, 0, 0, 1, 1, 1, 1, 255, 255]], np.uint8)
     guess = np.array([[0, 0, 0, 1, 0, 0, 1, 1, 0, 0]], np.uint8)
-    shown = Shown("n", 0.5, 0.5, np.zeros((1, 10, 3), np.uint8), truth, guess)
+    shown = Shown(np.zeros((1, 10, 3), np.uint8), truth, guess)
     expected = "tree taken for road (25.0 %); road taken for tree (12.5 %)"
     assert mistakes(shown, ["road", "tree"]) == expected
-    same = Shown("n", 1.0, 1.0, shown.image, truth, np.minimum(truth, 1))
+    same = Shown(shown.image, truth, np.minimum(truth, 1))
     assert mistakes(same, ["road", "tree"]) == "hardly a pixel wrong"
