@@ -22,12 +22,12 @@ import torch
 from torch import nn
 
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.matfile import MatReader
 from pixelwise.data.splitting import Shares
 from pixelwise.data.within import write_parts
 from pixelwise.evaluation.evaluate import Pair, evaluate
 from pixelwise.labels import VOID, colour, distinct_palette
 from pixelwise.pictures.images import resize, side_by_side, write_image, write_labels
+from pixelwise.pictures.matfile import MatReader
 from pixelwise.predict.model import load
 from pixelwise.training.loop import train
 from pixelwise.training.recipe import Augmentation, Optim, Recipe, Schedule

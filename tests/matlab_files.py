@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from pixelwise.data.matfile import MatReader
 from pixelwise.errors import DataError
+from pixelwise.pictures.matfile import MatReader
 
 SEGMENTATION = np.arange(12, dtype=np.uint8).reshape(3, 4)
 IMAGES = np.arange(5 * 4 * 3 * 2, dtype=np.uint8).reshape(5, 4, 3, 2)  # H, W, C, frames

@@ -78,7 +78,8 @@ def _description(dataset: DataSet) -> Description:
     used = *dataset.inputs, *([head for head in dataset.heads if head in heads] or stored[:1])
     use = used if len(used) < len(inputs) + len(heads) else ()
     maps = {name: dataset.class_maps[name] for name in heads}
-    return Description(maps, inputs, heads, use, dataset.values, false_colour=dataset.false_colour)
+    told = {"false_colour": dataset.false_colour, "variable": dataset.variable}
+    return Description(maps, inputs, heads, use, dataset.values, **told)
 
 
 def _folders(first: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:

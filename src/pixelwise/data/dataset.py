@@ -62,6 +62,8 @@ class DataSet:
     """Numbers of the bands that views show as red, green and blue; see ``labels.three_bands``."""
     label_scale: int = 1
     """How many times finer than its pictures its label maps are; they are read by majority."""
+    variable: str = ""
+    """Name of the picture in MATLAB files of several; empty: the only one there."""
     kinds: Mapping[str, InputKind] = field(default_factory=dict)
     """By input what a net was trained on, where that is known: others are refused."""
 
@@ -249,7 +251,8 @@ class DataSet:
         images: dict[str, NDArray[Any]] = {}
         for name in self.inputs:
             path, made = item.inputs[name], self.computed.get(name)
-            picture = decode(file_bytes(path), path, values="stored" if made else values)
+            form: Any = {"values": "stored" if made else values, "variable": self.variable}
+            picture = decode(file_bytes(path), path, **form)
             image = as_labelled(picture, path, size) if size else picture.shown
             size, other = size or image.shape[:2], other or str(path)
             refuse_other_size(image.shape, path, size, other)
@@ -298,13 +301,22 @@ class DataSet:
             DataError: D032 no such split, or an empty one.
         """
         numbers = (self.values, self.label_scale)
+        variable = (self.variable,) if self.variable else ()
         stored = numbers if numbers[1] > 1 else numbers[: self.values != "8-bit"]  # as before
         digest = hashlib.sha256()
         for class_map in (self.class_maps[name] for name in self.heads):
             values = sorted(class_map.values.items())
             others = () if class_map.others is None else (class_map.others,)
             kind = (class_map.kind,) if class_map.kind.measured else ()
-            meaning = class_map.classes, values, class_map.colours, *others, *stored, *kind
+            meaning = (
+                class_map.classes,
+                values,
+                class_map.colours,
+                *others,
+                *stored,
+                *kind,
+                *variable,
+            )
             digest.update(repr(meaning).encode("utf-8", "surrogatepass"))
         for made in (self.computed[name] for name in self.inputs if name in self.computed):
             digest.update(repr(made.facts).encode("utf-8", "surrogatepass"))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
 from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.matfile import MatReader
 from pixelwise.errors import DataError
 from pixelwise.labels import Labels
 from pixelwise.pictures.images import read_labels
+from pixelwise.pictures.matfile import shared_reader
 
 SBD_KEYS = {"GTcls": "GTcls.Segmentation", "GTinst": "GTinst.Segmentation"}
 """A struct that holds the label map, as SBD's files have it, to where in it."""
@@ -27,7 +25,7 @@ def read_numbers(path: Path, *, lossy: bool = False) -> Labels:
     """
     if path.suffix.lower() != ".mat":
         return read_labels(path, lossy=lossy)
-    reader = _reader()
+    reader = shared_reader()
     shapes = reader.variables(path)
     flat = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]
     keys = [key for name, key in SBD_KEYS.items() if name in shapes] or flat
@@ -41,11 +39,3 @@ def read_numbers(path: Path, *, lossy: bool = False) -> Labels:
         what = f"{path}: `{keys[0]}` holds other than whole numbers from 0 to 65535"
         raise DataError("D026", what, "save the label map as PNG")
     return raw.astype(np.uint8) if raw.max() < 256 else raw.astype(np.uint16)
-
-
-@functools.cache
-def _reader() -> MatReader:
-    """One child process for all files."""
-    reader = MatReader()
-    atexit.register(reader.close)
-    return reader

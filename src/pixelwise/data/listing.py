@@ -16,7 +16,7 @@ from pixelwise.data.grouping import grouped
 from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap, Splits
 from pixelwise.errors import DataError, first_few, raise_all
 from pixelwise.machine.files import atomic_write
-from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
+from pixelwise.pictures.recognise import SUFFIXES, chosen, is_picture, unread_kind
 
 LABEL_ENDS = (
     *("_mask", "_masks", "_label", "_labels", "_seg", "_gt", "-mask", "-label", ".mask"),
@@ -88,8 +88,7 @@ class Listing:
         else:
             left, right = by_stem(pictures(images), self.problems), {}
             for folder in reversed(labels):
-                maps = pictures(folder) or [p for p in _shown(folder) if p.suffix.lower() == ".mat"]
-                right |= by_stem(sorted(maps), self.problems)
+                right |= by_stem(pictures(folder), self.problems)
             other, end = ends_of(left.keys(), right.keys())
             right = {stem.removesuffix(end) + other: path for stem, path in right.items()}
             note = f"label maps are called as their pictures with `{end}` for `{other}` at the end"
@@ -217,7 +216,7 @@ def pictures(folder: Path) -> list[Path]:
     reads it tells.
     """
     visible = _shown(folder)
-    read = [p for p in visible if is_picture(p)]
+    read = chosen([p for p in visible if is_picture(p)])
     stems = {p.stem for p in read}
     return sorted(read + [p for p in visible if p.stem not in stems and unread_kind(p)])
 

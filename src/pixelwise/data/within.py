@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.layouts import label_folder
 from pixelwise.data.grouping import Grouping
@@ -72,6 +74,7 @@ def write_parts(
     gap = gap if gap >= 0 else far * (by == "blocks")
     k = len(dataset.classes)
     counts = dict.fromkeys(shares.parts, np.zeros(k, np.int64))
+    stored, palette = _as_stored(dataset.class_map)
     lines, seen, own = dict.fromkeys(counts, ""), (0.0, ""), label_folder(dataset.root)
     for n, path in enumerate(pictures(own)):
         labels = LabelMap(path, scale).read(dataset.class_map)
@@ -83,8 +86,7 @@ def write_parts(
             part = np.where(parts == i, labels, np.uint8(VOID))
             counts[split] = counts[split] + np.bincount(part.ravel(), minlength=VOID + 1)[:k]
             place = folder / split / f"{path.stem}.png"
-            finer = part.repeat(scale, 0).repeat(scale, 1)
-            write_labels(place, finer, np.array(dataset.palette, np.uint8))
+            write_labels(place, stored[part].repeat(scale, 0).repeat(scale, 1), palette)
             lines[split] += f"{path.stem}\t{place.resolve().relative_to(root).as_posix()}\n"
     for split, text in lines.items():
         if not counts[split].any():
@@ -93,6 +95,17 @@ def write_parts(
         atomic_write(folder / f"{split}.txt", text)
     notes = (f"{seen[0]:.0%} of the pixels held out {seen[1]}",) if seen[0] else ()
     return Drawn(dict.fromkeys(counts, dataset.all_items()), Grouping({}, ""), counts, {}, notes)
+
+
+def _as_stored(class_map: ClassMap) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+    """By class id, and void, the number that label maps have for it, and those numbers' colours."""
+    numbers = np.full(VOID + 1, VOID)
+    for number, class_id in sorted(class_map.values.items(), reverse=True):
+        numbers[class_id] = number
+    own = numbers[: len(class_map.classes)]
+    palette = np.zeros((own.max() + 1, 3), np.uint8)
+    palette[own] = class_map.palette
+    return numbers.astype(np.uint8 if numbers.max() < 256 else np.uint16), palette
 
 
 def _dealt(labels: NDArray[np.uint8], shares: list[float], by: str, seed: int) -> Ints:

@@ -1,4 +1,4 @@
-"""Arrays of any number of bands: NumPy's files, and TIFFs that Pillow does not read whole.
+"""Arrays of any number of bands: NumPy's and MATLAB's files, and TIFFs that Pillow reads in part.
 
 What is not known of a picture is NaN where ``values`` are ``gaps``; else it is refused by name: a
 net that is shown -9999 as a reflectance learns the border of a flight.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import io
 import math
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 from pixelwise.errors import DataError, ResourceError
 from pixelwise.pictures import imagefile
 from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, NO_DATA, max_megapixels
+from pixelwise.pictures.matfile import shared_reader
 
 STORED = ("uint8", "uint16", "int16", "float32")
 """What ``stored`` may give: each is exact in the float32 of a net."""
@@ -43,6 +46,53 @@ def numpy_file(data: bytes, path: Path) -> NDArray[Any]:
         message = f"{path}: an array of shape {array.shape}, expected (H, W) or (H, W, bands)"
         raise DataError("D018", message, "bands come last: np.save(path, a.transpose(1, 2, 0))")
     return np.ascontiguousarray(array.reshape(*array.shape[:2], -1))
+
+
+def mat_file(data: bytes, path: Path, variable: str, bands: int) -> NDArray[Any]:
+    """(H, W, bands) of a MATLAB file, read in a process of its own (``matfile``).
+
+    Without a name it is the only array of three axes, of several the one of so many ``bands``; in a
+    file without any the only one of two.
+
+    Raises:
+        DataError: D018 there is none, D022 too large, D025 several, D026 a damaged file.
+        ResourceError: R008 the extra that reads such files is not installed.
+    """
+    with ExitStack() as stack:
+        file = path
+        if not path.is_file():  # bytes that came without a file
+            file = Path(stack.enter_context(TemporaryDirectory())) / "bytes.mat"
+            file.write_bytes(data)
+        reader = shared_reader()
+        try:
+            shapes = reader.variables(file)
+            name = variable or _only(shapes, bands, path)
+            _refuse_large(shapes.get(name, ()), 0, path)
+            (array,) = reader.read(file, name)
+        except DataError as error:
+            raise DataError(
+                error.code, str(error).replace(str(file), str(path)), error.hint
+            ) from None
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        what = f"{path}: `{name}` is of shape {array.shape}, expected (H, W) or (H, W, bands)"
+        raise DataError("D018", what, "bands come last: permute(a, [2 3 1]) in MATLAB")
+    return np.ascontiguousarray(array.reshape(*array.shape[:2], -1))
+
+
+def _only(shapes: Mapping[str, tuple[int, ...]], bands: int, path: Path) -> str:
+    """The variable that is meant where none is named."""
+    cubes = [name for name, shape in shapes.items() if len(shape) == 3]
+    flat = [name for name, shape in shapes.items() if len(shape) == 2 and min(shape) > 1]
+    fit = [name for name in cubes if shapes[name][2] == bands]
+    chosen = next((names for names in (cubes, fit, flat * (not cubes)) if len(names) == 1), [])
+    if chosen:
+        return chosen[0]
+    held = ", ".join(f"`{name}` of {shape}" for name, shape in shapes.items()) or "nothing"
+    several = cubes or flat
+    code, hint = "D018", "save the cube as an array (H, W, bands)"
+    if several:
+        code, hint = "D025", f'"variable": "{several[0]}" in dataset.json, if that is meant'
+    raise DataError(code, f"{path}: holds {held}, expected one array (H, W, bands)", hint)
 
 
 def tiff_reader(path: Path) -> Any:

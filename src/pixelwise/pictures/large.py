@@ -56,15 +56,18 @@ class LargePicture:
         return np.ascontiguousarray(self.stored[rows, columns])
 
 
-def open_large(path: Path, place: int | None, values: Values, folder: Path) -> LargePicture:
-    """A picture file; a compressed TIFF is decoded into ``folder``.
+def open_large(
+    path: Path, place: int | None, values: Values, folder: Path, bands: int = 0
+) -> LargePicture:
+    """A picture file; a compressed TIFF is decoded into ``folder``. ``bands`` as of ``decode``.
 
     Raises:
         DataError: those of ``decode``.
         ResourceError: R008 a TIFF without tifffile, R001 and R002 it cannot be decoded to the disk.
     """
     picture = _mapped(path, place, values, folder) if kind_of(path) == "TIFF" else None
-    return picture or LargePicture(decode(file_bytes(path), path, values=values, place=place).shown)
+    form: Any = {"values": values, "place": place, "bands": bands}
+    return picture or LargePicture(decode(file_bytes(path), path, **form).shown)
 
 
 def _mapped(path: Path, place: int | None, values: Values, folder: Path) -> LargePicture | None:

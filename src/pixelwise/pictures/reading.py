@@ -12,7 +12,8 @@ RGB; palette, CMYK, YCbCr,   RGB, uint8                      the same
 LAB; RGB of 16 bits          the high byte of each band      refused: Pillow reads no more
 with alpha                   composed over white             the same
 four bands without alpha     four bands, uint8               the same
-TIFF of other bands, .npy    uint8 alone                     16 bits or float32, all bands
+TIFF of other bands, .npy,   uint8 alone                     16 bits or float32, all bands
+.mat
 ===========================  ==============================  =================================
 
 ``gaps`` are ``stored`` numbers as float32, NaN where there is none: NaN in the file, and what a
@@ -34,7 +35,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pixelwise.errors import DataError
-from pixelwise.pictures.cubes import as_values, numpy_file, tiff_bands
+from pixelwise.pictures.cubes import as_values, mat_file, numpy_file, tiff_bands
 from pixelwise.pictures.imagefile import ImageHeader, file_bytes, header_of, opened
 from pixelwise.pictures.recognise import ARRAYS, HEAD, kind_in
 
@@ -79,16 +80,26 @@ class Page:
 
 
 def decode(
-    data: bytes, path: Path, *, values: Values = "8-bit", place: int | None = None
+    data: bytes,
+    path: Path,
+    *,
+    values: Values = "8-bit",
+    place: int | None = None,
+    variable: str = "",
+    bands: int = 0,
 ) -> Picture:
     """Picture and header of a file of which ``data`` are the bytes; ``path`` is for messages.
+
+    ``variable`` and ``bands`` choose among the arrays of a MATLAB file, see ``cubes.mat_file``.
 
     Raises:
         DataError: D015 mode or format not supported, and those of ``opened``.
     """
     kind = kind_in(data[:HEAD])
-    if kind in ARRAYS:
-        return Picture(as_values(numpy_file(data, path), path, values), _PLAIN)
+    if kind in ARRAYS or path.suffix.lower() == ".mat":
+        named = variable, bands
+        array = numpy_file(data, path) if kind == "NumPy" else mat_file(data, path, *named)
+        return Picture(as_values(array, path, values), _PLAIN)
     try:
         with opened(data, path, place) as (image, header):
             stored = _bands(image, header, path, values)
@@ -118,12 +129,12 @@ def read(source: Any, *, bands: int = 3, values: Values = "8-bit") -> NDArray[An
         DataError: D010 no such file, D018 an array of another shape, and those of ``decode``.
     """
     if isinstance(source, bytes):
-        image = decode(source, UNNAMED, values=values).shown
+        image = decode(source, UNNAMED, values=values, bands=bands).shown
     elif isinstance(source, Page):
         image = decode(source.data, UNNAMED, values=values, place=source.place).shown
     elif isinstance(source, Path | str):
         path = Path(source)
-        image = decode(file_bytes(path), path, values=values).shown
+        image = decode(file_bytes(path), path, values=values, bands=bands).shown
     elif isinstance(source, Image.Image):
         header = header_of(source)
         image = Picture(_bands(source, header, UNNAMED, values), header).shown

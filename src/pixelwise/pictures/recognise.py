@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-ARRAYS = ("NumPy",)
+ARRAYS = ("NumPy", "MATLAB")
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy")
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+        *(".npy", ".mat"),
+    )
 )
 """Of these formats; a file with another suffix is recognised by its content."""
 HEAD = 132  # bytes, DICOM's mark ends there
@@ -28,6 +32,7 @@ _SIGNATURES = {
     "OpenEXR": rb"\x76\x2f\x31\x01",
     "PNM": rb"P[1-6]\s+(#|\d+\s)",
     "NumPy": rb"\x93NUMPY",
+    "MATLAB": rb"MATLAB (5\.0|7\.3) MAT-file",
     "DICOM": rb".{128}DICM",
 }
 """First bytes by kind, from the formats' specifications; those not in ``FORMATS`` are told."""
@@ -58,6 +63,11 @@ def is_picture(path: Path) -> bool:
     return path.is_file() and (
         path.suffix.lower() in SUFFIXES or kind_of(path) in (*FORMATS, *ARRAYS)
     )
+
+
+def chosen(paths: Sequence[Path]) -> list[Path]:
+    """Of pictures in one folder those that are meant: a ``.mat`` beside others is about them."""
+    return [path for path in paths if path.suffix.lower() != ".mat"] or list(paths)
 
 
 def unread_kind(path: Path) -> str:

@@ -22,7 +22,7 @@ from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.folders import is_predictions
 from pixelwise.pictures.imagefile import file_bytes, pages_in
 from pixelwise.pictures.reading import Page
-from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
+from pixelwise.pictures.recognise import SUFFIXES, chosen, is_picture, unread_kind
 from pixelwise.pictures.videos import is_camera, is_video, readable
 from pixelwise.predict.addresses import is_address, place_of
 from pixelwise.predict.name_lists import common_folder, is_list, names_in
@@ -258,7 +258,7 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
         shown = [here / name for name in sorted(files) if not name.startswith(".")]
         dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
         left_out += [f"{path} is a link to nothing" for path in dangling]
-        pictures = [path for path in shown if is_picture(path)]
+        pictures = chosen([path for path in shown if is_picture(path)])
         videos = [path for path in shown if is_video(path)]
         if not readable():
             _leave_out(left_out, videos, 'videos; pip install "pixelwise[video]" reads them')

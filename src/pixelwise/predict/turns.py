@@ -145,7 +145,8 @@ def _label(
     with _named(job.files(model.inputs)):
         if turn.image is None:
             folder = prediction_records.place(work.plan.out, job.name).parent
-            picture = open_large(job.source, job.place, model.predictor.preprocess.values, folder)
+            form = model.predictor.preprocess.values, folder, model.predictor.bands
+            picture = open_large(job.source, job.place, *form)
             blocks, area = model.predictor.blocks(picture.size), math.prod(picture.size)
             if blocks or picture.tags or area > MAX_MEGAPIXELS * 1e6:
                 model.predictor.net.only_classes("a picture in parts")

@@ -4,7 +4,8 @@
 ``values`` (``8-bit``, ``stored`` or ``gaps``, see ``pictures.reading``), ``source`` (where it came
 from) and, where they are known, ``terms``, which models that are trained on it carry, and
 ``false_colour``, the numbers of three bands that views show as red, green and blue, and
-``label_scale``, how many times finer than the pictures the label maps are.
+``label_scale``, how many times finer than the pictures the label maps are, and ``variable``, what
+pictures are called in MATLAB files that hold several arrays.
 Where a picture is made of several files, or has several label maps, it names their folders, in the
 order of the bands and of the heads; a head without ``classes`` has those of the whole::
 
@@ -109,6 +110,7 @@ class Parts:
     """Inputs that are computed of others."""
     false_colour: tuple[Natural, ...] = ()
     label_scale: Annotated[Whole, limits(ge=1)] = 1
+    variable: str = ""
 
     def __post_init__(self) -> None:
         inputs = {**self.inputs, **self.computed}
@@ -146,6 +148,7 @@ class Description:
     computed: Mapping[str, HhaOf] = field(default_factory=dict)
     false_colour: tuple[int, ...] = ()
     label_scale: int = 1
+    variable: str = ""
 
     @property
     def used(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -203,6 +206,7 @@ def open_layout(listing: Listing) -> DataSet:
         heads=heads,
         values=description.values,
         false_colour=description.false_colour,
+        variable=description.variable,
         computed=computed,
         problems=listing.all_problems,
     ).with_label_scale(description.label_scale)
@@ -268,7 +272,7 @@ def _description(content: bytes) -> Description:
         heads[name] = read(own, whole, place=place)
     maps = {name: head.class_map() for name, head in heads.items()}
     folders = {name: head.folder for name, head in heads.items()}
-    told = parts.values, parts.computed, parts.false_colour, parts.label_scale
+    told = parts.values, parts.computed, parts.false_colour, parts.label_scale, parts.variable
     return Description(maps, parts.inputs, folders, parts.use, *told)
 
 
@@ -298,6 +302,8 @@ def write_description(out: Path, description: Description, source: str, terms: s
         lines["values"] = description.values
     if description.false_colour:
         lines["false_colour"] = list(description.false_colour)
+    if description.variable:
+        lines["variable"] = description.variable
     if description.label_scale > 1:
         lines["label_scale"] = description.label_scale
     write_json(out / NAME, lines | {"source": source} | ({"terms": terms} if terms else {}))

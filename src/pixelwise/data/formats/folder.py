@@ -215,5 +215,6 @@ def label_folders(names: Sequence[str]) -> set[str]:
     beside = set(lower.values())
     common = [n for n in names if lower[n] in LABEL_FOLDERS and beside & {*IMAGE_FOLDERS}]
     voc = [n for n in names if lower[n].startswith("segmentation") and "jpegimages" in beside]
+    sbd = [n for n in names if n in ("cls", "inst") and "img" in beside]
     camvid = [n for n in names if n.endswith("annot") and n.removesuffix("annot") in names]
-    return {*common, *voc, *camvid}
+    return {*common, *voc, *sbd, *camvid}

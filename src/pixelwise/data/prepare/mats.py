@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.classes import ClassMap
-from pixelwise.data.matfile import MatReader
 from pixelwise.data.prepare.archives import Entry
 from pixelwise.errors import DataError
 from pixelwise.labels import VOID
+from pixelwise.pictures.matfile import MatReader
 
 T = TypeVar("T")
 

@@ -18,9 +18,9 @@ import pytest
 from scipy.io import savemat
 
 from matlab_files import refusal, v5, v73
-from pixelwise.data import matfile, matfile_process
-from pixelwise.data.matfile import MatReader
 from pixelwise.errors import DataError, ResourceError
+from pixelwise.pictures import matfile, matfile_process
+from pixelwise.pictures.matfile import MatReader
 
 STAND_IN = """
 import json, os, signal, sys, time
@@ -122,7 +122,7 @@ def test_the_reader_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
-from pixelwise.data.matfile import MatReader
+from pixelwise.pictures.matfile import MatReader
 mats = MatReader()
 mats.read(Path(sys.argv[1]), "kind")
 print(mats._process.pid, flush=True)

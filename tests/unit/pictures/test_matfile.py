@@ -14,8 +14,8 @@ from scipy.io import loadmat, savemat
 
 from golden.make_mat73 import CONTENT
 from matlab_files import IMAGES, SEGMENTATION, refusal, save_v73, v5, v73
-from pixelwise.data.matfile import MatReader
 from pixelwise.errors import DataError
+from pixelwise.pictures.matfile import MatReader
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

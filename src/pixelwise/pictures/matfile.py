@@ -7,6 +7,8 @@ error that names the file, and the next file gets a new process. One process ser
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import math
 import os
@@ -22,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixelwise.data import matfile_process
 from pixelwise.errors import DataError, ResourceError
+from pixelwise.pictures import matfile_process
 
 MEMORY = 2 << 30
 """Bytes of address space. The libraries take 0.15 GB, a label map or a frame under 0.01 GB."""
@@ -131,6 +133,14 @@ class MatReader:
         if late or ending == "SIGXCPU":
             what = f"not read within {self.seconds} s of processor time"
         return DataError("D026", f"{path}: {what}", "fetch it again, or leave it out")
+
+
+@functools.cache
+def shared_reader() -> MatReader:
+    """One child process for all files."""
+    reader = MatReader()
+    atexit.register(reader.close)
+    return reader
 
 
 def _started(memory: int, seconds: int) -> subprocess.Popen[bytes]:
