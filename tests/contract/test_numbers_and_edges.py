@@ -194,6 +194,9 @@ def test_what_is_of_classes_refuses_numbers_by_name(
     picture, out = str(data / "images/room_0000.png"), str(tmp_path / "o")
     refused = [
         (["predict", str(trained), picture, "-o", out, "--crf"], "crf"),
+        (["predict", str(trained), picture, "-o", out, "--min-area", "5"], "min_area"),
+        (["predict", str(only), picture, "-o", out, "--fill-holes", "5"], "fill_holes"),
+        (["evaluate", str(only), str(data), "--reject", "0.5"], "reject"),
         (["predict", str(only), picture, "-o", out, "--save", "polygons"], "--save polygons"),
         (["predict", str(only), picture, "-o", out, "--uncertain", "1"], "--uncertain"),
         (["export", str(trained), "-o", f"{out}.onnx", "--labels"], "--labels"),

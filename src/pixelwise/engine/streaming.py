@@ -151,6 +151,8 @@ class Streaming:
     def labels(self, feed: Feed) -> Iterator[tuple[Span, dict[str, Tensor]]]:
         """Strips of rows from the top on, and each head's labels of them, (h, w).
 
+        Of heads that give numbers or edges they are the scores, (P, h, w) float32.
+
         Raises:
             NumericalError: N003, scores are not finite.
         """
@@ -159,8 +161,12 @@ class Streaming:
                 for op, band in self._bands.wanted(scores):
                     self._compute(op, band, feed)
                 heads = self.network.net.outputs
-                made = {head: self.scores(head, rows).labels()[0] for head in heads}
+                made = {head: self._made(head, rows) for head in heads}
             yield rows, made
+
+    def _made(self, head: str, rows: Span) -> Tensor:
+        scores, kind = self.scores(head, rows), self.network.net.kind(head)
+        return (scores.whole() if kind.measured else scores.labels())[0]
 
     def _compute(self, op: Op, band: Span, feed: Feed) -> None:
         source, filled = self._bands.filled(op, band)

@@ -190,12 +190,17 @@ def write_labels(
         text: is kept in the file as PNG text (which model made it, for instance).
     """
     if labels.ndim == 3:
-        wide = labels.shape[2] == 1 and step * 255 != 1
-        counts = cast(np.nan_to_num(labels / step), np.dtype(np.uint16 if wide else np.uint8))
-        shown = counts[..., 0] if counts.shape[2] == 1 else counts
-        return write_image(path, shown, text={**(text or {}), "step": f"{step:.9g}"})
+        told = {**(text or {}), "step": f"{step:.9g}"}
+        return write_image(path, counts_of(labels, step), text=told)
     image = label_image(labels, palette)
     return atomic_write(path, lambda f: image.save(f, "PNG", pnginfo=_png_text(text)))
+
+
+def counts_of(numbers: NDArray[Any], step: float) -> NDArray[Any]:
+    """Numbers (H, W, P) as ``write_labels`` has them, counts of ``step``: (H, W) or (H, W, P)."""
+    wide = numbers.shape[2] == 1 and step * 255 != 1
+    counts = cast(np.nan_to_num(numbers / step), np.dtype(np.uint16 if wide else np.uint8))
+    return counts[..., 0] if counts.shape[2] == 1 else counts
 
 
 def _png_text(text: Mapping[str, str] | None) -> PngInfo:

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, PixelwiseError
-from pixelwise.labels import Labels, full_palette
+from pixelwise.labels import full_palette
 from pixelwise.machine.files import PREFIX, allocated, atomic_write
 from pixelwise.pictures.cubes import STORED, tiff_reader
 from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, NO_DATA, ORIENTATION, file_bytes
-from pixelwise.pictures.images import Array
+from pixelwise.pictures.images import Array, counts_of
 from pixelwise.pictures.reading import Values, decode
 from pixelwise.pictures.recognise import kind_of
 
@@ -109,9 +109,17 @@ def let_go(mapped: NDArray[Any]) -> None:
         mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
-def write_png(path: Path, labels: Labels, palette: Array, text: Mapping[str, str]) -> Path:
-    """``images.write_labels`` of a label map on the disk, a strip at a time."""
-    wide, (height, width) = len(palette) > 255, labels.shape
+def write_png(
+    path: Path, labels: NDArray[Any], palette: Array, text: Mapping[str, str], step: float = 1.0
+) -> Path:
+    """``images.write_labels`` of what is on the disk, a strip at a time."""
+    (height, width), numbers = labels.shape[:2], labels.ndim == 3
+    first_row = counts_of(labels[:1], step) if numbers else labels[:1]
+    wide = first_row.dtype == np.uint16 if numbers else len(palette) > 255
+    kind = (16 if wide else 8, 2 if first_row.ndim == 3 else 0)  # RGB, or grey
+    if not numbers and not wide:
+        kind = (8, 3)  # indices of a palette
+    told = {**text, "step": f"{step:.9g}"} if numbers else text
 
     def write(f: BinaryIO) -> None:
         def chunk(name: bytes, data: bytes) -> None:
@@ -119,15 +127,16 @@ def write_png(path: Path, labels: Labels, palette: Array, text: Mapping[str, str
             f.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(name))))
 
         f.write(b"\x89PNG\r\n\x1a\n")
-        kind = (16, 0) if wide else (8, 3)  # grey, or indices of a palette
         chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, *kind, 0, 0, 0))
-        if not wide:
+        if kind == (8, 3):
             chunk(b"PLTE", full_palette(palette).tobytes())
-        for key, value in text.items():
+        for key, value in told.items():
             chunk(b"iTXt", key.encode() + b"\0\0\0\0\0" + value.encode())
         packed = zlib.compressobj()
         for first in range(0, height, TILE):
-            rows = labels[first : first + TILE].astype(">u2" if wide else "u1").view(np.uint8)
+            part = labels[first : first + TILE]
+            part = (counts_of(part, step) if numbers else part).astype(">u2" if wide else "u1")
+            rows = np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint8)
             # Each row begins with its filter: none, as is best for indices (PNG 1.2, 9.6).
             chunk(b"IDAT", packed.compress(np.pad(rows, ((0, 0), (1, 0))).tobytes()))
             let_go(labels)
@@ -139,7 +148,7 @@ def write_png(path: Path, labels: Labels, palette: Array, text: Mapping[str, str
 
 def write_tiff(
     path: Path,
-    labels: Labels,
+    labels: NDArray[Any],
     palette: Array,
     text: Mapping[str, str],
     tags: tuple[tuple[Any, ...], ...],
@@ -147,11 +156,15 @@ def write_tiff(
     """The same as a tiled BigTIFF with a picture's geographic ``tags``; needs tifffile.
 
     Their value for "no data" is left out where it is a class's number, which would be hidden.
+    Numbers (H, W, P) are written as they are, as floats.
     """
     from tifffile import TiffWriter
 
     count, look = len(palette), dict[str, Any](photometric="minisblack")
-    if count <= 255:
+    if labels.ndim == 3:
+        count, labels = 2**16, labels[..., 0] if labels.shape[2] == 1 else labels
+        look |= {"planarconfig": "contig"}
+    elif count <= 255:
         colours = full_palette(palette).T.astype(np.uint16) * 257
         look = {"photometric": "palette", "colormap": colours}
     look["extratags"] = [tag for tag in tags if tag[0] != NO_DATA or _is_free(tag[3], count)]

@@ -44,8 +44,13 @@ def cut(runner: PlannedRunner, size: tuple[int, int]) -> list[Stream]:
     whole = Stream(layout_for(runner.plan, 1, *size), Span(0, height), Span(0, width), BANDS[0])
     pixel, tried = 1 + (1 + FLOAT32) * sum(runner.net.inputs.values()), list[int]()
     needs = of_layout(whole.layout, runner.memory)
-    # Labels, a strip of what the net is shown, and what convolutions hold beside the maps.
-    around = height * width + STRIP * width * pixel + needs.work - height * width * pixel
+    net = runner.net
+    made = sum(
+        FLOAT32 * net.channels[layer] if net.kind(head).measured else 1
+        for head, layer in net.outputs.items()
+    )
+    # What is made, a strip of what the net is shown, and what convolutions hold beside the maps.
+    around = made * height * width + STRIP * width * pixel + needs.work - height * width * pixel
     around += 0 if runner.packed else needs.weights
     for count, band in ((n, b) for n in BLOCKS for b in (BANDS if n == 1 else BANDS[-2:])):
         if count > max(1, width // STRIP):  # narrower than strips are tall

@@ -22,6 +22,7 @@ from pixelwise.engine.spans import Span
 from pixelwise.engine.streaming import STRIP, Stream
 from pixelwise.errors import UsageError
 from pixelwise.machine.files import allocated, atomic_write
+from pixelwise.nets.kinds import Kind
 from pixelwise.pictures.large import LargePicture, let_go, write_png, write_tiff
 from pixelwise.predict import saving
 from pixelwise.predict.model import Model
@@ -50,10 +51,16 @@ class PartLabels:
         own = self.model.heads
         return own if len(own) > 1 else {"": next(iter(own.values()))}
 
+    def kind(self, head: str) -> Kind:
+        """What a head gives."""
+        return self.model.predictor.net.kind(head or next(iter(self.model.heads)))
+
     def map(self, head: str) -> np.memmap[Any, Any]:
-        """(H, W); all its bytes are taken from the disk at once."""
-        size = self.picture.size
+        """(H, W), of numbers (H, W, P); all its bytes are taken from the disk at once."""
+        size: tuple[int, ...] = self.picture.size
         kind: np.dtype[Any] = np.dtype("u1" if len(self.model.classes) <= 255 else "u2")
+        if self.kind(head).measured:
+            size, kind = (*size, len(self.heads[head].classes)), np.dtype("f4")
         path = allocated(self.folder / f"{head}.labels", math.prod(size) * kind.itemsize)
         return np.memmap(path, kind, "r+", shape=size)
 
@@ -76,8 +83,9 @@ class PartLabels:
             assert isinstance(runner, PlannedRunner)
             strips = runner.streaming(replace(stream, rows=left)).labels(self._feed)
             for rows, labels in strips if left.length else ():
-                for whole, part in zip(maps, labels.values(), strict=True):
-                    whole[slice(*rows), slice(*stream.columns)] = part.numpy()
+                for whole, (head, made) in zip(maps, labels.items(), strict=True):
+                    part = model.predictor.of_strip(head, made)
+                    whole[slice(*rows), slice(*stream.columns)] = part
                     whole.flush()
                     let_go(whole)
                 let_go(self.picture.stored)
@@ -94,7 +102,8 @@ class PartLabels:
         image, heads = self.model.image(self.picture.part(*some)), {}
         for head, own in self.heads.items():
             told = self.map(head)[some].copy(), own.classes, own.palette
-            heads[head] = Prediction(image, *told, false_colour=self.model.false_colour)
+            look = {"false_colour": self.model.false_colour, "kind": self.kind(head)}
+            heads[head] = Prediction(image, *told, **look)
         first = next(iter(heads.values()))
         return replace(first, heads=heads) if len(heads) > 1 else first
 
@@ -107,18 +116,22 @@ class PartLabels:
         head, _, kind = part.rpartition("/")
         if kind == "overlay":
             return saving.write(part, seen, to)
-        own, labels = seen.heads.get(head, seen), self.map(head or next(iter(self.heads)))
+        head_map = head or next(iter(self.heads))
+        own, labels = seen.heads.get(head, seen), self.map(head_map)
         palette, text = np.asarray(own.palette, np.uint8), saving.label_text(own, to.header)
         place = saving.path(to.out / head, to.name, kind)
         if self.picture.tags:
             place = place.with_name(f"{place.stem}{EARTH}")
             return [write_tiff(place, labels, palette, text, self.picture.tags)]
-        return [write_png(place, labels, palette, text)]
+        return [write_png(place, labels, palette, text, self.kind(head_map).step)]
 
     def areas(self) -> dict[str, dict[str, float]]:
         """By head the share of the picture that each class has, of those that occur."""
         shares = {}
         for head, own in self.heads.items():
+            if self.kind(head).measured:
+                shares[head] = {}
+                continue
             counts, labels = np.zeros(len(own.classes), np.int64), self.map(head)
             for row in range(0, len(labels), STRIP):
                 part = labels[row : row + STRIP].ravel()

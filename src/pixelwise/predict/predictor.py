@@ -78,7 +78,8 @@ class Predictor:
         self.others = tuple(others)
         self._shift = step(self.net, self.view.stitch) if self.view.stitch > 1 else 0
         if self.view.crf or self.view.sieve != Sieve():
-            self.net.only_classes("crf" if self.view.crf else "sieve")
+            asked = ["crf"] if self.view.crf else [k for k, v in vars(self.view.sieve).items() if v]
+            self.net.only_classes(", ".join(asked))
         coarse = any(p._coarse(head) for p in self._all for head in p.net.outputs)
         most = max(self.net.channels[layer] for layer in self.net.outputs.values())
         if coarse and (self.others or self.view.crf or self.view.sieve != Sieve()):
@@ -187,8 +188,12 @@ class Predictor:
     @property
     def _soft(self) -> bool:
         """Whether labels are made of all scores at once."""
-        measured = any(self.net.kind(head).measured for head in self.net.outputs)
-        return bool(measured or self.others or self.view.crf or self.view.sieve.reject)
+        return self._joined or any(self.net.kind(head).measured for head in self.net.outputs)
+
+    @property
+    def _joined(self) -> bool:
+        """Whether what is given for a pixel is made of more than the net's scores there."""
+        return bool(self.others or self.view.crf or self.view.sieve.reject)
 
     def _cut(self, size: tuple[int, int], error: ResourceError) -> list[Stream]:
         """Streams for a picture that does not fit, or the ``error`` that says so."""
@@ -201,20 +206,27 @@ class Predictor:
         coarse = any(self._coarse(head) for head in self.net.outputs)
         around = any(border(self.net, length).around(length) != length for length in size)
         labelled = replace(self.view, temperature={})  # which changes no label
-        return labelled == View() and not (self._soft or coarse or around)
+        return labelled == View() and not (self._joined or coarse or around)
+
+    def of_strip(self, head: str, made: Tensor) -> NDArray[Any]:
+        """What a head gives for a strip, of what ``Streaming.labels`` made of it."""
+        if (kind := self.net.kind(head)).measured:
+            return kind.numbers(made.numpy())
+        return made.numpy().astype(np.uint8 if made.dtype == torch.uint8 else np.uint16)
 
     def _in_parts(self, image: NDArray[Any], blocks: Sequence[Stream]) -> dict[str, Labelled]:
         def feed(rows: Span, columns: Span) -> Tensor:
             return torch.from_numpy(self.preprocess(image[slice(*rows), slice(*columns)]))
 
-        maps = dict[str, NDArray[np.uint8]]()
+        maps = dict[str, NDArray[Any]]()
         for block in blocks:
             assert isinstance(self.runner, PlannedRunner)
             for rows, labels in self.runner.streaming(block).labels(feed):
-                for head, part in labels.items():
-                    kind: Any = np.uint8 if part.dtype == torch.uint8 else np.uint16
-                    whole = maps.setdefault(head, np.empty(image.shape[:2], kind))
-                    whole[slice(*rows), slice(*block.columns)] = part.numpy()
+                for head, made in labels.items():
+                    part = self.of_strip(head, made)
+                    size = *image.shape[:2], *part.shape[2:]
+                    whole = maps.setdefault(head, np.empty(size, part.dtype))
+                    whole[slice(*rows), slice(*block.columns)] = part
         return {head: Labelled(labels, None) for head, labels in maps.items()}
 
     def _plan(self, size: tuple[int, int], *, scores: bool, beside: int = 0) -> Sizes:

@@ -149,7 +149,6 @@ def _label(
             picture = open_large(job.source, job.place, *form)
             blocks, area = model.predictor.blocks(picture.size), math.prod(picture.size)
             if blocks or picture.tags or area > MAX_MEGAPIXELS * 1e6:
-                model.predictor.net.only_classes("a picture in parts")
                 refuse_other_kinds(turn.kinds, job.source)
                 labels = PartLabels(Path(), model, picture, blocks)
                 return _in_parts(work, turn, labels, stop, watch)

@@ -12,9 +12,10 @@ from PIL import Image
 
 from pixelwise.errors import ResourceError
 from pixelwise.machine import memory
-from pixelwise.pictures.images import read_labels, text_in
+from pixelwise.pictures.images import read_labels, text_in, write_labels
 from pixelwise.predict import cutting, jobs, turns
 from pixelwise.predict.model import Model, load
+from pixelwise.weights.checkpoint import HeadClasses
 from small_model import pixels, save_model
 
 tifffile = pytest.importorskip("tifffile")
@@ -169,3 +170,41 @@ def test_outputs_that_a_cut_picture_has_not_are_refused_first(
     done = carried_out(tif, tmp_path / "out", model, save="labels,scores,polygons")
     assert done.failures[0]["code"] == "U002"
     assert "not polygons, scores" in done.failures[0]["error"]
+
+
+def test_numbers_and_edges_of_a_cut_picture_are_those_of_the_whole(
+    tif: Path, tmp_path: Path, small_memory: pytest.MonkeyPatch
+) -> None:
+    """In files as counts, on the earth as they are; beside a head of classes, and through pw."""
+    kinds = {
+        "far": {"kind": "numbers", "step": 0.01, "centre": [3.0], "spread": [0.5], "log": True},
+        "edge": {"kind": "edges", "step": 1 / 255},
+        "clean": {"kind": "numbers", "centre": [99.0] * 3, "spread": [40.0] * 3},
+    }
+    planes = {"labels": 3, "far": 1, "edge": 1, "clean": 3}
+    own = {h: HeadClasses(tuple(f"{h} {i}" for i in range(n)), ()) for h, n in planes.items()}
+    options = {"heads": planes, "kinds": kinds, "width": 0.25}
+    named = {"options": options, "heads": own, "classes": own["labels"].classes}
+    place = save_model(tmp_path / "m.safetensors", seed=1, **named)
+    model = load(place)
+    small_memory.setattr(cutting, "BLOCKS", (2,))
+    small_memory.setattr(cutting, "STRIP", 128)
+    png = tmp_path / "in" / "plain.png"
+    Image.fromarray(pixels(SIZE)).save(png)
+    for path in (tif, png):
+        assert not carried_out(path, tmp_path / "out", model).failures
+    parts = model.predict(pixels(SIZE)).heads
+    small_memory.undo()
+    whole = model.predict(pixels(SIZE)).heads
+    for head, expected in whole.items():
+        assert np.array_equal(parts[head].labels, expected.labels)
+        assert parts[head].labels.dtype == expected.labels.dtype
+        front = tmp_path / "out" / ("" if head == "labels" else head)
+        assert np.array_equal(tifffile.imread(front / "field.tif"), expected.labels.squeeze())
+        write_labels(tmp_path / "one.png", expected.labels, np.zeros((3, 3), np.uint8),
+                     step=expected.kind.step)  # fmt: skip
+        one, made = (Image.open(p) for p in (tmp_path / "one.png", front / "plain.png"))
+        assert one.mode == made.mode
+        assert np.array_equal(np.asarray(one), np.asarray(made))
+        assert text_in(front / "plain.png").get("step") == text_in(tmp_path / "one.png").get("step")
+        assert (front / "plain_overlay.jpg").is_file()
