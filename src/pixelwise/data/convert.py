@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -78,8 +79,8 @@ def _description(dataset: DataSet) -> Description:
     used = *dataset.inputs, *([head for head in dataset.heads if head in heads] or stored[:1])
     use = used if len(used) < len(inputs) + len(heads) else ()
     maps = {name: dataset.class_maps[name] for name in heads}
-    told = {"false_colour": dataset.false_colour, "variable": dataset.variable}
-    return Description(maps, inputs, heads, use, dataset.values, **told)
+    told = Description(maps, inputs, heads, use, dataset.values)
+    return replace(told, false_colour=dataset.false_colour, variable=dataset.variable)
 
 
 def _folders(first: str, names: Iterable[str], taken: set[str]) -> dict[str, str]:

@@ -74,8 +74,8 @@ class PartLabels:
         journal = self.folder / "at"
         block, row = json.loads(journal.read_text()) if journal.is_file() else (0, 0)
         if not self.blocks:
-            made = model.label(model.image(self.picture.part(slice(None), slice(None))))
-            for whole, own in zip(maps, made.heads.values() or [made], strict=True):
+            labelled = model.label(model.image(self.picture.part(slice(None), slice(None))))
+            for whole, own in zip(maps, labelled.heads.values() or [labelled], strict=True):
                 whole[:] = own.labels
         for i, stream in enumerate(self.blocks):
             left = Span((height if i < block else 0) if i != block else row, height)
@@ -102,8 +102,8 @@ class PartLabels:
         image, heads = self.model.image(self.picture.part(*some)), {}
         for head, own in self.heads.items():
             told = self.map(head)[some].copy(), own.classes, own.palette
-            look = {"false_colour": self.model.false_colour, "kind": self.kind(head)}
-            heads[head] = Prediction(image, *told, **look)
+            kind, shown = self.kind(head), self.model.false_colour
+            heads[head] = Prediction(image, *told, false_colour=shown, kind=kind)
         first = next(iter(heads.values()))
         return replace(first, heads=heads) if len(heads) > 1 else first
 
@@ -127,7 +127,7 @@ class PartLabels:
 
     def areas(self) -> dict[str, dict[str, float]]:
         """By head the share of the picture that each class has, of those that occur."""
-        shares = {}
+        shares: dict[str, dict[str, float]] = {}
         for head, own in self.heads.items():
             if self.kind(head).measured:
                 shares[head] = {}
