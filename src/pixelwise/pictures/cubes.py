@@ -20,6 +20,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from pixelwise.errors import DataError, ResourceError
+from pixelwise.machine.files import atomic_write
 from pixelwise.pictures import imagefile
 from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, NO_DATA, max_megapixels
 from pixelwise.pictures.matfile import shared_reader
@@ -62,7 +63,7 @@ def mat_file(data: bytes, path: Path, variable: str, bands: int) -> NDArray[Any]
         file = path
         if not path.is_file():  # bytes that came without a file
             file = Path(stack.enter_context(TemporaryDirectory())) / "bytes.mat"
-            file.write_bytes(data)
+            atomic_write(file, data)
         reader = shared_reader()
         try:
             shapes = reader.variables(file)
