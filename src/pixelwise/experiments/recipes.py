@@ -76,10 +76,8 @@ class Experiment:
         pictures = recipe.iterations * per_step
         if recipe.epochs:
             pictures = round(recipe.epochs * ledger.numbers()[told["pictures"]].value)
-        work = sum(spec(recipe.net).macs(*told["size"]).values())
-        measured = sum(spec("fcn8s-vgg16").macs(500, 500).values())
-        seconds = STEP_SECONDS[16 if recipe.batch >= 16 else 1]
-        return pictures * seconds * work / measured / 3600
+        share = _work(recipe.net, *told["size"]) / _work("fcn8s-vgg16", 500, 500)
+        return pictures * STEP_SECONDS[16 if recipe.batch >= 16 else 1] * share / 3600
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -111,6 +109,13 @@ class Experiment:
         return "".join(f"# {line}".rstrip() + "\n" for line in head) + self.text
 
 
+@cache
+def _work(net: str, height: int, width: int) -> int:
+    """Multiply-adds of a picture."""
+    return sum(spec(net).macs(height, width).values())
+
+
+@cache
 def names() -> tuple[str, ...]:
     """Rows in the paper's order, then the recipes that they are made of."""
     rows = [
