@@ -191,7 +191,9 @@ def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> 
     """A ``UsageError`` that lists the known names, the most similar first."""
     from difflib import get_close_matches
 
-    ending = [k for k in known if k.rpartition(".")[2] == name]  # lr for optim.lr
+    words = name.rpartition(".")[2].split("_")
+    short = "".join(word[:1] for word in words) if len(words) > 1 else name
+    ending = [k for k in known if k.rpartition(".")[2] in (name, short)]  # lr, learning_rate
     close = ending or get_close_matches(name, known, n=3, cutoff=0.5)
     meant = f"; did you mean {', '.join(f'`{c}`' for c in close)}?" if close else ""
     names = sorted(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import tempfile
@@ -64,7 +65,7 @@ def street(path: Path, _: str = "") -> None:
 def photos(path: Path, suffix: str = "") -> None:
     """Three pictures without labels, JPEG unless the argument says otherwise."""
     for i, (picture, _) in enumerate(_drawn()[:3]):
-        photo(path / f"{path.name}{i}.{suffix or 'jpg'}", str(i), picture)
+        photo(path / f"{path.name.rstrip('s')}{i}.{suffix or 'jpg'}", str(i), picture)
 
 
 def photo(path: Path, _: str = "", picture: np.ndarray | None = None) -> None:
@@ -192,6 +193,35 @@ def coded(path: Path, kind: str) -> None:
         Image.fromarray(drawn).save(place)
 
 
+def sizes(path: Path, _: str = "") -> None:
+    """Pictures of three sizes."""
+    pictures(path)
+    for i in range(3):
+        for folder in ("images", "labels"):
+            place = path / folder / f"p{i}.png"
+            with Image.open(place) as image:
+                image.crop((0, 0, 48 - 3 * i, 40 - 2 * i)).save(place)
+
+
+def outlines(path: Path, _: str = "") -> None:
+    """Labelme's files: the house of each picture in an outline, and its door over it."""
+    path.mkdir(parents=True)
+    for i, (picture, labels) in enumerate(_drawn()):
+        write_image(path / f"p{i}.png", picture)
+        edge, (height, width) = int(labels[0].argmax()), SIZE
+        shapes = [
+            {"label": label, "shape_type": "polygon", "points": corners}
+            for label, corners in (
+                ("road", [[0, 0], [edge, 0], [edge, height], [0, height]]),
+                ("house", [[edge, 0], [width, 0], [width, height], [edge, height]]),
+                ("door", [[edge + 2, 20], [edge + 8, 20], [edge + 8, height], [edge + 2, height]]),
+            )
+        ]
+        told = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": f"p{i}.png"}
+        told |= {"imageData": None, "imageHeight": height, "imageWidth": width}
+        (path / f"p{i}.json").write_text(json.dumps(told))
+
+
 def voc(path: Path, _: str = "") -> None:
     """PASCAL's own layout."""
     import published
@@ -233,6 +263,8 @@ KINDS: dict[str, Callable[[Path, str], None]] = {
     "scenes": scenes,
     "depth": depth,
     "coded": coded,
+    "sizes": sizes,
+    "outlines": outlines,
     "voc": voc,
     "ours": ours,
     "real": real,

@@ -34,7 +34,20 @@ from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import with_settings
 
 COMMANDS = commands()
-OTHER_PROGRAMS = (".", "make", "pip", "python", "pre-commit", "export", "git", "curl")
+OTHER_PROGRAMS = (
+    ".",
+    "make",
+    "pip",
+    "python",
+    "pre-commit",
+    "export",
+    "git",
+    "curl",
+    "cat",
+    "cp",
+    "mkdir",
+    "echo",
+)
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 LARGEST_PICTURE = 250_000
 # They may name what does not exist: old names, and what was not built.

@@ -25,13 +25,12 @@ def targets(nav: Any) -> Iterator[str]:
             yield from targets(value) if isinstance(value, list) else [value]
 
 
-def test_every_page_of_docs_has_its_place() -> None:
+def test_pages_that_the_navigation_names_are_there_once() -> None:
+    """Those that it does not name come last (`docs/hooks/site.py`)."""
     listed = list(targets(NAV))
     assert len(listed) == len(set(listed))
-    pages = {p.name for p in (ROOT / "docs").glob("*.md")}
-    assert not pages - set(listed), "name it in mkdocs.yml"
-    folders = {p.parent.name for p in (ROOT / "docs").glob("*/*.md")}
-    assert not {f"{name}/" for name in folders} - set(listed)
+    made = {"index.md", "reference/commands.md", "reference/recipe.md", "reference/python.md"}
+    assert not [n for n in listed if n not in made and not (ROOT / "docs" / n).exists()]
 
 
 def test_packages_of_the_site_are_not_pinned_twice() -> None:

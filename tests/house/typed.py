@@ -107,12 +107,17 @@ def printed_so(expected: str, printed: str) -> bool:
 
     A line of ``...`` alone is for the reader: other lines may always stand between.
     """
-    lines = iter([" ".join(line.split()) for line in printed.splitlines()])
-    for line in filter(None, (" ".join(e.split()) for e in expected.splitlines())):
+    lines = iter([words(line) for line in printed.splitlines()])
+    for line in filter(None, (words(e) for e in expected.splitlines())):
         pattern = ".*".join(re.escape(part) for part in line.split("..."))
         if not any(re.fullmatch(pattern, p) for p in lines) and line != "...":
             return False
     return True
+
+
+def words(line: str) -> str:
+    """A line without the bars of tables, its blanks made one."""
+    return " ".join(re.sub("[│┃]", " ", line).split())
 
 
 def environment() -> dict[str, str]:

@@ -28,6 +28,13 @@ CLASSES = {
 }
 
 
+def test_a_name_written_out_suggests_the_short_one() -> None:
+    known = ["optim.lr", "optim.rates", "ema"]
+    error = unknown_name("recipe setting", "optim.learning_rate", known)
+    assert "did you mean `optim.lr`?" in str(error)
+    assert "did you mean" not in str(unknown_name("recipe setting", "quite_other", known))
+
+
 def used_codes() -> set[str]:
     """Codes that stand in the source as a literal, outside the registry itself."""
     text = "\n".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))

@@ -83,7 +83,8 @@ def plan(facts: Facts, asked: Recipe, fixed: frozenset[str]) -> Plan:
         fixed: the settings that the person gave, by their full names; they stay as they are.
     """
     draft = Draft(asked, fixed)
-    shares = f"{facts.pictures} pictures to train on, {facts.held_out} held out"
+    noun = "picture" if facts.pictures == 1 else "pictures"
+    shares = f"{facts.pictures} {noun} to train on, {facts.held_out} held out"
     few = "; so few teach little about others" if facts.pictures < FEW else ""
     draft.choose("data", asked.data, f"{facts.data}; {shares}{few}")
     if facts.values:
