@@ -60,7 +60,10 @@ def _expanded(entry: Any, docs: Path) -> Any:
             return {title: inner} if inner else None
         if value.endswith("/"):
             pages = sorted((docs / value).glob("*.md"), key=lambda p: (p.name != "README.md", p))
-            return {title: [value + p.name for p in pages]} if pages else None
+            names = [value + p.name for p in pages]
+            chinese = [n for n in names if n.endswith(".zh-CN.md")]
+            inner = [n for n in names if n not in chinese]
+            return {title: [*inner, *([{"中文": chinese}] if chinese else [])]} if pages else None
     name = next(iter(entry.values())) if isinstance(entry, dict) else entry
     made = name.startswith("reference/") or name in BESIDE.values()
     return entry if made or (docs / name).exists() else None
