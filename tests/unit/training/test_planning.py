@@ -102,8 +102,8 @@ def test_a_cube_gets_the_net_for_spectra_in_small_crops_of_its_own_grid() -> Non
     assert (made.recipe.net, made.recipe.weights) == ("fcn-spectral", "")
     assert "10 bands are a spectrum" in reason(made, "net")
     assert (made.recipe.zoom, made.recipe.crop) == (1, (32, 24))
-    assert (made.recipe.augment.scale, made.recipe.augment.rare) == ((1, 1), 0)
-    assert made.recipe.loss.jaccard == 0
+    assert (made.recipe.augment.scale, made.recipe.augment.rare) == ((1, 1), 0.5)
+    assert made.recipe.loss.jaccard == 3
     assert (made.recipe.iterations, made.recipe.minutes) == (600, 0)
     assert planned(cube, "minutes=3").recipe.iterations == 0
     assert planned(cube, "batch=2", "crop=16x16").recipe.crop == (16, 16)
