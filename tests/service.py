@@ -14,6 +14,7 @@ import uvicorn
 from pixelwise.serving.app import application
 from pixelwise.serving.crew import Crew, Ended, Job, Order
 from pixelwise.serving.limits import Limits
+from pixelwise.serving.runs import Runs
 from pixelwise.serving.server import configured, listening
 
 MODEL = {
@@ -64,11 +65,13 @@ def crew_of(puppet: Puppet, limits: Limits) -> Crew:
 
 
 @asynccontextmanager
-async def running(puppet: Puppet, limits: Limits, token: str = "") -> AsyncIterator[int]:
+async def running(
+    puppet: Puppet, limits: Limits, token: str = "", runs: Runs | None = None
+) -> AsyncIterator[int]:
     """A service on a port of this machine."""
     crew = crew_of(puppet, limits)
     await crew.start()
-    gate = application(crew, limits, hosts=HOSTS, token=token)
+    gate = application(crew, limits, hosts=HOSTS, token=token, runs=runs)
     server = uvicorn.Server(configured(gate, limits))
     sock = listening("127.0.0.1", 0)
     task = asyncio.create_task(server.serve(sockets=[sock]))

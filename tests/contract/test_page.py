@@ -18,6 +18,8 @@ from PIL import Image
 from tests.small_model import save_model
 
 from pixelwise import load
+from pixelwise.data.formats.layouts import open_dataset
+from pixelwise.predict.sight import measured_field
 from pixelwise.serving.page import page as files
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -61,7 +63,8 @@ def served(*arguments: object) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     models = [folder / f"{name}.safetensors" for name in "ab"]
-    with served(*models, "--runs", folder) as address:
+    kept = ("--corrections", folder / "kept")
+    with served(*models, "--runs", folder, *kept) as address:
         yield address
 
 
@@ -77,7 +80,8 @@ def guarded(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *camera])
         yield browser
         browser.close()
 
@@ -142,6 +146,36 @@ def test_a_picture_is_corrected_and_saved_by_the_keyboard_alone(tab: Any, folder
     assert tab.locator("#undo").is_disabled()
 
 
+def test_what_is_corrected_is_kept_on_the_server_as_a_data_set(tab: Any, folder: Path) -> None:
+    labelled(tab, folder)
+    tab.check("#brush")
+    tab.select_option("#brush-class", "floor")
+    tab.locator("#panels canvas[tabindex]").focus()
+    tab.keyboard.press("Space")
+    tab.click("#keep")
+    tab.locator("#status", has_text="Kept as 000001").wait_for()
+    data = open_dataset(folder / "kept")
+    (item,) = data.all_items()
+    sample = data.read(item)
+    assert data.classes == CLASSES
+    assert (sample.image == PHOTO).all()
+    expected = load(folder / "a.safetensors").predict(PHOTO).labels.copy()
+    rows, columns = np.indices((40, 60))
+    expected[(rows - 20) ** 2 + (columns - 30) ** 2 <= 8**2] = 2
+    assert (sample.labels == expected).all()
+
+
+def test_the_camera_takes_the_picture_and_is_switched_off(tab: Any) -> None:
+    """Chromium's own false camera: a green picture with a clock in it."""
+    tab.click("#camera")
+    tab.click("#shoot")
+    tab.locator("#status", has_text="%").wait_for()
+    size = tab.evaluate("[...document.querySelectorAll('#panels canvas')].map(c => c.width)[0]")
+    assert size == 640
+    assert tab.evaluate("document.getElementById('video').srcObject") is None
+    assert tab.locator("#camera-box").is_hidden()
+
+
 def test_two_models_stand_side_by_side_with_areas_and_heat(tab: Any, folder: Path) -> None:
     labelled(tab, folder)
     tab.locator("#models input").nth(1).check()
@@ -181,10 +215,22 @@ def test_the_net_is_explained_on_the_picture(tab: Any, folder: Path) -> None:
     names = [text.split(":")[0] for text in tab.locator("#streams figcaption").all_inner_texts()]
     assert names == ["score_fr", "score_pool4", "fuse_pool4", "score_pool3", "fuse_pool3"]
     assert "220 pixels wide, a cell each 32" in tab.inner_text("#net-point")
+    assert "alone would say another class" in tab.locator("#streams figcaption").nth(2).inner_text()
+    crop = next(name for name in load(folder / "a.safetensors").predictor.net.crops())
+    tab.select_option("#net-layer", crop)
+    assert re.search(
+        r"\([\d.−-]+ − [\d.−-]+\) / 16 = \d cells are cut off", tab.inner_text("#net-why")
+    )
+    tab.select_option("#net-layer", "score_fr")
     before = tab.locator("#net-panel").screenshot()
     tab.click("#net-measure")
     tab.locator("#net-measure:not([disabled])").wait_for()
     assert tab.locator("#net-panel").screenshot() != before
+    half = re.search(r"within (\d+) pixels", tab.inner_text("#net-measured"))
+    seen = measured_field(load(folder / "a.safetensors").predictor, PHOTO, "score_fr", (20, 30))
+    far = np.hypot(*(np.indices(seen.shape) - np.array([20, 30])[:, None, None]))
+    assert half
+    assert seen[far <= int(half[1])].sum() == pytest.approx(seen.sum() / 2, rel=0.1)
     assert tab.locator("#alert").is_hidden()
 
 
@@ -239,7 +285,7 @@ def test_a_token_is_asked_for_once_and_opens_pages_of_runs_too(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_and_a_phone_needs_no_scrolling_sideways(
-    browser: Any, address: str, folder: Path, scheme: str
+    browser: Any, address: str, guarded: str, folder: Path, scheme: str
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     # axe is put into the page by a script of the test, which the page's policy would refuse.
@@ -247,14 +293,22 @@ def test_axe_finds_nothing_and_a_phone_needs_no_scrolling_sideways(
         viewport={"width": 390, "height": 844}, color_scheme=scheme, locale="zh", bypass_csp=True
     )
     tab = context.new_page()
+
+    def looked_at() -> None:
+        found = axe.run(tab).response["violations"]
+        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+    tab.goto(guarded)
+    give(tab, "wrong")
+    tab.locator("#token-wrong").wait_for()
+    looked_at()
     tab.goto(address)
     labelled(tab, folder)
     for view in ("label", "net", "runs"):
         tab.click(f"nav a[data-view={view}]")
         tab.locator(f"#{view}").wait_for()
-        found = axe.run(tab).response["violations"]
-        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found] == []
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+        looked_at()
     assert tab.get_attribute("html", "lang") == "zh-CN"
     context.close()
 

@@ -29,6 +29,10 @@ AllowHost = Annotated[
 RunsFolder = Annotated[
     Path | None, typer.Option("--runs", metavar="DIR", help="runs to look at and compare")
 ]
+Corrections = Annotated[
+    Path | None,
+    typer.Option("--corrections", metavar="DIR", help="keep label maps corrected in the page"),
+]
 Workers = Annotated[
     int, typer.Option("--workers", metavar="N", min=1, max=64, help="processes that compute")
 ]
@@ -49,6 +53,7 @@ def serve(
     insecure: Insecure = False,
     allow_host: AllowHost = None,
     runs: RunsFolder = None,
+    corrections: Corrections = None,
     workers: Workers = 1,
     queue: Queue = 8,
     per_client: PerClient = 8,
@@ -78,36 +83,32 @@ def serve(
     from pixelwise.serving.server import serve as serving
 
     named, token = _named(models), _token(token_file)
-    _refuse(runs, alone=host in LOOPBACK or bool(token) or insecure, host=host)
-    limits = Limits(
-        body=parse_bytes(max_body),
-        queue=queue,
-        per_client=per_client,
-        computing=max_seconds,
-    )
+    private = host in LOOPBACK or bool(token)
+    _refuse(runs, alone=private or insecure, writes=bool(corrections) and not private, host=host)
+    body = parse_bytes(max_body)
+    limits = Limits(body=body, queue=queue, per_client=per_client, computing=max_seconds)
     environment = os.environ | {LIMIT: str(max_megapixels)}
-    order = Order(named, device, precision, threads=threads, environment=environment)
+    kept = str(corrections.resolve()) if corrections else ""
+    order = Order(
+        named, device, precision, threads=threads, corrections=kept, environment=environment
+    )
     sock = listening(host, port)
     hosts = LOOPBACK | {host.lower(), *(name.lower() for name in allow_host or ())}
     made = serving(
-        order,
-        limits,
-        sock,
-        hosts=hosts,
-        token=token,
-        workers=workers,
-        runs=runs,
-        started=say,
+        order, limits, sock, hosts=hosts, token=token, workers=workers, runs=runs, started=say
     )
     asyncio.run(made)
 
 
-def _refuse(runs: Path | None, *, alone: bool, host: str) -> None:
+def _refuse(runs: Path | None, *, alone: bool, writes: bool, host: str) -> None:
     if runs and not runs.is_dir():
         raise DataError("D010", f"--runs {runs} is no folder", "a folder that holds run folders")
     if not alone:
         what = f"--host {host} lets other machines in, expected a token"
         raise UsageError("U002", what, "--token-file FILE, or --insecure")
+    if writes:
+        what = f"--corrections on --host {host} lets anyone write, expected a token"
+        raise UsageError("U002", what, "--token-file FILE")
 
 
 def _named(models: list[str]) -> dict[str, str]:

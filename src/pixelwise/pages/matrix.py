@@ -43,17 +43,20 @@ def confusions(counts: Counts, most: int = 6, by: str = "pixels") -> list[Confus
     return sorted(wrong, key=lambda c: getattr(c, by), reverse=True)[:most]
 
 
-def section(counts: Counts, names: Sequence[str], head: str = "") -> Markup:
-    """Heat map with rows adding up to 100 %, and confusions in words."""
+def section(counts: Counts, names: Sequence[str], head: str = "", link: str = "") -> Markup:
+    """Heat map with rows adding up to 100 %, and confusions in words.
+
+    ``link`` is where pictures of a confusion are shown, by ``&truth=1&guess=2``; empty: nowhere.
+    """
     lists = [
         ("Most pixels", confusions(counts)),
         ("Largest share of a class", confusions(counts, by="share")),
     ]
-    drawn = heat_map(counts, names)
-    return render("confusions.html", heat_map=drawn, lists=lists, names=names, head=head)
+    drawn = heat_map(counts, names, link)
+    return render("confusions.html", heat_map=drawn, lists=lists, names=names, head=head, link=link)
 
 
-def heat_map(counts: Counts, names: Sequence[str]) -> Markup:
+def heat_map(counts: Counts, names: Sequence[str], link: str = "") -> Markup:
     """(K, K) cells coloured by their share of the row; rows are truth."""
     k = len(names)
     longest = LETTER * max((len(short(name)) for name in names), default=0)
@@ -70,6 +73,7 @@ def heat_map(counts: Counts, names: Sequence[str]) -> Markup:
         cells=[c for c in _entries(counts) if c.share >= _LEAST or c.truth == c.guess],
         empty_rows=np.flatnonzero(counts.sum(1) == 0).tolist(),
         numbered=k <= _NUMBERS,
+        link=link,
     )
 
 

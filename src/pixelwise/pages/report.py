@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from jinja2 import UndefinedError
@@ -129,7 +130,8 @@ def _confusions(run: Run) -> Markup | None:
     names = run.classes
     if counts.shape != (len(names), len(names)):  # a part of it would be a wrong picture
         raise ValueError(f"{len(names)} classes, but counts of shape {counts.shape}")
-    return matrix.section(counts, names, run.head)
+    link = f"{run.pictures}&head={quote(run.head)}" if run.pictures and run.head else run.pictures
+    return matrix.section(counts, names, run.head, link)
 
 
 def _recipe(run: Run) -> Markup | None:

@@ -41,6 +41,8 @@ class Run:
     """The one of several that is looked at, see ``heads``."""
     guesses: str = folders.GUESSES
     """Where its label maps are in the folder."""
+    pictures: str = ""
+    """Where its pictures are shown by the service, see ``by_picture``; else nowhere."""
 
     @property
     def heads(self) -> list[Run]:

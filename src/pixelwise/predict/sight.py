@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,18 @@ def streams(net: Net, head: str) -> tuple[str, ...]:
     )
 
 
-def stream_labels(
-    predictor: Predictor, image: NDArray[Any], head: str
-) -> dict[str, NDArray[np.uint8]]:
-    """The best class of every cell of a head's ``streams``, (h, w) each.
+@dataclass(frozen=True)
+class Stream:
+    """What a layer of scores says of a picture."""
+
+    labels: NDArray[np.uint8]
+    """(h, w): the best class of every cell."""
+    differing: dict[str, float]
+    """Of a sum: for each map in it the share of cells where that map alone says another class."""
+
+
+def stream_labels(predictor: Predictor, image: NDArray[Any], head: str) -> dict[str, Stream]:
+    """What each of a head's ``streams`` says, before and after they are added.
 
     Raises:
         UsageError: U002 the net is not carried out by torch, or has no such layers.
@@ -42,9 +51,18 @@ def stream_labels(
     names, network = streams(predictor.net, head), _network(predictor)
     if not names:
         raise UsageError("U002", "the net has no scores but those of its output")
+    added = {n: layer.inputs for n in names if (layer := predictor.net.layers[n]).kind == "Sum"}
+    wanted = {*names, *(part for parts in added.values() for part in parts)}
     with evaluated(network):
-        maps = network.activations(_prepared(predictor, image), names)
-    return {name: maps[name][0].argmax(0).numpy().astype(np.uint8) for name in names}
+        maps = network.activations(_prepared(predictor, image), wanted)
+    best = {name: maps[name][0].argmax(0).numpy().astype(np.uint8) for name in wanted}
+    return {
+        name: Stream(
+            best[name],
+            {part: float((best[part] != best[name]).mean()) for part in added.get(name, ())},
+        )
+        for name in names
+    }
 
 
 def measured_field(

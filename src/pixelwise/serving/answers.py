@@ -128,10 +128,11 @@ def _streams(model: Model, image: NDArray[Any], wish: dict[str, Any]) -> tuple[s
     told = [
         {
             "layer": name,
-            "size": list(labels.shape),
-            "png": base64.b64encode(encode(label_image(labels, palette))).decode(),
+            "size": list(stream.labels.shape),
+            "png": base64.b64encode(encode(label_image(stream.labels, palette))).decode(),
+            "differing": {part: round(share, ROUNDED) for part, share in stream.differing.items()},
         }
-        for name, labels in made.items()
+        for name, stream in made.items()
     ]
     return JSON, json.dumps(told).encode()
 

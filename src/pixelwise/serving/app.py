@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
@@ -23,17 +22,17 @@ from prometheus_client import (
 from starlette.exceptions import HTTPException
 
 from pixelwise import __version__
-from pixelwise.errors import PixelwiseError
-from pixelwise.pages.runs import MOST
 from pixelwise.serving import described
 from pixelwise.serving.crew import Crew, Job, Refused
 from pixelwise.serving.gate import PROBLEM, Gate, NotAllowed, problem, runs_cookie
 from pixelwise.serving.limits import Limits
 from pixelwise.serving.page import POLICY, page
-from pixelwise.serving.runs import LIVE, Runs
-from pixelwise.serving.runs import POLICY as RUNS_POLICY
+from pixelwise.serving.runs import ROUTES, Runs
 
-STATUS = {"U001": 404, "D015": 415, "D022": 413, "R003": 413, "N003": 500, "B001": 500}
+STATUS = {
+    **{"U001": 404, "U003": 409, "M040": 409, "D015": 415, "D022": 413, "R003": 413},
+    **{"N003": 500, "B001": 500, "R001": 507, "R002": 507},
+}
 """Of an answer to a picture, by the code of its error; others are 422."""
 FIELDS = 8  # of a form
 SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)  # of the histogram
@@ -154,18 +153,19 @@ def application(
     app.add_api_route("/metrics", metrics, responses=described.METRICS)
     app.add_api_route("/v1/models", models, responses=described.MODELS)
     app.add_api_route("/v1/net", net, responses=described.NET)
-    app.add_api_route("/v1/runs", listed_runs, responses=described.RUNS)
-    app.add_api_route("/v1/runs/page", page_of_runs, responses=described.RUNS_PAGE)
+    app.include_router(ROUTES)
     files = page()
     for path, (kind, content) in files.items():
         app.add_api_route(path, _file(kind, content), include_in_schema=False)
-    body = described.body(crew.models)
-    app.add_api_route(
-        *("/v1/predict", predict),
-        methods=["POST"],
-        responses=described.PREDICT,
-        openapi_extra={"requestBody": body},
-    )
+    bodies: list[tuple[str, Callable[..., Any], dict[int | str, Any], dict[str, Any]]] = [
+        ("/v1/predict", predict, described.PREDICT, described.body(crew.models))
+    ]
+    if crew.corrected:
+        form = described.form(*2 * [described.CORRECTION])
+        bodies.append(("/v1/corrections", correct, described.CORRECTED, form))
+    for path, answer, responses, body in bodies:
+        extra = {"requestBody": body}
+        app.add_api_route(path, answer, methods=["POST"], responses=responses, openapi_extra=extra)
 
     def busy(client: str) -> NotAllowed | None:
         refused = crew.full(client)
@@ -202,7 +202,8 @@ async def metrics(request: Request) -> Response:
 
 async def models(request: Request) -> Response:
     """What is served: classes, colours, heads, inputs."""
-    return _json({"models": request.app.state.crew.models})
+    crew: Crew = request.app.state.crew
+    return _json({"models": crew.models, "corrections": crew.corrected})
 
 
 async def net(
@@ -217,39 +218,6 @@ async def net(
     return _json(nets[name])
 
 
-async def listed_runs(request: Request) -> Response:
-    """The runs in the folder of ``--runs``; none without it."""
-    runs: Runs | None = request.app.state.runs
-    told = _json({"runs": await asyncio.to_thread(runs.listed) if runs else []})
-    told.headers.update(request.app.state.cookie)
-    return told
-
-
-async def page_of_runs(
-    request: Request,
-    name: Annotated[
-        list[str], Query(description="of /v1/runs; several are compared", max_length=MOST)
-    ],
-) -> Response:
-    """What ``pixelwise report`` makes of a run, or of several."""
-    runs: Runs | None = request.app.state.runs
-    if runs is None:
-        raise NotAllowed(404, "U001", "no runs are served", "pixelwise serve MODEL --runs DIR")
-    try:
-        text, training = await runs.page(name)
-    except PixelwiseError as error:
-        status = 404 if error.code in ("U001", "M001") else 422
-        raise NotAllowed(status, error.code, _without(str(error), runs.root), "") from error
-    headers = {"content-security-policy": RUNS_POLICY}
-    headers |= {"refresh": str(LIVE)} if training else {}
-    return Response(text, media_type="text/html", headers=headers)
-
-
-def _without(text: str, place: Path) -> str:
-    """A message that names no folder of this machine."""
-    return text.replace(str(place), ".")
-
-
 def _file(kind: str, content: bytes) -> Callable[[], Coroutine[Any, Any, Response]]:
     headers = {"content-security-policy": POLICY, "cache-control": "no-cache"}
 
@@ -261,6 +229,29 @@ def _file(kind: str, content: bytes) -> Callable[[], Coroutine[Any, Any, Respons
 
 async def predict(request: Request, wish: Annotated[Wish, Depends()]) -> Response:
     """Label a picture: its file as the body, or in a form (a field for each input)."""
+    told, model = _named(request, wish)
+    files = await _files(request, model["inputs"])
+    head, content = await _computed(request, told, files)
+    headers = {"server-timing": f"compute;dur={1e3 * head['seconds']:.1f}"}
+    if head["type"] == "application/zip":
+        headers["content-disposition"] = 'attachment; filename="labels.npz"'
+    return Response(content, media_type=head["type"], headers=headers)
+
+
+async def correct(
+    request: Request,
+    model: Annotated[str, Query(description="one of /v1/models; by default the first")] = "",
+    head: Annotated[str, Query(description="of a model of several; by default the first")] = "",
+) -> Response:
+    """Keep a picture and its corrected label map as training data (``--corrections``)."""
+    told, _ = _named(request, Wish(model=model, head=head))
+    files = await _files(request, list(described.CORRECTION))
+    _, content = await _computed(request, told | {"format": described.KEEP}, files)
+    return Response(content, media_type="application/json")
+
+
+def _named(request: Request, wish: Wish) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a worker is told, with model and head by their names; and the model."""
     crew: Crew = request.app.state.crew
     known = {m["name"]: m for m in crew.models}
     told = wish.as_dict() | {"model": wish.model or next(iter(known))}
@@ -271,7 +262,14 @@ async def predict(request: Request, wish: Annotated[Wish, Depends()]) -> Respons
     if told["head"] not in model["heads"]:
         hint = f"heads: {', '.join(model['heads'])}"
         raise NotAllowed(404, "U001", "the model has no such head", hint)
-    files = await _files(request, model["inputs"])
+    return told, model
+
+
+async def _computed(
+    request: Request, told: dict[str, Any], files: dict[str, bytes]
+) -> tuple[dict[str, Any], bytes]:
+    """A worker's answer: what is said of it, and its bytes."""
+    crew: Crew = request.app.state.crew
     answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     client = request.client.host if request.client else ""
     job = Job(request.state.request, told, files, client, answer)
@@ -285,11 +283,7 @@ async def predict(request: Request, wish: Annotated[Wish, Depends()]) -> Respons
         raise NotAllowed(504, "R013", what, "send a smaller one")
     if "ended" in head:
         raise NotAllowed(500, "R010", "a worker ended over this picture")
-    timing = f"compute;dur={1e3 * head['seconds']:.1f}"
-    headers = {"server-timing": timing}
-    if head["type"] == "application/zip":
-        headers["content-disposition"] = 'attachment; filename="labels.npz"'
-    return Response(contents[0], media_type=head["type"], headers=headers)
+    return head, contents[0]
 
 
 async def _answer(crew: Crew, job: Job, request: Request) -> Any:

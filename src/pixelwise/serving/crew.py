@@ -34,6 +34,8 @@ class Order:
     precision: str = ""
     memory: str = "fast"
     threads: int = 0
+    corrections: str = ""
+    """Folder for label maps that clients corrected; empty: none are taken."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,7 +81,8 @@ class Worker:
             env={**order.environment},
             start_new_session=True,  # Ctrl-C is for the service, which ends its workers itself
         )
-        options = {k: getattr(order, k) for k in ("device", "precision", "memory", "threads")}
+        names = ("device", "precision", "memory", "threads", "corrections")
+        options = {name: getattr(order, name) for name in names}
         try:
             await self._send({"models": dict(order.models), **options}, [])
             head, _ = await frames.received(self._out)
@@ -147,6 +150,8 @@ class Crew:
 
     def __init__(self, order: Order, limits: Limits, count: int = 1) -> None:
         self.limits, self.workers = limits, [Worker(order) for _ in range(count)]
+        self.corrected = bool(order.corrections)
+        """Whether label maps that clients corrected are taken."""
         self.waiting = deque[Job]()
         self.computed = list[Job]()
         self.restarts = 0

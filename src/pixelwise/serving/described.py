@@ -27,6 +27,7 @@ _REASONS = {
     401: "no valid token",
     403: "from a page of another site",
     404: "no such model or head",
+    409: "the folder of corrections holds something else",
     408: "the body did not arrive in time",
     413: "more bytes, pixels or memory than the limit",
     415: "no picture, or in a format that is not taken",
@@ -36,6 +37,7 @@ _REASONS = {
     500: "a fault of the service or the model",
     503: "the queue is full, or the service is being stopped",
     504: "the picture took too long",
+    507: "the disk, or the folder of corrections, is full",
 }
 
 
@@ -70,10 +72,14 @@ _MODEL = {
         }
     },
 }
-MODELS = {200: _object("models", {"models": [_MODEL]}), **_refusals(*_EVERYWHERE)}
+MODELS = {
+    200: _object("models", {"models": [_MODEL], "corrections": False}),
+    **_refusals(*_EVERYWHERE),
+}
 _LAYER = {
     "name": "score_fr",
     "kind": "Conv",
+    "inputs": ["fc7"],
     "channels": 21,
     "parameters": 86037,
     "stride": 32,
@@ -111,21 +117,35 @@ _LABELLED = {
         "application/zip": BINARY,
     },
 }
-PREDICT = {200: _LABELLED, **_refusals(*_REASONS)}
+PREDICT = {200: _LABELLED, **_refusals(*(s for s in _REASONS if s not in (409, 507)))}
+_KEPT = {"name": "000003", "pictures": 3}
+CORRECTED = {200: _object("kept under this name", _KEPT), **_refusals(*_REASONS)}
+
+
+KEEP = "correction"
+"""What a worker is asked for where it is to keep a corrected label map."""
+CORRECTION = ("image", "labels")
+"""The fields of such a request."""
+KINDS = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
 
 
 def body(models: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A picture's file, or a form with one for each input of a model."""
     several = [name for m in models for name in m["inputs"] if len(m["inputs"]) > 1]
     names = sorted({"image", *several})  # a model of one input takes any name
-    kinds = ("image/jpeg", "image/png", "image/webp", "image/bmp", "application/octet-stream")
-    form = {
+    made = form(names, required=() if several else names)
+    return made | {"content": dict.fromkeys(KINDS, BINARY) | made["content"]}
+
+
+def form(names: Sequence[str], required: Sequence[str] = ()) -> dict[str, Any]:
+    """A form of files."""
+    fields = {
         "type": "object",
         "properties": dict.fromkeys(names, BINARY["schema"]),
-        "required": [] if several else names,
+        "required": list(required),
         "minProperties": 1,
         "additionalProperties": False,
     }
-    encoding = {name: {"contentType": ", ".join(kinds)} for name in names}
-    fields = {"multipart/form-data": {"schema": form, "encoding": encoding}}
-    return {"required": True, "content": dict.fromkeys(kinds, BINARY) | fields}
+    encoding = {name: {"contentType": ", ".join(KINDS)} for name in names}
+    content = {"multipart/form-data": {"schema": fields, "encoding": encoding}}
+    return {"required": True, "content": content}

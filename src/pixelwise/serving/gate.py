@@ -35,7 +35,10 @@ PROBLEM = "application/problem+json"
 HEALTH = ("/healthz", "/readyz")
 """Asked by whoever runs the machine, by its address and without a token."""
 ROUTES = frozenset(
-    (*HEALTH, "/", "/metrics", "/openapi.json", "/v1/models", "/v1/net", "/v1/predict", "/v1/runs")
+    (
+        *(*HEALTH, "/", "/metrics", "/openapi.json", "/v1/models", "/v1/net", "/v1/predict"),
+        *("/v1/corrections", "/v1/runs", "/v1/runs/page", "/v1/runs/pictures"),
+    )
 )
 RUNS = "/v1/runs"
 COOKIE = "pixelwise-runs"

@@ -33,14 +33,17 @@ from pixelwise.predict import model as models
 from pixelwise.predict.model import Model
 from pixelwise.predict.predictor import size_of
 from pixelwise.predict.shared_pass import can_share, sharing
-from pixelwise.serving import frames
+from pixelwise.serving import corrections, frames
 from pixelwise.serving.answers import SIGHTS, answer, needs_probabilities
+from pixelwise.serving.described import CORRECTION, KEEP
 
 log = logging.getLogger(__name__)
 
 SMALL = 64
 PHOTOS = ("JPEG", "PNG", "WEBP", "BMP")
 """What browsers and phones send; TIFF besides for nets on stored values."""
+ALONE = (*SIGHTS, KEEP)
+"""Forms of answers for which the net is not carried out, or in another way."""
 T = TypeVar("T")
 
 
@@ -79,6 +82,7 @@ def drawn(net: Net) -> dict[str, Any]:
         {
             "name": name,
             "kind": layer.kind,
+            "inputs": list(layer.inputs),
             "channels": net.channels[name],
             "parameters": sum(map(math.prod, layer.parameters(net.given_channels(layer)).values())),
             "stride": number(net.sights[name].map.scale),
@@ -114,19 +118,23 @@ class Request:
     model: Model
     job: Mapping[str, Any]
     files: Mapping[str, bytes]
+    kept: str = ""
+    """Folder for label maps that clients corrected."""
     seconds: float = 0.0
     """Spent on it so far."""
 
     @cached_property
     def picture(self) -> NDArray[Any] | Refusal:
         """What the model looks at."""
-        return self._tried(lambda: decoded(self.model, self.files))
+        shown = {name: data for name, data in self.files.items() if name != CORRECTION[1]}
+        return self._tried(lambda: decoded(self.model, shown))
 
     @cached_property
     def shape(self) -> tuple[object, ...]:
         """Equal of those that may go through the net at once; empty: it goes alone."""
         job, picture = self.job, self.picture
-        if isinstance(picture, Refusal) or job["format"] in SIGHTS or job["mirror"] or job["crf"]:
+        alone = job["format"] in ALONE or job["mirror"] or job["crf"]
+        if alone or isinstance(picture, Refusal):
             return ()
         fits = self._tried(lambda: can_share(self.model.predictor, size_of(picture)))
         return (job["model"], *size_of(picture)) if fits is True else ()
@@ -146,6 +154,9 @@ class Request:
         if job["mirror"] or job["crf"]:
             crf = crf_of_run(Path(job["run"])) if job["crf"] else None
             model = model.shown(mirror=job["mirror"] or None, crf=crf)
+        if job["format"] == KEEP:
+            folder, labels = Path(self.kept), self.files[CORRECTION[1]]
+            return corrections.keep(folder, model, job["head"], picture, labels)
         if make := SIGHTS.get(job["format"]):
             return make(model, picture, job)
         whole = model.label(picture, probabilities=needs_probabilities(job))
@@ -182,9 +193,13 @@ def in_one_pass(requests: Sequence[Request]) -> Sequence[Request]:
 
 
 def serve(
-    loaded: Mapping[str, Model], runs: Mapping[str, str], questions: BinaryIO, answers: BinaryIO
+    loaded: Mapping[str, Model],
+    runs: Mapping[str, str],
+    questions: BinaryIO,
+    answers: BinaryIO,
+    kept: str = "",
 ) -> None:
-    """Answer frames until there are no more."""
+    """Answer frames until there are no more; ``kept`` is the folder of corrections."""
     with freed_memory_kept():
         while (frame := frames.read(questions)) is not None:
             head, blobs = frame
@@ -195,6 +210,7 @@ def serve(
                     loaded[job["model"]],
                     {**job, "run": runs[job["model"]]},
                     {name: next(rest) for name in job["files"]},
+                    kept,
                 )
                 for job in head["jobs"]
             )
@@ -247,7 +263,7 @@ def main() -> None:
     told = [described(n, m) for n, m in loaded.items()]
     nets = {n: drawn(m.predictor.net) for n, m in loaded.items()}
     send(answers, {"models": told, "nets": nets})
-    serve(loaded, order["models"], sys.stdin.buffer, answers)
+    serve(loaded, order["models"], sys.stdin.buffer, answers, order["corrections"])
 
 
 if __name__ == "__main__":

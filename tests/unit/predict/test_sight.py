@@ -30,9 +30,25 @@ def test_streams_are_the_scores_and_their_sums_coarse_to_fine(predictor: Predict
     assert streams(net, next(iter(net.outputs))) == ("score_fr",)
 
 
+def test_what_a_stream_would_say_alone_is_compared_with_the_sum(predictor: Predictor) -> None:
+    """By the scores themselves: of the coarse stream those that are enlarged and cut to the other's
+    place."""
+    head = next(iter(predictor.net.outputs))
+    made = stream_labels(predictor, IMAGE, head)
+    assert [bool(s.differing) for s in made.values()] == [False, False, True, False, True]
+    shares = made["fuse_pool4"].differing
+    assert list(shares) == list(predictor.net.layers["fuse_pool4"].inputs)
+    network, x = predictor.runner.network, torch.from_numpy(predictor.preprocess(IMAGE))[None]
+    with torch.no_grad():
+        parts = [network.eval().activations(x, [name])[name][0] for name in shares]
+    best = [(sum(parts).argmax(0) != own.argmax(0)).float().mean() for own in parts]
+    assert list(shares.values()) == pytest.approx([float(share) for share in best])
+    assert 0 < max(shares.values()) < 1
+
+
 def test_the_last_sum_enlarged_by_hand_is_the_prediction(predictor: Predictor) -> None:
     head = next(iter(predictor.net.outputs))
-    labels = stream_labels(predictor, IMAGE, head)
+    labels = {name: s.labels for name, s in stream_labels(predictor, IMAGE, head).items()}
     assert [m.shape for m in labels.values()] == [(3, 3), (5, 6), (5, 6), (9, 12), (9, 12)]
     whole = predictor.labels(IMAGE)
     # At the centre of a cell, which lies at 8 i + 3.5, the four nearest pixels are near its class.

@@ -80,6 +80,12 @@ def test_what_is_told_of_a_model_and_its_net(model: Model) -> None:
     assert (head["kind"], len(head["classes"]), told["bands"]) == ("classes", 3, 3)
     (top,) = [layer for layer in net["layers"] if layer["name"] == net["top"]]
     assert (top["stride"], top["field"], top["channels"]) == (32, 220, 3)
+    layers = {layer["name"]: layer for layer in net["layers"]}
+    crops = [layer for layer in net["layers"] if layer["crop"] is not None]
+    for crop in crops:  # as the page explains it
+        here, there = (layers[name]["shift"] for name in crop["inputs"])
+        assert (there - here) / crop["stride"] == crop["crop"]
+    assert len(crops) == 3
     json.dumps([told, net])  # both go through pipes and to clients
 
 

@@ -2,13 +2,13 @@
 import { $, alertOf, cell, choices, status } from "./page.js";
 import { cross, Panel } from "./panel.js";
 import { indexedPng } from "./png.js";
-import { fromBase64, greys, labelMap, predicted } from "./service.js";
+import { fromBase64, greys, kept, labelMap, predicted } from "./service.js";
 import { word } from "./words.js";
 
 const UNDONE = 20; // strokes of the brush that are kept
 
 export class LabelView {
-  constructor(models) {
+  constructor(models, corrections) {
     this.models = models.filter((m) => m.inputs.length === 1 && m.task === "segmentation" && Object.values(m.heads)[0].kind === "classes");
     this.hidden = new Set();
     this.shown = new Map();
@@ -32,6 +32,8 @@ export class LabelView {
     $("save-labels").addEventListener("click", () => this.saveLabels());
     $("save-picture").addEventListener("click", () => this.savePicture());
     $("save-json").addEventListener("click", () => this.saveJson());
+    $("keep").hidden = !corrections;
+    $("keep").addEventListener("click", () => this.keep());
     this.said();
   }
 
@@ -108,7 +110,9 @@ export class LabelView {
     const paints = $("brush-class").value;
     choices($("brush-class"), names.map((name) => [name, name]));
     if (names.includes(paints)) $("brush-class").value = paints;
-    for (const id of ["save-labels", "save-picture", "save-json"]) $(id).disabled = this.shown.size === 0;
+    for (const id of ["save-picture", "save-json"]) $(id).disabled = this.shown.size === 0;
+    const narrow = [...this.shown.values()].every(({ head }) => head.classes.length <= 255); // a byte a pixel
+    for (const id of ["save-labels", "keep"]) $(id).disabled = this.shown.size === 0 || !narrow;
     this.said();
     this.brushes();
     this.tint();
@@ -248,6 +252,20 @@ export class LabelView {
       const name = this.shown.size > 1 ? `${this.picture.name}-${model.name}` : this.picture.name;
       save(await indexedPng(labels, width, height, head.palette), `${name}.png`);
     }
+  }
+
+  // Of several models the label map that was corrected, else the first.
+  async keep() {
+    const all = [...this.shown.values()];
+    const { labels, width, height, head, model } = all.find((each) => each.fixed?.size) ?? all[0];
+    $("keep").disabled = true;
+    try {
+      const told = await kept(this.picture.blob, await indexedPng(labels, width, height, head.palette), model.name);
+      status(word("keptAs", { name: told.name, n: told.pictures }));
+    } catch (error) {
+      alertOf(error);
+    }
+    $("keep").disabled = false;
   }
 
   savePicture() {

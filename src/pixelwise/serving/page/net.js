@@ -36,8 +36,8 @@ export class NetView {
       if (this.net?.name !== this.model.name) {
         const kept = $("net-layer").value;
         this.net = { name: this.model.name, ...(await netOf(this.model.name)) };
-        choices($("net-layer"), this.net.layers.filter((l) => l.parameters).map((l) => [l.name, l.name]));
-        $("net-layer").value = this.net.layers.some((l) => l.name === kept && l.parameters) ? kept : this.net.top;
+        choices($("net-layer"), this.net.layers.map((l) => [l.name, l.name]));
+        $("net-layer").value = this.net.layers.some((l) => l.name === kept) ? kept : this.net.top;
         this.panel = null;
       }
       this.facts();
@@ -51,12 +51,13 @@ export class NetView {
     const [head, body] = [$("net-layers").tHead.rows[0], $("net-layers").tBodies[0]];
     head.replaceChildren();
     body.replaceChildren();
-    const columns = ["layer", "kind", "maps", "parameters", "stride", "offset", "field"];
-    columns.forEach((key, i) => cell(head, word(key), "th", i > 1));
+    const columns = ["layer", "kind", "reads", "maps", "parameters", "stride", "offset", "field"];
+    columns.forEach((key, i) => cell(head, word(key), "th", i > 2));
     for (const layer of this.net.layers) {
       const row = body.insertRow();
       cell(row, layer.name, "th");
       cell(row, layer.crop === null ? layer.kind : `${layer.kind}, ${word("crop")} ${layer.crop}`);
+      cell(row, layer.inputs.join(", "));
       const field = layer.field ?? word("infinite");
       for (const value of [layer.channels, layer.parameters, layer.stride, layer.shift, field]) {
         cell(row, typeof value === "number" ? value.toLocaleString() : value, "td", true);
@@ -79,6 +80,28 @@ export class NetView {
       text.textContent = { kind: layer.kind, maps: layer.channels, stride: layer.stride, field: layer.field ?? word("infinite") }[key];
       facts.append(term, text);
     }
+    $("net-why").textContent = this.why(layer).join(" ");
+  }
+
+  // How the layer comes by its stride, its place and its field, in numbers of the net itself.
+  why(layer) {
+    const [from, like] = layer.inputs.map((name) => this.net.layers.find((l) => l.name === name));
+    const said = [word("whyStride", { name: layer.name, stride: layer.stride, shift: layer.shift })];
+    if (!from) return said;
+    const values = { name: layer.name, from: from.name, stride: layer.stride, before: from.stride };
+    if (layer.crop !== null && like) {
+      said.push(word("whyCrop", { ...values, like: like.name, crop: layer.crop, here: from.shift, there: like.shift }));
+    } else if (layer.inputs.length > 1) {
+      said.push(word("whySum", { parts: layer.inputs.join(" + ") }));
+    } else if (layer.stride > from.stride) {
+      said.push(word("whyCoarser", { ...values, n: layer.stride / from.stride }));
+    } else if (layer.stride < from.stride) {
+      said.push(word("whyFiner", { ...values, n: from.stride / layer.stride }));
+    }
+    if (layer.field !== null && from.field !== null && layer.field > from.field) {
+      said.push(word("whyField", { ...values, had: from.field, field: layer.field }));
+    }
+    return said;
   }
 
   async build() {
@@ -114,6 +137,7 @@ export class NetView {
       const seen = await greys(await (await predicted(this.picture.blob, wishes)).blob());
       this.panel.draw((data) => seen.forEach((value, i) => data.set([255, 90, 0, value], 4 * i)));
       this.panel.strength = 0.9;
+      $("net-measured").textContent = word("measured", { r: halfWithin(seen, this.panel.width, [x, y]), field: this.layer.field ?? word("infinite") });
     } catch (error) {
       alertOf(error);
     }
@@ -125,7 +149,7 @@ export class NetView {
     box.replaceChildren();
     const wishes = { model: this.model.name, format: "streams" };
     const told = await (await predicted(this.picture.blob, wishes)).json();
-    for (const { layer, size, png } of told) {
+    for (const { layer, size, png, differing } of told) {
       const bitmap = await createImageBitmap(fromBase64(png, "image/png"));
       const figure = document.createElement("figure");
       const frame = document.createElement("div");
@@ -139,10 +163,22 @@ export class NetView {
       canvas.setAttribute("aria-label", layer);
       frame.append(canvas);
       const caption = document.createElement("figcaption");
-      caption.textContent = `${layer}: ${size.join(" × ")}`;
+      const alone = Object.entries(differing).map(([part, share]) => word("alone", { part, p: (100 * share).toFixed(1) }));
+      caption.textContent = [`${layer}: ${size.join(" × ")}`, ...alone].join("; ");
       figure.append(frame, caption);
       box.append(figure);
     }
     if (told.length < 2) box.append(word("oneStream"));
   }
+}
+
+// The distance from a point within which half of the gradient lies; values are its square roots.
+function halfWithin(seen, width, [x, y]) {
+  const rings = [];
+  seen.forEach((value, i) => {
+    const away = Math.ceil(Math.hypot((i % width) - x, Math.floor(i / width) - y));
+    rings[away] = (rings[away] ?? 0) + value ** 2;
+  });
+  let left = rings.reduce((sum, ring) => sum + ring, 0) / 2;
+  return rings.findIndex((ring) => { left -= ring ?? 0; return left <= 0; });
 }

@@ -2,7 +2,7 @@
 import { LabelView } from "./label.js";
 import { NetView } from "./net.js";
 import { RunsView } from "./runs.js";
-import { models } from "./service.js";
+import { served } from "./service.js";
 import { current, speak, word } from "./words.js";
 
 const VIEWS = { label: "viewLabel", net: "viewNet", runs: "viewRuns" };
@@ -67,8 +67,8 @@ function pictures(views) {
   $("camera").addEventListener("click", async () => {
     try {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+      await video.play(); // then its size is known
       $("camera-box").hidden = false;
-      await video.play();
     } catch (error) {
       alertOf(new Error(word("noCamera", { why: error.message })));
     }
@@ -87,6 +87,7 @@ function route() {
   const hash = location.hash.slice(1);
   const wanted = hash in VIEWS ? hash : "label";
   for (const main of document.querySelectorAll("main")) main.hidden = main.id !== wanted;
+  $("status").hidden = wanted !== "label"; // what it says is of that view
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.view === wanted) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -101,12 +102,12 @@ async function main() {
   route();
   let known;
   try {
-    known = await models();
+    known = await served();
   } catch (error) {
     alertOf(error);
     return;
   }
-  const views = [new LabelView(known), new NetView(known), new RunsView()];
+  const views = [new LabelView(known.models, known.corrections), new NetView(known.models), new RunsView()];
   pictures(views);
   $("language").addEventListener("change", ({ target }) => {
     speak(target.value);

@@ -31,8 +31,8 @@ export class RunsView {
     $("runs-none").hidden = this.known.length > 0;
     head.replaceChildren();
     body.replaceChildren();
-    const titles = [word("choose"), word("run"), word("viewNet"), word("data"), word("steps"), word("meanIu")];
-    titles.forEach((title, i) => cell(head, title, "th", i > 3));
+    const titles = ["choose", "run", "viewNet", "data", "steps", "meanIu", "pictures"];
+    titles.forEach((key, i) => cell(head, word(key), "th", i === 4 || i === 5));
     for (const run of this.known) {
       const row = body.insertRow();
       const box = document.createElement("input");
@@ -52,7 +52,13 @@ export class RunsView {
       if (run.training) title.append(` (${word("training")})`);
       for (const value of [run.net, run.data]) cell(row, value ?? "");
       cell(row, run.steps?.toLocaleString() ?? "", "td", true);
-      cell(row, typeof run.mean_iu === "number" ? `${(100 * run.mean_iu).toFixed(1)} %` : "", "td", true);
+      const scored = typeof run.mean_iu === "number";
+      cell(row, scored ? `${(100 * run.mean_iu).toFixed(1)} %` : "", "td", true);
+      const worst = document.createElement("a");
+      worst.href = `/v1/runs/pictures?${new URLSearchParams({ name: run.name })}`;
+      worst.textContent = word("worst");
+      worst.setAttribute("aria-label", `${word("worst")}: ${run.name}`);
+      cell(row, scored ? worst : "");
     }
     $("runs-open").disabled = this.chosen.size < 2;
   }

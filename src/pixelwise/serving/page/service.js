@@ -23,8 +23,16 @@ async function fetched(path, options = {}) {
   throw new Refused(told.hint ? `${text}\n${told.hint}` : text);
 }
 
-export async function models() {
-  return (await (await fetched("/v1/models")).json()).models;
+export async function served() {
+  return (await fetched("/v1/models")).json();
+}
+
+// A picture and its corrected label map, for training: what it is called there.
+export async function kept(picture, labels, model) {
+  const body = new FormData();
+  body.append("image", picture);
+  body.append("labels", labels);
+  return (await fetched(`/v1/corrections?${new URLSearchParams({ model })}`, { method: "POST", body })).json();
 }
 
 export async function runs() {
