@@ -93,6 +93,8 @@ lock: $(TOOLS)
 		$(COMPILE) --no-deps $$file -o $$file || exit 1; done
 	echo "torch ; sys_platform == 'never'" | $(COMPILE) --all-extras --group dev --override - \
 		--resolution lowest-direct pyproject.toml -o requirements-lowest.lock
+	echo "torch ; sys_platform == 'never'" | $(COMPILE) --extra serve --group container --override - \
+		--constraint requirements.lock pyproject.toml -o requirements-serve.lock
 
 # Strict: an advisory service that does not answer for a package is a failure, not a pass.
 audit: $(TOOLS)

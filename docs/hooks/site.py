@@ -125,12 +125,10 @@ def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> s
 
 def _commands() -> str:
     """Each command as its ``--help`` has it, as tables."""
-    from typer.main import get_command
-
-    from pixelwise.cli.app import app
+    from pixelwise.cli.app import command as whole
 
     lines = ["# Commands", "", "What `pixelwise COMMAND --help` says.", ""]
-    for words, command in _tree(get_command(app)):
+    for words, command in _tree(whole()):
         lines += [f"## pixelwise {' '.join(words)}", "", *_explained(command)]
     return "\n".join(lines)
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
+from fnmatch import fnmatch
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from tests.house.source import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from tests.house.source import ROOT, commands
 
 pytest.importorskip("hatchling")
 pytestmark = pytest.mark.slow
@@ -90,3 +97,57 @@ def test_the_wheel_runs_where_nothing_of_the_source_is(built: Path, tmp_path: Pa
     train = ("train", "scenes", "-o", "run", "--net", "fcn8s-tiny", "--iterations", "2")
     run(python, "-m", "pixelwise", *train, "--set", "width=0.25", cwd=tmp_path)
     assert "pixelwise" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_the_container_is_made_of_what_is_locked_and_built() -> None:
+    """No engine is at hand: its steps are read, and compared with the locks and the command."""
+    steps = [
+        (words[0], words[1])
+        for line in (ROOT / "Containerfile").read_text("utf-8").splitlines()
+        if line and not line.startswith("#") and (words := line.split(" ", 1))
+    ]
+    runs = [shlex.split(rest) for kind, rest in steps if kind == "RUN"]
+    installed = [words for words in runs if "install" in words]
+    assert [("--require-hashes" in words, "--no-deps" in words) for words in installed] == [
+        (True, True),  # the lock
+        (False, True),  # torch
+        (False, True),  # the wheel
+    ]
+    copied = {w for kind, rest in steps if kind == "COPY" for w in rest.split()[:-1]}
+    read = {words[i + 1] for words in installed for i, w in enumerate(words) if w == "-r"}
+    assert read <= copied
+    kept = (ROOT / ".containerignore").read_text("utf-8").splitlines()
+    for name in copied - {"--from=build", "/opt/pixelwise"}:
+        assert (ROOT / name).exists()
+        assert any(fnmatch(f"!{name}", pattern) for pattern in kept), name
+    last = dict(steps)
+    assert last["USER"] == "pixelwise"
+    assert steps.index(("USER", "pixelwise")) < [k for k, _ in steps].index("ENTRYPOINT")
+    words = json.loads(last["CMD"])
+    port = words[words.index("--port") + 1]
+    assert port == last["EXPOSE"]
+    assert f":{port}/healthz" in last["HEALTHCHECK"]
+    assert "--insecure" not in words
+    command = commands()[("serve",)]
+    assert command.make_context("serve", words[1:]).params["token_file"] == Path("/token")
+    assert json.loads(last["ENTRYPOINT"]) == ["pixelwise"]
+
+
+def test_the_service_needs_nothing_beyond_its_lock() -> None:
+    """The closure of its requirements, by what the installed packages ask for."""
+    text = (ROOT / "requirements-serve.lock").read_text("utf-8")
+    locked = {canonicalize_name(n) for n in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    todo = [(text, "") for text in project["dependencies"]]
+    todo += [(text, "") for text in project["optional-dependencies"]["serve"]]
+    needed: set[str] = set()
+    while todo:
+        text, extra = todo.pop()
+        wanted = Requirement(text)
+        if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
+            continue
+        if (name := canonicalize_name(wanted.name)) not in needed:
+            needed.add(name)
+            asked = requires(name) or []
+            todo += [(text, extra) for text in asked for extra in ("", *wanted.extras)]
+    assert needed - {"torch"} <= locked

@@ -47,8 +47,10 @@ RIM: dict[str, tuple[str, ...]] = {
     "av": ("pictures/videos.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
     "sklearn": ("adapters/",),
+    "lightning": ("adapters/",),
     "tifffile": ("pictures/large.py", "pictures/cubes.py"),
     "torch": (
+        "adapters/lightning_module.py",
         "engine/",
         "export/",
         "losses/borders.py",

@@ -105,8 +105,6 @@ def command_tree(command: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ..
 
 def commands() -> dict[tuple[str, ...], Any]:
     """Every command of the registry; the empty path is ``pixelwise`` itself."""
-    from typer.main import get_command
+    from pixelwise.cli.app import command
 
-    from pixelwise.cli.app import app
-
-    return command_tree(get_command(app))
+    return command_tree(command())

@@ -90,7 +90,7 @@ def test_every_option_says_what_it_is(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "pixelwise")
 def test_all_help_speaks_in_one_voice(path: tuple[str, ...]) -> None:
     """Options are told in lower case without a stop; arguments are named in capitals."""
-    own = [p for p in COMMANDS[path].params if p.name != "help"]
+    own = [p for p in COMMANDS[path].params if p.name != "help" and not getattr(p, "hidden", 0)]
     told = {p.name: getattr(p, "help", "") or "" for p in own}
     assert not [t for t in told.values() if t.endswith(".") or t.split(" ")[0].istitle()]
     named = [p.metavar or "" for p in own if p.param_type_name == "argument"]

@@ -47,6 +47,8 @@ OTHER_PROGRAMS = (
     "cp",
     "mkdir",
     "echo",
+    "head",
+    "podman",
 )
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 LARGEST_PICTURE = 250_000
@@ -64,7 +66,8 @@ def is_placeholder(text: str) -> bool:
 
 def check_call(words: list[str]) -> None:
     """Parse a command line as the program would, without carrying it out."""
-    words = [w for w in words if w not in ("--help", "-h", "--version")]
+    of_all = ("--help", "-h", "--version", "--install-completion", "--show-completion")
+    words = [w for w in words if w not in of_all]
     path: tuple[str, ...] = ()
     while words and (*path, words[0]) in COMMANDS:
         path, words = (*path, words[0]), words[1:]

@@ -14,7 +14,10 @@ canonical = pytest.importorskip("packaging.utils").canonicalize_name
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOT_OF_USERS = {"all", "docs"}  # themselves, and what only those need who build the pages
-LOCKS = ("requirements", *(f"requirements-{n}" for n in ("bench", "docs", "lowest", "release")))
+LOCKS = (
+    "requirements",
+    *(f"requirements-{n}" for n in ("bench", "docs", "lowest", "release", "serve")),
+)
 
 
 def declared() -> list[requirements.Requirement]:

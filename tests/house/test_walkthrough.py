@@ -22,6 +22,8 @@ NOT_RUN: dict[str, int] = {
     "docs/camvid.md": 4,
     "docs/datasets/nyudv2.md": 1,
     "docs/hyperspectral.md": 1,
+    "docs/install.md": 1,
+    "docs/python.md": 1,
     "docs/recipes.md": 1,
     "docs/reproduction.md": 1,
     "docs/training.md": 1,

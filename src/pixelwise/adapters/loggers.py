@@ -88,13 +88,13 @@ def log_run(run: Path | str, *loggers: Logger) -> None:
 
 
 @contextmanager
-def logged(run: Path, loggers: Sequence[Logger], watch: Watch) -> Iterator[Watch]:
+def logged(run: Path | str, loggers: Sequence[Logger], watch: Watch) -> Iterator[Watch]:
     """``watch``, with what the run writes within the block also passed on.
 
     Of a run that goes on only what is new is. A logger that fails is left out from then on, with a
     warning: no server that is away ends a training.
     """
-    forwarding, left = _Forwarding(run), list(loggers)
+    forwarding, left = _Forwarding(Path(run)), list(loggers)
 
     def pass_on() -> None:
         for piece in forwarding.news(of_sitting=True):

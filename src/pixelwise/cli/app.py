@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
@@ -54,7 +55,6 @@ app = typer.Typer(
     help="Fully convolutional networks for semantic segmentation.",
     no_args_is_help=True,
     suggest_commands=False,  # they come from `_misspelt`, which leaves out what is only similar
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,6 +89,14 @@ def _version(
         raise typer.Exit
 
 
+def command() -> Any:
+    """The whole of the commands; of typer's options for completion ``docs/install.md`` tells."""
+    made: Any = typer.main.get_command(app)
+    for option in made.params:
+        option.hidden = option.name in ("install_completion", "show_completion")
+    return made
+
+
 def main() -> None:
     """Run the command line; never returns."""
     sys.exit(run(sys.argv[1:]))
@@ -120,7 +128,8 @@ def _carry_out(arguments: list[str]) -> int:
     try:
         _refuse_empty(arguments)
         with remarks_said():
-            outcome: object = app(args=arguments, prog_name="pixelwise", standalone_mode=False)
+            made = command()
+            outcome: object = made(args=arguments, prog_name="pixelwise", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and _printing(error)):

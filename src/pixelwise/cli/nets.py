@@ -10,12 +10,16 @@ import typer
 
 from pixelwise.cli.arguments import parse_parts, parse_size
 from pixelwise.cli.console import emit_json, stdout, table
-from pixelwise.cli.options import Json
+from pixelwise.cli.options import Json, names_of_nets
 
 if TYPE_CHECKING:
     from pixelwise.nets.net import Net
     from pixelwise.nets.table import Row
 
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="NAME", help="net to explain; none: all", autocompletion=names_of_nets),
+]
 # They change no size and have no parameters; the JSON lists them, the printed table does not.
 _QUIET = ("Relu", "Dropout")
 
@@ -29,9 +33,7 @@ _OFFSETS = (
 
 
 def nets(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="net to explain; none: all")
-    ] = None,
+    name: Name = None,
     size: Annotated[str, typer.Option(metavar="HxW", help="of the picture")] = "500x500",
     classes: Annotated[int | None, typer.Option(help="classes (21; classifiers 1000)")] = None,
     channels: Annotated[int | None, typer.Option(help="channels of the picture (3)")] = None,

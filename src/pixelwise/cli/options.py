@@ -7,6 +7,17 @@ from typing import Annotated
 
 import typer
 
+
+def names_of_nets(begun: str) -> list[str]:
+    """For the shell's completion."""
+    from pixelwise.nets.catalog import NETS
+
+    return [name for name in NETS if name.startswith(begun)]
+
+
+NetName = Annotated[
+    str, typer.Option("--net", help="net; see `pixelwise nets`", autocompletion=names_of_nets)
+]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="run folder or checkpoint")]
 DataPath = Annotated[Path, typer.Argument(metavar="DATA", help="data folder")]
 Values = Annotated[

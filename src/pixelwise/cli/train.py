@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixelwise.cli.console import emit_json, remarks_said, say, table
-from pixelwise.cli.options import ClassMapFile, Device, Json, Log, Settings, Threads, Values
+from pixelwise.cli.options import (
+    ClassMapFile,
+    Device,
+    Json,
+    Log,
+    NetName,
+    Settings,
+    Threads,
+    Values,
+)
 from pixelwise.errors import UsageError
 from pixelwise.folders import RATES, RECIPE, REPORT, STATE, stages
 from pixelwise.machine.progress import percent, progress
@@ -26,7 +35,7 @@ def train(
         str, typer.Argument(metavar="DATA|RECIPE", help="data folder or YAML recipe")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="RUN", help="run folder")],
-    net: Annotated[str, typer.Option(help="net; see `pixelwise nets`")] = "",
+    net: NetName = "",
     weights: Annotated[str, typer.Option(help="weights or run to start from")] = "",
     values: Values = "",
     class_map: ClassMapFile = None,

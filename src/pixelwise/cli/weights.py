@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pixelwise.cli.console import emit_json, say, table
-from pixelwise.cli.options import Json, ModelPath
+from pixelwise.cli.options import Json, ModelPath, NetName
 from pixelwise.machine.progress import megabytes, progress
 
 LONGEST = 200  # characters of a fact that are shown
@@ -26,7 +26,7 @@ def import_file(
         Path, typer.Argument(metavar="FILE", help=".caffemodel, .safetensors, .pt or .pth")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="checkpoint to write")],
-    net: Annotated[str, typer.Option(help="net to put them into; see `pixelwise nets`")] = "",
+    net: NetName = "",
     classes: Annotated[int | None, typer.Option(min=1, help="classes, if not the file's")] = None,
     class_names: Annotated[Path | None, typer.Option(help="text file, one name per line")] = None,
     preprocess: Annotated[

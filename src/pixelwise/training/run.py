@@ -34,11 +34,11 @@ from pixelwise.training.look import write_look
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.recipe_text import write_recipe
 from pixelwise.training.run_data import RunData
-from pixelwise.training.starting_net import StartingNet, refuse_impossible_step
+from pixelwise.training.starting_net import StartingNet, header_of, refuse_impossible_step
 from pixelwise.training.state import Progress, generations, load_state, save_state
 from pixelwise.training.step import Stepper
 from pixelwise.training.validate import Validation, validate
-from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
+from pixelwise.weights.checkpoint import save_checkpoint
 
 SAVE_SECONDS = 120.0  # what a crash may cost, where the recipe does not say
 LOG_EVERY = 10  # steps
@@ -110,23 +110,7 @@ class Run:
         self.seconds_before = 0.0
         self.report = ProgressReport(total=self.total)
         self.looked = False
-        # For every checkpoint of the run, but for step and scores.
-        self.header = Header(
-            net=recipe.net,
-            options=dict(start.options),
-            classes=data.dataset.classes,
-            palette=data.dataset.palette,
-            heads={
-                head: HeadClasses(
-                    data.dataset.class_maps[head].classes, data.dataset.class_maps[head].palette
-                )
-                for head in data.dataset.heads
-            },
-            inputs=dict(data.inputs),
-            preprocess=as_dict(start.preprocess),
-            inference=recipe.view.as_dict(),
-            data={**data.facts, "trained_on": sorted(data.contents | start.trained_on)},
-        )
+        self.header = header_of(recipe, data, start)
 
     # -- the whole ----------------------------------------------------------------------------
     def go(self, *, resume: bool, reasons: Sequence[str] = ()) -> Path:

@@ -26,7 +26,7 @@ from pixelwise.training.optim import groups
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.regimes import stages_before
 from pixelwise.training.run_data import RunData
-from pixelwise.weights.checkpoint import Header
+from pixelwise.weights.checkpoint import HeadClasses, Header
 from pixelwise.weights.importing import preprocess_of, start_from
 from pixelwise.weights.published import IMAGENET, imagenet
 from pixelwise.weights.streams import files_by_stream
@@ -105,6 +105,22 @@ def starting_net(recipe: Recipe, data: RunData, begun: Header | None = None) -> 
         {"file": str(source), **transplant.as_dict()},
         tuple(filter(None, warnings)),
         (foreign.header and foreign.header.trained_on) or frozenset(),
+    )
+
+
+def header_of(recipe: Recipe, data: RunData, start: StartingNet) -> Header:
+    """Of every checkpoint of a run, but for step and scores."""
+    maps = data.dataset.class_maps
+    return Header(
+        net=recipe.net,
+        options=dict(start.options),
+        classes=data.dataset.classes,
+        palette=data.dataset.palette,
+        heads={h: HeadClasses(maps[h].classes, maps[h].palette) for h in data.dataset.heads},
+        inputs=dict(data.inputs),
+        preprocess=as_dict(start.preprocess),
+        inference=recipe.view.as_dict(),
+        data={**data.facts, "trained_on": sorted(data.contents | start.trained_on)},
     )
 
 

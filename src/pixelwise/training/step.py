@@ -70,7 +70,6 @@ class Stepper:
         weighted = {of: class_weights[head] for of, head in heads.items() if head in known}
         self.class_weights = {of: w.to(fabric.device) for of, w in weighted.items()}
         self.step = 0
-        self.norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
         self.average = Average(net, recipe.ema) if recipe.ema else None
         net.checkpointed = recipe.checkpoint
         if recipe.optim.in_backward:
@@ -200,11 +199,8 @@ class Stepper:
     def _train_mode(self) -> None:
         """Training behaviour, with batch norm left in evaluation where it is frozen."""
         self.wrapped.train()
-        all_frozen = self.recipe.frozen_bn or self.recipe.freeze == "trunk"
-        for norm in self.norms:
-            # Where scale and shift are frozen, so are the statistics that they belong to.
-            if all_frozen or not any(p.requires_grad for p in norm.parameters()):
-                norm.eval()
+        for norm in fixed_norms(self.net, self.recipe):
+            norm.eval()
 
     def _move(self, parameter: Tensor) -> None:
         """Update the only parameter that has a gradient, which came just now, and drop that."""
@@ -230,6 +226,14 @@ class Stepper:
             )
         if clip and norm > clip:
             torch.nn.utils.clip_grads_with_norm_(trained, clip, torch.tensor(norm))
+
+
+def fixed_norms(net: nn.Module, recipe: Recipe) -> list[nn.BatchNorm2d]:
+    """Those whose statistics are not trained."""
+    all_fixed = recipe.frozen_bn or recipe.freeze == "trunk"
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    # Where scale and shift are frozen, so are the statistics that they belong to.
+    return [n for n in norms if all_fixed or not any(p.requires_grad for p in n.parameters())]
 
 
 def covered(net: Net, labels: Tensor, head: str) -> Tensor:
