@@ -161,7 +161,7 @@ def test_6_7_and_130(
     def fails(**kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(commands, "app", fails)
+    monkeypatch.setattr(commands, "command", lambda: fails)
     assert run(["doctor", "--json"] if json_too else ["doctor"]) == code
     captured = capsys.readouterr()
     assert text in captured.err
@@ -201,7 +201,7 @@ def test_all_problems_are_in_json_and_twenty_on_the_screen(
         many = [DataError("D031", f"p{i}.png has no partner") for i in range(25)]
         raise DataError("D035", "rooms: 25 problems", "look", many)
 
-    monkeypatch.setattr(commands, "app", fails)
+    monkeypatch.setattr(commands, "command", lambda: fails)
     assert run(["data", "inspect", "rooms", "--json"]) == 3
     captured = capsys.readouterr()
     assert len(json.loads(captured.out)["problems"]) == 25
