@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -142,7 +142,7 @@ def file_bytes(path: Path) -> bytes:
         raise DataError("D010", f"{path}: no such file", "check the path")
     try:
         with path.open("rb") as f:
-            data = f.read(MAX_BYTES + 1)
+            data = limited(f)
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror or error})"
         raise DataError("D020", message, "check its permissions and the disk") from error
@@ -151,6 +151,14 @@ def file_bytes(path: Path) -> bytes:
     if len(data) > MAX_BYTES:
         raise _too_large(path, f"more than {MAX_BYTES / 2**30:.0f} GiB, the limit of a file")
     return data
+
+
+def limited(f: BinaryIO) -> bytes:
+    """An open file's bytes, and at most one more than ``MAX_BYTES``.
+
+    ``read(n)`` takes n bytes of address space beforehand, which a limit of it may not have.
+    """
+    return f.read(min(MAX_BYTES, os.fstat(f.fileno()).st_size) + 1)
 
 
 @contextmanager

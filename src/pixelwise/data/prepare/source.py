@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from pixelwise.data.prepare import archives
 from pixelwise.data.prepare.archives import Entry
 from pixelwise.errors import DataError, first_few
-from pixelwise.pictures.imagefile import MAX_BYTES
+from pixelwise.pictures.imagefile import limited
 
 FILES = 1_000_000
 """More files in a folder are no data set that is known here; VOC 2012 has 40,000."""
@@ -139,7 +139,7 @@ def _file(path: Path, name: str) -> Entry:
     def read() -> bytes:
         try:
             with path.open("rb") as f:
-                return f.read(MAX_BYTES + 1)
+                return limited(f)
         except OSError as error:
             what = f"{path}: cannot be read ({error.strerror or error})"
             raise DataError("D020", what, "check its permissions and the disk") from error
