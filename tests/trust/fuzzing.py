@@ -284,8 +284,9 @@ def torch_files() -> Kind:
 
 
 def mats() -> Kind:
-    import published
     from pixelwise.data.matfile import MatReader
+
+    import published
 
     labels = np.random.default_rng(0).integers(0, 4, (24, 32), np.uint8)
     seeds = {"a.mat": published.mat({"labels": labels, "names": np.array(["a", "b"], object)})}

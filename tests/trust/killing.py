@@ -231,7 +231,7 @@ def conversion(folder: Path) -> Work:
     def begin(out: Path) -> None:
         from pixelwise.cli.app import run
 
-        status = run(["data", "convert", str(folder / "data"), str(out), "--values", "stored"])
+        status = run(["data", "convert", str(folder / "data"), str(out)])
         assert status == 0 or (status == 2 and out.exists()), status
 
     return Work(begin, files)

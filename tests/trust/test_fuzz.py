@@ -5,14 +5,16 @@ The full counts are those of docs/trust.md; `PIXELWISE_TRUST` is the share of th
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
 from trust_counts import share
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -43,3 +45,55 @@ def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     assert not found["wrong"], done.stderr
     assert found["refused"] >= 1
     assert found["read"] + found["refused"] >= 40
+
+
+async def answers(count: int) -> list[bytes]:
+    """What a service says to damaged requests, the first line of each; then it must still work."""
+    from fuzzing import damaged
+
+    from pixelwise.serving.limits import Limits
+    from service import Puppet, ask, running
+
+    told = []
+    async with running(Puppet(), Limits()) as port:
+        seeds = [
+            f"{line} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {kind}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+            for line, kind, body in REQUESTS
+        ]
+        for number in range(count):
+            wild = random.Random(number)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(damaged(wild.choice(seeds), wild))
+                writer.write_eof()
+                told.append(await asyncio.wait_for(reader.readline(), 30))
+            except ConnectionError:  # closed while we still spoke, which is an answer too
+                told.append(b"")
+            finally:
+                writer.close()
+        assert (await ask(port, b"hello")).status == 200
+    return told
+
+
+BOUNDARY = "multipart/form-data; boundary=x"
+PART = (
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+    b"hello\r\n--x--\r\n"
+)
+REQUESTS = [
+    ("POST /v1/predict", "image/png", b"hello"),
+    ("POST /v1/predict?model=run&format=json&size=640", "image/png", b"hello"),
+    ("POST /v1/predict", BOUNDARY, PART),
+    ("GET /v1/models", "text/plain", b""),
+    ("GET /readyz", "text/plain", b""),
+    ("GET /", "text/plain", b""),
+]
+
+
+def test_damaged_requests_are_answered_or_closed_and_end_nothing() -> None:
+    told = asyncio.run(answers(share(5000, least=100)))
+    assert all(re.match(rb"HTTP/1\.1 [1-4]\d\d ", line) for line in told if line), set(told)
+    assert any(line.startswith(b"HTTP/1.1 200") for line in told)
+    assert any(line.startswith(b"HTTP/1.1 4") for line in told)

@@ -1,5 +1,6 @@
 """Pictures of any bands and dtype, from every kind of source."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -338,3 +339,17 @@ def test_numbers_that_are_not_finite_are_the_pictures_fault() -> None:
     with pytest.raises(DataError, match="holds 2 numbers that are not finite") as caught:
         reading.read(image, bands=1, values="stored")
     assert caught.value.code == "D015"
+
+
+def test_a_tiff_of_no_rows_is_refused(tmp_path: Path) -> None:
+    """Found by damaged copies (docs/trust.md)."""
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (32, 24)).save(path)
+    rows = struct.pack("<HHI", 257, 4, 1)  # ImageLength, one long; TIFF 6.0, section 8
+    data = path.read_bytes()
+    assert data.count(rows) == 1
+    at = data.index(rows) + len(rows)
+    path.write_bytes(data[:at] + bytes(4) + data[at + 4 :])
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        reading.read(path)
+    assert refused.value.code == "D020"
