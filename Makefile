@@ -13,7 +13,7 @@ COMPILE = $(TOOLS)/uv pip compile --quiet --python-version 3.11.5 --generate-has
 # What a wheel is dated: the last commit, or what hatchling takes where there is none.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 
-.PHONY: demo docs test test-all test-cuda lowest lint types package lock audit size clean help
+.PHONY: demo docs test test-all test-cuda trust lowest lint types package lock audit size clean help
 
 help:
 	@echo "make demo      make scenes, train, evaluate, predict, report (5 minutes)"
@@ -24,6 +24,7 @@ help:
 	@echo "make package   wheel and source, twice the same, installed afresh and tried; what is in them"
 	@echo "make lock      the hashes of what the lock files pin"
 	@echo "make audit     advisories on what is locked"
+	@echo "make trust     kills, faults and damaged files, a tenth of the full counts"
 	@echo "make test-cuda what holds on a GPU, where there is one"
 
 $(READY): requirements.lock requirements-torch.lock pyproject.toml
@@ -42,6 +43,9 @@ test: $(READY) lint types
 
 test-all: $(READY) lint types
 	$(BIN)/python -m pytest -n auto --dist worksteal -q --durations=25
+
+trust: $(READY)
+	PIXELWISE_TRUST=$${PIXELWISE_TRUST:-0.1} $(BIN)/python -m pytest -n auto --dist worksteal tests/trust tests/house/test_faults.py -q --durations=10
 
 test-cuda: $(READY)
 	PIXELWISE_TEST_CUDA=1 $(BIN)/python -m pytest tests/contract/test_cuda.py -q -rs
