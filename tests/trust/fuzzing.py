@@ -284,9 +284,8 @@ def torch_files() -> Kind:
 
 
 def mats() -> Kind:
-    from pixelwise.data.matfile import MatReader
-
     import published
+    from pixelwise.pictures.matfile import MatReader
 
     labels = np.random.default_rng(0).integers(0, 4, (24, 32), np.uint8)
     seeds = {"a.mat": published.mat({"labels": labels, "names": np.array(["a", "b"], object)})}

@@ -25,7 +25,7 @@ COPIES = {
     "caffemodels": 50_000,
     "checkpoints": 10_000,
     "torch": 10_000,
-    "mats": 50_000,
+    "mats": 5_000,
     "archives": 10_000,
     "documents": 20_000,
 }

@@ -122,10 +122,10 @@ def tiff_bands(data: bytes, path: Path, place: int | None) -> tuple[NDArray[Any]
             if page.photometric not in (1, 2) or alpha or page.bitspersample % 8:
                 return None
             _refuse_large(page.shape, page.nbytes, path)
-            if 0 in page.shape:
-                raise ValueError(f"of {page.shape} numbers")
             array, text = page.asarray(), str(page.tags.valueof(NO_DATA, ""))
             planes = np.moveaxis(array, 0, -1) if page.planarconfig == 2 < array.ndim else array
+            if not planes.size:
+                raise ValueError(f"no numbers in {planes.shape}")
     except DataError:
         raise
     except Exception as error:
