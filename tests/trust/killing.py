@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,10 @@ def judge(seen: Seen, work: Work, out: Path, whole: dict[str, bytes], state: int
         seen.stuck += 1
     elif work.made(out) != whole:
         seen.different += 1
-    seen.left += any(".tmp" in p.name or ".part" in p.name for p in out.parent.rglob("*"))
+    left = [p for p in out.parent.rglob("*") if ".tmp" in p.name or ".part" in p.name]
+    seen.left += bool(left)
+    for path in left:
+        print(f"left behind: {path}", file=sys.stderr)
     shutil.rmtree(out.parent)
 
 
@@ -208,6 +211,7 @@ def training(folder: Path) -> Work:
         ]
         return {**tensors, "losses": json.dumps(losses).encode()}
 
+    loop.train(replace(plan, iterations=1), folder / "warm")  # its kernels are compiled once
     return Work(lambda out: loop.train(plan, out, resume=True), made, final=False)
 
 

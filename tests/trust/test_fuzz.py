@@ -31,7 +31,9 @@ COPIES = {
 }
 
 
-@pytest.mark.parametrize("kind", COPIES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow) if k == "mats" else k for k in COPIES]
+)
 def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), kind, str(tmp_path), str(share(COPIES[kind], least=40))],

@@ -17,6 +17,7 @@ from trust_counts import share
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 SCRIPT = Path(__file__).parent / "killing.py"
 KILLS = {"train": 100, "predict": 200, "convert": 200, "prepare": 200}
+WORKS = [pytest.param("train", marks=pytest.mark.slow), "predict", "convert", "prepare"]
 
 
 def seen(folder: Path, work: str, *options: object) -> dict[str, int]:
@@ -37,7 +38,7 @@ def failures(found: dict[str, int]) -> dict[str, int]:
     return {name: found[name] for name in ("stuck", "different", "torn", "left") if found[name]}
 
 
-@pytest.mark.parametrize("work", KILLS)
+@pytest.mark.parametrize("work", WORKS)
 def test_killed_at_random_moments_it_ends_as_if_it_never_had_been(
     tmp_path: Path, work: str
 ) -> None:
@@ -45,7 +46,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_had_been(
     assert not failures(found), found
 
 
-@pytest.mark.parametrize("work", KILLS)
+@pytest.mark.parametrize("work", WORKS)
 def test_killed_at_each_touch_of_a_file_it_ends_as_if_it_never_had_been(
     tmp_path: Path, work: str
 ) -> None:
@@ -53,6 +54,7 @@ def test_killed_at_each_touch_of_a_file_it_ends_as_if_it_never_had_been(
     assert not failures(found), found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken", "event", "fails"),
     [

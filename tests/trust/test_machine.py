@@ -66,6 +66,7 @@ def training(data: Path, run: Path, *settings: str) -> str:
 
 
 # -- the disk -------------------------------------------------------------------------------------
+@pytest.mark.slow
 @mounts
 def test_a_disk_that_fills_up_ends_training_which_then_goes_on(data: Path, tmp_path: Path) -> None:
     """Room for one state and not for two; then there is more."""
@@ -133,6 +134,7 @@ def test_a_folder_of_somebody_else_is_told(model: Path, tmp_path: Path) -> None:
     assert "error R002: " in told.stderr
 
 
+@pytest.mark.slow
 @mounts
 def test_64_kilobytes_of_shared_memory_suffice(data: Path, tmp_path: Path) -> None:
     """Containers have little; samples are read by threads, which need none."""
@@ -161,6 +163,7 @@ def test_a_picture_that_the_disk_gives_up_on_is_one_failure(model: Path, tmp_pat
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"0.png", "2.png"}
 
 
+@pytest.mark.slow
 @traced
 def test_files_are_on_the_disk_before_they_have_their_names(data: Path, tmp_path: Path) -> None:
     """Power may fail at any moment: content, then name, then folder (as strace sees it)."""
@@ -188,9 +191,9 @@ def test_files_are_on_the_disk_before_they_have_their_names(data: Path, tmp_path
     ("surroundings", "before"),
     [
         ("env -i", ()),
-        ("env -i LANG=C LC_ALL=C TERM=dumb", ()),
-        ("env HOME=/nowhere TMPDIR=/nowhere", ()),
-        ("env OMP_NUM_THREADS=0", ()),
+        pytest.param("env -i LANG=C LC_ALL=C TERM=dumb", (), marks=pytest.mark.slow),
+        pytest.param("env HOME=/nowhere TMPDIR=/nowhere", (), marks=pytest.mark.slow),
+        pytest.param("env OMP_NUM_THREADS=0", (), marks=pytest.mark.slow),
         pytest.param(
             *("", ("unshare", "-rn")),
             marks=pytest.mark.skipif(not allowed("unshare", "-rn", "true"), reason="no namespaces"),
@@ -210,7 +213,10 @@ def test_surroundings_do_not_matter(
     assert "Traceback" not in told.stderr
 
 
-@pytest.mark.parametrize("flags", ["-O", "-OO", "-X dev", "-W error"])
+@pytest.mark.parametrize(
+    "flags",
+    ["-O", *(pytest.param(f, marks=pytest.mark.slow) for f in ("-OO", "-X dev", "-W error"))],
+)
 def test_nothing_rests_on_assertions_or_passes_with_warnings(
     model: Path, tmp_path: Path, flags: str
 ) -> None:
@@ -225,19 +231,18 @@ def test_nothing_rests_on_assertions_or_passes_with_warnings(
     assert not (tmp_path / "out" / "b.png").exists()
 
 
-def test_states_are_told_apart_by_their_step_and_not_by_the_clock(
-    data: Path, tmp_path: Path
-) -> None:
+def test_states_are_told_apart_by_their_step_and_not_by_the_clock(tmp_path: Path) -> None:
     from pixelwise.training.state import generations
 
-    run = tmp_path / "run"
-    assert shell(training(data, run)).returncode == 0
-    newest = generations(run)[-1]
-    os.utime(newest, (0, 0))
-    assert generations(run)[-1] == newest
-    assert "step-000000004" in newest.name
+    for step in (3, 4):
+        path = tmp_path / "state" / f"step-{step:09}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    os.utime(path, (0, 0))
+    assert generations(tmp_path)[-1] == path
 
 
+@pytest.mark.slow
 def test_the_same_command_never_waits_for_a_second_trainer(data: Path, tmp_path: Path) -> None:
     """The second is refused with the process that holds the folder, which goes on."""
     run = tmp_path / "run"

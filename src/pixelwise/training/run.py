@@ -115,8 +115,8 @@ class Run:
     # -- the whole ----------------------------------------------------------------------------
     def go(self, *, resume: bool, reasons: Sequence[str] = ()) -> Path:
         """From the first step (or the saved one) to the report; ``reasons`` head the recipe."""
-        for folder in (folders.WEIGHTS, folders.STATE, ""):
-            remove_leftovers(self.folder / folder)
+        for folder in (self.folder, *(p for p in self.folder.rglob("*") if p.is_dir())):
+            remove_leftovers(folder)
         if resume and generations(self.folder):
             self._go_on()
         else:
