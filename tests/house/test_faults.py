@@ -89,7 +89,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
         f"{INSPECT}::test_the_same_picture_in_two_splits_is_a_leak",
     ),
     "A21": (
-        "unit/data/test_matfile_process.py::test_the_reader_ends_with_a_process_that_is_killed",
+        "unit/pictures/test_matfile_process.py::test_the_reader_ends_with_a_process_that_is_killed",
     ),
     "A22": (
         f"{ARCHIVES}::test_names_that_lead_out_are_refused",
