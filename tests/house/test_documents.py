@@ -24,6 +24,7 @@ from tests.house.source import (
     prose,
     shell_lines,
 )
+from tests.house.steps import steps
 
 import pixelwise
 from pixelwise.errors import CODES, PixelwiseError
@@ -88,7 +89,7 @@ def check_values(path: tuple[str, ...], given: dict[str, object]) -> None:
     assert not net or is_placeholder(str(net)) or net in NETS, f"{path}: no net {net}"
     if path == ("train",):
         settings = [str(s) for s in given["settings"] or ()]
-        with_settings(Recipe(weights="some"), settings)
+        with_settings(Recipe(weights="some", crop=(480, 480)), settings)  # as it is planned
     if given.get("protocol"):
         choose(str(given["protocol"]).split(","))
     if path == ("predict",):
@@ -97,8 +98,9 @@ def check_values(path: tuple[str, ...], given: dict[str, object]) -> None:
 
 @each_document
 def test_every_pixelwise_command_parses(document: Path) -> None:
+    refused = "\n".join(step.text for step in steps(document) if "exits" in step.marks)
     for words in pixelwise_calls(document):
-        if "..." in words:
+        if "..." in words or shlex.join(words) in refused:  # that is carried out, and shown
             continue
         try:
             check_call(words)
