@@ -191,6 +191,10 @@ def unknown_name(kind: str, name: str, known: Sequence[str], hint: str = "") -> 
     """A ``UsageError`` that lists the known names, the most similar first."""
     from difflib import get_close_matches
 
+    if name in known:  # with a point in it, as `--set` takes it and YAML does not
+        outer, _, inner = name.partition(".")
+        what = f"{kind} `{name}` in one word, expected `{outer}: {{{inner}: ...}}`"
+        return UsageError("U001", what, hint or "--set takes it in one word")
     words = name.rpartition(".")[2].split("_")
     short = "".join(word[:1] for word in words) if len(words) > 1 else name
     ending = [k for k in known if k.rpartition(".")[2] in (name, short)]  # lr, learning_rate

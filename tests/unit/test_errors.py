@@ -115,3 +115,8 @@ def test_what_cannot_be_shown_is_made_visible() -> None:
     assert visible("plain \u00e9 \u4e2d") == "plain \u00e9 \u4e2d"
     assert visible("a\x00b\u202ec\udcff\n\t") == "a\\x00b\\u202ec\\udcff\\n\\t"
     assert visible("a\nb\tc", keep="\n") == "a\nb\\tc"
+
+
+def test_a_setting_in_one_word_is_told_how_it_is_nested() -> None:
+    error = unknown_name("recipe setting", "optim.lr", ["net", "optim.lr"])
+    assert "expected `optim: {lr: ...}`" in str(error)
