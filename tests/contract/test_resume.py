@@ -40,6 +40,7 @@ EVERYTHING = Augmentation(
     hue=0.1,
     rare=0.3,
     paste=0.5,
+    noise=0.1,
 )
 
 

@@ -17,7 +17,7 @@ from pixelwise.folders import MAKER, MANIFEST, is_predictions, of_head
 from pixelwise.machine.files import remove_leftovers, write_json
 from pixelwise.machine.memory import process_limit
 from pixelwise.pictures.imagefile import file_bytes
-from pixelwise.predict import prediction_records, saving, videos
+from pixelwise.predict import exports, prediction_records, saving, videos
 from pixelwise.predict.large import EARTH
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan
@@ -68,7 +68,9 @@ def claim(work: Work) -> None:
     for job in plan.jobs:
         written.add(prediction_records.place(out, job.record).parent)
         for place in work.folders:
-            written |= {saving.path(place, job.name, kind).parent for kind in plan.per_picture}
+            outputs = {kind: saving.path(place, job.name, kind) for kind in plan.per_picture}
+            written |= {output.parent for output in outputs.values()}
+            written |= {exports.cvat_pictures(outputs[k]) for k in outputs if k == exports.CVAT}
             written |= {saving.path(place, job.name, saving.HEAT), place / job.name}
     for folder in written:
         remove_leftovers(folder)

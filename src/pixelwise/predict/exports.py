@@ -116,10 +116,14 @@ def write_labelme(place: Path, prediction: Prediction, original: Original) -> li
 
 def write_cvat(place: Path, prediction: Prediction, original: Original) -> list[Path]:
     """``place`` in SegmentationClass/, in colours, and the picture in JPEGImages/."""
-    folder = place.parent.parent / "JPEGImages"
-    picture = _write_picture(folder / place.name, prediction, original)
+    picture = _write_picture(cvat_pictures(place) / place.name, prediction, original)
     colours = np.array(mask_colours(prediction.classes, prediction.palette), np.uint8)
     return [write_image(place, labels.colour(prediction.labels, colours)), picture]
+
+
+def cvat_pictures(place: Path) -> Path:
+    """The folder of the pictures whose label maps ``write_cvat`` puts to ``place`` and beside."""
+    return place.parent.parent / "JPEGImages"
 
 
 def _write_picture(place: Path, prediction: Prediction, original: Original) -> Path:

@@ -37,6 +37,8 @@ IMAGENET = {
     "std": [0.229, 0.224, 0.225],
     "values": "8-bit",
     "log": [],
+    "given": 0,
+    "components": [],
 }
 CAFFE = {
     "order": "bgr",
@@ -45,6 +47,8 @@ CAFFE = {
     "std": [1.0] * 3,
     "values": "8-bit",
     "log": [],
+    "given": 0,
+    "components": [],
 }
 
 
