@@ -25,6 +25,7 @@ NOT_RUN: dict[str, int] = {
     "docs/install.md": 1,
     "docs/python.md": 1,
     "docs/recipes.md": 1,
+    "docs/relatives.md": 1,
     "docs/reproduction.md": 1,
     "docs/training.md": 1,
     "docs/weights.md": 2,
