@@ -55,7 +55,7 @@ def test_torch_is_pinned_apart() -> None:
 
 def test_all_that_is_declared_is_locked_within_its_range() -> None:
     pins = locked("requirements") | locked("requirements-torch")
-    left_out = {"tensorboard", "openvino", "openvino-telemetry"}  # no everyday test has them
+    left_out = {"tensorboard"}  # no everyday test has them
     of_docs = {requirements.Requirement(text).name for text in EXTRAS.get("docs", ())}
     for wanted in declared():
         name = canonical(wanted.name)

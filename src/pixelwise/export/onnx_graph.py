@@ -246,8 +246,12 @@ def _scale(graph: Graph, layer: layers.Scale) -> None:
 
 
 def _max_pool(graph: Graph, layer: pooling.MaxPool) -> None:
-    """ONNX Runtime takes no padding as long as the kernel, which dilated windows have."""
+    """ONNX Runtime takes no padding as long as the kernel, which dilated windows have.
+
+    OpenVINO takes no map that is shorter than the kernel: it is led past the end instead.
+    """
     source, (before, after), pad = graph.given(layer), sides(layer.pad), layer.pad
+    past_end = layer.ceil and not (before or after) and layer.stride <= layer.kernel
     if max(before, after) >= layer.kernel:
         margin = graph.integers(0, 0, before, before, 0, 0, after, after)
         least = graph.constant("float32:-inf", np.asarray(-np.inf, np.float32))
@@ -258,9 +262,9 @@ def _max_pool(graph: Graph, layer: pooling.MaxPool) -> None:
         *layer.outputs,
         kernel_shape=_pair(layer.kernel),
         strides=_pair(layer.stride),
-        pads=_pads(pad),
+        pads=_pads((0, layer.stride - 1) if past_end else pad),
         dilations=_pair(layer.dilation),
-        ceil_mode=int(layer.ceil),
+        ceil_mode=int(layer.ceil and not past_end),
     )
 
 
