@@ -45,6 +45,7 @@ test-all: $(READY) lint types
 	$(BIN)/python -m pytest -n auto --dist worksteal -q --durations=25
 
 trust: $(READY)
+	$(BIN)/python $(LOCKED) -r requirements-trust.lock
 	PIXELWISE_TRUST=$${PIXELWISE_TRUST:-0.1} $(BIN)/python -m pytest -n auto --dist worksteal tests/trust tests/house/test_faults.py -q --durations=10
 
 test-cuda: $(READY)
@@ -93,7 +94,7 @@ $(TOOLS): requirements-release.lock
 # Versions stay as they are pinned: a new one is written into the file first, without its hashes.
 lock: $(TOOLS)
 	for file in requirements.lock requirements-bench.lock requirements-docs.lock \
-		requirements-release.lock; do \
+		requirements-release.lock requirements-trust.lock; do \
 		$(COMPILE) --no-deps $$file -o $$file || exit 1; done
 	echo "torch ; sys_platform == 'never'" | $(COMPILE) --all-extras --group dev --override - \
 		--resolution lowest-direct pyproject.toml -o requirements-lowest.lock

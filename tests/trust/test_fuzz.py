@@ -29,6 +29,7 @@ COPIES = {
     "archives": 10_000,
     "documents": 20_000,
 }
+GUIDED_SECONDS = 300
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,24 @@ def test_damaged_copies_are_read_or_refused(tmp_path: Path, kind: str) -> None:
     assert not found["wrong"], done.stderr
     assert found["refused"] >= 1
     assert found["read"] + found["refused"] >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pictures", "labels", "caffemodels", "checkpoints", "documents"])
+def test_files_that_are_led_by_our_lines_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("atheris")
+    seconds = str(share(GUIDED_SECONDS, least=10))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT.with_name("guided.py")), kind, str(tmp_path), seconds],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PIXELWISE_HOME": str(tmp_path / "home")},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert not list(tmp_path.glob("found-*"))
+    reached = re.findall(r"\bcov: (\d+)", done.stderr)
+    assert int(reached[-1]) > 100  # our lines are seen at all
 
 
 async def answers(count: int) -> list[bytes]:
