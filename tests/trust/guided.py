@@ -2,18 +2,19 @@
 
     python tests/trust/guided.py KIND FOLDER SECONDS
 
-Kinds and their whole files are those of fuzzing.py. The first file that is neither read nor refused
-by an error of ours, or takes longer than two seconds or a gigabyte, ends it: FOLDER keeps that file.
+Kinds and their whole files are those of fuzzing.py. The first file that is neither read nor
+refused by an error of ours, or takes longer than two seconds or a gigabyte, ends it and is kept in
+FOLDER.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import atheris
-
 from fuzzing import KINDS, SECONDS, Kind
 
 MEGABYTES = 1024
@@ -46,10 +47,8 @@ def read(kind: Kind, path: Path, content: bytes) -> None:
     from pixelwise.errors import PixelwiseError
 
     path.write_bytes(content)
-    try:
+    with suppress(PixelwiseError):
         kind.read(path)
-    except PixelwiseError:
-        pass
 
 
 if __name__ == "__main__":
