@@ -50,7 +50,6 @@ def judge(
     return {
         "classes": list(evaluation.classes),
         "pictures": list(evaluation.names),
-        "seconds_per_picture": evaluation.seconds_per_image,
         **{name: part.tolist() for name, part in counted._asdict().items()},
     }
 

@@ -115,7 +115,6 @@ def _arm(claim: Claim, name: str, runs: Sequence[Record]) -> dict[str, Any]:
         if "foreground" in measures:
             own["foreground"] = round(scores_of(counted(r, foreground=True).added()).mean_iu, 4)
         own["step_seconds"] = round(float(np.median(r["step_seconds"])), 4)
-        own["seconds_per_picture"] = round(r["seconds_per_picture"], 4)
         of_runs.append(own)
     facts = {"train": dict(arm.train), "look": look, "runs": of_runs}
     return {**facts, "curve": list(runs[0]["curve"])} if claim.curves else facts

@@ -77,7 +77,6 @@ def record(seed: int, hits: list[list[int]], seconds: list[float]) -> dict:
         "seed": seed,
         "steps": 30,
         "step_seconds": seconds,
-        "seconds_per_picture": 0.25,
         "curve": [[10, 2.0], [20, 1.0], [30, 0.5]],
     }
 
