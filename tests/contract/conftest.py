@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import small_runs
+from every_net import Cases
 from make_data import folder_set, two_of_each
 from pixelwise.machine.files import write_json
 from pixelwise.training import loop
@@ -38,3 +39,9 @@ def two_headed_run(two_headed_data: Path) -> Path:
     run = data.parent / "run"
     assert small_runs.train(data, run, SETTINGS, "--iterations", "80") == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """Nets of the catalogue, each prepared once."""
+    return Cases(tmp_path_factory)

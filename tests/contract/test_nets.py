@@ -1,73 +1,30 @@
-"""What every net of the catalogue promises, by arithmetic and by running narrow copies."""
+"""What every net promises by arithmetic alone; `test_every_net.py` has what it does at work."""
 
 from __future__ import annotations
 
 import math
-from functools import cache
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from narrow_nets import (
+    DISTINCT,
+    LEAST,
+    OF_PARTS,
+    SEGMENTERS,
+    few,
+    make_positive,
+    narrow,
+    picture,
+    width,
+)
 from pixelwise.engine.build import build
 from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS, spec
 from pixelwise.nets.layers import Input
 from pixelwise.nets.pooling import MaxPool
-from pixelwise.nets.released import RELEASED
-from random_weights import shaken
-
-# Two heads, bands of two inputs, two streams. The other released nets are nets of the catalogue
-# with other options (tests/unit/nets/test_released.py compares their layers).
-OF_PARTS = ["siftflow-fcn8s", "nyud-fcn32s-color-d", "nyud-fcn16s-color-hha"]
-# Of three trunks that differ by channels and repeats one stands for all; of the others the 4s.
-TWINS = [f"fcn{s}s-efficientnetlite{i}" for s in (32, 16, 8) for i in (1, 2)]
-# Of the relatives on trunks those on Lite0 and the narrow one, and the best known on ResNet-50.
-TWINS += [
-    f"{kind}-{trunk}"
-    for kind in ("unet", "deeplabv3", "pspnet")
-    for trunk in ("mobilenetv2", "resnet18", "resnet50", "efficientnetlite1", "efficientnetlite2")
-    if trunk != "resnet50" or kind == "unet"
-]
-DISTINCT = [n for n in NETS if (n not in RELEASED or n in OF_PARTS) and n not in TWINS]
-SEGMENTERS = [name for name in DISTINCT if NETS[name].task == "segmentation"]
-CLASSIFIERS = [name for name, entry in NETS.items() if entry.task == "classification"]
-# Valid convolutions: the shortest pictures of which anything is left.
-LEAST = {"unet": 188, "deconvnet-vgg16": 193}
-
-
-def width(name: str) -> float:
-    """Narrow enough to be quick, wide enough that no net is dead under random weights."""
-    return 1 / 4 if "tiny" in name or "mobilenet" in name else 1 / 16
-
-
-def large(name: str, *sides: int) -> tuple[int, ...]:
-    """Sides of a picture, longer by what a net without padding takes from them."""
-    return tuple(side + LEAST.get(name, 1) - 1 for side in sides)
-
-
-def few(name: str) -> dict[str, Any]:
-    """Five classes, or as few of two heads together."""
-    return {"heads": {"sem": 3, "geo": 2}} if "siftflow" in name else {"classes": 5}
-
-
-def scores(network: Network, x: Tensor) -> Tensor:
-    """Those of all heads, one behind the other."""
-    found = network(x)
-    return found if isinstance(found, Tensor) else torch.cat([*found.values()], dim=1)
-
-
-@cache
-def narrow(name: str) -> Network:
-    """A narrow copy with random weights everywhere, in evaluation mode."""
-    return shaken(build(name, width=width(name), **few(name)))
-
-
-def picture(name: str, n: int, *size: int) -> Tensor:
-    bands = sum(narrow(name).net.inputs.values())
-    return torch.randn(n, bands, *size, generator=torch.Generator().manual_seed(1))
 
 
 # -- sizes ----------------------------------------------------------------------------------------
@@ -82,80 +39,6 @@ def test_every_size_from_1_to_2048_gives_scores_of_that_size(name: str) -> None:
     if least > 1:
         with pytest.raises(UsageError, match="has no output for an input of"):
             net.sizes(least - 1)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (31, 33), (37, 53), (64, 64), (97, 61)])
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_scores_have_the_pictures_size(name: str, size: tuple[int, int]) -> None:
-    with torch.no_grad():
-        found = scores(narrow(name), picture(name, 1, *large(name, *size)))
-    assert found.shape[:2] == (1, 5)
-    assert name == "unet" or found.shape[2:] == large(name, *size)
-    assert found.isfinite().all()
-
-
-@pytest.mark.parametrize("name", DISTINCT)
-def test_sizes_by_arithmetic_are_those_of_the_maps(name: str) -> None:
-    network = narrow(name)
-    net = network.net
-    sizes = ((227, 224), (263, 300)) if name in CLASSIFIERS else ((1, 7), (45, 66), (83, 32))
-    for height, width in [large(name, *size) for size in sizes]:
-        with torch.no_grad():
-            maps = network.activations(picture(name, 1, height, width), net.layers)
-        rows, columns = net.sizes(height), net.sizes(width)
-        for layer, found in maps.items():
-            assert found.shape == (1, net.channels[layer], rows[layer], columns[layer]), layer
-
-
-def make_positive(network: Network) -> None:
-    """Every convolution a mean, every normalisation the identity: nothing dies or is cut off."""
-    with torch.no_grad():
-        for p in network.parameters():
-            p.fill_(1 / p[0].numel() if p.dim() > 1 else 0)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.fill_(1)
-
-
-# -- batches, names, modes ------------------------------------------------------------------------
-@pytest.mark.parametrize("name", DISTINCT)
-def test_a_batch_of_two_is_two_of_one(name: str) -> None:
-    network = narrow(name)
-    size = (227, 230) if name in CLASSIFIERS else (35, 50)
-    x = picture(name, 2, *large(name, *size))
-    with torch.no_grad():
-        both, one, two = scores(network, x), scores(network, x[:1]), scores(network, x[1:])
-    scale = float(both.abs().max())
-    torch.testing.assert_close(both, torch.cat([one, two]), rtol=0, atol=1e-5 * scale)
-    assert not torch.equal(one, two)
-
-
-@pytest.mark.parametrize("name", DISTINCT)
-def test_state_dict_names_layers_and_fits_its_own_net(name: str) -> None:
-    network = narrow(name)
-    state = network.state_dict()
-    assert {key.rsplit(".", 1)[0] for key in state} <= set(network.net.layers)
-    assert set(network.net.parameter_shapes()) <= set(state)
-    twin = build(name, width=width(name), **few(name)).eval()
-    twin.load_state_dict(state)
-    size = (224, 224) if name in CLASSIFIERS else (19, 40)
-    with torch.no_grad():
-        x = picture(name, 1, *large(name, *size))
-        assert torch.equal(scores(twin, x), scores(network, x))
-
-
-@pytest.mark.parametrize("name", SEGMENTERS)
-def test_every_parameter_gets_a_gradient(name: str) -> None:
-    upsamples = any(layer.upsamples for layer in spec(name).layers.values())
-    learned = {"learned": "all"} if upsamples else {}
-    network = build(name, width=width(name), **few(name), **learned).eval()
-    make_positive(network)
-    faint = (
-        1e-4 * picture(name, 1, *large(name, 40, 40)).abs()
-    )  # residual blocks double it; ReLU6 would cut it off
-    scores(network, faint).sum().backward()
-    silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-    assert not silent
 
 
 # -- the receptive field, measured ----------------------------------------------------------------

@@ -21,28 +21,16 @@ from pixelwise.engine.network import Network
 from pixelwise.engine.planned import PlannedRunner, runner, unplanned
 from pixelwise.engine.runner import TorchRunner
 from pixelwise.errors import NumericalError, UsageError
-from pixelwise.nets.catalog import NETS, spec
+from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import Deconv
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool
-from pixelwise.nets.released import RELEASED
 from random_nets import nets
 from random_weights import shaken
 
 CPU = torch.device("cpu")
 RELATIVE = 1e-5
 """Of the largest score."""
-
-OF_PARTS = ["siftflow-fcn8s", "nyud-fcn32s-color-d", "nyud-fcn16s-color-hha"]
-TRUNKS = ["alexnet", "vgg16", "googlenet", "resnet18", "resnet50", "mobilenetv2", "tiny"]
-NAMES = [
-    *(f"fcn4s-{trunk}" for trunk in (*TRUNKS, "efficientnetlite0")),
-    *(f"fcn8s-{trunk}-tight" for trunk in TRUNKS[:3]),
-    *("fcn32s-vgg16", "fcn8s-vgg16-atonce", "vgg16", "googlenet", "efficientnetlite0"),
-    *OF_PARTS,
-]
-RELATIVES = ["unet-padded", "unet-tiny", "deeplab-largefov-vgg16", "pspnet-tiny", "unet"]
-RELATIVES += ["deeplabv3-efficientnetlite0"]
 
 
 @cache
@@ -64,22 +52,6 @@ def assert_same(planned: PlannedRunner, plain: TorchRunner, x: torch.Tensor) -> 
         best = theirs.whole()
         gap = best.topk(2, 1).values.diff(dim=1).abs()[:, 0]
         assert (mine.labels() == theirs.labels())[gap > 2 * limit].all()
-
-
-@pytest.mark.parametrize("name", [*NAMES, *RELATIVES])
-def test_scores_and_labels_are_the_networks(name: str) -> None:
-    planned, plain = narrow(name)
-    bands = sum(planned.net.inputs.values())
-    whole = NETS[name].task == "classification" or name == "unet"
-    for size in ((227, 224), (230, 263)) if whole else ((1, 1), (45, 66), (97, 61)):
-        assert_same(planned, plain, torch.randn(1, bands, *size))
-
-
-def test_no_net_of_the_catalogue_was_forgotten() -> None:
-    used = {NETS[name].trunk for name in (*NAMES, *RELATIVES)}
-    assert {NETS[name].trunk for name in NETS if name not in RELEASED} - used <= {
-        f"efficientnetlite{i}" for i in (1, 2)
-    }
 
 
 @settings(max_examples=25, deadline=None)
@@ -104,16 +76,6 @@ def test_random_nets_of_random_sizes(net: Net, height: int, width: int, batch: i
     if not float(plain.maps(x)["score"].cells.abs().max()):
         return  # a net that is dead everywhere
     assert_same(planned, plain, x)
-
-
-@pytest.mark.parametrize("name", ["segnet-tiny", "deconvnet-vgg16"])
-def test_unpooled_scores_are_the_networks_but_where_rounding_moves_a_maximum(name: str) -> None:
-    planned, plain = narrow(name)
-    for size in ((195, 226), (193, 200)):
-        x = torch.randn(1, 3, *size)
-        (found,), (expected,) = planned.maps(x).values(), plain.maps(x).values()
-        gap = (found.cells - expected.cells).abs() / expected.cells.abs().max()
-        assert (gap < RELATIVE).float().mean() > 0.98
 
 
 @pytest.mark.parametrize("window", [(2, 2, 0), (2, 2, 1), (3, 3, 1), (2, 3, 0)])
@@ -149,7 +111,7 @@ def test_layers_without_a_window_see_the_whole_map() -> None:
 # -- low memory -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("ours", [True, False])
 @pytest.mark.parametrize(
-    "name", ["fcn8s-vgg16", "fcn4s-resnet50", "fcn4s-googlenet", *OF_PARTS[:1]]
+    "name", ["fcn8s-vgg16", "fcn4s-resnet50", "fcn4s-googlenet", "siftflow-fcn8s"]
 )
 def test_in_low_memory_large_weights_are_not_kept_and_no_bit_differs(
     name: str, ours: bool, monkeypatch: pytest.MonkeyPatch
