@@ -49,6 +49,11 @@ def test_dice_equals_sums_by_hand(case) -> None:
     assert soft_dice(*case).item() == pytest.approx(by_hand(*case, dice=True), abs=1e-12)
 
 
+def test_of_200_classes_those_that_are_not_in_the_labels_are_left_out(case) -> None:
+    scores = torch.cat([case[0], torch.randn(2, 196, 5, 6, dtype=torch.float64)], dim=1)
+    assert soft_jaccard(scores, case[1]).item() == pytest.approx(by_hand(scores, case[1]))
+
+
 def test_two_pixels_of_each_class_by_hand() -> None:
     """2x2: class 0 above at 0.8 and 0.6, class 1 below at 0.9 and 0.5."""
     chances = torch.tensor([[0.8, 0.6], [0.1, 0.5]], dtype=torch.float64)

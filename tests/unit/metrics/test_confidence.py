@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,12 @@ def test_the_temperature_is_the_likeliest_of_many(scale: float) -> None:
     best = tried[np.argmin([loss(t) for t in tried])]
     assert found == pytest.approx(best, rel=0.005)
     assert found == pytest.approx(scale, rel=0.1)  # of which the labels were drawn
+
+
+def test_one_wrong_in_a_hundred_that_all_are_sure_of() -> None:
+    """Two classes 20 apart are 99 to 1 where 20 / T = ln 99; a whole Newton step goes past it."""
+    scores, truth = np.tile([20.0, 0.0], (100, 1)), np.arange(100) == 7
+    assert temperature(scores, truth.astype(np.uint8)) == pytest.approx(20 / math.log(99), rel=1e-4)
 
 
 def test_a_temperature_without_end_stops_at_the_limit() -> None:

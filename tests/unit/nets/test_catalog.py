@@ -91,6 +91,19 @@ def test_width_narrows_the_trunk_and_not_the_scores() -> None:
     assert narrow.crops() == spec("fcn8s-vgg16").crops()
 
 
+def test_a_net_for_spectra_mixes_bands_and_sees_nine_pixels() -> None:
+    net = spec("fcn-spectral", channels=100, classes=3)
+    kernels = [layer.kernel for layer in net.layers.values() if layer.kind == "Conv"]
+    assert kernels == [1, 3, 3, 3, 3, 1]  # the last scores
+    assert net.receptive_field == 9
+    assert net.parameters() == 100 * 64 + 4 * 9 * 64 * 64 + 5 * 2 * 64 + 64 * 3 + 3
+
+
+def test_the_narrowest_nets_have_a_channel_everywhere() -> None:
+    for name in NETS:
+        assert min(spec(name, width=1 / 512).channels.values()) >= 1
+
+
 def test_a_built_net_has_the_parameters_of_its_spec() -> None:
     for name in ("fcn8s-alexnet", "fcn8s-mobilenetv2", "fcn16s-resnet50", "googlenet"):
         network = build(name, width=1 / 16, classes=5)

@@ -1,0 +1,27 @@
+"""What a head gives, of its scores, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from pixelwise.nets.kinds import CLASSES, EDGE, Kind
+
+
+def test_edges_are_a_sigmoid_on_each_plane() -> None:
+    scores = np.array([[[0, math.log(3)]], [[-math.log(3), 100]]], np.float32)  # (P, H, W)
+    made = EDGE.numbers(scores)
+    assert (made.shape, made.dtype) == ((1, 2, 2), np.float32)
+    assert made.tolist() == [[pytest.approx([0.5, 0.25]), pytest.approx([0.75, 1])]]
+
+
+def test_numbers_are_on_the_scale_of_their_plane() -> None:
+    scores = np.array([[[2]], [[-1]]], np.float32)
+    plain = Kind("numbers", centre=(10, 20), spread=(0.5, 3))
+    assert plain.numbers(scores).tolist() == [[[11, 17]]]
+    logs = Kind("numbers", log=True, centre=(math.log(4), 0), spread=(math.log(3), math.log(2)))
+    assert logs.numbers(scores).tolist() == [[pytest.approx([36, 0.5])]]
+
+
+def test_classes_alone_are_not_measured() -> None:
+    assert [kind.measured for kind in (CLASSES, EDGE, Kind("numbers"))] == [False, True, True]
