@@ -41,6 +41,7 @@ OTHER_PROGRAMS = (
     "pip",
     "python",
     "pre-commit",
+    "torchrun",
     "export",
     "git",
     "curl",

@@ -59,6 +59,10 @@ def train(
     for bit. RUN gets recipe.yaml, journal.jsonl, weights/, state/,
     evaluation/ and report.html; of stages a folder of these for each.
     """
+    from pixelwise.training import processes
+
+    number = processes.launched()
+    resume = resume or (number > 0 and not find_lr)  # torchrun gives the same command again
     named = {
         "net": net,
         "weights": weights,
@@ -69,6 +73,7 @@ def train(
         "precision": precision,
         "device": device,
         "threads": threads,
+        "devices": number if number > 1 else 0,
     }
     settings = [*_map_settings(class_map), *(settings or [])]
     if not (resume or find_lr):

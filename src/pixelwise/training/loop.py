@@ -120,7 +120,7 @@ def fabric_of(recipe: Recipe) -> Any:
     device = resolve_device(recipe.device)
     fabric = Fabric(
         accelerator=device.type,
-        devices=recipe.devices,
+        **processes.layout(recipe),
         strategy="ddp" if recipe.devices > 1 else "auto",
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
     )

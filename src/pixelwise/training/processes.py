@@ -10,17 +10,65 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from pixelwise.errors import PixelwiseError, ResourceError
+from pixelwise.errors import PixelwiseError, ResourceError, UsageError
+from pixelwise.training.recipe import Recipe
+
+OWN_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"
+"""With it torchrun's rendezvous (c10d, also ``--standalone``) makes a store for each restart."""
 
 
 def is_first() -> bool:
     """Whether this process speaks for the run; known before the processes are joined."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "NODE_RANK", "RANK"))
+
+
+def launched() -> int:
+    """How many processes torchrun has started for this run, on all machines; 0: it did not.
+
+    When one dies its agents start all of them again, with the command that they were given. So a
+    run that it started goes on wherever its folder has a state: ``TORCHELASTIC_RESTART_COUNT`` is
+    that of one agent, and the others' processes would not know.
+    """
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+
+
+def layout(recipe: Recipe) -> dict[str, int]:
+    """Processes of this machine and number of machines, as Fabric is told them.
+
+    Raises:
+        UsageError: U002 torchrun has started another number than the recipe's.
+        ResourceError: R010 it has started them again where they cannot find each other.
+    """
+    number, told = launched(), os.environ.get
+    if not number:
+        return {"devices": recipe.devices}
+    # Its store outlives the processes (torch 2.13): new ones would call at the ports of the dead.
+    if told("TORCHELASTIC_USE_AGENT_STORE") == "True" and told("TORCHELASTIC_RESTART_COUNT") != "0":
+        what = "torchrun's store still has the addresses of the processes that have ended"
+        raise ResourceError("R010", what, f"{OWN_STORE} torchrun --standalone ...")
+    if number != recipe.devices:
+        what = f"torchrun started {number} processes, and devices is {recipe.devices}"
+        raise UsageError("U002", what, f"--set devices={number}")
+    own = int(os.environ["LOCAL_WORLD_SIZE"])
+    if number % own:
+        what = f"{own} of {number} processes are on this machine, expected as many on each"
+        raise UsageError("U002", what, "--nproc-per-node, the same on each machine")
+    return {"devices": own, "num_nodes": number // own}
+
+
+def refuse_other_step(fabric: Any, step: int, run: Path) -> None:
+    """U004 unless every process goes on from the same step: each reads the state by itself."""
+    steps = torch.tensor([step, -step], dtype=torch.float64)
+    last, first = map(int, combined(fabric, steps, "max").tolist())
+    if last != -first:
+        what = f"{run} is at step {last} for one process and at {-first} for another"
+        raise UsageError("U004", what, "-o in a folder that all machines share")
 
 
 def combined(fabric: Any, values: Tensor, how: Literal["sum", "max"]) -> Tensor:

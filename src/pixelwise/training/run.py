@@ -121,6 +121,7 @@ class Run:
             self._go_on()
         else:
             self._begin()
+        processes.refuse_other_step(self.fabric, self.progress.step, self.folder)
         if self.first:  # also of a run that goes on: its data may have moved
             write_recipe(self.folder / folders.RECIPE, self.recipe, reasons)
         with self.feed:
