@@ -82,12 +82,12 @@ def _area(text: str, option: str, pixel: tuple[float, str] | None) -> int:
     return round(area / pixel[0] ** 2 if unit and pixel else area)
 
 
-def parse_bytes(text: str) -> int:
+def parse_bytes(text: str, option: str = "--max-memory") -> int:
     """``2GiB`` or ``500MB`` to bytes, 0 of nothing; U002 another form."""
     match = re.fullmatch(r"(\d*\.?\d+)\s*([kmgt]?)(i?)b?", text.strip().lower())
     if text and (match is None or not float(match[1])):
-        what = f"--max-memory is `{text}`, expected a size above zero, with its unit"
-        raise UsageError("U002", what, "--max-memory 2GiB")
+        what = f"{option} is `{text}`, expected a size above zero, with its unit"
+        raise UsageError("U002", what, f"{option} 2GiB")
     power = " kmgt".index(match[2] or " ") if match else 0
     return int(float(match[1]) * (1024 if match[3] else 1000) ** power) if match else 0
 

@@ -225,13 +225,16 @@ def convert_data(
     values: Values = "",
     class_map: ClassMapFile = None,
     label_scale: Annotated[int, typer.Option(min=1, help="labels are N times as fine")] = 1,
+    shards: Annotated[str, typer.Option(metavar="SIZE", help="in tars of, e.g., 256MiB")] = "",
     json: Json = False,
 ) -> None:
     """To the canonical layout: images/, labels/ (palette PNG), splits/, dataset.json."""
+    from pixelwise.cli.arguments import parse_bytes
     from pixelwise.data.class_merging import merged, read_map
     from pixelwise.data.convert import convert
     from pixelwise.data.formats.layouts import open_dataset
 
+    size = parse_bytes(shards, "--shards")
     before = open_dataset(data, values=values).with_label_scale(label_scale)
     renames = read_map(class_map) if class_map else {}
     dataset = merged(before, renames)
@@ -239,7 +242,7 @@ def convert_data(
         say(f"note: {note}")
     count = len(dataset.all_items())
     with progress("writing", count, quiet=json) as advance:
-        convert(dataset, out, watch=advance)
+        convert(dataset, out, shards=size, watch=advance)
     told = {"before": _pixels(before, json), "after": _pixels(dataset, json)} if renames else {}
     if json:
         splits = {name: len(items) for name, items in dataset.splits.items()}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,38 +13,56 @@ import numpy as np
 
 from pixelwise.data.dataset import DataSet
 from pixelwise.data.formats.canonical import Description, terms_of, write_description
+from pixelwise.data.formats.shards import FOLDER, Pieces, write_shards
 from pixelwise.data.inspect import APART, leaks
 from pixelwise.data.listing import refuse_unlistable, write_splits
 from pixelwise.data.sample import Item, content, each
 from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.machine.files import atomic_write, refuse_taken, whole_folder
 from pixelwise.nets.kinds import EDGES
-from pixelwise.pictures.images import write_image, write_labels
+from pixelwise.pictures.imagefile import file_bytes
+from pixelwise.pictures.images import encode, label_image
 
 log = logging.getLogger(__name__)
 
+Make = Callable[[Item], tuple[str, Pieces]]
+"""What is written of an item, behind the ``content`` of its picture."""
 
-def convert(dataset: DataSet, out: Path, *, watch: Callable[[], object] = lambda: None) -> Path:
+
+def convert(
+    dataset: DataSet, out: Path, *, shards: int = 0, watch: Callable[[], object] = lambda: None
+) -> Path:
     """Write a data set in the canonical layout; pictures are copied as they are.
 
-    A picture in two of train, val and test is warned of (D033). Nothing is left behind where
-    something cannot be converted: the folder gets its name at the end.
+    With ``shards`` in tars of about so many bytes, whose samples are called by the items' names
+    with ``_`` for dots and spaces, which end a name there. A picture in two of train, val and test
+    is warned of (D033). Nothing is left behind where something cannot be converted: the folder gets
+    its name at the end.
 
     Raises:
         UsageError: U003 the output folder is not empty.
         DataError: samples that cannot be read or do not fit, lists that name what is not there,
-            D030 a picture with two label maps; all of them.
+            D030 a picture with two label maps, or two of one name; all of them.
     """
     refuse_taken(out)
     if out.resolve().is_relative_to(dataset.root.resolve()):  # it would be read as part of it
         raise UsageError("U003", f"{out} lies inside {dataset.root}", "choose a folder beside it")
     items = dataset.all_items()
     # Names can be judged before anything is copied.
-    lists = {split: [i.name for i in members] for split, members in dataset.splits.items()}
+    keys = {item.name: re.sub(r"[.\s]", "_", item.name) if shards else item.name for item in items}
+    lists = {split: [keys[i.name] for i in members] for split, members in dataset.splits.items()}
     refuse_unlistable(out / "splits", lists)
+    by_key = {keys[item.name]: item for item in items}
+    if twice := [i for i in items if by_key[keys[i.name]] is not i]:
+        what = f"{twice[0].image} would be called `{keys[twice[0].name]}` in a tar, as another one"
+        raise DataError("D030", what, "rename it")
     description = _description(dataset)
+    make = partial(_pieces, dataset, description)
     with whole_folder(out) as place:
-        contents, problems = each(items, partial(_write, dataset, description, place), watch)
+        if shards:
+            contents, problems = _pack(make, place, by_key, shards, watch)
+        else:
+            contents, problems = each(items, partial(_write, make, place), watch)
         raise_all(dataset.root, [*_listing_problems(dataset), *problems])
         write_splits(place / "splits", lists)
         source, terms = f"{dataset.layout} {dataset.root}", terms_of(dataset.root)
@@ -95,30 +113,56 @@ def _folders(first: str, names: Iterable[str], taken: set[str]) -> dict[str, str
     return folders
 
 
-def _write(dataset: DataSet, description: Description, out: Path, item: Item) -> str:
-    """The files of an item, which are read and checked on the way; its picture's ``content``."""
+def _pieces(dataset: DataSet, description: Description, item: Item) -> tuple[str, Pieces]:
+    """The ``content`` of an item's picture and its files, which are read and checked for it."""
     sample = dataset.read(item) if item.labelled(dataset.heads) else None
+    image = sample.image if sample else dataset.image(item)
+    pieces = [
+        (description.inputs[name], path.suffix.lower(), file_bytes(path))
+        for name, path in item.inputs.items()
+        if name not in dataset.computed
+    ]
+    for name in (n for n in dataset.inputs if n in dataset.computed):
+        made = encode(dataset.using(inputs=[name]).image(item))
+        pieces.append((description.inputs[name], ".png", made))
     heads = dict(sample.heads) if sample else {}
     for head in description.heads.keys() & item.labels:
         class_map, source = dataset.class_maps[head], item.labels[head]
         if class_map.kind.measured:
-            _copy(source.files[0], out / description.heads[head], item.name)
-            continue
-        labels = heads[head] if head in heads else source.read(class_map)
-        path = out / description.heads[head] / f"{item.name}.png"
-        write_labels(path, labels, np.asarray(class_map.palette, np.uint8))
-    for name in dataset.inputs:
-        if name in dataset.computed:
-            place = out / description.inputs[name] / f"{item.name}.png"
-            write_image(place, dataset.using(inputs=[name]).image(item))
-    for name, path in item.inputs.items():
-        if name in dataset.computed:
-            continue
-        _copy(path, out / description.inputs[name], item.name)
-    return content(sample.image if sample else dataset.image(item))
+            path = source.files[0]
+            suffix, data = path.suffix.lower(), file_bytes(path)
+        else:
+            labels = heads[head] if head in heads else source.read(class_map)
+            drawn = label_image(labels, np.asarray(class_map.palette, np.uint8))
+            suffix, data = ".png", encode(drawn)
+        pieces.append((description.heads[head], suffix, data))
+    return content(image), pieces
 
 
-def _copy(path: Path, folder: Path, name: str) -> None:
-    with path.open("rb") as original:
-        copy = partial(shutil.copyfileobj, original)
-        atomic_write(folder / f"{name}{path.suffix.lower()}", copy)
+def _write(make: Make, out: Path, item: Item) -> str:
+    """The files of an item in their folders; its picture's ``content``."""
+    known, pieces = make(item)
+    for folder, suffix, data in pieces:
+        atomic_write(out / folder / f"{item.name}{suffix}", data)
+    return known
+
+
+def _pack(
+    make: Make, out: Path, keys: Mapping[str, Item], size: int, watch: Callable[[], object]
+) -> tuple[dict[tuple[Path, ...], str], list[DataError]]:
+    """The files of all items in tars, one after the other; as ``each``."""
+    contents: dict[tuple[Path, ...], str] = {}
+    problems: list[DataError] = []
+
+    def made() -> Iterator[tuple[str, Pieces]]:
+        for key, item in keys.items():
+            try:
+                contents[item.files], pieces = make(item)
+            except DataError as error:
+                problems.append(error)
+            else:
+                yield key, pieces
+            watch()
+
+    write_shards(out / FOLDER, made(), size)
+    return contents, problems

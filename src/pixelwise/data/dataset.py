@@ -30,6 +30,7 @@ from pixelwise.pictures.bands import (
 )
 from pixelwise.pictures.imagefile import file_bytes
 from pixelwise.pictures.reading import Picture, Values, decode, repeated
+from pixelwise.pictures.shards import archive_of, file_size
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,8 @@ class DataSet:
     @property
     def folders(self) -> frozenset[Path]:
         """Where its pictures and label maps lie, as resolved paths."""
-        return frozenset(p.parent.resolve() for i in self.all_items() for p in i.files)
+        paths = (path for item in self.all_items() for path in item.files)
+        return frozenset((archive_of(p) or p).parent.resolve() for p in paths)
 
     def fingerprint(self, *splits: str) -> str:
         """A short hash over what labels mean, and over the files of splits (all, or those named).
@@ -327,7 +329,7 @@ class DataSet:
                 images = [item.inputs[name] for name in self.inputs]
                 labels = [p for n in self.heads if n in item.labels for p in item.labels[n].files]
                 # By sizes, not by content: every start would have to read all of it.
-                sizes = tuple(path.stat().st_size for path in (*images, *labels))
+                sizes = tuple(file_size(path) for path in (*images, *labels))
                 digest.update(repr((split, item.name, sizes)).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:16]
 

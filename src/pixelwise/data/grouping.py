@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pixelwise.data.sample import Item
+from pixelwise.pictures.shards import archive_of
 
 MARKS = (
     *("frame", "fr", "f", "image", "img", "im", "time", "t", "slice", "s", "z", "x", "y"),
@@ -104,7 +105,8 @@ def _by_layout(items: Sequence[Item]) -> dict[str, str]:
 
 
 def _by_folder(items: Sequence[Item]) -> dict[str, str]:
-    return {item.name: item.image.parent.name for item in items}
+    places = {item.name: archive_of(item.image) or item.image for item in items}
+    return {name: place.parent.name for name, place in places.items()}
 
 
 def _by_pattern(items: Sequence[Item], pattern: re.Pattern[str]) -> dict[str, str]:

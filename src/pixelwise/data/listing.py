@@ -49,7 +49,7 @@ class Listing:
     """What was said of the classes when the folder was given; no file of it says otherwise."""
     _named: dict[str, Path] = field(default_factory=dict)
     """What ``name_of`` has given."""
-    _bare: dict[Path, DataError] = field(default_factory=dict)
+    bare: dict[Path, DataError] = field(default_factory=dict)
     """Pictures without a label map; a problem unless a list names them, and with it their use."""
 
     @cached_property
@@ -103,7 +103,7 @@ class Listing:
         elif not strays:
             for stem in left.keys() - right.keys():
                 wanted = f"label map {labels[0] / stem.removesuffix(other)}{end}.png"
-                self._bare[left[stem]] = no_partner(left[stem], wanted)
+                self.bare[left[stem]] = no_partner(left[stem], wanted)
             loose = sorted(right.keys() - left.keys())
             self.problems += [no_partner(right[s], f"picture {images / s}.*") for s in loose]
         own = {stem: {self.head: LabelMap(path)} for stem, path in right.items()}
@@ -163,7 +163,7 @@ class Listing:
                 what = f"{path}: `{name}` is listed twice"
                 problems.append(DataError("D034", what, "remove one of the lines"))
             elif name in items:
-                self._bare.pop(items[name].image, None)
+                self.bare.pop(items[name].image, None)
                 listed[name] = self._labelled(items[name], column, path, problems)
             else:
                 what = f"{path}: `{name}` is no picture of the data set"
@@ -189,7 +189,7 @@ class Listing:
     @property
     def all_problems(self) -> tuple[DataError, ...]:
         """Those that concern everyone."""
-        return (*self.problems, *self._bare.values())
+        return (*self.problems, *self.bare.values())
 
     def dataset(self, layout: str, evidence: str, classes: ClassMap, splits: Splits) -> DataSet:
         """The data set of this input and this head, with all that was collected."""

@@ -41,7 +41,7 @@ class LabelSource(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelMap:
     """Labels in one file that holds a number or a colour for each pixel."""
 
@@ -83,7 +83,7 @@ class Derived:
         return self.made(self.source.read(self.before))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be a million
 class Item:
     """A picture of a data set, and where its labels are."""
 

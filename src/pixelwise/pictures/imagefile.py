@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 from pixelwise.errors import DataError, UsageError, hxw
 from pixelwise.machine.memory import process_limit
 from pixelwise.pictures.recognise import FORMATS, HEAD, kind_in, kind_of
+from pixelwise.pictures.shards import archive_of, read_member
 
 MAX_MEGAPIXELS = 64
 """Larger pictures are refused from the header; 64 MP is 192 MB of RGB."""
@@ -135,14 +136,21 @@ def max_megapixels() -> int:
 def file_bytes(path: Path) -> bytes:
     """The content of a picture file, to be decoded (and hashed) without opening it again.
 
+    It may lie in a tar (``pictures.shards``).
+
     Raises:
-        DataError: D010 no such file, D020 empty or unreadable, D022 too large.
+        DataError: D010 no such file, D020 empty or unreadable, D022 too large, D040 the tar that
+            holds it is damaged.
     """
-    if not path.is_file():
+    archive = archive_of(path)
+    if not (archive or path.is_file()):
         raise DataError("D010", f"{path}: no such file", "check the path")
     try:
-        with path.open("rb") as f:
-            data = limited(f)
+        if archive:
+            data = read_member(archive, path, MAX_BYTES + 1)
+        else:
+            with path.open("rb") as f:
+                data = limited(f)
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror or error})"
         raise DataError("D020", message, "check its permissions and the disk") from error
@@ -341,7 +349,7 @@ def mode_of(path: Path) -> str:
         DataError: D020 unreadable.
     """
     try:
-        with _open(path) as image:
+        with _open(io.BytesIO(file_bytes(path)) if archive_of(path) else path) as image:
             return image.mode
     except Exception as error:
         raise _unreadable(path, str(error) or type(error).__name__) from error

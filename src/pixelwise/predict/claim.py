@@ -71,7 +71,8 @@ def claim(work: Work) -> None:
             outputs = {kind: saving.path(place, job.name, kind) for kind in plan.per_picture}
             written |= {output.parent for output in outputs.values()}
             written |= {exports.cvat_pictures(outputs[k]) for k in outputs if k == exports.CVAT}
-            written |= {saving.path(place, job.name, saving.HEAT), place / job.name}
+            own = saving.path(place, job.name, saving.HEAT), place / job.name
+            written |= {folder for folder in own if folder.is_dir()}
     for folder in written:
         remove_leftovers(folder)
 

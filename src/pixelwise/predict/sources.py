@@ -6,42 +6,52 @@ import glob
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from pixelwise.data.dataset import no_partner
 from pixelwise.data.depth import Depth, HhaInput
 from pixelwise.data.formats import canonical
 from pixelwise.data.formats.folder import label_folders
 from pixelwise.data.formats.layouts import open_dataset
-from pixelwise.data.listing import marked
+from pixelwise.data.formats.shards import label_maps, samples
+from pixelwise.data.listing import end_of, marked
 from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.folders import is_predictions
 from pixelwise.pictures.imagefile import file_bytes, pages_in
 from pixelwise.pictures.reading import Page
-from pixelwise.pictures.recognise import SUFFIXES, chosen, is_picture, unread_kind
+from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
+from pixelwise.pictures.shards import END, archive_of
 from pixelwise.pictures.videos import is_camera, is_video, readable
 from pixelwise.predict.addresses import is_address, place_of
 from pixelwise.predict.name_lists import common_folder, is_list, names_in
 
 PHOTOS = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """Suffixes that no label map has, whatever its name ends in."""
+ALONE = {*PHOTOS, ".png"}
+"""Suffixes of files that hold one picture."""
+NONE: Mapping[str, Any] = MappingProxyType({})
 APART = "predict them into different folders"
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One picture and the name of its outputs, with folders below the source that held it."""
+    """One picture; there may be millions, of which each takes some 200 bytes."""
 
-    source: Path
-    name: str
-    inputs: Mapping[str, Path] = field(default_factory=dict)
+    folder: Path
+    file: str
+    """Its path from the folder, which gives its outputs their name."""
+    called: str = ""
+    """Another name of its outputs."""
+    inputs: Mapping[str, Path] = field(default_factory=lambda: NONE)
     """Files by the name of the input; one that is wanted and not there is named all the same."""
-    computed: Mapping[str, HhaInput] = field(default_factory=dict)
+    computed: Mapping[str, HhaInput] = field(default_factory=lambda: NONE)
     """Inputs whose files are depth; by its name in the data set, ``item``, it has its camera."""
     item: str = ""
     place: int | None = None
@@ -50,6 +60,16 @@ class Job:
     """Of the web, from where ``source`` is fetched."""
     video: bool = False
     """Many pictures: a video, or a camera, which ``source`` names."""
+
+    @property
+    def source(self) -> Path:
+        """The file, which may lie in a tar."""
+        return self.folder / self.file
+
+    @property
+    def name(self) -> str:
+        """Of its outputs, with folders below the source that held it."""
+        return self.called or _name(self.file)
 
     @property
     def record(self) -> str:
@@ -76,7 +96,8 @@ class Job:
         for name in names:
             if name not in files:
                 raise no_partner(self.source, f"file for input `{name}`")
-            if files[name] != self.source and not files[name].exists():
+            path = files[name]
+            if path != self.source and not (path.exists() or archive_of(path)):
                 raise no_partner(self.source, f"file {files[name]}, for input `{name}`")
         return {name: files[name] for name in names}
 
@@ -106,9 +127,9 @@ def find(
 ) -> tuple[list[Job], list[str]]:
     """The pictures of all sources, each once, and what was left out, with the reason.
 
-    A source is a file, a folder, a pattern, a list of these (``name_lists``), or an address, which
-    is fetched when its turn comes, if ``download`` allows it. Of a file of several pictures each is
-    one, ``stem-p001``. Files of a list are named as seen from the folder that holds them all.
+    A source is a file, a folder, a tar, a pattern, a list of these (``name_lists``), or an address,
+    which is fetched when its turn comes, if ``download`` allows it. Of a file of several pictures
+    each is one, ``stem-p001``. Files of a list are named as seen from the folder of them all.
 
     Left out are earlier predictions, label maps and the like that lie beside their pictures,
     formats that are not read, and links to nothing. With ``split`` the sources are data sets, and
@@ -122,9 +143,7 @@ def find(
     """
     if out.exists() and not out.is_dir():
         raise UsageError("U003", f"{out} is a file, expected a folder", "choose another -o")
-    jobs: dict[tuple[Path, int | None], Job] = {}
-    left_out: list[str] = []
-    taken: Iterable[Job]
+    jobs, left_out = list[Job](), list[str]()
     for source in sources:
         if split:
             taken = _apart(_of_split(source, split), source, out)
@@ -132,73 +151,78 @@ def find(
             taken = _listed(source, out, left_out, download=download)
         else:
             taken = _of_one(source, out, left_out, download=download)
-        for job in taken:
-            jobs.setdefault((job.source.absolute(), job.place), job)
-    once = list(jobs.values())
-    _refuse_collisions(once)
+        jobs += taken
+    if len(sources) > 1 or is_list(sources[0]):  # a folder has no file twice
+        once = dict[tuple[str, int | None], Job]()
+        for job in jobs:
+            once.setdefault((str(job.source.absolute()), job.place), job)
+        jobs = list(once.values())
+    _refuse_collisions(jobs)
     partners = {name: _by_name(folder) for name, folder in inputs.items()}
-    for i, job in enumerate(once if inputs else ()):
+    for i, job in enumerate(jobs if inputs else ()):
         files = {n: p.get(job.name, inputs[n] / f"{job.name}.*") for n, p in partners.items()}
-        once[i] = replace(job, inputs={**job.inputs, **files})
-    return once, left_out
+        jobs[i] = replace(job, inputs={**job.inputs, **files})
+    return jobs, left_out
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
     """The pictures of a folder by what their outputs would be called."""
     if not folder.is_dir():
         raise DataError("D010", f"{folder}: no such folder", "--input NAME=FOLDER")
-    jobs = [Job(path, _name(path.relative_to(folder))) for path in _walk(folder, [])]
+    jobs = [Job(folder, file) for file in _walk(folder, [])]
     _refuse_collisions(jobs)
     return {job.name: job.source for job in jobs}
 
 
-def _apart(jobs: Iterable[Job], source: str, out: Path) -> Iterator[Job]:
+def _apart(jobs: list[Job], source: str, out: Path) -> list[Job]:
     """Outputs beside pictures could replace them, and would be pictures of the next run."""
-    home = out.resolve()
+    home, folders = out.resolve(), dict[str, Job]()
     around = home.is_relative_to(Path(source).resolve())
     for job in jobs:
-        place = job.source.resolve()
-        if (around and home in place.parents) or place.parent == home:
-            raise UsageError(
-                "U003",
-                f"{out} holds {job.source.name}, a picture to read; outputs could replace it",
-                "choose another -o",
-            )
-        yield job
+        file = os.path.join(job.folder, job.file)  # noqa: PTH118 - of millions, as a path slower
+        real = os.path.realpath(file) if os.path.islink(file) else file  # noqa: PTH114
+        folders.setdefault(os.path.dirname(real), job)  # noqa: PTH120
+    for folder, job in folders.items():
+        place = Path(folder).resolve()
+        if place == home or (around and place.is_relative_to(home)):
+            what = f"{out} holds {job.source.name}, a picture to read; outputs could replace it"
+            raise UsageError("U003", what, "choose another -o")
+    return jobs
 
 
 def _of_one(
     source: str, out: Path, left_out: list[str], *, download: bool, below: Path | None = None
-) -> Iterable[Job]:
+) -> list[Job]:
     """What a source means that is no list."""
     if is_address(source):
         place, name = place_of(source, out, allowed=download)
-        return [Job(place, _short(name), address=source)]
+        return [Job(place.parent, place.name, _short(name), address=source)]
     if is_camera(source):
-        return [Job(Path(source), source.replace(":", "-"), video=True)]
+        return [Job(Path(), source, source.replace(":", "-"), video=True)]
     return _apart(_expand(source, left_out, below), source, out)
 
 
-def _listed(source: str, out: Path, left_out: list[str], *, download: bool) -> Iterator[Job]:
+def _listed(source: str, out: Path, left_out: list[str], *, download: bool) -> list[Job]:
     """What a list names; all that is wrong with it is told together."""
-    names, problems = names_in(source), list[DataError]()
+    names, problems, jobs = names_in(source), list[DataError](), list[Job]()
     below = common_folder([name for name in names if os.path.isfile(name)])  # noqa: PTH113
     for name in names:
         try:
-            yield from _of_one(name, out, left_out, download=download, below=below)
+            jobs += _of_one(name, out, left_out, download=download, below=below)
         except DataError as error:
             problems.append(error)
         except OSError as error:  # a name that no file can have
             what = f"{name[:LONGEST]}: cannot be read ({error.strerror})"
             problems.append(DataError("D010", what, "check the list"))
     raise_all(f"list {source}", problems)
+    return jobs
 
 
 def _of_split(source: str, split: str) -> list[Job]:
     """The pictures of a split of a data set, by their names there."""
     dataset = open_dataset(source, values="0=no,1=yes,*=void")  # labels are not read here
     return [
-        Job(item.image, _short(item.name), item.inputs, dataset.computed, item.name)
+        Job(Path(), str(item.image), _short(item.name), item.inputs, dataset.computed, item.name)
         for item in dataset.items(split, labelled=False)
     ]
 
@@ -209,37 +233,42 @@ def _expand(source: str, left_out: list[str], below: Path | None = None) -> list
         message = "the name of a picture or folder is empty"
         raise UsageError("U002", message, "check the variable that it came from")
     path = Path(source)
-    if path.is_dir():
-        pictures = list(_walk(path, left_out))
-        inside = [job for p in pictures for job in _pages(p, _name(p.relative_to(path)))]
+    if path.is_dir() or (path.suffix == END and path.is_file()):
+        named = _walk(path, left_out) if path.is_dir() else _packed(path, left_out)
+        inside = [job for file in named for job in _pages(path, file)]
         if not inside:
             message = "; ".join([f"{path} holds no picture to read", *left_out[:3]])
             raise DataError("D010", message, f"known: {' '.join(sorted(SUFFIXES))}")
         return inside
     if path.is_file():
         seen = path.absolute().relative_to(below) if below else Path(path.name)
-        return _pages(path, _name(seen))
+        return _pages(below or path.parent, str(seen))
     if path.exists():
         raise DataError("D010", f"{path} is neither a file nor a folder", "give pictures")
     matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
+    tars = [job for p in matches if p.suffix == END for job in _expand(str(p), left_out)]
     files = [p for p in matches if is_picture(p) or is_video(p)]
-    if not files:
+    if not files and not tars:
         raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
-    return [job for p in files for job in _pages(p, _name(Path(p.name)))]
+    return [job for p in files for job in _pages(p.parent, p.name)] + tars
 
 
-def _pages(path: Path, name: str) -> list[Job]:
+def _pages(folder: Path, file: str) -> list[Job]:
     """A picture or a video; of a file of several pictures each page."""
-    if is_video(path):
-        return [Job(path, name, video=True)]
-    places = pages_in(path)
+    job = Job(folder, file)
+    if _end(file) in ALONE:
+        return [job]
+    if is_video(job.source):
+        return [replace(job, video=True)]
+    places = pages_in(job.source)
     digits = max(3, len(str(len(places))))
-    pages = [Job(path, f"{name}-p{i:0{digits}}", place=p) for i, p in enumerate(places, 1)]
-    return pages or [Job(path, name)]
+    names = (f"{job.name}-p{i:0{digits}}" for i in range(1, len(places) + 1))
+    pages = [replace(job, called=name, place=p) for name, p in zip(names, places, strict=True)]
+    return pages or [job]
 
 
-def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
-    """Pictures below ``root``; links to folders are not followed, hidden names not taken."""
+def _walk(root: Path, left_out: list[str]) -> Iterator[str]:
+    """Pictures below ``root``, by their paths from there; not in links, and no hidden ones."""
     for place, folders, files in os.walk(root):
         here = Path(place)
         if is_predictions(here):
@@ -255,21 +284,55 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[Path]:
             beside |= further.intersection(folders)
         left_out += [f"{here / name} holds label maps or the like" for name in sorted(beside)]
         folders[:] = [f for f in folders if f not in beside]
-        shown = [here / name for name in sorted(files) if not name.startswith(".")]
-        dangling = [p for p in shown if p.suffix.lower() in SUFFIXES and not p.exists()]
-        left_out += [f"{path} is a link to nothing" for path in dangling]
-        pictures = chosen([path for path in shown if is_picture(path)])
-        videos = [path for path in shown if is_video(path)]
-        if not readable():
-            _leave_out(left_out, videos, 'videos; pip install "pixelwise[video]" reads them')
-            videos.clear()
-        unread = {path: kind for path in shown if (kind := unread_kind(path))}
-        kinds = ", ".join(sorted(set(unread.values())))
-        _leave_out(left_out, list(unread), f"not read ({kinds}), convert to PNG")
-        stems = marked({path.stem for path in pictures})
-        masks = [p for p in pictures if p.stem in stems and p.suffix.lower() not in PHOTOS]
-        _leave_out(left_out, masks, "label maps beside their pictures")
-        yield from sorted({*pictures, *videos}.difference(masks))
+        within = "" if here == root else f"{here.relative_to(root)}{os.sep}"
+        for name in _pictures(here, files, left_out):
+            if not name.endswith(END):
+                yield within + name
+                continue
+            try:
+                yield from (f"{within}{name}{os.sep}{e}" for e in _packed(here / name, left_out))
+            except DataError as error:  # it may be anything: nobody named it
+                left_out.append(str(error))
+
+
+def _pictures(here: Path, files: list[str], left_out: list[str]) -> list[str]:
+    """Those of the files in a folder that are pictures, videos, or tars, by name.
+
+    They may be millions, of which no more is asked than whether a usual one is a file.
+    """
+    pictures, others = list[str](), list[Path]()
+    for name in sorted(name for name in files if not name.startswith(".")):
+        if _end(name) in SUFFIXES and os.path.isfile(os.path.join(here, name)):  # noqa: PTH113, PTH118
+            pictures.append(name)
+        else:
+            others.append(here / name)
+    dangling = [p for p in others if p.suffix.lower() in SUFFIXES and not p.exists()]
+    left_out += [f"{path} is a link to nothing" for path in dangling]
+    pictures += [path.name for path in others if is_picture(path)]
+    pictures = [name for name in pictures if _end(name) != ".mat"] or pictures  # as ``chosen``
+    videos = [path for path in others if is_video(path)]
+    if not readable():
+        _leave_out(left_out, videos, 'videos; pip install "pixelwise[video]" reads them')
+        videos.clear()
+    unread = {path: kind for path in others if (kind := unread_kind(path))}
+    kinds = ", ".join(sorted(set(unread.values())))
+    _leave_out(left_out, list(unread), f"not read ({kinds}), convert to PNG")
+    ended = [n for n in pictures if end_of(_stem(n)) and _end(n) not in PHOTOS]
+    stems = marked(set(map(_stem, pictures))) if ended else set()
+    masks = {name for name in ended if _stem(name) in stems}
+    _leave_out(left_out, [here / n for n in sorted(masks)], "label maps beside their pictures")
+    tars = [path for path in others if path.suffix == END and path.is_file()]
+    return sorted([n for n in pictures if n not in masks] + [p.name for p in (*videos, *tars)])
+
+
+def _packed(archive: Path, left_out: list[str]) -> Iterator[str]:
+    """The pictures in a tar, by their paths in it."""
+    maps = list[Path]()
+    for files in samples(archive).values():
+        drawn = label_maps(files)
+        maps += drawn
+        yield from (str(path.relative_to(archive)) for path in files if path not in drawn)
+    _leave_out(left_out, maps, "label maps beside their pictures")
 
 
 def _leave_out(left_out: list[str], paths: Sequence[Path], reason: str) -> None:
@@ -278,9 +341,20 @@ def _leave_out(left_out: list[str], paths: Sequence[Path], reason: str) -> None:
         left_out.append(f"{paths[0]}{more}: {reason}")
 
 
-def _name(relative: Path) -> str:
+def _end(file: str) -> str:
+    return file[file.rfind(".") :].lower()
+
+
+def _stem(file: str) -> str:
+    # Millions of paths would stay in memory in part: pathlib has their parts interned.
+    dot = file.rfind(".")
+    return file[:dot] if file.rfind(os.sep) + 1 < dot < len(file) - 1 else file
+
+
+def _name(file: str) -> str:
     """The path without suffix; a part too long for an ending is cut and keeps a digest."""
-    return "/".join(_short(part) for part in relative.with_suffix("").parts)
+    plain = _stem(file)
+    return "/".join(map(_short, Path(plain).parts)) if os.sep in plain else _short(plain)
 
 
 def _short(part: str) -> str:
@@ -298,9 +372,13 @@ def folded(name: str) -> str:
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     """Two pictures, one name."""
+    # 8 bytes for each: only those that are alike in them are compared.
+    hashes = np.fromiter((hash(folded(job.record)) for job in jobs), np.int64, len(jobs))
+    order = np.argsort(hashes, kind="stable")
+    alike = np.flatnonzero(np.diff(hashes[order]) == 0)
     taken: dict[str, Job] = {}
     problems = []
-    for job in jobs:
+    for job in (jobs[i] for i in sorted({*order[alike], *order[alike + 1]})):
         first = taken.setdefault(folded(job.record), job)
         if first is not job:
             both = f"{first.shown} and {job.shown}"

@@ -51,7 +51,7 @@ class Labelled:
         for job in self.jobs:
             frames = sorted((folder / job.name).glob("*.png")) if job.video else []
             for path in frames:
-                yield replace(job, name=f"{job.name}/{path.stem}"), images.read_labels(path)
+                yield replace(job, called=f"{job.name}/{path.stem}"), images.read_labels(path)
             if not job.video:
                 yield job, images.read_labels(saving.path(folder, job.name, "labels"))
 

@@ -27,6 +27,7 @@ from pixelwise.pictures import reading
 from pixelwise.pictures.imagefile import MAX_MEGAPIXELS, file_bytes, orientation_in
 from pixelwise.pictures.large import open_large
 from pixelwise.pictures.recognise import SUFFIXES
+from pixelwise.pictures.shards import archive_of
 from pixelwise.pictures.videos import is_camera
 from pixelwise.predict import prediction_records, saving, videos
 from pixelwise.predict.addresses import fetch_picture
@@ -114,7 +115,8 @@ def _read(work: Work, turn: _Turn) -> _Turn | Outcome:
     if job.address:
         fetch_picture(job.address, job.source)
     files = job.files(inputs)
-    alone = memory.process_limit() and len(files) == 1  # is read, maybe in parts, in its turn
+    # Alone it is read, maybe in parts, in its turn; from a tar it is read whole.
+    alone = memory.process_limit() and len(files) == 1 and not archive_of(job.source)
     # Read once: what is hashed is what is decoded; of several pages, for all of them.
     read = file_bytes if job.place is None else work.kept_bytes
     data = {} if alone else {name: read(path) for name, path in files.items()}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,19 @@ def test_folders_that_a_description_names_beside_the_pictures_are_left_out(tmp_p
     assert len(left_out) == 2
     (tmp_path / "dataset.json").write_text("{")
     assert len(find([str(tmp_path)], tmp_path.parent / "out")[0]) == 3
+
+
+def test_a_folder_of_many_pictures_is_planned_in_two_hundred_bytes_each(tmp_path: Path) -> None:
+    many = 20_000
+    first = photo(tmp_path / "in" / "IMG_00000000.jpg", size=(4, 4))
+    for number in range(1, many):
+        os.link(first, first.with_name(f"IMG_{number:08}.jpg"))
+    tracemalloc.start()
+    try:
+        jobs, _ = find([str(tmp_path / "in")], tmp_path / "out")
+        kept, peak = (size / many for size in tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+    assert [len(jobs), jobs[0].name, jobs[-1].name] == [many, "IMG_00000000", "IMG_00019999"]
+    assert kept < 200
+    assert peak < 250

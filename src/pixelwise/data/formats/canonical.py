@@ -1,5 +1,7 @@
 """Our own layout: images/, labels/ (palette PNG, 255 void), splits/*.txt, dataset.json.
 
+Pictures and label maps may lie in tars in place of folders, ``shards/*.tar`` (see ``shards``).
+
 ``dataset.json`` holds ``classes`` (names), ``palette`` (one [r, g, b] each), ``ignore`` (255),
 ``values`` (``8-bit``, ``stored`` or ``gaps``, see ``pictures.reading``), ``source`` (where it came
 from) and, where they are known, ``terms``, which models that are trained on it carry, and
@@ -36,6 +38,7 @@ from pixelwise.data.class_files import Classes, Raw, class_ids, parsed
 from pixelwise.data.classes import ClassMap
 from pixelwise.data.dataset import DataSet, no_partner
 from pixelwise.data.depth import HhaInput, HhaOf, read_cameras
+from pixelwise.data.formats.shards import FOLDER, in_shards
 from pixelwise.data.listing import Listing, by_stem, pictures
 from pixelwise.data.sample import IMAGE, LABELS, Item, LabelMap
 from pixelwise.errors import DataError
@@ -43,6 +46,7 @@ from pixelwise.labels import VOID, colours_for
 from pixelwise.machine.files import write_json
 from pixelwise.nets.kinds import Kind, Positive
 from pixelwise.pictures.reading import Values
+from pixelwise.pictures.shards import archives_in
 from pixelwise.settings import (
     Byte,
     Natural,
@@ -170,9 +174,13 @@ class Description:
 
 
 def recognise(root: Path) -> bool:
-    """There is a dataset.json beside images/, or it names the folders itself."""
+    """There is a dataset.json beside images/ or shards/, or it names the folders itself."""
     path = root / NAME
-    return path.is_file() and ((root / "images").is_dir() or b'"inputs"' in path.read_bytes())
+    return path.is_file() and (
+        (root / "images").is_dir()
+        or b'"inputs"' in path.read_bytes()
+        or bool(archives_in(root / FOLDER))
+    )
 
 
 def open_layout(listing: Listing) -> DataSet:
@@ -183,20 +191,15 @@ def open_layout(listing: Listing) -> DataSet:
     folders = description.folders
     images, labels = folders[inputs[0]], description.heads[heads[0]]
     listing.input, listing.head = inputs[0], heads[0]
-    items = listing.pairs(root / images, root / labels)
-    for name, folder in folders.items():
-        if folder == images:  # which has made the items
-            found = [(item, item.image) for item in items.values()]
-        else:
-            needed = name in description.needed
-            found = _further(listing, folder, images, items, needed=needed)
-        for item, path in found:
-            items[item.name] = replace(item, inputs={**item.inputs, name: path})
-    for name, folder in description.heads.items():
-        for item, path in _further(listing, folder, labels, items, needed=name in heads):
-            items[item.name] = replace(item, labels={**item.labels, name: LabelMap(path)})
+    archives, evidence = archives_in(root / FOLDER), f"{NAME} beside {images}/ and {labels}/"
+    if archives:
+        needed = {*description.needed, *heads}
+        items = in_shards(listing, archives, folders, description.heads, needed)
+        evidence = f"{NAME} beside {len(archives)} tars in {FOLDER}/"
+    else:
+        items = _in_folders(listing, description)
     splits = listing.splits(root / "splits", items)
-    evidence, maps = f"{NAME} beside {images}/ and {labels}/", description.class_maps
+    maps = description.class_maps
     dataset = listing.dataset("canonical", evidence, maps[heads[0]], splits)
     computed = _computed(root, description, listing.problems)
     return replace(
@@ -210,6 +213,25 @@ def open_layout(listing: Listing) -> DataSet:
         computed=computed,
         problems=listing.all_problems,
     ).with_label_scale(description.label_scale)
+
+
+def _in_folders(listing: Listing, description: Description) -> dict[str, Item]:
+    """The items by name, of pictures and label maps that lie in folders."""
+    root, folders, heads = listing.root, description.folders, description.used[1]
+    images, labels = folders[listing.input], description.heads[listing.head]
+    items = listing.pairs(root / images, root / labels)
+    for name, folder in folders.items():
+        if folder == images:  # which has made the items
+            found = [(item, item.image) for item in items.values()]
+        else:
+            needed = name in description.needed
+            found = _further(listing, folder, images, items, needed=needed)
+        for item, path in found:
+            items[item.name] = replace(item, inputs={**item.inputs, name: path})
+    for name, folder in description.heads.items():
+        for item, path in _further(listing, folder, labels, items, needed=name in heads):
+            items[item.name] = replace(item, labels={**item.labels, name: LabelMap(path)})
+    return items
 
 
 def _computed(

@@ -31,6 +31,7 @@ from pixelwise.data.formats import (
     objects,
     paddle,
     sbd,
+    shards,
     supervisely,
     ultralytics,
     voc,
@@ -40,10 +41,11 @@ from pixelwise.data.listing import Listing
 from pixelwise.data.prepare.archives import ENDS, is_archive
 from pixelwise.data.unpacking import folder_of
 from pixelwise.errors import DataError, first_few, raise_all
+from pixelwise.pictures.shards import END, INDEX, archive_of
 
 LAYOUTS = (
     *(canonical, nnunet, camvid, cvat, voc, cityscapes, coco, datumaro, supervisely, labelme),
-    *(sbd, ade20k, ultralytics, paddle, objects, folder),
+    *(sbd, ade20k, ultralytics, paddle, objects, shards, folder),
 )
 """In the order in which they are tried: what says most of itself first."""
 TEXTS = (".txt", ".md", ".csv", ".html", ".pdf", ".py")
@@ -98,7 +100,8 @@ def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> 
         for a, b in dataset.namesakes()
         if a.image != b.image
     ]
-    unused = _unused(given, {path for item in dataset.all_items() for path in item.files})
+    used = {archive_of(p) or p for item in dataset.all_items() for p in item.files}
+    unused = _unused(given, used | {path.with_suffix(INDEX) for path in used if path.suffix == END})
     notes = (*dataset.notes, f"not used: {first_few(unused, 8)}") if unused else dataset.notes
     dataset = replace(dataset, notes=notes, problems=(*dataset.problems, *twins))
     if strict:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pixelwise.errors import DataError
 from pixelwise.machine.files import atomic_write
 from pixelwise.pictures.imagefile import MAX_BYTES
+from pixelwise.pictures.shards import AGAIN, damaged, regular_files
 
 if TYPE_CHECKING:
     from pixelwise.data.prepare.source import Progress
@@ -32,11 +33,8 @@ MEMBERS = 200_000
 BYTES = 64 << 30
 RATIO = 200
 CHUNK = 1 << 20
-HEADER = 1 << 20
-"""Bytes of one header; a name that is longer is no name."""
 CONTENTS = 64 << 20
 """Bytes of a zip's list of members, which is read as a whole: 200,000 names of 280 letters."""
-AGAIN = "fetch it again, and compare its size with that on its page"
 OPENERS: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
     b"BZh": bz2.BZ2File,
@@ -117,7 +115,7 @@ def listed(path: Path, laid_down: Path, progress: Progress) -> Iterator[Entry]:
         head = f.read(15)
     zipped = head.startswith(b"PK")
     if head[:1] in (b"<", b"{") or not head:  # the answer of a server, kept under the file's name
-        raise _damaged(path, f"it begins with `{head.decode('latin-1')}`")
+        raise damaged(path, f"it begins with `{head.decode('latin-1')}`")
     if not zipped and head.startswith(tuple(OPENERS)):
         if not laid_down.is_file():
             _decompress(path, head, laid_down, progress)
@@ -145,10 +143,6 @@ def refused(path: Path, what: str) -> DataError:
     """D040 of an archive that no data set would be."""
     hint = f"no published data set has that; {AGAIN}"
     return DataError("D040", f"{path}: the archive holds {what}", hint)
-
-
-def _damaged(path: Path, what: object) -> DataError:
-    return DataError("D040", f"{path}: the archive is damaged or cut off ({what})", AGAIN)
 
 
 def _decompress(path: Path, head: bytes, target: Path, progress: Progress) -> None:
@@ -183,49 +177,14 @@ def _as_damage(path: Path, name: str = "") -> Iterator[None]:
     except DataError:
         raise
     except FAULTS as error:
-        raise _damaged(path, f"{name}: {error}" if name else error) from error
-
-
-@dataclass
-class _Headers:
-    """A file of which tarfile is to read headers: as many bytes as one claims, which may lie."""
-
-    file: BinaryIO
-
-    def read(self, size: int) -> bytes:
-        if not 0 <= size <= HEADER:
-            raise tarfile.ReadError(f"a header of {size:,} bytes")
-        return self.file.read(size)
-
-    def seek(self, place: int, whence: int = 0) -> int:
-        return self.file.seek(place, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
+        raise damaged(path, f"{name}: {error}" if name else error) from error
 
 
 def _of_tar(path: Path, plain: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Names in a tar and how each is read; ``plain`` is the archive, or what was in it."""
-    size, end = plain.stat().st_size, 0
-    with (
-        _as_damage(path),
-        plain.open("rb") as file,
-        tarfile.open(fileobj=_Headers(file), mode="r:") as tar,  # type: ignore[call-overload]
-    ):
-        while member := tar.next():
-            tar.members.clear()  # which would be kept, all of them
-            inside = member.isreg() and not member.issparse()
-            beyond = inside and member.offset_data + member.size > size
-            # A negative size would lead back, for ever (CVE-2025-8194).
-            if beyond or member.size < 0 or tar.offset <= end:
-                raise _damaged(path, f"in {member.name}")
-            end = tar.offset
-            if inside:
-                place = member.offset_data, member.size
-                yield member.name, partial(_read_range, path, plain, *place)
-        file.seek(end)
-        if file.read(512) != bytes(512):  # POSIX pax, tar: two such blocks end an archive
-            raise _damaged(path, "no end mark")
+    with _as_damage(path), plain.open("rb") as f:
+        for name, *place in regular_files(f, plain.stat().st_size):
+            yield name, partial(_read_range, path, plain, *place)
 
 
 def _read_range(path: Path, plain: Path, place: int, size: int) -> bytes:
@@ -233,7 +192,7 @@ def _read_range(path: Path, plain: Path, place: int, size: int) -> bytes:
         f.seek(place)
         data = f.read(min(size, MAX_BYTES + 1))
     if len(data) < min(size, MAX_BYTES + 1):
-        raise _damaged(path, "shorter than it was")
+        raise damaged(path, "shorter than it was")
     return data
 
 
