@@ -35,7 +35,7 @@ PHOTOS = {".jpg", ".jpeg", ".jpe", ".jfif"}
 """Suffixes that no label map has, whatever its name ends in."""
 ALONE = {*PHOTOS, ".png"}
 """Suffixes of files that hold one picture."""
-NONE: Mapping[str, Any] = MappingProxyType({})
+NONE: Mapping[str, Any] = {}  # of all jobs; they travel between processes, as no view of it could
 APART = "predict them into different folders"
 LONGEST = 200  # bytes of a name; file systems allow 255 with the ending
 

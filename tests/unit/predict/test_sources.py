@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import tracemalloc
 from pathlib import Path
 
@@ -216,5 +217,6 @@ def test_a_folder_of_many_pictures_is_planned_in_two_hundred_bytes_each(tmp_path
     finally:
         tracemalloc.stop()
     assert [len(jobs), jobs[0].name, jobs[-1].name] == [many, "IMG_00000000", "IMG_00019999"]
+    assert pickle.loads(pickle.dumps(jobs[7])) == jobs[7]  # as processes tell each other
     assert kept < 200
     assert peak < 250
