@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 CODES: dict[str, str] = {
     "U001": "a name is not known",
@@ -95,9 +96,17 @@ class PixelwiseError(Exception):
         if hint:
             self.add_note(f"hint: {hint}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, to and from another process: its maker takes other arguments than it keeps."""
+        return _as_it_was, (type(self), self.args), vars(self)
+
     def as_dict(self) -> dict[str, str]:
         """The error as plain data, for ``--json`` and ``failures.jsonl``."""
         return {"code": self.code, "error": str(self), "hint": self.hint}
+
+
+def _as_it_was(kind: type[PixelwiseError], args: tuple[object, ...]) -> PixelwiseError:
+    return kind.__new__(kind, *args)
 
 
 class UsageError(PixelwiseError, ValueError):

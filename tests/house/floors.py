@@ -16,7 +16,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"pages"}),
     frozenset({"training"}),
     frozenset({"experiments"}),
-    frozenset({"adapters", "serving", "workflows"}),
+    frozenset({"adapters", "scale", "serving", "workflows"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),
 )
@@ -47,6 +47,7 @@ RIM: dict[str, tuple[str, ...]] = {
     "av": ("pictures/videos.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
     "sklearn": ("adapters/",),
+    "ray": ("scale/cluster.py",),
     "lightning": ("adapters/",),
     "tifffile": ("pictures/large.py", "pictures/cubes.py"),
     "torch": (

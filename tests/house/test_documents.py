@@ -51,6 +51,7 @@ OTHER_PROGRAMS = (
     "echo",
     "head",
     "podman",
+    "ray",
 )
 ENGLISH, CHINESE = ROOT / "README.md", ROOT / "README.zh-CN.md"
 LARGEST_PICTURE = 250_000

@@ -27,6 +27,7 @@ NOT_RUN: dict[str, int] = {
     "docs/recipes.md": 1,
     "docs/relatives.md": 1,
     "docs/reproduction.md": 1,
+    "docs/scale.md": 2,
     "docs/training.md": 2,
     "docs/weights.md": 2,
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 
@@ -33,6 +34,26 @@ def test_a_name_written_out_suggests_the_short_one() -> None:
     error = unknown_name("recipe setting", "optim.learning_rate", known)
     assert "did you mean `optim.lr`?" in str(error)
     assert "did you mean" not in str(unknown_name("recipe setting", "quite_other", known))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DataError(
+            "D035", "two", "see both", [DataError("D010", "one"), DataError("D020", "other")]
+        ),
+        Stopped(15, "stopped", "run it again"),
+        errors.UsageError("U002", "what", "a hint"),
+    ],
+)
+def test_an_error_comes_through_to_another_process_as_it_is(error: PixelwiseError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.as_dict()) == (str(error), error.as_dict())
+    assert (again.exit_code, again.__notes__) == (error.exit_code, error.__notes__)
+    assert [str(p) for p in getattr(again, "problems", ())] == [
+        str(p) for p in getattr(error, "problems", ())
+    ]
 
 
 def used_codes() -> set[str]:

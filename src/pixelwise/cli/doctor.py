@@ -26,6 +26,7 @@ PACKAGES = {
     "tifffile": 'large TIFFs in predict: pip install "pixelwise[raster]"',
     "fastapi": 'serve, over HTTP: pip install "pixelwise[serve]"',
     "PyMaxflow": 'crf --method grid: pip install "pixelwise[mrf]"',
+    "ray": '--ray of predict and evaluate: pip install "pixelwise[ray]"',
     "matplotlib": 'figures of the paper: pip install "pixelwise[figures]"',
     "tensorboard": 'curves in TensorBoard: pip install "pixelwise[tensorboard]"',
 }

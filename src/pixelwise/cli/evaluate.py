@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,12 @@ from pixelwise.cli import options
 from pixelwise.cli.console import emit_json, say
 from pixelwise.cli.scores import show, show_confidence
 from pixelwise.errors import UsageError
+from pixelwise.machine.memory import freed_memory_kept
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
     from pixelwise.data.dataset import DataSet
+    from pixelwise.evaluation.evaluate import Evaluation
     from pixelwise.predict.model import Model
 
 
@@ -44,41 +47,52 @@ def evaluate(
     precision: options.Precision = "",
     device: options.Device = "auto",
     threads: options.Threads = 0,
+    ray: options.Ray = False,
     json: options.Json = False,
 ) -> None:
     """Score a model on a split: the paper's four metrics, per class, other protocols by name."""
     from pixelwise.cli.arguments import load_model, sieve_of
     from pixelwise.data.formats.layouts import open_dataset
-    from pixelwise.machine.memory import freed_memory_kept
     from pixelwise.metrics.protocols import choose
+    from pixelwise.predict import on_data
+    from pixelwise.scale import evaluating
 
     names = choose([name.strip() for name in protocol.split(",") if name.strip()])
     if calibrate:
         _refuse_no_run(model, others or ())
+    if ray and (calibrate or reject is not None):
+        _refuse_confidence()
     sieve = sieve_of(reject, min_area, fill_holes)
     view = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "sieve": sieve}
-    loaded = load_model(
-        model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
-    )
+    load = partial(load_model, model, others or (), view, crf=crf, precision=precision)
+    loaded = load(device="cpu" if ray else device, threads=threads)  # workers have theirs
     chosen = tuple(name.strip() for name in heads.split(",") if name.strip())
     dataset = loaded.fitting(open_dataset(data, values=values), chosen)
-    count = len(dataset.items(split))
-    with progress(f"evaluating {split}", count, quiet=json) as advance, freed_memory_kept():
-        evaluation = loaded.evaluate(
-            dataset, split, heads=chosen, keep=save, mask=mask, watch=advance
-        )
+    on_cluster = partial(evaluating.evaluate, load, device=device, threads=threads)
+    score = on_cluster if ray else partial(on_data.evaluate, loaded)
+    bar = progress(f"evaluating {split}", len(dataset.items(split)), quiet=json)
+    with bar as advance, freed_memory_kept():
+        evaluation = score(dataset, split, keep=save, mask=mask, watch=advance)
     sure = {}
     if calibrate or reject is not None:
         fit = (calibrate, model) if calibrate else None
         sure = _confidence(loaded, dataset, split, fit, quiet=json)
     if json:
         facts = {"model": str(loaded.path), "data": str(data), "split": split, "mask": mask}
-        further = {"confidence": sure} if sure else {}
-        emit_json({**facts, **evaluation.as_dict(names), **further})
+        emit_json({**facts, **evaluation.as_dict(names), **({"confidence": sure} if sure else {})})
     else:
-        show(evaluation, names)
-        show_confidence(sure)
-        say(f"{evaluation.seconds_per_image:.3f} s per picture")
+        _show(evaluation, names, sure)
+
+
+def _show(evaluation: Evaluation, names: tuple[str, ...], sure: Mapping[str, Any]) -> None:
+    show(evaluation, names)
+    show_confidence(sure)
+    say(f"{evaluation.seconds_per_image:.3f} s per picture")
+
+
+def _refuse_confidence() -> None:
+    what = "--ray with --calibrate or --reject, which look at probabilities in one process"
+    raise UsageError("U002", what, "leave --ray out")
 
 
 def _refuse_no_run(model: Path, others: Sequence[Path]) -> None:

@@ -49,6 +49,7 @@ FillHoles = Annotated[
 Precision = Annotated[str, typer.Option("--precision", help="fp32, bf16, int8")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda")]
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0: all")]
+Ray = Annotated[bool, typer.Option("--ray", help="on a Ray cluster: RAY_ADDRESS, or here")]
 
 ClassMapFile = Annotated[
     Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from pixelwise.cli import options
 from pixelwise.cli.console import emit_json, say, table
+from pixelwise.machine.memory import freed_memory_kept, limited
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
@@ -79,19 +81,19 @@ def predict(
     uncertain: Uncertain = 0,
     max_memory: MaxMemory = "",
     pack: Submission = False,
+    ray: options.Ray = False,
     force: Force = False,
     json: options.Json = False,
 ) -> int:
     """Label every pixel of pictures; what is made already is skipped.
 
-    MODEL: run folder or checkpoint. SRC: files, folders, globs, list.txt, -.
-    --save: labels, overlay, scores, heatmaps, polygons, labelme, cvat, and of all
-    pictures areas, sheet, coco; a head has its folder. Failures: failures.jsonl.
+    MODEL: run folder or file. SRC: files, folders, globs, list.txt, -. --save:
+    labels, overlay, scores, heatmaps, polygons, labelme, cvat, areas, sheet, coco
     """
     from pixelwise.cli.arguments import load_model, parse_bytes, parse_length, sieve_of
     from pixelwise.data.class_files import colours_in
-    from pixelwise.machine.memory import freed_memory_kept, limited
-    from pixelwise.predict import jobs, saving, submission
+    from pixelwise.predict import jobs, saving, submission, turns
+    from pixelwise.scale.predicting import on_cluster
 
     own, pixel = colours_in(colours) if colours else {}, parse_length(pixel_size)
     drawn = saving.Drawing(strength, tuple(untinted or ()), own, damp, pixel)
@@ -100,16 +102,16 @@ def predict(
     plan = replace(_told(pictures(save=wanted, download=download)), uncertain=uncertain)
     sieve = sieve_of(reject, min_area, fill_holes, pixel)
     view = {"zooms": zoom, "mirror": mirror, "stitch": stitch, "sieve": sieve}
-    loaded = load_model(
-        model, others or (), view, crf=crf, precision=precision, device=device, threads=threads
-    )
+    load = partial(load_model, model, others or (), view, crf=crf, precision=precision)
+    loaded = load(device="cpu" if ray else device, threads=threads)  # workers have theirs
     if pack:
         submission.refuse_unfit(loaded.classes, split=split, shard=shard)
     bar = progress("predicting", len(plan.jobs), quiet=json)
-    with limited(parse_bytes(max_memory)), bar as step, freed_memory_kept():
-        done = jobs.carry_out(plan, loaded, heat=heat or [], drawing=drawn, force=force, watch=step)
-    packed = _pack(plan, Path(sources[0]), len(done.failures)) if pack else {}
-    return _tell(done, plan, packed, as_json=json)
+    who = on_cluster(plan, load, device, threads) if ray else nullcontext(turns.outcomes)
+    run = partial(jobs.carry_out, plan, loaded, heat=heat or [], drawing=drawn, force=force)
+    with limited(parse_bytes(max_memory)), who as by, bar as step, freed_memory_kept():
+        done = run(watch=step, by=by)
+    return _tell(done, plan, Path(sources[0]) if pack else None, as_json=json)
 
 
 def _kinds(save: str, **asked: object) -> str:
@@ -124,7 +126,8 @@ def _told(plan: Plan) -> Plan:
     return plan
 
 
-def _tell(done: Done, plan: Plan, packed: dict[str, str], *, as_json: bool) -> int:
+def _tell(done: Done, plan: Plan, to_pack: Path | None, *, as_json: bool) -> int:
+    packed = _pack(plan, to_pack, len(done.failures)) if to_pack else {}
     if as_json:
         emit_json(vars(done) | packed)
     elif plan.uncertain:

@@ -7,9 +7,10 @@ are kept, so that any protocol and any interval can be computed later without th
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from html import escape
 from types import MappingProxyType
 from typing import Any
@@ -205,6 +206,25 @@ def evaluate(pairs: Iterable[Pair], classes: Sequence[str]) -> Evaluation:
             the image's name.
     """
     return evaluate_heads(({"": pair} for pair in pairs), {"": classes})
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """Evaluations by one model of parts of a set, in order, as that of the whole: to the last bit,
+    but for the seconds.
+    """
+    first, edges = parts[0], [part.boundaries for part in parts if part.boundaries]
+    seconds = sum((part.seconds_per_image or 0.0) * len(part.names) for part in parts)
+    names = tuple(name for part in parts for name in part.names)
+    seen = tuple(name for part in parts for name in part.trained_on or ())
+    return replace(
+        first,
+        names=names,
+        image_counts=np.concatenate([part.image_counts for part in parts]),
+        seconds_per_image=None if first.seconds_per_image is None else seconds / len(names),
+        trained_on=None if first.trained_on is None else seen,
+        boundaries=reduce(operator.add, edges) if edges else None,
+        heads={head: joined([part.heads[head] for part in parts]) for head in first.heads},
+    )
 
 
 def evaluate_heads(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixelwise.data.dataset import DataSet
-from pixelwise.data.sample import Sample, content
+from pixelwise.data.sample import Item, Sample, content
 from pixelwise.errors import ModelError, UsageError, first_few
 from pixelwise.evaluation.evaluate import Evaluation, Pair, evaluate_heads
 from pixelwise.folders import of_head
@@ -60,7 +60,7 @@ def evaluate_split(
         check_classes(classes[head], dataset, head)
     items = dataset.items(split)
     folders = {h: of_head(keep, h, dataset.heads) for h in dataset.heads} if keep else {}
-    _refuse_taken(folders.values(), [item.name for item in items], dataset)
+    refuse_taken(keep, items, dataset)
     palettes = {h: np.asarray(dataset.class_maps[h].palette, np.uint8) for h in dataset.heads}
     kinds = {head: dataset.class_maps[head].kind for head in dataset.heads}
     spent, seen = 0.0, []
@@ -83,13 +83,13 @@ def evaluate_split(
 
     evaluation = evaluate_heads(pairs(), dataset.classes_by_head, kinds)
     noted = None if trained_on is None else tuple(seen)
-    _warn_of_leaks(noted, dataset, split)
+    warn_of_leaks(noted, dataset, split)
     facts: dict[str, Any] = {"seconds_per_image": spent / len(items), "trained_on": noted}
     heads = {head: replace(own, **facts) for head, own in evaluation.heads.items()}
     return replace(evaluation, heads=heads, **facts)
 
 
-def _warn_of_leaks(noted: tuple[str, ...] | None, dataset: DataSet, split: str) -> None:
+def warn_of_leaks(noted: tuple[str, ...] | None, dataset: DataSet, split: str) -> None:
     """Say which of the pictures judged were trained on, or that nobody knows."""
     if noted:
         share = f"{len(noted)} of the {len(dataset.items(split))} pictures in split {split}"
@@ -102,13 +102,13 @@ def _warn_of_leaks(noted: tuple[str, ...] | None, dataset: DataSet, split: str) 
         )
 
 
-def _refuse_taken(folders: Iterable[Path], names: Sequence[str], dataset: DataSet) -> None:
+def refuse_taken(keep: Path | None, items: Sequence[Item], dataset: DataSet) -> None:
     """Truth and pictures are not overwritten with guesses, nor anything else that is not ours."""
     hint = "choose a new folder"
-    for folder in folders:
+    for folder in {of_head(keep, head, dataset.heads) for head in dataset.heads} if keep else ():
         if folder.resolve() in dataset.folders:
             raise UsageError("U003", f"{folder} holds files of {dataset.root} itself", hint)
-        for path in (folder / f"{name}.png" for name in names):
+        for path in (folder / f"{item.name}.png" for item in items):
             if path.exists() and not text_in(path).items() >= OURS.items():
                 raise UsageError("U003", f"{path} exists and is no guess of an evaluation", hint)
 

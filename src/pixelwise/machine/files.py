@@ -90,6 +90,19 @@ def _written(path: Path, content: Content) -> Iterator[tuple[Path, BinaryIO]]:
 
 
 @contextmanager
+def marked(folder: Path) -> Iterator[Path]:
+    """A file in a folder, by which other machines see for the length of the block that it is it."""
+    with _write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        mark, f = _temporary(folder)
+    try:
+        with f:
+            yield mark
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+@contextmanager
 def growing_file(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """A file that may take several tries: ``path.part``, open at its end, kept until it is whole.
 

@@ -50,13 +50,22 @@ class Work:
         return [of_head(self.plan.out, head, heads) for head in heads]
 
 
+def identity(model: Model, drawing: Drawing) -> dict[str, Any]:
+    """What outputs depend on beside the picture, as records and manifest have it."""
+    view, precision = model.predictor.view.as_dict(), model.predictor.runner.precision
+    if view["stitch"] == 1:  # folders of versions without it stay as they are
+        del view["stitch"]
+    look = {LOOK: drawing.facts} if drawing.facts else {}
+    return {"sha256": model.header.sha256, "precision": precision, "view": view, **look}
+
+
 def claim(work: Work) -> None:
     """Note which model the folder belongs to, and remove what a killed process left in it.
 
     Raises:
         UsageError: U003 it holds another model's outputs, or files that are not ours.
     """
-    model, plan, out = work.model, work.plan, work.plan.out
+    model, out = work.model, work.plan.out
     problem = "" if work.force else _belongs_to_others(work)
     if problem:
         raise UsageError("U003", problem, "choose another -o, or --force to make everything anew")
@@ -64,6 +73,12 @@ def claim(work: Work) -> None:
     facts = {"model": str(model.path), "net": model.header.net, "classes": list(model.classes)}
     several = {"heads": heads} if len(heads) > 1 else {}
     write_json(out / MANIFEST, {"made_by": MAKER, **work.identity, **facts, **several})
+    clear(work)
+
+
+def clear(work: Work) -> None:
+    """Remove what killed processes left among the outputs; what is being written stays."""
+    plan, out = work.plan, work.plan.out
     written = {out}
     for job in plan.jobs:
         written.add(prediction_records.place(out, job.record).parent)

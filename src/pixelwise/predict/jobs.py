@@ -19,7 +19,7 @@ from pixelwise.machine.files import atomic_write
 from pixelwise.machine.signals import caught
 from pixelwise.predict import saving, summaries
 from pixelwise.predict.addresses import is_address
-from pixelwise.predict.claim import LOOK, Work, claim
+from pixelwise.predict.claim import Work, claim, identity
 from pixelwise.predict.exports import CVAT, LABELME
 from pixelwise.predict.model import Model
 from pixelwise.predict.plan import Plan as Plan
@@ -29,7 +29,7 @@ from pixelwise.predict.prediction import find_class
 from pixelwise.predict.saving import Drawing
 from pixelwise.predict.sources import Job
 from pixelwise.predict.summaries import Labelled
-from pixelwise.predict.turns import Outcome, outcomes
+from pixelwise.predict.turns import Outcome, Source, outcomes
 
 DEFAULT = Drawing()
 
@@ -59,7 +59,7 @@ class Done:
             self.kept.append(outcome.kept)
         if (error := outcome.error) is not None:
             # A full disk will not get better with the next picture; a smaller picture may fit.
-            passing = error.code in ("R003", "R011") and not alone
+            passing = error.code in ("R003", "R010", "R011") and not alone
             if error.exit_code == 5 and not passing:
                 raise error
             self.failures.append({"path": outcome.job.shown, **error.as_dict()})
@@ -73,10 +73,12 @@ def carry_out(
     drawing: Drawing = DEFAULT,
     force: bool = False,
     watch: Callable[..., object] = lambda *_: None,
+    by: Source = outcomes,
 ) -> Done:
     """Predict what is not there yet; ``watch`` is called after each picture, and within videos.
 
     Heat maps are drawn of the classes in ``heat``, or else of the ``TOP`` largest of each picture.
+    ``by`` is who gives each picture its turn: this process, or others on its behalf.
     With ``force`` everything is made anew, also over another model's outputs.
 
     Raises:
@@ -94,17 +96,11 @@ def carry_out(
     drawing = replace(drawing, untinted=names)
     refuse_folder_collisions(plan.jobs, [*heads[1:], *{LABELME, CVAT}.intersection(plan.kinds)])
     shown = [_shown_class(name, model) for name in heat]
-    view, precision = model.predictor.view.as_dict(), model.predictor.runner.precision
-    if view["stitch"] == 1:  # folders of versions without it stay as they are
-        del view["stitch"]
-    identity = {"sha256": model.header.sha256, "precision": precision, "view": view}
-    if drawing.facts:
-        identity[LOOK] = drawing.facts
     parts = saving.parts(plan.per_picture, shown, heads, measured)
-    work = Work(plan, model, parts, identity, drawing, force)
+    work = Work(plan, model, parts, identity(model, drawing), drawing, force)
     claim(work)
     done, there = Done(), list[Job]()
-    with caught() as stop, closing(outcomes(work, stop, watch)) as ended:
+    with caught() as stop, closing(by(work, stop, watch)) as ended:
         for outcome in ended:
             there += [outcome.job] if outcome.there and not outcome.large else []
             done.add(outcome, alone=len(plan.jobs) == 1)

@@ -76,7 +76,7 @@ def evaluate(
     *,
     keep: Path | None,
     mask: str,
-    watch: Callable[[], object],
+    watch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """As ``Model.evaluate``, of a data set that fits."""
     label, classes = labelling(model, dataset)

@@ -64,6 +64,11 @@ class Outcome:
         return self.result is not None or self.kept is not None or self.partly
 
 
+Source = Callable[[Work, Caught, Callable[..., object]], Generator[Outcome]]
+"""How each picture of a plan ends, in order, until a signal comes; what is called within long ones
+is last."""
+
+
 def outcomes(work: Work, stop: Caught, watch: Callable[..., object]) -> Generator[Outcome]:
     """How each picture of the plan ends, in order, until a signal comes."""
 
