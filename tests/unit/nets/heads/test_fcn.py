@@ -237,7 +237,7 @@ def test_rims_fade_in_caffe_nets_and_hold_in_tight_ones() -> None:
     def edges(name: str) -> set[str]:
         return {r.edge for r in spec(name).layers.values() if isinstance(r, Upsample)}
 
-    assert edges("fcn8s-vgg16") == {"fade"}
+    assert edges("fcn8s-vgg16") == edges("fcn32s-vgg16-pool5") == {"fade"}
     assert edges("fcn8s-vgg16-tight") == edges("fcn8s-tiny") == {"hold"}
 
 

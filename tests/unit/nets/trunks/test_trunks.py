@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
@@ -11,6 +12,7 @@ from pixelwise.nets.catalog import spec
 from pixelwise.nets.layers import BatchNorm, Conv, Dropout, Relu
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool
+from pixelwise.nets.trunks.efficientnet import rounded
 from pixelwise.nets.trunks.googlenet import googlenet
 
 # fact sheet 1.5: length of an axis -> length of each map
@@ -236,6 +238,18 @@ def test_pads_before_strides_are_those_of_the_training(trunk: str, pads: dict[st
     strided = {n: r.pad for n, r in layers.items() if isinstance(r, Conv) and r.stride == 2}
     assert len(strided) == 5
     assert {name: strided[name] for name in pads} == pads
+
+
+def test_channels_are_multiples_of_eight_at_most_a_tenth_below() -> None:
+    asked = (1, 8.8, 9, 11, 12, 20, 26, 27)
+    assert [rounded(channels) for channels in asked] == [8, 8, 16, 16, 16, 24, 24, 32]
+
+
+def test_the_narrow_trunk_by_hand() -> None:
+    trunk = spec("fcn32s-tiny", classes=1)
+    widths = [3, 16, 16, 24, 24, 32, 32, 64, 64, 96, 96, 128]
+    kernels = sum(9 * a * b + 2 * b for a, b in pairwise(widths))
+    assert trunk.parameters() == kernels + 128 + 1  # score_fr
 
 
 def test_vgg_trunk_alone_has_the_literature_count() -> None:
