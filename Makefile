@@ -13,7 +13,7 @@ COMPILE = $(TOOLS)/uv pip compile --quiet --python-version 3.11.5 --generate-has
 # What a wheel is dated: the last commit, or what hatchling takes where there is none.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 
-.PHONY: demo docs test test-all test-cuda trust lowest lint types package lock audit size clean help
+.PHONY: demo docs test test-all test-cuda trust mutation lowest lint types package lock audit size clean help
 
 help:
 	@echo "make demo      make scenes, train, evaluate, predict, report (5 minutes)"
@@ -25,6 +25,7 @@ help:
 	@echo "make lock      the hashes of what the lock files pin"
 	@echo "make audit     advisories on what is locked"
 	@echo "make trust     kills, faults and damaged files, a tenth of the full counts"
+	@echo "make mutation changes of the source that tests must notice; SAMPLE of each room"
 	@echo "make test-cuda what holds on a GPU, where there is one"
 
 $(READY): requirements.lock requirements-torch.lock pyproject.toml
@@ -47,6 +48,15 @@ test-all: $(READY) lint types
 trust: $(READY)
 	$(BIN)/python $(LOCKED) -r requirements-trust.lock
 	PIXELWISE_TRUST=$${PIXELWISE_TRUST:-0.1} $(BIN)/python -m pytest -n auto --dist worksteal tests/trust tests/house/test_faults.py -q --durations=10
+
+SAMPLE ?= 100
+ROOMS ?= nets metrics losses training weights pages
+mutation: $(READY)
+	$(BIN)/python $(LOCKED) -r requirements-mutation.lock
+	$(BIN)/python tests/trust/mutation.py reach build/mutation \
+		$(ROOMS:%=tests/unit/%) tests/contract/test_heads.py tests/contract/test_runs.py
+	$(BIN)/python tests/trust/mutation.py try build/mutation $(ROOMS) --sample $(SAMPLE)
+	$(BIN)/python tests/trust/mutation.py table build/mutation
 
 test-cuda: $(READY)
 	PIXELWISE_TEST_CUDA=1 $(BIN)/python -m pytest tests/contract/test_cuda.py -q -rs
@@ -94,7 +104,7 @@ $(TOOLS): requirements-release.lock
 # Versions stay as they are pinned: a new one is written into the file first, without its hashes.
 lock: $(TOOLS)
 	for file in requirements.lock requirements-bench.lock requirements-docs.lock \
-		requirements-release.lock requirements-trust.lock; do \
+		requirements-release.lock requirements-trust.lock requirements-mutation.lock; do \
 		$(COMPILE) --no-deps $$file -o $$file || exit 1; done
 	echo "torch ; sys_platform == 'never'" | $(COMPILE) --all-extras --group dev --override - \
 		--resolution lowest-direct pyproject.toml -o requirements-lowest.lock

@@ -16,7 +16,10 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 NOT_OF_USERS = {"all", "docs"}  # themselves, and what only those need who build the pages
 LOCKS = (
     "requirements",
-    *(f"requirements-{n}" for n in ("bench", "docs", "lowest", "release", "serve", "trust")),
+    *(
+        f"requirements-{n}"
+        for n in ("bench", "docs", "lowest", "mutation", "release", "serve", "trust")
+    ),
 )
 
 

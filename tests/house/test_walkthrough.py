@@ -23,6 +23,7 @@ NOT_RUN: dict[str, int] = {
     "docs/datasets/nyudv2.md": 1,
     "docs/hyperspectral.md": 1,
     "docs/install.md": 1,
+    "docs/mutation.md": 1,
     "docs/python.md": 1,
     "docs/recipes.md": 1,
     "docs/relatives.md": 1,

@@ -51,7 +51,8 @@ def test_dice_equals_sums_by_hand(case) -> None:
 
 def test_of_200_classes_those_that_are_not_in_the_labels_are_left_out(case) -> None:
     scores = torch.cat([case[0], torch.randn(2, 196, 5, 6, dtype=torch.float64)], dim=1)
-    assert soft_jaccard(scores, case[1]).item() == pytest.approx(by_hand(scores, case[1]))
+    labels = case[1].where(case[1] < 3, 0)
+    assert soft_jaccard(scores, labels).item() == pytest.approx(by_hand(scores, labels))
 
 
 def test_two_pixels_of_each_class_by_hand() -> None:

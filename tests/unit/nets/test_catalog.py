@@ -99,9 +99,9 @@ def test_a_net_for_spectra_mixes_bands_and_sees_nine_pixels() -> None:
     assert net.parameters() == 100 * 64 + 4 * 9 * 64 * 64 + 5 * 2 * 64 + 64 * 3 + 3
 
 
-def test_the_narrowest_nets_have_a_channel_everywhere() -> None:
-    for name in NETS:
-        assert min(spec(name, width=1 / 512).channels.values()) >= 1
+def test_four_parts_of_two_channels_have_one_each() -> None:
+    narrow = spec("pspnet-tiny", width=1 / 512).channels
+    assert (narrow["pool5"], [narrow[f"psp{n}"] for n in (1, 2, 3, 6)]) == (2, [1, 1, 1, 1])
 
 
 def test_a_built_net_has_the_parameters_of_its_spec() -> None:
