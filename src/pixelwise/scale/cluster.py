@@ -51,6 +51,7 @@ def connected(device: str, threads: int) -> Iterator[Cluster]:
         raise unknown_name("device", device, DEVICES)
     use_threads(threads)  # refuses what is out of range
     address = os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 40 s; Ray's 20 are 14 minutes
     alone = {"include_dashboard": False} if address == "local" else {}
     if alone:
         os.environ.update(CLOSED, RAY_AUTH_TOKEN=secrets.token_hex(32))  # else kept in ~/.ray
