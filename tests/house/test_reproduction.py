@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.house.source import ROOT
 
@@ -19,6 +20,9 @@ PAGE, IMAGES = ROOT / "docs" / "reproduction.md", ROOT / "docs" / "images"
 STORED = ROOT / "results" / "claims"
 HEAD = "## Results\n\n"
 COMPARED = ("first", "second", "measure", "expect")
+READMES = (ROOT / "README.md", ROOT / "README.zh-CN.md")
+CHINESE = {"holds": "成立", "does not hold here": "此处不成立", "undecided": "未定"}
+FINDING = re.compile(r"^\| \[(\S+)\]\(docs/reproduction\.md#\1\) \| (.*) \| (.*) \| (.*) \|$", re.M)
 
 
 def results() -> list[dict]:
@@ -60,6 +64,23 @@ def test_stored_verdicts_follow_from_their_intervals() -> None:
         assert result["reason"] or not refuted, f"{result['claim']}: look for the reason once"
 
 
+def differences(result: dict) -> str:
+    """Points by which the first arm is better; of times by how much longer its step is."""
+    unit = {"seconds": " %"}
+    return ", ".join(
+        f"{100 * c['value']:+.1f}{unit.get(c['measure'], '')}" for c in result["compared"]
+    )
+
+
+def test_both_readmes_open_with_what_was_found() -> None:
+    english, chinese = ([*FINDING.findall(path.read_text("utf-8"))] for path in READMES)
+    wanted = [(r["claim"], r["sentence"], r["verdict"], differences(r)) for r in results()]
+    assert english == wanted
+    told = [(claim, CHINESE[verdict], apart) for claim, _, verdict, apart in wanted]
+    assert [(claim, verdict, apart) for claim, _, verdict, apart in chinese] == told
+    assert all(re.search("[\u4e00-\u9fff]", sentence) for _, sentence, _, _ in chinese)
+
+
 def test_every_stored_file_is_of_a_claim() -> None:
     names = {path.stem for path in STORED.glob("*")}
     assert names <= set(catalogue().claims)
@@ -74,6 +95,18 @@ def write() -> None:
         old.unlink()
     for name, svg in plots(results()).items():
         (IMAGES / name).write_text(svg, "utf-8")
+    of = {r["claim"]: r for r in results()}
+    for path in READMES:
+        zh = "zh" in path.name
+
+        def row(old: re.Match[str], *, zh: bool = zh) -> str:
+            r = of[old[1]]
+            sentence = old[2] if zh else r["sentence"]
+            verdict = CHINESE[r["verdict"]] if zh else r["verdict"]
+            cells = f"[{old[1]}](docs/reproduction.md#{old[1]})", sentence, verdict, differences(r)
+            return f"| {' | '.join(cells)} |"
+
+        path.write_text(FINDING.sub(row, path.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":
