@@ -65,12 +65,12 @@ def connected(device: str, threads: int) -> Iterator[Cluster]:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         what = f"the Ray cluster {address} cannot be reached ({first_line(error)})"
         raise ResourceError("R009", what, "RAY_ADDRESS=HOST:PORT, or unset it") from error
-    try:
-        with redirect_stdout(sys.stderr):  # where Ray's own remarks would stand among our data
+    with redirect_stdout(sys.stderr):  # where Ray's own remarks, its last ones too, would be data
+        try:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             yield Cluster(ray, *sized(nodes, device, threads))
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def sized(nodes: Sequence[Mapping[str, float]], device: str, threads: int) -> tuple[int, int, str]:
