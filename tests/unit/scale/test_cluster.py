@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,3 +59,19 @@ def test_what_is_no_device_or_number_is_refused_before_ray_is_asked_for(
     with pytest.raises(UsageError) as raised, connected(device, threads):
         pass
     assert raised.value.code == code
+
+
+def test_what_ray_prints_is_not_among_our_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [{"Resources": {"CPU": 2.0}, "Alive": True}]
+    talking = SimpleNamespace(
+        init=lambda *_, **__: None,
+        nodes=lambda: print("(raylet) A worker died") or nodes,
+        shutdown=lambda: print("(raylet) Raylet is terminated"),
+    )
+    monkeypatch.setitem(sys.modules, "ray", talking)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    with connected("cpu", 1) as cluster:
+        assert cluster.workers == 2
+    assert capsys.readouterr().out == ""
