@@ -80,7 +80,8 @@ lowest: requirements-lowest.lock
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python $(LOCKED) -r requirements-lowest.lock
 	.venv-lowest/bin/python $(PIP) -r requirements-torch.lock
-	PYTHONPATH=src .venv-lowest/bin/python -m pytest -n auto --dist worksteal -m "not slow" -q \
+	.venv-lowest/bin/python $(PIP) --no-deps --no-build-isolation --editable .
+	.venv-lowest/bin/python -m pytest -n auto --dist worksteal -m "not slow" -q \
 		tests/unit tests/contract
 
 package: $(READY) $(TOOLS)
