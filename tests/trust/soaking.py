@@ -133,7 +133,8 @@ def held(pid: int) -> dict[str, float]:
 
     def resident(of: int) -> int:
         text = Path(f"/proc/{of}/status").read_text()
-        return 1024 * int(text.partition("VmRSS:")[2].split()[0])
+        of_living = text.partition("VmRSS:")[2].split()
+        return 1024 * int(of_living[0]) if of_living else 0
 
     files, threads = (len([*Path(f"/proc/{pid}/{kind}").iterdir()]) for kind in ("fd", "task"))
     workers = sum(map(resident, children(pid)))
@@ -173,8 +174,8 @@ async def soaked(port: int, pid: int, seconds: float) -> dict[str, Any]:
         if now > next_kill:
             next_kill = now + BETWEEN_KILLS
             tasks.add(asyncio.create_task(killed_at_work(port, pid, bodies["large"], seen)))
-        if now < start + seconds / 4:
-            early = held(pid)
+        if now < start + seconds / 4 and (now_held := held(pid))["workers"]:
+            early = now_held
         for task in {t for t in tasks if t.done()}:
             tasks.remove(task)
             task.result()
