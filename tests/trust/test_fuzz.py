@@ -113,7 +113,7 @@ REQUESTS = [
 ]
 
 
-# Starlette leaves the files of a form whose client went away to the garbage collector.
+# The file of a form without its end mark is left to the garbage collector (Starlette 1.10).
 @pytest.mark.filterwarnings("ignore:Unclosed file <tempfile.Spooled:ResourceWarning")
 def test_damaged_requests_are_answered_or_closed_and_end_nothing() -> None:
     told = asyncio.run(answers(share(5000, least=100)))
