@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from make_data import folder_set
+from pixelwise.cli.app import run as command
 from pixelwise.engine.build import build
 from pixelwise.errors import Stopped
-from pixelwise.nets.catalog import NETS
+from pixelwise.nets.catalog import NETS, spec
+from pixelwise.nets.layers import Dropout
 from pixelwise.predict.model import load
 from pixelwise.training import loop
 from pixelwise.training.recipe import Augmentation, Loss, Optim
@@ -91,6 +95,84 @@ def test_losses_are_those_of_the_processor(data: Path, tmp_path: Path) -> None:
         loop.train(recipe(data, device=device, iterations=10, optim=Optim("sgd", lr=1e-3)), run)
         losses[device] = [e["loss"] for e in events(run, "step")]
     assert losses["cuda"] == pytest.approx(losses["cpu"], rel=1e-5)
+
+
+LOSSES = [
+    Loss(focal=2, class_weights="inverse"),
+    Loss(border=1, hard=0.2, hard_below=0.7),
+    Loss(jaccard=0.5, dice=0.5, lovasz=0.5),
+    Loss(boundary=0.01),
+    Loss(keep=0.25, sample="pixel"),
+]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=["focal", "hard", "regions", "boundary", "sampled"])
+def test_each_loss_is_that_of_the_processor(data: Path, tmp_path: Path, loss: Loss) -> None:
+    told = {}
+    for device in ("cpu", "cuda"):
+        wanted = recipe(data, device=device, iterations=3, optim=Optim("sgd", lr=1e-3), loss=loss)
+        loop.train(wanted, tmp_path / device)
+        told[device] = [e["loss"] for e in events(tmp_path / device, "step")]
+    assert told["cuda"] == pytest.approx(told["cpu"], rel=1e-5)
+
+
+FAMILIES = {
+    "unet-tiny": 1.0,
+    "segnet-tiny": 1.0,
+    "deeplabv3-tiny": 1.0,
+    "pspnet-tiny": 1.0,
+    "fcn8s-resnet18": 1 / 8,
+    "fcn8s-mobilenetv2": 1 / 4,
+    "fcn8s-efficientnetlite0": 1 / 4,
+    "deeplab-largefov-vgg16": 1 / 16,
+    "fcn8s-vgg16-atonce": 1 / 16,
+}
+
+
+@pytest.mark.parametrize("net", FAMILIES)
+def test_each_family_trains_as_on_a_processor_and_twice_the_same(
+    net: str, data: Path, tmp_path: Path
+) -> None:
+    """But for nets with dropout, whose drawings are a device's own."""
+    losses, weights = {}, {}
+    for run, device in (("here", "cpu"), ("there", "cuda"), ("again", "cuda")):
+        wanted = recipe(
+            data,
+            net=net,
+            width=FAMILIES[net],
+            device=device,
+            iterations=4,
+            optim=Optim("sgd", lr=1e-4),
+            validate_every=100,
+        )
+        loop.train(wanted, tmp_path / run)
+        losses[run] = [e["loss"] for e in events(tmp_path / run, "step")]
+        weights[run] = load_checkpoint(tmp_path / run / "weights" / "last.safetensors")[1]
+    if not any(isinstance(layer, Dropout) for layer in spec(net).layers.values()):
+        assert losses["there"] == pytest.approx(losses["here"], rel=1e-4)
+    assert losses["there"] == losses["again"]
+    assert all(torch.equal(weights["there"][n], weights["again"][n]) for n in weights["there"])
+
+
+def test_the_commands_on_a_gpu_give_what_they_give_on_a_processor(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Evaluation, several sizes and mirror images: but for float32's rounding the same."""
+    run = tmp_path / "run"
+    loop.train(recipe(data, device="cuda", iterations=60), run)
+    scores, labels = {}, {}
+    for device in ("cpu", "cuda"):
+        out = ["--device", device, "--zoom", "1,1.5", "--mirror"]
+        assert command(["evaluate", str(run), str(data), "--device", device, "--json"]) == 0
+        scores[device] = json.loads(capsys.readouterr().out)
+        assert command(["predict", str(run), str(data), "-o", str(tmp_path / device), *out]) == 0
+        made = sorted((tmp_path / device).rglob("*.png"))
+        assert made
+        labels[device] = {p.relative_to(tmp_path / device): np.asarray(Image.open(p)) for p in made}
+    assert scores["cuda"]["mean_iu"] == pytest.approx(scores["cpu"]["mean_iu"], abs=1e-3)
+    assert labels["cuda"].keys() == labels["cpu"].keys()
+    for name, here in labels["cpu"].items():
+        assert (labels["cuda"][name] == here).mean() > 0.999, name
 
 
 @pytest.mark.parametrize("net", ["fcn8s-tiny", "fcn32s-alexnet", "fcn8s-vgg16", "fcn8s-googlenet"])

@@ -1,15 +1,17 @@
 """Mutation testing: cosmic-ray's changes of the source, a drawn part of them, each against tests.
 
-    python tests/trust/mutation.py reach FOLDER TESTS...
+    python tests/trust/mutation.py reach FOLDER TESTS... [--jobs 2]
     python tests/trust/mutation.py try FOLDER ROOMS... [--sample 100] [--seed 17] [--again]
     python tests/trust/mutation.py table FOLDER
 
-``reach`` copies the working tree into FOLDER and writes down which of the tests (files or folders)
-come to which line. ``try`` makes one change at a time in the copy and runs the tests that come to
-it until one fails, one case of each first. A room is a folder of ``src/pixelwise``; its sample is
-spread over its files in proportion to what can be changed in them. What stands in
-``FOLDER/results.jsonl`` is not tried again, so that a larger sample goes on from a smaller one;
-``--again`` takes up what survived, after tests were added and ``reach`` was told of them.
+``reach`` writes down which of the tests (files or folders) come to which line; a test that fails
+is named and left out. ``try`` makes one change at a time and runs the tests that come to it until
+one fails, one case of each first. Each of the ``--jobs`` processes (as many as there are cores)
+works in a copy of the working tree of its own, FOLDER/tree-I. A room is a folder of
+``src/pixelwise``; its sample is spread over its files in proportion to what can be changed in
+them. What stands in ``FOLDER/results.jsonl`` is not tried again, so that a larger sample goes on
+from a smaller one; ``--again`` takes up what survived, after tests were added and ``reach`` was
+told of them.
 """
 
 from __future__ import annotations
@@ -52,9 +54,9 @@ NOTICED = ("killed", "too long")
 Mutant = dict[str, Any]
 
 
-def enter(folder: Path) -> None:
-    """The copy, made anew from the working tree, as the working directory."""
-    tree = folder / "tree"
+def enter(folder: Path, worker: int) -> None:
+    """A worker's copy, made anew from the working tree, as the working directory."""
+    tree = folder / f"tree-{worker}"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,7 @@ class Watch:
     def __init__(self) -> None:
         self.seen = coverage.Coverage(data_file=None, source=[f"src/pixelwise/{r}" for r in ROOMS])
         self.times: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
@@ -84,34 +87,69 @@ class Watch:
         return result
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        assert not report.failed, report.nodeid  # nothing is proved by what fails anyway
+        if report.failed:  # nothing is proved by what fails anyway
+            self.failed.add(report.nodeid)
 
 
-def reach(folder: Path, tests: list[str]) -> None:
-    """One process a target, so that what it made is kept when a later one is stopped."""
-    for target in tests:
+def reach(folder: Path, tests: list[str], jobs: int) -> None:
+    """One process a target and one file of each, so that what was made outlives a stop."""
+    (folder / "reach").mkdir(exist_ok=True)
+    running: set[int] = set()
+    for number, target in enumerate(tests):
+        if len(running) == jobs:
+            running.remove(os.wait()[0])
         if pid := os.fork():
-            os.waitpid(pid, 0)
+            running.add(pid)
             continue
-        watch, place = Watch(), folder / "reach.json"
-        with watch.seen.collect():
-            pytest.main([*OPTIONS, target], plugins=[watch])
-        data = watch.seen.get_data()
-        known = json.loads(place.read_text()) if place.exists() else {"times": {}, "lines": {}}
-        for path in data.measured_files():
-            lines = known["lines"].setdefault(os.path.relpath(path), {})
-            for line, ids in data.contexts_by_lineno(path).items():
-                lines[str(line)] = sorted({*lines.get(str(line), ()), *ids} - {""})
-        place.write_text(json.dumps({**known, "times": known["times"] | watch.times}))
-        os._exit(0)
+        enter(folder, number)
+        os._exit(reach_one(folder, target))
+    for pid in running:
+        os.waitpid(pid, 0)
+
+
+def reach_one(folder: Path, target: str) -> int:
+    watch = Watch()
+    with watch.seen.collect():
+        status = pytest.main([*(o for o in OPTIONS if o != "-x"), target], plugins=[watch])
+    data = watch.seen.get_data()
+    found: dict[str, Any] = {"times": watch.times, "lines": {}, "failed": sorted(watch.failed)}
+    for path in data.measured_files():
+        lines = found["lines"][os.path.relpath(path)] = {}
+        for line, ids in data.contexts_by_lineno(path).items():
+            lines[str(line)] = sorted({*ids} - {""})
+    (folder / "reach" / f"{target.replace('/', '-')}.json").write_text(json.dumps(found))
+    return int(status)
+
+
+def reached(folder: Path) -> dict[str, Any]:
+    """All targets' seconds by test, and tests by file and line; what failed is in neither."""
+    times: dict[str, float] = {}
+    lines: dict[str, Any] = defaultdict(lambda: defaultdict(set))
+    for place in sorted((folder / "reach").glob("*.json")):
+        found = json.loads(place.read_text())
+        for name in found["failed"]:
+            print("left out, it fails:", name, file=sys.stderr)
+            found["times"].pop(name, None)
+        times |= found["times"]
+        for path, of_file in found["lines"].items():
+            for line, ids in of_file.items():
+                lines[path][line] |= {*ids} & found["times"].keys()
+    return {"times": times, "lines": lines}
+
+
+def in_functions(source: str) -> set[int]:
+    """Lines of functions' bodies: who imports the others first says nothing of who needs them."""
+    functions = (n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.FunctionDef))
+    return {n for f in functions for n in range(f.body[0].lineno, (f.end_lineno or 0) + 1)}
 
 
 def chosen(known: dict[str, Any], mutant: Mutant) -> list[str]:
     """Tests that come to its lines; of a line that is carried out on import, to its file."""
     lines, times, room = known["lines"].get(mutant["file"], {}), known["times"], mutant["room"]
-    own = [lines.get(str(n), ()) for n in range(mutant["lines"][0], mutant["lines"][1] + 1)]
-    ids = {i for of_line in own if any(own) for i in of_line}
-    ids = (ids or {i for of_line in lines.values() for i in of_line}) & times.keys()
+    inside = in_functions(Path(mutant["file"]).read_text("utf-8"))
+    own = {*range(mutant["lines"][0], mutant["lines"][1] + 1)}
+    ids = {i for n in own & inside for i in lines.get(str(n), ())}
+    ids = ids or {i for of_line in lines.values() for i in of_line}
     cases: Counter[str] = Counter()
     rounds = []
     for test in sorted(ids, key=lambda i: (f"unit/{room}" not in i, times[i])):
@@ -171,21 +209,24 @@ def changed(mutant: Mutant, source: str) -> str:
     return ""
 
 
-def attempt(mutant: Mutant, tests: list[str], folder: Path) -> tuple[str, float]:
-    """The outcome, and what it took of processor time; the copy is as before."""
+def attempt(mutant: Mutant, tests: list[str], place: Path) -> tuple[str, float]:
+    """The outcome, and what it took of processor time; the copy is as before.
+
+    What the tests print and make is in ``place``.
+    """
     path = Path(mutant["file"])
     whole = path.read_text("utf-8")
     path.write_text(changed(mutant, whole), "utf-8")
     try:
         if not (pid := os.fork()):
             os.setpgid(0, 0)
-            with (folder / "last.log").open("w") as log:
+            with place.with_suffix(".log").open("w") as log:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_CPU, (int(60 + 3 * SECONDS),) * 2)
             resource.setrlimit(resource.RLIMIT_DATA, (8 << 30, 8 << 30))
             signal.alarm(1800)  # nothing may wait for ever
-            os._exit(pytest.main([*OPTIONS, "--basetemp", str(folder / "made"), *tests]))
+            os._exit(pytest.main([*OPTIONS, "--basetemp", str(place), *tests]))
         _, status, used = os.wait4(pid, 0)
         with suppress(ProcessLookupError):  # what it has started
             os.killpg(pid, signal.SIGKILL)
@@ -197,9 +238,10 @@ def attempt(mutant: Mutant, tests: list[str], folder: Path) -> tuple[str, float]
 
 def load_libraries() -> None:
     """All that our modules import, into the process that is forked; ours stay out."""
-    listing = "import pkgutil, sys, importlib, pixelwise\n"
+    listing = "import pkgutil, sys, contextlib, importlib, pixelwise\n"
     listing += "for m in pkgutil.walk_packages(pixelwise.__path__, 'pixelwise.'):\n"
-    listing += "    '__main__' in m.name or importlib.import_module(m.name)\n"
+    listing += "    with contextlib.suppress(ImportError):  # of an extra that is not here\n"
+    listing += "        '__main__' in m.name or importlib.import_module(m.name)\n"
     listing += "print(*(n for n in sys.modules if not n.startswith('pixelwise')))"
     done = subprocess.run([sys.executable, "-c", listing], check=True, stdout=subprocess.PIPE)
     for name in done.stdout.decode().split():
@@ -214,23 +256,37 @@ def results(folder: Path) -> dict[tuple[str, str, int], Mutant]:
     return {(r["file"], r["operator"], r["occurrence"]): r for r in map(json.loads, lines)}
 
 
-def try_all(folder: Path, rooms: list[str], sample: int, seed: int, *, again: bool) -> None:
-    known, before = json.loads((folder / "reach.json").read_text()), results(folder)
-    todo = [mutant for room in rooms for mutant in drawn(room, sample, seed, folder)]
-    load_libraries()
-    for mutant in todo:
+def try_all(
+    folder: Path, rooms: list[str], sample: int, seed: int, jobs: int, *, again: bool
+) -> None:
+    known, before = reached(folder), results(folder)
+    os.chdir(ROOT)
+    todo = []
+    for mutant in (made for room in rooms for made in drawn(room, sample, seed, folder)):
         old = before.get((mutant["file"], mutant["operator"], mutant["occurrence"]))
-        source = Path(mutant["file"]).read_text("utf-8")
-        new = changed(mutant, source)
-        if not new or (old and not (again and old["outcome"] not in NOTICED)):
-            continue
-        tests = chosen(known, mutant)
-        outcome, seconds = attempt(mutant, tests, folder) if tests else ("not reached", 0.0)
-        made = {"outcome": outcome, "seconds": round(seconds, 2), "tests": len(tests)}
-        pair = zip(source.splitlines(), new.splitlines(), strict=False)
-        made["change"] = next(([a, b] for a, b in pair if a != b), ["", ""])
-        with (folder / "results.jsonl").open("a") as log:
-            log.write(json.dumps(mutant | made) + "\n")
+        if old is None or (again and old["outcome"] not in NOTICED):
+            todo.append(mutant)
+    load_libraries()
+    for worker in range(jobs):
+        if not os.fork():
+            enter(folder, worker)
+            for mutant in todo[worker::jobs]:
+                try_one(mutant, chosen(known, mutant), folder, folder / f"made-{worker}")
+            os._exit(0)
+    for _ in range(jobs):
+        os.wait()
+
+
+def try_one(mutant: Mutant, tests: list[str], folder: Path, place: Path) -> None:
+    source = Path(mutant["file"]).read_text("utf-8")
+    if not (new := changed(mutant, source)):
+        return
+    outcome, seconds = attempt(mutant, tests, place) if tests else ("not reached", 0.0)
+    pair = zip(source.splitlines(), new.splitlines(), strict=False)
+    found = {"outcome": outcome, "seconds": round(seconds, 2), "tests": len(tests)}
+    found["change"] = next(([a, b] for a, b in pair if a != b), ["", ""])
+    with (folder / "results.jsonl").open("a") as log:
+        log.write(json.dumps(mutant | found) + "\n")
 
 
 # -- what came out --------------------------------------------------------------------------------
@@ -266,16 +322,17 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--sample", type=int, default=100)
     parser.add_argument("--seed", type=int, default=17)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--again", action="store_true")
     given = parser.parse_args()
     folder = given.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if given.action == "table":
         return table(folder)
-    enter(folder)
     if given.action == "reach":
-        return reach(folder, given.names)
-    return try_all(folder, given.names, given.sample, given.seed, again=given.again)
+        return reach(folder, given.names, given.jobs)
+    jobs = given.jobs
+    return try_all(folder, given.names, given.sample, given.seed, jobs, again=given.again)
 
 
 if __name__ == "__main__":

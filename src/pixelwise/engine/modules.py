@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.engine import pyramid
 from pixelwise.engine.plan import CutUpsampling
 from pixelwise.engine.response_norm import AcrossChannelNorm
 from pixelwise.engine.upsampling import Window, bilinear_kernel, phases, upsample
@@ -206,11 +207,6 @@ def unpool(x: Tensor, indices: Tensor, like: Tensor) -> Tensor:
     return zeros.scatter(2, indices.flatten(2), x.flatten(2)).view(shape)
 
 
-def resize(x: Tensor, like: Tensor) -> Tensor:
-    """(N, C, h, w) to (N, C, H, W), the size of ``like``: bilinear, corner on corner."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=True)
-
-
 MODULES: dict[type[Layer], Callable[[Any, int], nn.Module]] = {
     layers.Conv: convolution,
     layers.Deconv: deconvolution,
@@ -229,8 +225,8 @@ MODULES: dict[type[Layer], Callable[[Any, int], nn.Module]] = {
     pooling.MaxPool: max_pooling,
     pooling.Unpool: lambda *_: Function(unpool),
     pooling.AvgPool: average_pooling,
-    pooling.GlobalAvgPool: lambda layer, _: nn.AdaptiveAvgPool2d(layer.bins),
-    pooling.Resize: lambda *_: Function(resize),
+    pooling.GlobalAvgPool: lambda layer, _: Function(partial(pyramid.pool, bins=layer.bins)),
+    pooling.Resize: lambda *_: Function(pyramid.resize),
     joining.Crop: lambda layer, _: Function(partial(crop, offset=layer.offset)),
     joining.Sum: lambda layer, _: Function(partial(add, coefficients=layer.coefficients)),
     joining.Concat: lambda *_: Function(concatenate),
