@@ -201,8 +201,12 @@ def _of_zip(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     with _as_damage(path):
         _refuse_long_contents(path)
         archive = zipfile.ZipFile(path)
-        total = 0
+        total, whole = 0, path.stat().st_size
         for info in archive.infolist():
+            if not info.filename:
+                raise refused(path, "a file without a name")
+            if info.compress_size > whole:  # for which zipfile would make room
+                raise damaged(path, f"{info.filename}: {info.compress_size:,} packed bytes in it")
             kind = info.external_attr >> 28  # of Unix: 8 is a regular file, 0 not said
             if info.is_dir() or kind not in (0, 8):
                 continue

@@ -236,3 +236,18 @@ def test_lists_have_a_mark_columns_and_paths_as_they_are_published() -> None:
         "a",
         "b",
     ]
+
+
+def test_a_zip_that_lies_about_its_members_is_refused(tmp_path: Path) -> None:
+    """Fuzzing found both: a name of no letters, and room made for what is not there."""
+    path = published.zipped({"x.txt": b"one two three" * 9}, tmp_path / "x.zip")
+    whole = path.read_bytes()
+    place = whole.index(b"PK\x01\x02")  # the list of members (APPNOTE 4.3.12)
+    packed = whole[: place + 20] + (1 << 31).to_bytes(4, "little") + whole[place + 24 :]
+    path.write_bytes(packed)
+    (line,) = told(lambda: entries(path))
+    assert "x.txt: 2,147,483,648 packed bytes in it" in line
+    unnamed = whole[: place + 46] + b"\0" + whole[place + 47 :]  # what follows a zero is no name
+    path.write_bytes(unnamed)
+    (line,) = told(lambda: entries(path))
+    assert line == f"D040 {path}: the archive holds a file without a name"
