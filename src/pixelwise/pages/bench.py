@@ -43,24 +43,19 @@ def _figure(document: Mapping[str, Any], field: str, name: str, unit: str) -> Fi
         Line(
             way,
             [math.log2(row[along]) for row in rows if row["way"] == way],
-            [math.log2(row[field] or 1) for row in rows if row["way"] == way],
+            [math.log2(row[field] or 0.1) for row in rows if row["way"] == way],
             kind,
         )
         for way, kind in zip(ways, KINDS, strict=False)
     ]
     word = "megapixels" if along == "pixels" else along
-    across = Axis(_range(lines, "x"), word, _power)
-    up = Axis(_range(lines, "y"), text=_power)
-    drawing = plot(f"{name} over {word}", lines, across, up)
+    drawing = plot(f"{name} over {word}", lines, _axis(lines, "x", word), _axis(lines, "y"))
     return Figure(f"{name}, {unit}", word, drawing, list(zip(KINDS, ways, strict=False)))
 
 
-def _range(lines: Sequence[Line], axis: str) -> tuple[float, float]:
-    values = [value for line in lines for value in getattr(line, axis)]
-    low, high = math.floor(min(values)), math.ceil(max(values))
-    return low, max(high, low + 1)
-
-
-def _power(value: float) -> str:
-    """Of two; between them there are lines without a word."""
-    return plain(2**value) if float(value).is_integer() else ""
+def _axis(lines: Sequence[Line], of: str, label: str = "") -> Axis:
+    """Of powers of two, with a line at whole ones alone."""
+    values = [value for line in lines for value in getattr(line, of)]
+    low = math.floor(min(values))
+    high = max(math.ceil(max(values)), low + 1)
+    return Axis((low, high), label, lambda power: plain(2**power), min(6, high - low + 1))

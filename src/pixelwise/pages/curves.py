@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -107,7 +106,7 @@ def _loss(steps: Events, checks: Events, where: Where, unit: str) -> Figure:
     # A fortieth of the run shows the trend and still follows a step of the rate.
     even = smooth(raw.y, max(1.0, len(raw.y) / 40))
     held = _line("validation loss", "second", checks, "loss", where)
-    lines = [raw, replace(raw, name="loss, smoothed", y=even, kind="main")]
+    lines = [raw, Line("loss, smoothed", raw.x, even, "main")]
     keys = [("main", "smoothed"), ("raw", "as logged")]
     if held.y:
         lines.append(held)
@@ -157,7 +156,7 @@ def written(value: float) -> str:
 def above(value: float, limit: float = math.inf) -> float:
     """The next grid line above ``value``, at most ``limit``."""
     marks = ticks(0.0, value or 1.0)
-    step = marks[1] - marks[0] if len(marks) > 1 else marks[0] or 1.0
+    step = marks[1] - marks[0] if len(marks) > 1 else 1.0
     return min(limit, step * math.ceil((value or 1.0) / step - 1e-9))
 
 

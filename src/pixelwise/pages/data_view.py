@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +31,7 @@ MARK = b"Made by pixelwise"
 """In the foot of every page of ours."""
 
 
-@dataclass(frozen=True)
-class Doubt:
+class Doubt(NamedTuple):
     """A problem or a remark, and the pictures that it is about."""
 
     word: str
@@ -98,7 +96,7 @@ def sample(inspection: Inspection, count: int) -> dict[str, list[Seen]]:
 
 def _present(view: Seen, head: str, k: int) -> NDArray[np.bool_]:
     counts = view.counts.heads[head][:k] if view.counts else np.zeros(k)
-    return np.asarray(counts > 0)
+    return np.asarray(counts, bool)
 
 
 def _classes(inspection: Inspection) -> list[tuple[str, Any, float, dict[str, tuple[int, int]]]]:
@@ -150,7 +148,7 @@ def panels(
     if labels.ndim == 3:
         numbers = data_url(shown_numbers(labels), "PNG")
         return [("picture", data_url(small, "JPEG")), ("numbers", numbers)]
-    under = overlay(small, labels, np.array(palette, np.uint8).reshape(-1, 3))
+    under = overlay(small, labels, np.array(palette, np.uint8).reshape(len(palette), 3))
     # JPEG would blur the borders of classes, PNG makes photos several times larger.
     return [
         ("picture", data_url(small, "JPEG")),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +41,7 @@ SWATCH = {"greys": [f"rgb({g} {g} {g})" for g in HATCH_GREYS], "width": STRIPE}
 _WRONG = np.array((235, 38, 70))
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(NamedTuple):
     """One image of the gallery as it is on disk."""
 
     image: Rgb
@@ -122,7 +120,7 @@ def paint(labels: Labels, palette: Colours) -> Rgb:
 
     A plain colour would be some class's in one data set or another.
     """
-    painted = colour(labels, np.array(palette, np.uint8).reshape(-1, 3))
+    painted = colour(labels, np.array(palette, np.uint8).reshape(len(palette), 3))
     rows, columns = np.nonzero((labels == VOID) | (labels >= len(palette)))
     painted[rows, columns] = HATCH[(rows + columns) // STRIPE % 2]
     return painted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -20,8 +20,7 @@ _NUMBERS = 24  # classes up to which a cell is wide enough for its number
 _LEAST = 0.0005  # of a row; less is hardly seen, and among 150 classes would double the page
 
 
-@dataclass(frozen=True)
-class Confusion:
+class Confusion(NamedTuple):
     """Pixels of one class that were given to another, or to itself."""
 
     truth: int

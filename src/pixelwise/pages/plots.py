@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from markupsafe import Markup
 
@@ -13,13 +13,13 @@ from pixelwise.pages.markup import render
 
 WIDTH, HEIGHT = 420, 236  # user units; a plot is shown between 330 and 600 px wide
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 12, 36  # room for the words along the axes
+GRID = 6  # lines at most: the widest word, as 10.01k, has room between them
 
 _POINTS = 480  # more points than pixels cannot be seen
 _DOTS = 60  # of a line that tell their value: closer ones could not be pointed at
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """A curve; ``kind`` is its class in the page's style, and a ``raw`` one has no dots."""
 
     name: str
@@ -35,13 +35,13 @@ def plain(value: float) -> str:
     return f"{value:.4g}"
 
 
-@dataclass(frozen=True)
-class Axis:
-    """From where to where, what its numbers are of, and how they are written."""
+class Axis(NamedTuple):
+    """From where to where, what its numbers are of, how they are written, and at how many lines."""
 
     range: tuple[float, float]
     label: str = ""
     text: Callable[[float], str] = plain
+    most: int = GRID
 
 
 def plot(
@@ -78,8 +78,8 @@ def plot(
         top=TOP,
         bottom=HEIGHT - BOTTOM,
         x_label=across.label,
-        rows=[(y(value), up.text(value)) for value in ticks(*up.range)],
-        columns=[(x(value), across.text(value)) for value in ticks(*across.range)],
+        rows=[(y(value), up.text(value)) for value in ticks(*up.range, up.most)],
+        columns=[(x(v), across.text(v)) for v in ticks(*across.range, across.most)],
         curves=[(line.kind, " ".join(f"{x(a)},{y(b)}" for a, b in thin(line))) for line in lines],
         dots=dots,
         mark=mark and (x(mark[0]), y(mark[1]), mark[2]),
@@ -100,7 +100,7 @@ def sparkline(values: Sequence[float | None], title: str) -> Markup:
     return render("spark.svg", title=title, points=points)
 
 
-def ticks(low: float, high: float, most: int = 6) -> list[float]:
+def ticks(low: float, high: float, most: int = GRID) -> list[float]:
     """Round numbers (1, 2 or 5 times a power of ten) from ``low`` to ``high``, ``most`` at most.
 
     >>> ticks(0, 0.83)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
@@ -17,8 +16,7 @@ from pixelwise.pages.run import Run, read_run
 MEASURES = ("mean_iu", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iu")
 
 
-@dataclass(frozen=True)
-class StageRow:
+class StageRow(NamedTuple):
     """A line of the table."""
 
     number: str
