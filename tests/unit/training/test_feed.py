@@ -99,6 +99,25 @@ def test_each_epoch_visits_every_item_once() -> None:
     assert order(5, 3, 0).tolist() != order(5, 3, 1).tolist()
 
 
+def test_the_order_and_the_changes_of_earlier_versions_stay() -> None:
+    """A run that was begun with one goes on with the next: these were drawn in 2026."""
+    assert [order(5, 3, epoch).tolist() for epoch in (0, 1)] == [[4, 2, 1, 3, 0], [3, 1, 4, 0, 2]]
+    assert [int(row[0, 0]) for row in batch(feed(), 0)[1]] == [4, 2]
+    pasted = feed(augment=replace(CHANGES, scale=(0.2, 0.4), paste=0.5), rare=(2,), batch=16)
+    shown = [int((row == 2).sum()) for row in batch(pasted, 0)[1]]
+    assert shown == [88, 70, 0, 0, 48, 0, 0, 0, 0, 80, 88, 0, 0, 0, 0, 0]
+
+
+def test_threads_read_this_batch_and_three_ahead() -> None:
+    """Of two processes each reads its own: every other pair."""
+    with feed(1, rank=1, world=2) as made:
+        made.batch(0)
+        assert [*made._ahead] == [6, 10, 14]
+        made.batch(1)
+        assert [*made._ahead] == [10, 14, 18]
+        assert [len(futures) for futures in made._ahead.values()] == [2, 2, 2]
+
+
 def test_positions_of_ranks_and_micro_batches_never_meet() -> None:
     recipe = Recipe(batch=2, accumulate=3)
     seen = [

@@ -1,5 +1,8 @@
 """Groups, schedules, the guard on rate and reduction, and Caffe's update by hand."""
 
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +147,13 @@ def test_sgd_moves_as_caffe_does_at_a_constant_rate() -> None:
         (Schedule("step", steps=(0.5, 0.75), factor=0.1), 5, 0.4, 1.0),
         (Schedule("step", steps=(0.5, 0.75), factor=0.1), 5, 0.5, 0.1),
         (Schedule("step", steps=(0.5, 0.75), factor=0.1), 5, 0.8, 0.01),
+        (Schedule("cosine"), 5, 0.25, (1 + math.sqrt(0.5)) / 2),
+        (Schedule("cosine"), 5, 1.5, 0.0),  # the clock may run over
+        (Schedule("poly", power=2.0), 5, -0.5, 1.0),
+        (Schedule("step", steps=(0.5, 0.75), factor=0.1), 5, 0.75, 0.01),
+        (Schedule("poly", power=1.0, warmup=10), 4, 0.5, 0.25),
+        (Schedule("fixed", warmup=10**4), 4, 0.0, 1e-3),
+        (Schedule("fixed", warmup=10), 9, 0.0, 1.0),
         (Schedule("fixed", warmup=10), 0, 0.0, 0.1),
         (Schedule("fixed", warmup=10), 4, 0.0, 0.5),
         (Schedule("fixed", warmup=10), 10, 0.0, 1.0),
@@ -193,3 +203,37 @@ def test_sum_with_a_small_rate_is_mean_with_a_large_one() -> None:
     heavy = effective_rate(Recipe(optim=Optim("sgd", 1e-10, 0.99), loss=Loss("sum")), P)
     light = effective_rate(Recipe(optim=Optim("sgd", 1e-10 * P, 0.99), loss=Loss("mean")), P)
     assert heavy == pytest.approx(light) == pytest.approx(1.9e-3, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "low", "high", "usual"),
+    [
+        # 5e-8 to 10 on the mean, by 1 - 0.5 and the 1,000 px of a sum.
+        (Recipe(optim=Optim("sgd", momentum=0.5)), 2.5e-8, 5.0, 1e-3),
+        (Recipe(optim=Optim("sgd", momentum=0.5), loss=Loss("sum")), 2.5e-11, 5e-3, 1e-7),
+        (Recipe(), 1e-7, 0.1, 3e-4),
+        (Recipe(loss=Loss("sum")), 1e-7, 0.1, 3e-4),
+    ],
+)
+def test_rates_are_sane_between_their_ends_and_the_hint_is(
+    recipe: Recipe, low: float, high: float, usual: float
+) -> None:
+    def at(lr: float) -> Recipe:
+        return recipe.replace(optim=replace(recipe.optim, lr=lr))
+
+    for lr in (low * 1.001, high * 0.999):
+        effective_rate(at(lr), 1000)
+    for lr, end in ((low * 0.999, "nothing would be learned"), (high * 1.001, "would explode")):
+        with pytest.raises(UsageError, match=end) as caught:
+            effective_rate(at(lr), 1000)
+        (hint,) = re.findall(r"optim\.lr=([^,]+)", caught.value.hint)
+        assert float(hint) == usual
+        effective_rate(at(float(hint)), 1000)
+
+
+def test_the_optimizers_have_the_moments_that_are_asked_for() -> None:
+    net = build("fcn8s-tiny", classes=2, width=1 / 16)
+    adamw = optimizer(net, Recipe(optim=Optim(lr=0.5, momentum=0.8))).defaults
+    assert (adamw["lr"], adamw["betas"], adamw["fused"]) == (0.5, (0.8, 0.999), True)
+    sgd = optimizer(net, Recipe(optim=Optim("sgd", lr=0.5, momentum=0.8))).defaults
+    assert (sgd["lr"], sgd["momentum"], sgd["fused"]) == (0.5, 0.8, True)

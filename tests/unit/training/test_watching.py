@@ -64,3 +64,18 @@ def test_an_evaluation_says_what_it_means_and_since_when_nothing_rose() -> None:
         "step 300: mean IU 25.0 %, pixel accuracy 50.0 %; best 100.0 % at step 100, "
         "not risen for 2 evaluations",
     ]
+
+
+def test_of_several_heads_each_score_has_its_name() -> None:
+    counts = np.array([[10, 0], [0, 10]])
+    heads = {name: _head_scores(counts, ["a", "b"], "") for name in ("things", "shapes")}
+    said = told(replace(report(100), validation=Validation(100, heads), so_far=State(best=1.0)))
+    score = "mean IU 100.0 %, pixel accuracy 100.0 %"
+    alone = "the largest class alone (a) would get mean IU 25.0 %, pixel accuracy 50.0 %"
+    assert said[:4] == [
+        f"step 100: things: {score}; shapes: {score}; the best so far",
+        watching.MEANING,
+        f"things: {alone}",
+        f"shapes: {alone}",
+    ]
+    assert watching.scored(Validation(7, heads)) == f"step 7: things: {score}; shapes: {score}"
