@@ -51,6 +51,8 @@ OPTIONS += ["-m", "not slow", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 OUTCOMES = {0: "survived", 5: "survived", -signal.SIGXCPU: "too long", -signal.SIGALRM: "too long"}
 """By exit status; every other one is a test that failed, or a module that cannot be imported."""
 NOTICED = ("killed", "too long")
+IMPORT = ""
+"""Instead of a test: the line was carried out before the first one."""
 Mutant = dict[str, Any]
 
 
@@ -116,7 +118,7 @@ def reach_one(folder: Path, target: str) -> int:
     for path in data.measured_files():
         lines = found["lines"][os.path.relpath(path)] = {}
         for line, ids in data.contexts_by_lineno(path).items():
-            lines[str(line)] = sorted({*ids} - {""})
+            lines[str(line)] = sorted(ids)
     (folder / "reach" / f"{target.replace('/', '-')}.json").write_text(json.dumps(found))
     return int(status)
 
@@ -133,7 +135,7 @@ def reached(folder: Path) -> dict[str, Any]:
         times |= found["times"]
         for path, of_file in found["lines"].items():
             for line, ids in of_file.items():
-                lines[path][line] |= {*ids} & found["times"].keys()
+                lines[path][line] |= {*ids} & {IMPORT, *found["times"]}
     return {"times": times, "lines": lines}
 
 
@@ -144,15 +146,17 @@ def in_functions(source: str) -> set[int]:
 
 
 def chosen(known: dict[str, Any], mutant: Mutant) -> list[str]:
-    """Tests that come to its lines; of a line that is carried out on import, to its file."""
+    """Tests that come to its lines; of a line that is carried out on import, then to its file."""
     lines, times, room = known["lines"].get(mutant["file"], {}), known["times"], mutant["room"]
     inside = in_functions(Path(mutant["file"]).read_text("utf-8"))
     own = {*range(mutant["lines"][0], mutant["lines"][1] + 1)}
     ids = {i for n in own & inside for i in lines.get(str(n), ())}
-    ids = ids or {i for of_line in lines.values() for i in of_line}
+    every = {i for of_line in lines.values() for i in of_line} if IMPORT in ids or not ids else ids
     cases: Counter[str] = Counter()
     rounds = []
-    for test in sorted(ids, key=lambda i: (f"unit/{room}" not in i, times[i])):
+    for test in sorted(
+        every - {IMPORT}, key=lambda i: (i not in ids, f"unit/{room}" not in i, times[i])
+    ):
         name = test.partition("[")[0]
         rounds.append((cases[name], test))
         cases[name] += 1

@@ -60,9 +60,9 @@ class Unpool(Layer):
     ``kernel``, ``stride`` and ``pad`` are the pooling's.
     """
 
-    kernel: int = 2
-    stride: int = 2
-    pad: Pad = 0
+    kernel: int
+    stride: int
+    pad: Pad
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from pixelwise.errors import UsageError
 from pixelwise.experiments.claim_pages import page, plots
 from pixelwise.experiments.claims import Claim, Comparison
 from pixelwise.experiments.verdicts import difference, of_all, result, verdict
-from pixelwise.metrics.bootstrap import paired, paired_runs
-from pixelwise.metrics.scores import Tallies, tallies
 from pixelwise.settings import read
 
 INTERVALS = [(0.01, 0.05), (-0.01, 0.05), (-0.05, -0.01), (0.03, 0.05), (-0.05, -0.03)]
@@ -38,33 +34,6 @@ def test_one_comparison_that_fails_refutes_a_claim_and_all_must_hold() -> None:
     assert of_all(["holds", "holds"]) == "holds"
     assert of_all(["holds", "undecided"]) == "undecided"
     assert of_all(["undecided", "does not hold here"]) == "does not hold here"
-
-
-def runs_of(*rights: list[int]) -> list[Tallies]:
-    """Runs in which so many of the ten pixels of each picture are right; there are two classes."""
-    return [tallies([[[n, 10 - n], [0, 0]] for n in right], per_image=True) for right in rights]
-
-
-def test_runs_are_drawn_in_pairs_by_hand() -> None:
-    """Pictures are alike in each run, so that only runs move the difference."""
-    first, second = runs_of([7] * 3, [9] * 3), runs_of([5] * 3, [8] * 3)
-    wide = paired_runs(first, second, statistic="pixel_accuracy", draws=400)
-    assert wide.value == pytest.approx((0.2 + 0.1) / 2)
-    # Two draws of two pairs: both the first, both the second, or one of each.
-    assert (wide.low, wide.high) == (pytest.approx(0.1), pytest.approx(0.2))
-    half = paired_runs(first, second, statistic="pixel_accuracy", draws=400, level=0.4)
-    assert (half.low, half.high) == (pytest.approx(0.15), pytest.approx(0.15))
-
-
-def test_of_one_run_it_is_what_compare_says() -> None:
-    rng = np.random.default_rng(3)
-    counts = rng.integers(0, 9, (2, 12, 4, 4))
-    counts[1] = np.roll(counts[1], 1, axis=2)
-    counts[1, ..., 0] += counts[0].sum(-1) - counts[1].sum(-1)
-    each = [[tallies(c, per_image=True)] for c in counts]
-    assert paired_runs(*each) == paired(*counts)
-    with pytest.raises(UsageError, match="the same images"):
-        paired_runs(each[0] * 2, each[1])
 
 
 def record(seed: int, hits: list[list[int]], seconds: list[float]) -> dict:

@@ -51,6 +51,16 @@ def test_weights_count_in_numerator_and_divisor(case) -> None:
     assert weighted(scores, labels, weights) == pytest.approx(wanted)
 
 
+def test_of_300_classes_255_alone_is_void() -> None:
+    labels = torch.tensor([[[0, 254, 255], [256, 299, 255]]], dtype=torch.int16)
+    scores = torch.zeros(1, 300, 2, 3, dtype=torch.float64)
+    assert pixel_weight(labels) == 4
+    assert (cross_entropy(scores, labels) > 0).tolist() == (labels != 255).tolist()
+    weights = torch.arange(300.0)
+    assert pixel_weights(labels, weights).tolist() == [[[0, 254, 0], [256, 299, 0]]]
+    assert pixel_weight(labels, weights) == 254 + 256 + 299
+
+
 def weighted(scores: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> float:
     return (pixel_weights(labels, weights) * cross_entropy(scores, labels)).sum().item()
 

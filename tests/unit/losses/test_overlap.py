@@ -71,6 +71,15 @@ def test_two_pixels_of_each_class_by_hand() -> None:
 
 
 @each_loss
+def test_of_one_class_the_mean_is_its_own_loss(case, loss) -> None:
+    """IU and Dice of a class that all pixels have; its Lovasz loss is the mean of errors."""
+    scores, labels = case[0], torch.full_like(case[1], 2)
+    share = scores.softmax(1)[:, 2].mean().item()
+    wanted = 1 - 2 * share / (1 + share) if loss is soft_dice else 1 - share
+    assert loss(scores, labels).item() == pytest.approx(wanted)
+
+
+@each_loss
 def test_void_is_without_influence(case, loss) -> None:
     scores, labels = case
     wild = scores.clone()

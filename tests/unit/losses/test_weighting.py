@@ -51,3 +51,13 @@ def test_effective_is_cuis_number_with_an_equal_share_of_the_pixels() -> None:
     raw = [(1 - beta) / (1 - beta**n) if n else 0 for n in pixels.tolist()]
     weights = class_weights(pixels, IN_IMAGES, "effective").tolist()
     assert weights == pytest.approx(scaled(raw), rel=1e-5)
+
+
+@pytest.mark.parametrize("scheme", ["none", "sqrt", "enet", "inverse", "effective"])
+def test_without_a_pixel_no_class_weighs_anything(scheme) -> None:
+    """Of one pixel its class weighs 1."""
+    nothing, one = np.zeros(3, np.int64), np.array([0, 1, 0])
+    assert class_weights(nothing, nothing, scheme).tolist() == [0, 0, 0]
+    made = class_weights(one, one, scheme)
+    assert made.tolist() == pytest.approx([0, 1, 0])
+    assert made.dtype == np.float32

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import UsageError
-from pixelwise.metrics.bootstrap import Interval, bootstrap, paired
-from pixelwise.metrics.scores import scores
+from pixelwise.metrics import bootstrap as drawing
+from pixelwise.metrics.bootstrap import Interval, bootstrap, paired, paired_runs
+from pixelwise.metrics.scores import Tallies, mean_iu, scores, tallies
 
 
 def coins(rng: np.random.Generator, images: int) -> np.ndarray:
@@ -54,6 +55,27 @@ def test_every_draw_equals_the_score_of_its_redrawn_images() -> None:
     interval = bootstrap(counts, draws=50, seed=11, level=0.8)
     assert interval.low == pytest.approx(low)
     assert interval.high == pytest.approx(high)
+
+
+def test_however_many_images_there_are_few_weights_are_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 30 images, 100 weights at once: three draws; of more images than weights one."""
+    rows = []
+
+    def counted(tally: Tallies) -> np.ndarray:
+        rows.append(len(tally.hits))
+        return mean_iu(tally)
+
+    counts = coins(np.random.default_rng(0), 30)
+    whole = bootstrap(counts, draws=10, seed=2)
+    monkeypatch.setitem(drawing._STATISTICS, "mean_iu", counted)
+    monkeypatch.setattr(drawing, "_BLOCK", 100)
+    assert bootstrap(counts, draws=10, seed=2) == whole
+    assert rows == [3, 3, 3, 1]
+    monkeypatch.setattr(drawing, "_BLOCK", 20)
+    assert bootstrap(counts, draws=10, seed=2) == whole
+    assert rows[4:] == [1] * 10
 
 
 def test_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
@@ -152,3 +174,44 @@ def test_a_pair_on_other_images_is_refused() -> None:
         paired([[[1, 1], [0, 2]]], [[[1, 0], [1, 2]]])
     with pytest.raises(UsageError, match="counted against different truths"):
         paired(np.ones((2, 2, 2), int), np.ones((3, 2, 2), int))
+
+
+def run_of(right: int) -> Tallies:
+    """Three pictures of ten pixels of class 0, so many of which are right."""
+    return tallies([[[right, 10 - right], [0, 0]]] * 3, per_image=True)
+
+
+def test_pairs_of_runs_are_drawn_by_hand() -> None:
+    """Runs 0.5 and 0.1 apart: of two drawn both are the first, both the second, or one of each."""
+    first, second = [run_of(9), run_of(5)], [run_of(4), run_of(4)]
+    wide = paired_runs(first, second, statistic="pixel_accuracy")
+    assert [wide.value, wide.low, wide.high] == pytest.approx([0.3, 0.1, 0.5])
+    assert (wide.first_better, wide.level) == (1, 0.95)
+    half = paired_runs(first, second, statistic="pixel_accuracy", level=0.4)
+    assert [half.value, half.low, half.high] == pytest.approx([0.3] * 3)
+    back = paired_runs(second, first, statistic="pixel_accuracy")
+    assert [back.value, back.low, back.high] == pytest.approx([-0.3, -0.5, -0.1])
+    assert back.first_better == 0
+    # 0.4 and -0.4: better in a quarter of the draws, a tie in half of them.
+    even = paired_runs([run_of(8), run_of(4)], [run_of(4), run_of(8)], draws=4000)
+    assert even.first_better == pytest.approx(0.5, abs=0.03)
+
+
+def test_of_one_run_it_is_the_pair() -> None:
+    rng = np.random.default_rng(3)
+    counts = rng.integers(0, 9, (2, 12, 4, 4))
+    counts[1] = np.roll(counts[1], 1, axis=2)
+    counts[1, ..., 0] += counts[0].sum(-1) - counts[1].sum(-1)
+    each = [[tallies(c, per_image=True)] for c in counts]
+    assert paired_runs(*each) == paired(*counts)
+
+
+def test_all_runs_are_of_the_same_images_and_as_many() -> None:
+    other = tallies([[[4, 5], [1, 0]]] * 3, per_image=True)
+    for first, second in (
+        ([run_of(9), run_of(8)], [run_of(4)]),
+        ([run_of(9), other], [run_of(4), run_of(4)]),
+        ([run_of(9), run_of(4)], [run_of(4), other]),
+    ):
+        with pytest.raises(UsageError, match="counted against different truths"):
+            paired_runs(first, second)

@@ -27,6 +27,22 @@ def test_the_calibration_error_by_hand() -> None:
     assert same.error == pytest.approx(0.1)
 
 
+def test_one_pixel_has_its_own_error_and_none_has_none() -> None:
+    assert confidence(np.array([0.7]), np.array([False])).error == pytest.approx(0.7)
+    assert confidence(np.array([0.7]), np.array([True])).error == pytest.approx(0.3)
+    assert confidence(np.empty(0), np.empty(0, bool)).error == 0
+
+
+def test_probabilities_fall_into_three_hundred_cells_the_ends_among_them() -> None:
+    made = confidence(np.array([0.0, 1 / 300, 0.9999, 1.0]), np.array([1, 0, 1, 0], bool))
+    count, sums, right = made.table
+    assert made.table.shape == (3, 300)
+    assert count.nonzero()[0].tolist() == [0, 1, 299]
+    assert count[[0, 1, 299]].tolist() == [1, 1, 2]
+    assert sums[[0, 1, 299]] == pytest.approx([0, 1 / 300, 1.9999])
+    assert right[[0, 1, 299]].tolist() == [1, 0, 1]
+
+
 def test_what_a_threshold_leaves() -> None:
     sure = np.array([0.2, 0.5, 0.8, 1.0])
     points = confidence(sure, np.array([0, 0, 1, 1], bool)).as_dict()["risk_coverage"]
@@ -35,6 +51,9 @@ def test_what_a_threshold_leaves() -> None:
     assert by_threshold[0.5] == (0.75, pytest.approx(2 / 3))
     assert by_threshold[0.55] == (0.5, 1)
     assert by_threshold[0.95] == (0.25, 1)
+    assert list(by_threshold) == pytest.approx([i / 20 for i in range(20)])
+    few = confidence(np.array([0.52]), np.array([True])).as_dict()["risk_coverage"]
+    assert [p["threshold"] for p in few] == pytest.approx([i / 20 for i in range(11)])  # to 0.5
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 6.0])
@@ -54,6 +73,18 @@ def test_the_temperature_is_the_likeliest_of_many(scale: float) -> None:
     best = tried[np.argmin([loss(t) for t in tried])]
     assert found == pytest.approx(best, rel=0.005)
     assert found == pytest.approx(scale, rel=0.1)  # of which the labels were drawn
+
+
+def test_a_handful_of_newtons_steps_suffices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asks for the likelihood twice; a wrong curvature would send it to and fro."""
+    rng, exponentials, exp = np.random.default_rng(1), [], np.exp
+    scores = rng.normal(size=(500, 4))
+    truth = (
+        rng.random((500, 1)) > (exp(scores) / exp(scores).sum(1, keepdims=True)).cumsum(1)
+    ).sum(1)
+    monkeypatch.setattr(np, "exp", lambda x: exponentials.append(0) or exp(x))
+    assert temperature(3 * scores, truth) == pytest.approx(3, rel=0.2)
+    assert len(exponentials) <= 16
 
 
 def test_one_wrong_in_a_hundred_that_all_are_sure_of() -> None:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pixelwise.errors import DataError, UsageError
-from pixelwise.metrics.confusion import confusion
+from pixelwise.metrics import confusion as counting
+from pixelwise.metrics.confusion import confusion, strange_values
 
 
 def slow_count(truth: np.ndarray, guess: np.ndarray, num_classes: int) -> np.ndarray:
@@ -78,6 +79,41 @@ def test_counting_does_not_change_its_input() -> None:
     assert guess.tolist() == [1, 77]
 
 
+def test_bytes_alone_are_counted_by_the_compiled_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = []
+    for name in ("_count_bytes", "_count_any"):
+        monkeypatch.setattr(counting, name, lambda *_, name=name: ways.append(name))
+    small, wide = np.zeros(3, np.uint8), np.zeros(3, np.int16)
+    for maps in ((small, small), (small > 0, small), (wide, wide), (small, wide), (wide, small)):
+        confusion(*maps, 255)
+    confusion(small, small, 256)
+    assert ways == ["_count_bytes"] * 2 + ["_count_any"] * 4
+
+
+def test_long_maps_are_counted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call for as many pixels as tables of 32 bits hold for sure, else one for each part."""
+    sizes: list[int] = []
+
+    def seen(function):
+        def call(truth: np.ndarray, guess: np.ndarray, num_classes: int) -> np.ndarray:
+            sizes.append(truth.size)
+            return function(truth, guess, num_classes)
+
+        return call
+
+    monkeypatch.setattr(counting, "compiled", seen)
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, (2, 1003)).astype(np.uint8)
+    truth[:40] = 255
+    expected = slow_count(truth, guess, 3)
+    assert np.array_equal(confusion(truth, guess, 3), expected)
+    assert sizes == [1003]
+    assert 2**24 < counting._CHUNK < 2**32
+    monkeypatch.setattr(counting, "_CHUNK", 250)
+    assert np.array_equal(confusion(truth, guess, 3), expected)
+    assert sizes[1:] == [250, 250, 250, 250, 3]
+
+
 def test_long_runs_do_not_overflow_a_table() -> None:
     side = np.zeros(2**16 * 5 + 3, np.uint8)  # would overflow 16-bit tables
     assert confusion(side, side, 2).tolist() == [[side.size, 0], [0, 0]]
@@ -99,7 +135,8 @@ def test_guess_of_void_on_a_counted_pixel_is_refused_with_value_and_count(
 def test_guess_beyond_the_classes_is_refused_commonest_first(dtype: type) -> None:
     truth = np.zeros(6, dtype)
     guess = np.array([0, 9, 7, 9, 9, 7], dtype)
-    with pytest.raises(DataError, match="9 on 3 px, 7 on 2 px") as caught:
+    told = r"the guess .* 9 on 3 px, 7 on 2 px \(expected 0\.\.6\)"
+    with pytest.raises(DataError, match=told) as caught:
         confusion(truth, guess, 7)
     assert caught.value.code == "D012"
 
@@ -108,7 +145,8 @@ def test_guess_beyond_the_classes_is_refused_commonest_first(dtype: type) -> Non
 @pytest.mark.parametrize("num_classes", [3, 253])
 def test_truth_beyond_the_classes_is_refused_not_dropped(dtype: type, num_classes: int) -> None:
     truth = np.array([0, 1, 254, 255], dtype)
-    with pytest.raises(DataError, match=r"the truth .* 254 on 1 px") as caught:
+    told = rf"the truth .* 254 on 1 px \(expected 0\.\.{num_classes - 1}, or 255"
+    with pytest.raises(DataError, match=told) as caught:
         confusion(truth, np.zeros(4, dtype), num_classes)
     assert caught.value.code == "D012"
 
@@ -117,6 +155,14 @@ def test_void_and_strange_truth_that_cancel_in_number_are_told_apart() -> None:
     truth = np.array([255, 255, 40, 40], np.uint8)
     with pytest.raises(DataError, match="40 on 2 px"):
         confusion(truth, np.zeros(4, np.uint8), 3)
+
+
+def test_strange_values_are_those_outside_of_the_classes_the_commonest_first() -> None:
+    values = np.array([-1, 0, 6, 7, 7, 8, 255, 255, 255])
+    assert strange_values(values, 7) == "255 on 3 px, 7 on 2 px, -1 on 1 px, 8 on 1 px"
+    assert strange_values(values, 9) == "255 on 3 px, -1 on 1 px"
+    assert strange_values(values, 400) == "255 on 3 px, -1 on 1 px"
+    assert strange_values(values[1:3], 7) == ""
 
 
 def test_negative_values_are_refused() -> None:

@@ -84,6 +84,28 @@ def test_edges_by_hand() -> None:
     assert both["precision"] == pytest.approx(4 / 9)  # four guesses near, five far
 
 
+def test_edges_everywhere_are_precise_where_an_edge_is_near() -> None:
+    """A line of 12 columns has three near it: precision 1/4 and recall 1 make F 0.4."""
+    truth, guess = np.zeros((4, 12, 1), np.float32), np.zeros((4, 12, 1), np.float32)
+    truth[:, 3], guess[:, 3] = 1, 0.6
+    made = edge_measures(edge_sums(truth, guess))
+    assert made.values["f_everywhere"] == pytest.approx(0.4)
+    assert made.beside == "edges everywhere would get F 0.400"
+    assert made.sentence == "F 1.000 (precision 1.000, recall 1.000)"
+    assert made.lead == made.values["f"] == 1
+    assert made.values["threshold"] == pytest.approx(1 / 255)  # the first of those that are best
+    assert made.as_dict() == made.values
+
+
+def test_an_edge_may_be_off_by_a_share_of_the_diagonal_and_no_further() -> None:
+    """300x400 has a diagonal of 500: 3.75 pixels, rounded 4; of small pictures it is one."""
+    for side, reach in (((300, 400), 4), ((30, 40), 1)):
+        for off, expected in ((reach, 1.0), (reach + 1, 0.0)):
+            truth, guess = np.zeros((*side, 1), np.float32), np.zeros((*side, 1), np.float32)
+            truth[:, 10], guess[:, 10 + off] = 1, 1
+            assert edge_measures(edge_sums(truth, guess)).values["f"] == expected
+
+
 def test_f_is_that_of_every_threshold_done_by_itself() -> None:
     rng = np.random.default_rng(3)
     truth = (rng.random((40, 30, 1)) < 0.05).astype(np.float32)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pixelwise.engine.build import build
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS, entry, spec
+from pixelwise.nets.kinds import CLASSES
 from pixelwise.nets.released import RELEASED
 
 LITE = tuple(f"efficientnetlite{i}" for i in range(3))
@@ -60,7 +62,7 @@ def test_unknown_net_lists_similar_names() -> None:
         ({"classes": 2.5}, "classes is 2.5"),
         ({"channels": -1}, "channels is -1"),
         ({"width": 0}, "width is 0"),
-        ({"width": 9}, "width is 9"),
+        ({"width": -1}, "width is -1"),
         ({"depth": 3}, "depth"),
         ({"stride": 4}, "stride"),
         ({"geometry": "published"}, "geometry"),
@@ -70,6 +72,55 @@ def test_unknown_net_lists_similar_names() -> None:
 def test_wrong_options_are_refused_by_name(options: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         spec("fcn8s-vgg16", **options)
+
+
+def test_a_trunk_is_at_most_eight_times_as_wide() -> None:
+    """A mistyped width would take all memory before anything is said of it."""
+    assert spec("fcn32s-tiny", width=8).channels["fc6"] == 8 * 128
+    with pytest.raises(UsageError, match=r"width is 8\.01, expected a factor in \(0, 8\]"):
+        spec("fcn32s-tiny", width=8.01)
+
+
+def test_counts_are_whole_numbers_of_any_kind_from_one_on() -> None:
+    assert spec("fcn32s-tiny", classes=np.int64(1), channels=np.uint8(2)).inputs == {"data": 2}
+    for count in (True, 0, -2, 1.0, "3", None):
+        for option in ("classes", "channels"):
+            with pytest.raises(
+                UsageError, match=rf"{option} is {count!r}, expected a whole number"
+            ):
+                spec("fcn32s-tiny", **{option: count})
+        with pytest.raises(UsageError, match=r"heads is .* each name with a whole number"):
+            spec("fcn32s-tiny", heads={"a": 2, "b": count})
+
+
+def test_heads_and_inputs_have_names_that_a_module_may_have() -> None:
+    for name in ("a", "Z9_-x"):
+        assert list(spec("fcn32s-tiny", heads={name: 2}).outputs) == [name]
+    for name in ("", "9a", "a.b", "a b", "-a", 3):
+        for parts in ("heads", "inputs"):
+            with pytest.raises(UsageError, match=f"{parts} is .*, expected each name"):
+                spec("fcn32s-tiny", **{parts: {name: 2}})
+
+
+def test_one_number_stands_for_one_head_and_for_all_bands_together() -> None:
+    two: dict[str, Any] = {"heads": {"a": 2, "b": 3}}
+    for classes in (2, 3, 5):  # of two heads no number says how many each has
+        with pytest.raises(UsageError, match=rf"classes {classes}, which contradicts its heads a"):
+            spec("fcn32s-tiny", classes=classes, **two)
+    assert spec("fcn32s-tiny", classes=2, heads={"a": 2}) == spec("fcn32s-tiny", heads={"a": 2})
+    bands = {"inputs": {"x": 3, "y": 1}}
+    assert spec("fcn32s-tiny", channels=4, **bands) == spec("fcn32s-tiny", **bands)
+    with pytest.raises(UsageError, match="channels 3, which contradicts its inputs") as caught:
+        spec("fcn32s-tiny", channels=3, **bands)
+    assert caught.value.hint == "inputs={'x': 3, 'y': 1} alone, or other inputs"
+
+
+def test_kinds_are_read_for_each_head() -> None:
+    net = spec("fcn32s-tiny", classes=1, kinds={"far": {"kind": "numbers", "log": True}})
+    assert net.kind("far").log
+    assert net.kind("other") == CLASSES
+    with pytest.raises(UsageError, match="kinds is 3, expected one for each name"):
+        spec("fcn32s-tiny", kinds=3)
 
 
 def test_classifiers_have_no_learned_upsampling() -> None:

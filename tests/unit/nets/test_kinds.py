@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from pixelwise.errors import UsageError
 from pixelwise.nets.kinds import CLASSES, EDGE, Kind
 
 
@@ -25,3 +26,15 @@ def test_numbers_are_on_the_scale_of_their_plane() -> None:
 
 def test_classes_alone_are_not_measured() -> None:
     assert [kind.measured for kind in (CLASSES, EDGE, Kind("numbers"))] == [False, True, True]
+
+
+def test_edges_in_a_picture_of_bytes_are_shares_of_255() -> None:
+    assert (EDGE.kind, EDGE.step, EDGE.void) == ("edges", 1 / 255, None)
+    assert (CLASSES.kind, CLASSES.step, CLASSES.log) == ("classes", 1, False)
+
+
+def test_steps_and_deviations_are_above_zero() -> None:
+    assert Kind("numbers", step=1e-9, centre=(-3,), spread=(1e-9,)).spread == (1e-9,)
+    for wrong in ({"step": 0}, {"step": -1}, {"spread": (1, 0)}, {"kind": "depth"}):
+        with pytest.raises(UsageError, match=f"kind.{next(iter(wrong))}"):
+            Kind(**{"kind": "numbers", **wrong})

@@ -9,7 +9,8 @@ import pytest
 from pixelwise.errors import UsageError
 from pixelwise.geometry import CoordMap
 from pixelwise.nets.joining import Concat, Crop, Sum
-from pixelwise.nets.layers import BatchNorm, Conv, Relu, Upsample
+from pixelwise.nets.kinds import CLASSES, EDGE
+from pixelwise.nets.layers import BatchNorm, Conv, Deconv, Relu, Upsample
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import AvgPool, GlobalAvgPool
 from pixelwise.nets.record import Sight
@@ -225,3 +226,92 @@ def test_batch_norm_has_two_parameters_a_channel() -> None:
     assert net.parameter_shapes() == {"bn.weight": (6,), "bn.bias": (6,)}
     assert net.parameters() == 12
     assert net.macs(4, 5)["bn"] == 120
+
+
+# -- what an output covers, and how it is called --------------------------------------------------
+def test_an_output_covers_a_part_of_the_picture_from_a_whole_pixel_on() -> None:
+    """A valid 3x3 begins on pixel 1; with cells behind it ends with the picture, or beyond it."""
+    for behind, expected in ((0, (1, 5, 7)), (1, (1, 6, 8)), (2, None)):
+        net = Net()
+        net.conv("out", net.data(1), 1, kernel=3, pad=(0, behind))
+        if expected:
+            assert net.frame(7, 9) == expected
+        else:
+            with pytest.raises(UsageError, match="out ends beyond a picture of 7x9"):
+                net.frame(7, 9)
+
+
+def test_an_output_that_reaches_out_of_one_side_is_refused() -> None:
+    """Pooled upwards by two and back a map of odd length is one longer."""
+    net = Net()
+    net.add(Deconv("out", (net.max_pool("pool", net.data(1)),), 1))
+    assert net.frame(6, 8) == (0, 6, 8)
+    for size in ((5, 8), (6, 7), (5, 7)):
+        with pytest.raises(UsageError, match=f"beyond a picture of {size[0]}x{size[1]}"):
+            net.frame(*size)
+
+
+def test_an_output_between_pixels_before_them_or_coarser_is_refused() -> None:
+    windows = {"between": (2, 1, 0), "before": (3, 1, 2), "coarser": (1, 2, 0)}
+    for name, (kernel, stride, pad) in windows.items():
+        net = Net()
+        net.conv(name, net.data(1), 1, kernel, stride, pad)
+        with pytest.raises(UsageError, match=f"cells of {name} lie at .*, expected each on a"):
+            net.frame(8, 8)
+
+
+def test_heads_are_called_what_the_data_calls_them() -> None:
+    one = small()
+    one.name_heads(["labels"])
+    assert one.outputs == {"labels": "score"}
+    two = small()
+    two.heads = {"a": "score", "b": "score_fr"}
+    two.name_heads(["a", "b"])
+    assert two.outputs == {"a": "score", "b": "score_fr"}
+    for names, listed in ((["b", "a"], "a, b"), (["a"], "a, b"), (["a", "b", "c"], "a, b")):
+        with pytest.raises(UsageError, match=f"the net has the heads {listed}, expected") as caught:
+            two.name_heads(names)
+        assert caught.value.hint == "--set heads=a,b"
+    with pytest.raises(UsageError, match="the net has one head, expected x, y"):
+        one.name_heads(["x", "y"])
+    with pytest.raises(UsageError, match="the net has several heads: a, b"):
+        _ = two.output
+    assert two.frame(8, 8, "a") == (0, 8, 8)
+
+
+def test_heads_that_give_numbers_are_no_classes() -> None:
+    net = small()
+    net.only_classes("counting")
+    net.kinds = {"labels": CLASSES, "far": EDGE}
+    with pytest.raises(UsageError, match="counting: head `far` gives edges, expected classes"):
+        net.only_classes("counting")
+
+
+def test_several_inputs_are_joined_or_each_is_read_in_its_scope() -> None:
+    net = Net()
+    net.data(3, "color")
+    net.data(1, "depth")
+    assert (net.inputs, net.input) == ({"color": 3, "depth": 1}, "color")
+    with net.scope("depth"):
+        assert net.input == "depth"
+        net.conv("conv", net.input, 2)
+    assert net.layers["convdepth"].inputs == ("depth",)
+    with pytest.raises(UsageError), net.scope("color"):
+        net.conv("conv", "nothing", 2)
+    net.add(Concat("data", ("color", "depth")))
+    assert (net.input, net.stream, net.channels["data"]) == ("data", "", 4)
+
+
+def test_unpooling_takes_the_maps_that_its_pool_has_seen() -> None:
+    net = small()
+    net.max_pool("kept", "relu1", 2, 2, indices=True)
+    net.max_pool("half", "kept", 2, 2, indices=True)
+    net.unpool("back", "kept", "kept")
+    assert net.layers["back"].inputs == ("kept", "kept.indices", "relu1")
+    assert (net.sizes(7)["back"], net.channels["back"]) == (7, 8)
+    # A field of 4 at stride 2 (3x3, then 2x2) reaches one cell further to each side.
+    assert net.sights["back"] == Sight(CoordMap(), 4 + 1)
+    with pytest.raises(UsageError, match=r"off joins .* not aligned .*half.*kept\.indices"):
+        net.unpool("off", "half", "kept")
+    with pytest.raises(UsageError, match="thin: 16 channels, 8 of indices"):
+        net.unpool("thin", "conv2", "kept")

@@ -272,6 +272,12 @@ def test_what_cannot_be_made_finer_is_refused(name: str, layers: list[str], says
         rarefy(spec(name), *layers)
 
 
+def test_layers_that_have_a_stride_are_named() -> None:
+    with pytest.raises(UsageError) as caught:
+        rarefy(toy(), "conv2")
+    assert caught.value.hint == "those with one: pool1, pool2"
+
+
 def test_learned_upsampling_keeps_its_kernel_or_is_refused() -> None:
     net = spec("fcn16s-vgg16", learned="inner")
     for layer in ("pool5", "pool4"):  # other factor; the same with a kernel of the other parity

@@ -31,7 +31,7 @@ def vgg16_conv(net: Net, width: float, geometry: Geometry) -> Trunk:
 
 
 def deeplab_vgg16(
-    net: Net, width: float = 1.0, geometry: Geometry = "tight", *, rates: Sequence[int] = LARGE_FOV
+    net: Net, width: float, geometry: Geometry, *, rates: Sequence[int] = LARGE_FOV
 ) -> list[Conv]:
     """DeepLab v1 and v2 on VGG16: fc6 and fc7 of 1024 filters, once for each rate."""
     del geometry
@@ -46,9 +46,7 @@ def deeplab_vgg16(
     return scorers
 
 
-def deeplabv2_on(
-    trunk_of: TrunkFunction, net: Net, width: float = 1.0, geometry: Geometry = "tight"
-) -> list[Conv]:
+def deeplabv2_on(trunk_of: TrunkFunction, net: Net, width: float, geometry: Geometry) -> list[Conv]:
     """DeepLab v2 on a residual net: four atrous scoring layers, summed."""
     del geometry
     top = features(net, trunk_of, width, 8).top
@@ -58,10 +56,10 @@ def deeplabv2_on(
 def deeplabv3_on(
     trunk_of: TrunkFunction,
     net: Net,
-    width: float = 1.0,
-    geometry: Geometry = "tight",
+    width: float,
+    geometry: Geometry,
     *,
-    stride: int = 8,
+    stride: int,
 ) -> list[Conv]:
     """DeepLab v3: filters of four rates and the picture's mean, joined (arXiv v3, figure 5)."""
     del geometry
@@ -78,10 +76,10 @@ def deeplabv3_on(
 def pspnet_on(
     trunk_of: TrunkFunction,
     net: Net,
-    width: float = 1.0,
-    geometry: Geometry = "tight",
+    width: float,
+    geometry: Geometry,
     *,
-    stride: int = 8,
+    stride: int,
 ) -> list[Conv]:
     """PSPNet: the last map beside its means over 1, 4, 9 and 36 parts of the picture."""
     del geometry

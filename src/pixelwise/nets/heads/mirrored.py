@@ -17,9 +17,7 @@ from pixelwise.nets.trunks.vgg16 import BLOCKS, blocks
 Blocks = Sequence[Sequence[int]]
 
 
-def segnet(
-    net: Net, width: float = 1.0, geometry: Geometry = "tight", *, widths: Blocks = BLOCKS
-) -> list[Conv]:
+def segnet(net: Net, width: float, geometry: Geometry, *, widths: Blocks = BLOCKS) -> list[Conv]:
     """SegNet, with the layer names of its release but for the last, which gives the scores."""
     del geometry
     pools = blocks(net, widths, width, norm=True, indices=True)
@@ -34,7 +32,7 @@ def segnet(
     return [scorer(net, "score", x, kernel=3)]
 
 
-def deconvnet(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> list[Conv]:
+def deconvnet(net: Net, width: float, geometry: Geometry) -> list[Conv]:
     """DeconvNet as released: fc6 without padding, which asks for pictures of 193 px or more."""
     del geometry
 

@@ -19,9 +19,7 @@ RISING = {16: 256, 8: 128, 4: 64, 2: 32}
 """Channels by stride on the way up from a trunk, as in segmentation_models' U-Net."""
 
 
-def unet(
-    net: Net, width: float = 1.0, geometry: Geometry = "tight", *, padded: bool = False
-) -> list[Conv]:
+def unet(net: Net, width: float, geometry: Geometry, *, padded: bool = False) -> list[Conv]:
     """The net of the paper's figure 1, with the layer names of its release (phseg_v5.prototxt).
 
     ``padded`` is as it is mostly built since: every map keeps its size, with batch normalisation,
@@ -64,9 +62,7 @@ def _joined(net: Net, x: str, skip: str, level: int, *, padded: bool) -> str:
     return net.add(Concat(f"concat_d{level}cc_u{level}a-b", pair))
 
 
-def unet_on(
-    trunk_of: TrunkFunction, net: Net, width: float = 1.0, geometry: Geometry = "tight"
-) -> list[Conv]:
+def unet_on(trunk_of: TrunkFunction, net: Net, width: float, geometry: Geometry) -> list[Conv]:
     """A trunk, and the way up from its last block through all of its skips."""
     del geometry
     trunk = features(net, trunk_of, width)

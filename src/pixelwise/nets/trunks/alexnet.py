@@ -15,7 +15,7 @@ PADS: dict[Geometry, tuple[int, int, int, int, int]] = {
 }
 
 
-def alexnet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
+def alexnet(net: Net, width: float, geometry: Geometry) -> Trunk:
     """Up to ``drop7``; skips, which no paper has here, from conv5, conv2 and conv1."""
     pad1, pool1, pool2, pool5, pad6 = PADS[geometry]
 

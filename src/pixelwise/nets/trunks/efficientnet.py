@@ -33,8 +33,8 @@ DIVISOR = 8  # channels are rounded to multiples of it
 
 def efficientnet_lite(
     net: Net,
-    width: float = 1.0,
-    geometry: Geometry = "tight",
+    width: float,
+    geometry: Geometry,
     *,
     channels: float,
     depth: float,
@@ -66,7 +66,7 @@ EFFICIENTNET_LITE: tuple[TrunkFunction, ...] = tuple(
 )
 
 
-def same(kernel: int, stride: int, length: int, more: int = 0) -> Pad:
+def same(kernel: int, stride: int, length: int, more: int) -> Pad:
     """TensorFlow's SAME before a window on an axis: the odd cell goes behind, with ``more``."""
     total = max((-(length // -stride) - 1) * stride + kernel - length, 0)
     before, after = total // 2, total - total // 2

@@ -20,13 +20,14 @@ MODULES = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
+POOLED = {"3b": 8, "4e": 16}  # modules with a pool behind, and their strides
 # (conv1, every 3x3/2 pool). Caffe: pad 100 on the first layer, as in the other nets. Tight: 6 on
 # conv1 and 1 on the four pools shift the grid by 6 + 2 + 4 + 8 + 16 = 36 px, congruent to 100
 # modulo 32.
 PADS: dict[Geometry, tuple[int, int]] = {"caffe": (100, 0), "tight": (6, 1), "published": (3, 0)}
 
 
-def googlenet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
+def googlenet(net: Net, width: float, geometry: Geometry) -> Trunk:
     """Up to the dropout before the classifier; the average pool is the classifier's alone.
 
     The text of the paper discards it (section 4.1), its table 1 counts it.
@@ -44,8 +45,8 @@ def googlenet(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Tru
     x = net.max_pool("pool2/3x3_s2", x, 3, 2, pool_pad)
     for name, channels in MODULES.items():
         x = inception(net, f"inception_{name}", x, [scaled(c, width) for c in channels])
-        if name in ("3b", "4e"):
-            skips[8 if name == "3b" else 16] = Skip(f"inception_{name}", x)
+        if stride := POOLED.get(name):
+            skips[stride] = Skip(f"inception_{name}", x)
             x = net.max_pool(f"pool{name[0]}/3x3_s2", x, 3, 2, pool_pad)
     if geometry == "published":
         x = net.add(AvgPool("pool5/7x7_s1", (x,), 7, 1))

@@ -21,7 +21,7 @@ STAGES = (
 )
 
 
-def mobilenetv2(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> Trunk:
+def mobilenetv2(net: Net, width: float, geometry: Geometry) -> Trunk:
     """Up to the 1280-channel features; skips are the last blocks of their strides."""
     return inverted_residuals(net, width, geometry, STAGES, lambda *_: 1, top="conv18")
 

@@ -16,8 +16,8 @@ from pixelwise.nets.trunks.trunk import Geometry, Skip, Trunk, TrunkFunction, sc
 
 def resnet(
     net: Net,
-    width: float = 1.0,
-    geometry: Geometry = "tight",
+    width: float,
+    geometry: Geometry,
     *,
     blocks: tuple[int, int, int, int],
     bottleneck: bool,

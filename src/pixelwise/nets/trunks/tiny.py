@@ -10,7 +10,7 @@ from pixelwise.nets.trunks.vgg16 import blocks
 BLOCKS = ((16, 16), (24, 24), (32, 32), (64, 64), (96, 96))
 
 
-def tiny(net: Net, width: float = 1.0, geometry: Geometry = "tight") -> Trunk:
+def tiny(net: Net, width: float, geometry: Geometry) -> Trunk:
     """VGG's pattern, five blocks and a 3x3 ``fc6``; every size from 1x1 works."""
     del geometry  # it has only the tight one
     pools = blocks(net, BLOCKS, width, norm=True)

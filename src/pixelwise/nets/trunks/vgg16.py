@@ -14,7 +14,7 @@ BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512
 PADS: dict[Geometry, tuple[int, int]] = {"caffe": (100, 0), "tight": (4, 3), "published": (1, 0)}
 
 
-def vgg16(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
+def vgg16(net: Net, width: float, geometry: Geometry) -> Trunk:
     """Up to ``drop7``; skips are the pools, as in the paper (fact sheet 1.2)."""
     first_pad, fc6_pad = PADS[geometry]
     pools = blocks(net, BLOCKS, width, first_pad=first_pad)
@@ -25,7 +25,7 @@ def vgg16(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
     return Trunk(x, pools, geometry == "tight")
 
 
-def vgg16_to_pool5(net: Net, width: float = 1.0, geometry: Geometry = "caffe") -> Trunk:
+def vgg16_to_pool5(net: Net, width: float, geometry: Geometry) -> Trunk:
     """Without fc6 and fc7 (PAMI scores each pool by itself)."""
     pools = blocks(net, BLOCKS, width, first_pad=PADS[geometry][0])
     return Trunk(pools[32].layer, pools, geometry == "tight")

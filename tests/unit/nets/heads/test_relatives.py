@@ -16,7 +16,8 @@ from pixelwise.engine.network import Network
 from pixelwise.errors import UsageError
 from pixelwise.nets.catalog import NETS, spec
 from pixelwise.nets.heads.context import BINS, RATES, vgg16_conv
-from pixelwise.nets.heads.scored import features
+from pixelwise.nets.heads.mirrored import segnet as segnet_of
+from pixelwise.nets.heads.scored import features, scored
 from pixelwise.nets.layers import Conv
 from pixelwise.nets.net import Net
 from pixelwise.nets.pooling import Resize
@@ -60,6 +61,17 @@ def test_parameters_are_those_of_the_authors(
     assert (
         parameters_of(net, biases_before_norm=name in ("segnet-vgg16", "deconvnet-vgg16")) == count
     )
+
+
+def test_segnet_gives_back_what_each_layer_read_on_the_way_down() -> None:
+    """Of blocks (4, 6, 8) and (10, 12, 14): 3>4>6>8, 8>10>12>14, then 14>12>10>8, 8>6>4>scores."""
+    net = scored(partial(segnet_of, widths=((4, 6, 8), (10, 12, 14))), heads={"": 5})
+    convs = {n: net.channels[n] for n in net.layers if n.startswith(("conv", "score"))}
+    assert convs == {
+        **{"conv1_1": 4, "conv1_2": 6, "conv1_3": 8, "conv2_1": 10, "conv2_2": 12, "conv2_3": 14},
+        **{"conv2_3_D": 12, "conv2_2_D": 10, "conv2_1_D": 8, "conv1_3_D": 6, "conv1_2_D": 4},
+        "score": 5,
+    }
 
 
 def test_sizes_are_those_of_the_papers() -> None:
