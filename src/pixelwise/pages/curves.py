@@ -143,7 +143,7 @@ def _rate(steps: Events, where: Where, unit: str) -> Figure | None:
     if not line.y:
         return None
     high = max(line.y)
-    up = Axis((0.0, above(high) or 1.0), text="{:.3g}".format)
+    up = Axis((0.0, above(high)), text="{:.3g}".format)
     drawing = plot("Learning rate", [line], from_zero([line], unit), up)
     return Figure("Learning rate", f"highest logged {high:.3g}", drawing, [])
 
@@ -154,10 +154,10 @@ def written(value: float) -> str:
 
 
 def above(value: float, limit: float = math.inf) -> float:
-    """The next grid line above ``value``, at most ``limit``."""
-    marks = ticks(0.0, value or 1.0)
-    step = marks[1] - marks[0] if len(marks) > 1 else 1.0
-    return min(limit, step * math.ceil((value or 1.0) / step - 1e-9))
+    """The next grid line above ``value``, at most ``limit``; 1 above what is not above 0."""
+    value = value if value > 0 else 1.0
+    step = ticks(0.0, value)[1]
+    return min(limit, step * math.ceil(value / step - 1e-9))
 
 
 def _seconds(event: Event) -> float:

@@ -130,7 +130,7 @@ def _figure(title: str, lines: Sequence[Line], unit: str) -> Figure:
     shares = title == "mean IU"
     top = above(max(max(line.y) for line in lines), 1.0 if shares else float("inf"))
     low = 0.0 if shares else min(0.0, *(min(line.y) for line in lines))
-    up = Axis((low, top or 1.0), text=written if shares else "{:.3g}".format)
+    up = Axis((low, top), text=written if shares else "{:.3g}".format)
     # Of a loss the end counts, of scores the highest.
     ends = {line.name: max(line.y) if shares else line.y[-1] for line in lines}
     best = max(ends, key=ends.__getitem__) if shares else min(ends, key=ends.__getitem__)

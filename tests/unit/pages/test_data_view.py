@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 from PIL import Image
 
 from make_data import canonical_set, folder_set, picture
-from page_tree import page_tree, pixels
+from page_tree import Element, page_tree, pixels
 from pixelwise.cli.app import run
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.inspect import inspect
-from pixelwise.labels import overlay
-from pixelwise.pages.data_view import page, sample
+from pixelwise.labels import overlay, shown_numbers
+from pixelwise.pages.data_view import COUNT, page, panels, sample
 
 Out = pytest.CaptureFixture[str]
 COLOURS = {"red": (200, 0, 0), "<i>green</i>": (0, 200, 0), "blue & more": (0, 0, 200)}
@@ -134,3 +135,61 @@ def test_what_is_no_page_of_ours_is_kept(tmp_path: Path, capsys: Out) -> None:
     again = tmp_path / "view.html"
     for _ in range(2):
         assert run(["data", "view", str(root), "-o", str(again)]) == 0
+
+
+def test_numbers_have_no_overlay(tmp_path: Path) -> None:
+    dataset = open_dataset(folder_set(tmp_path / "d", 2))
+    one = dataset.read(dataset.all_items()[0])
+    numbers = np.linspace(0, 1, 40 * 48, dtype=np.float32).reshape(40, 48, 1)
+    made = panels(replace(one, heads={"labels": numbers}), [*COLOURS.values()])
+    assert [word for word, _ in made] == ["picture", "numbers"]
+    drawn = pixels(Element("img", {"src": made[1][1]}))
+    assert (drawn == shown_numbers(numbers)).all()
+
+
+def test_void_is_told_as_a_share_of_the_picture(tmp_path: Path) -> None:
+    image, labels = picture(0)
+    labels[:10, :24] = 255  # an eighth of 40 x 48
+    classes = dict(zip("abc", [*COLOURS.values()], strict=True))
+    root = canonical_set(tmp_path / "d", {"train": [(image, labels), picture(1)]}, classes)
+    tree = page_tree(page(inspect(open_dataset(root))))
+    rows = {f.all("b")[0].text: f.text for f in tree.all("figure")}
+    assert rows["train0"].startswith("train0 train0.png 40x48 12.5 % void")
+    assert rows["train1"].startswith("train1 train1.png 40x48 0.0 % void")
+
+
+def test_each_class_is_in_the_sample_and_the_rarest_first(tmp_path: Path) -> None:
+    """Of 30 pictures three of which hold a class that no other does: with three shown, these."""
+    samples = [(picture(i)[0], np.zeros((40, 48), np.uint8)) for i in range(30)]
+    for i in (4, 11, 23):
+        samples[i][1][0, 0] = {4: 1, 11: 2, 23: 3}[i]
+    colours = dict(zip("abcd", [*[*COLOURS.values()], (9, 9, 9)], strict=True))
+    root = canonical_set(tmp_path / "d", {"train": samples[:20], "val": samples[20:]}, colours)
+    inspection = inspect(open_dataset(root))
+    made = sample(inspection, 3)
+    names = {split: {view.item.name for view in views} for split, views in made.items()}
+    assert names == {"train": {"train4", "train11"}, "val": {"val3"}}
+    assert sum(map(len, sample(inspection, 24).values())) == 24
+    assert sum(map(len, sample(inspection, 99).values())) == 30
+    assert COUNT == 24
+
+
+def test_twenty_problems_and_three_pictures_of_a_remark_are_shown(tmp_path: Path) -> None:
+    root = folder_set(tmp_path / "d", 30)
+    for i in range(23):
+        (root / f"images/p{i}.png").write_bytes(b"")
+    for i in range(25, 30):  # copies of p24
+        (root / f"images/p{i}.png").write_bytes((root / "images/p24.png").read_bytes())
+    inspection = inspect(open_dataset(root, strict=False))
+    tree = page_tree(page(inspection))
+    (section,) = [s for s in tree.all("section") if s.attributes.get("id") == "problems"]
+    problems, remarks = len(inspection.problems), len(inspection.remarks)
+    assert problems >= 23
+    assert len(section.all("figure")) == 20
+    assert f"{problems + remarks - 20} more are told" in section.text
+    few = replace(inspection, problems=inspection.problems[:1])
+    tree = page_tree(page(few))
+    (section,) = [s for s in tree.all("section") if s.attributes.get("id") == "problems"]
+    copies = next(f for f in section.all("figure") if "copies" in f.text)
+    assert len(copies.all("img")) == 3
+    assert "more are told" not in section.text

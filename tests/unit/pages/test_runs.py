@@ -10,7 +10,7 @@ from tests.page_tree import page_tree
 
 from pixelwise.cli.app import run as command
 from pixelwise.errors import UsageError
-from pixelwise.pages.runs import differing, is_training, page, short_names
+from pixelwise.pages.runs import _curves, differing, is_training, page, short_names
 
 
 @pytest.fixture
@@ -95,3 +95,25 @@ def test_the_command_wants_a_place_for_the_page_of_several(
     assert "-o comparison.html" in capsys.readouterr().err
     assert command(["report", *places, "-o", str(tmp_path / "c.html")]) == 0
     assert (tmp_path / "c.html").read_text() == page(runs)
+
+
+def test_eight_runs_are_the_most(tmp_path: Path) -> None:
+    places = []
+    for i in range(9):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "recipe.yaml").write_text(f"net: fcn{i}\n")
+        places.append(tmp_path / str(i))
+    assert page_tree(page(places[:8])).text.count("not finished") == 8
+    with pytest.raises(UsageError, match="9 runs, expected at most 8"):
+        page(places)
+
+
+def test_times_of_runs_are_in_one_unit_and_a_missing_one_is_the_begin() -> None:
+    step = {"event": "step", "loss": 1.0}
+    events = {"a": [step | {"step": 1}, step | {"step": 9, "seconds": 7200}], "b": [step]}
+    made = _curves(events)
+    assert made is not None
+    assert "a 1 at 0 minutes" in made
+    assert "a 1 at 120 minutes" in made
+    assert "b 1 at 0 steps" in made
+    assert _curves({"a": []}) is None
