@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from pixelwise.losses.borders import REACH, border_weights, boundary_loss, distances
+from pixelwise.losses.borders import border_weights, boundary_loss, distances
 
 VOID = 255
 
@@ -43,7 +43,10 @@ def test_far_from_borders_and_where_void_begins_all_weigh_one() -> None:
 
 
 def by_hand(scores: torch.Tensor, labels: torch.Tensor) -> float:
-    """Kervadec's map, pixel by pixel: to the class outside of it, less 1 to others within."""
+    """Kervadec's map, pixel by pixel: to the class outside of it, less 1 to others within.
+
+    Distances are at most 20 pixels, and in units of that.
+    """
     chances, means = scores.softmax(1), []
     for chance, truth in zip(chances.tolist(), labels.tolist(), strict=True):
         places = [(y, x) for y, row in enumerate(truth) for x, k in enumerate(row) if k != VOID]
@@ -53,7 +56,8 @@ def by_hand(scores: torch.Tensor, labels: torch.Tensor) -> float:
             for y, x in places:
                 mine = truth[y][x] == k
                 to = [math.dist((y, x), p) for p in places if (truth[p[0]][p[1]] == k) != mine]
-                total += chance[k][y][x] * (1 - min(to) if mine else min(to)) / REACH
+                far = min(20, *to)
+                total += chance[k][y][x] * (1 - far if mine else far) / 20
         means.append(total / max(1, len(places)))
     return sum(means) / len(means)
 
@@ -71,6 +75,14 @@ def case() -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_boundary_loss_equals_sums_by_hand(case) -> None:
     scores, labels = case
     labels[1, 1] = 0
+    assert boundary_loss(scores, labels).item() == pytest.approx(by_hand(scores, labels), abs=1e-7)
+
+
+def test_beyond_twenty_pixels_no_distance_grows() -> None:
+    torch.manual_seed(0)
+    labels = torch.zeros(1, 2, 70, dtype=torch.uint8)
+    labels[..., :30], labels[..., 68:] = 1, VOID
+    scores = torch.randn(1, 2, 2, 70, dtype=torch.float64)
     assert boundary_loss(scores, labels).item() == pytest.approx(by_hand(scores, labels), abs=1e-7)
 
 

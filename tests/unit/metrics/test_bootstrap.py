@@ -89,6 +89,18 @@ def test_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
     assert 0.85 <= covered / 300 <= 0.95  # 3 standard errors of 0.9 are 0.05
 
 
+def test_unless_said_otherwise_it_is_95_percent_of_a_thousand_draws_of_mean_iu() -> None:
+    rng = np.random.default_rng(2)
+    first = rng.integers(0, 50, (9, 3, 3))
+    second = np.roll(first, 1, axis=2)
+    said = {"statistic": "mean_iu", "draws": 1000, "seed": 0, "level": 0.95}
+    assert bootstrap(first) == bootstrap(first, **said)
+    assert paired(first, second) == paired(first, second, **said)
+    runs = [[tallies(c, per_image=True)] * 2 for c in (first, second)]
+    assert paired_runs(*runs) == paired_runs(*runs, **said)
+    assert (Interval(0, 1).level, bootstrap(first).level) == (0.95, 0.95)
+
+
 def test_same_seed_same_interval_and_other_seed_another() -> None:
     counts = coins(np.random.default_rng(1), 30)
     first = bootstrap(counts, statistic="pixel_accuracy", seed=4)

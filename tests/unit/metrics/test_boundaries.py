@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelwise.errors import DataError
-from pixelwise.metrics.boundaries import SHARE, WIDTHS, boundaries, distances
+from pixelwise.metrics.boundaries import WIDTHS, boundaries, distances
 from pixelwise.metrics.confusion import compiled, confusion
 
 
@@ -42,7 +40,7 @@ def test_distances_are_those_of_every_pair(seed: int, height: int, width: int) -
 @pytest.mark.parametrize("size", [(23, 31), (120, 90), (375, 500)])
 def test_boundary_iu_is_that_of_eroded_masks(size: tuple[int, int]) -> None:
     truth, guess = blocks(1, size), np.roll(blocks(1, size), 2, axis=1)
-    width = max(1, round(SHARE * math.hypot(*size)))
+    width = {23: 1, 120: 3, 375: 12}[size[0]]  # 2 % of diagonals of 39, 150 and 625
     expected = []
     for c in range(3):
         a, b = rim_by_erosion(truth == c, width), rim_by_erosion(guess == c, width)
@@ -88,6 +86,27 @@ def test_a_perfect_guess_scores_one_and_void_is_left_out() -> None:
     assert found.boundary_iu == 1
     assert set(found.trimap_iu.values()) == {1}
     assert found.bands[-1].sum() <= np.count_nonzero(truth != 255)
+
+
+def test_one_class_alone_has_the_pictures_end_for_a_rim() -> None:
+    """12 pixels on each side of 375x500, one of a small picture."""
+    for (height, width), rim in (((375, 500), 12), ((5, 4), 1)):
+        whole = np.zeros((height, width), np.uint8)
+        pixels = height * width - (height - 2 * rim) * (width - 2 * rim)
+        assert boundaries(whole, whole, 1).rims.tolist() == [[pixels] * 3]
+
+
+def test_bands_around_a_straight_edge_have_as_many_columns_on_each_side() -> None:
+    truth = np.zeros((3, 100), np.uint8)
+    truth[:, 60:] = 1
+    guess = np.zeros((3, 100), np.uint8)
+    made = boundaries(truth, guess, 2)
+    assert list(made.trimap_iu) == [1, 2, 5, 10, 20]
+    assert made.bands.tolist() == [[[3 * w, 0], [3 * w, 0]] for w in (1, 2, 5, 10, 20)]
+    assert set(made.trimap_iu.values()) == {0.25}  # half of the guesses, and nothing of class 1
+    assert made.as_dict()["trimap_iu"] == dict.fromkeys(("1", "2", "5", "10", "20"), 0.25)
+    lossy = boundaries(truth, np.full_like(truth, 2), 3, lossy=True)
+    assert lossy.bands[0].tolist() == [[0, 0, 3], [0, 0, 3], [0, 0, 0]]
 
 
 def test_counts_of_pictures_are_added() -> None:

@@ -55,6 +55,23 @@ def test_bounds_are_one_at_factor_1_and_score_what_was_lost() -> None:
     assert bound(count(row, restored(row, 4, CONVENTIONS["majority"]))) == 3 / 8
 
 
+def test_appendix_a_of_the_paper() -> None:
+    paper = {128: 50.9, 64: 73.3, 32: 86.1, 16: 92.8, 8: 96.4, 4: 98.5}
+    assert dict(zip(FACTORS, PUBLISHED, strict=True)) == pytest.approx(
+        {factor: percent / 100 for factor, percent in paper.items()}
+    )
+
+
+@pytest.mark.parametrize("name", ["majority", "mean"])
+def test_of_equal_shares_the_lower_class_wins(name: str) -> None:
+    """Each has two columns of a cell of four; one pixel more decides."""
+    for row in ([1, 2, 2, 1], [2, 1, 1, 2]):
+        cell = np.array([row], np.uint8).repeat(4, 0)
+        assert (restored(cell, 4, CONVENTIONS[name]) == 1).all()
+        cell[3, row.index(1)] = 2
+        assert (restored(cell, 4, CONVENTIONS[name]) == 2).all()
+
+
 @pytest.mark.parametrize("factor", [3, 4, 8])
 @pytest.mark.parametrize("size", [(48, 64), (47, 61)])
 def test_nearest_is_pillows(factor: int, size: tuple[int, int]) -> None:

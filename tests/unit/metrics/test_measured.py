@@ -38,7 +38,9 @@ def test_numbers_by_hand() -> None:
         }
     )
     assert made.beside == "the mean alone would get RMSE 0.9428"
-    assert -1 < made.lead < 0
+    assert made.values["explained"] == pytest.approx(-7 / 8)
+    assert made.lead == pytest.approx(-7 / 8 / (1 + 7 / 8))
+    assert made.sentence == "RMSE 1.291, -87.5 % of the variance, 33.3 % within 1.25 times"
 
 
 def test_sums_of_parts_give_what_the_whole_gives() -> None:
