@@ -11,6 +11,7 @@ from markupsafe import Markup
 from pixelwise import folders
 from pixelwise.errors import UsageError
 from pixelwise.evaluation.comparison import best_of
+from pixelwise.labels import colours_for
 from pixelwise.pages.curves import Events, Figure, above, finite, written
 from pixelwise.pages.markup import percent, render
 from pixelwise.pages.plots import Axis, Line, duration, from_zero, plot, smooth
@@ -32,10 +33,11 @@ def page(places: Sequence[Path], title: str = "") -> str:
         raise UsageError("U002", f"{len(places)} runs, expected at most {MOST}", "leave some out")
     runs = dict(zip(short_names(places), map(read_run, places), strict=True))
     classes = list(dict.fromkeys(name for run in runs.values() for name in run.classes))
-    colours = {n: c for r in runs.values() for n, c in zip(r.classes, r.colours, strict=False)}
-    by_class = [
-        (name, colours.get(name), [_iu(r, name) for r in runs.values()]) for name in classes
-    ]
+    # By its place in a run a colour would be of one class there, and of another elsewhere.
+    colours = dict(zip(classes, colours_for(len(classes)), strict=True))
+    for run in (run for run in runs.values() if run.dataset):
+        colours |= zip(run.classes, run.colours, strict=True)
+    by_class = [(name, colours[name], [_iu(r, name) for r in runs.values()]) for name in classes]
     return render(
         "runs.html",
         title=title or f"{len(runs)} runs",

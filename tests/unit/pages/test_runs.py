@@ -1,15 +1,17 @@
 """Several runs on one page."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from synthetic_run import HOSTILE, make_run
-from tests.page_tree import page_tree
+from tests.page_tree import Element, page_tree, swatch
 
 from pixelwise.cli.app import run as command
 from pixelwise.errors import UsageError
+from pixelwise.labels import distinct_palette
 from pixelwise.pages.runs import _curves, differing, is_training, page, short_names
 
 
@@ -117,3 +119,23 @@ def test_times_of_runs_are_in_one_unit_and_a_missing_one_is_the_begin() -> None:
     assert "a 1 at 120 minutes" in made
     assert "b 1 at 0 steps" in made
     assert _curves({"a": []}) is None
+
+
+def test_each_class_has_a_colour_of_its_own(runs: list[Path]) -> None:
+    """That of the data, where one run has them open; else one of those that are made."""
+    given = [(128, 64, 128), (0, 200, 0)]
+    assert [swatch(row.all("th")[0]) for row in classes(page(runs))] == given
+    for run, names in zip(runs, (["a", "b", "c"], ["c", "a", "b"]), strict=True):
+        shutil.rmtree(run.parent / "data")
+        place = run / "evaluation/scores.json"
+        scores = json.loads(place.read_text()) | {"classes": names}
+        for row, name in zip(scores["per_class"], names, strict=True):
+            row |= {"name": name, "iu": 0.5}
+        place.write_text(json.dumps(scores))
+    made = [swatch(row.all("th")[0]) for row in classes(page(runs))]
+    assert made == [tuple(colour) for colour in distinct_palette(3).tolist()]
+
+
+def classes(text: str) -> list[Element]:
+    (section,) = [s for s in page_tree(text).all("section") if s.attributes.get("id") == "classes"]
+    return section.all("tr")[1:]
