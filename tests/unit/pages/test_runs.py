@@ -81,6 +81,7 @@ def test_runs_are_told_apart_by_as_little_as_needed(tmp_path: Path) -> None:
 
 def test_a_run_that_has_not_ended_is_being_trained(runs: list[Path]) -> None:
     assert is_training(runs[0])
+    assert not is_training(runs[0].parent)  # has no journal
     with (runs[0] / "journal.jsonl").open("a") as journal:
         journal.write('\n{"event": "end", "reason": "done"}\n')
     assert not is_training(runs[0])
