@@ -114,6 +114,14 @@ def test_a_cube_gets_the_net_for_spectra_in_small_crops_of_its_own_grid() -> Non
     assert planned(cube, "bands=" + ",".join("0123456789")).recipe.net == "fcn-spectral"
 
 
+def test_a_spectral_net_to_start_from_is_shown_small_crops_of_the_grid_too() -> None:
+    cube = replace(PHOTOS, pictures=1, inputs={"image": InputKind(10, "uint16")}, size=(128, 24))
+    for net, crop in (("spectral", (32, 24)), ("32s-tiny", (128, 24))):
+        start = Start(net, f"fcn-{net}".replace("fcn-3", "fcn3"), zoom=1.0, view=View())
+        made = planned(replace(cube, start=start), "weights=runs/old").recipe
+        assert (made.net, made.crop) == (start.net, crop)
+
+
 def test_a_thin_class_has_the_pictures_enlarged_until_it_covers_two_cells() -> None:
     """Scores every 4 px: 5 px wide things want 1.6 times the size, and 1.5 is the step below."""
     made = planned()

@@ -110,6 +110,33 @@ def test_every_tenth_step_and_the_last_are_logged_with_the_mean_since(carry: Car
     assert made.events("end", "seconds") == [12.5]
 
 
+def test_a_step_of_two_processes_shows_the_pictures_of_both(
+    carry: Carry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of eight pictures, two to a process: four steps."""
+    of_one = loop.fabric_of
+
+    class First:
+        """The first of two processes, whose other one says what this one says."""
+
+        world_size = 2
+
+        def __init__(self, recipe: Recipe) -> None:
+            self.alone = of_one(recipe.replace(devices=1))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.alone, name)
+
+        def all_reduce(self, values: Any, reduce_op: str) -> Any:
+            return values
+
+    monkeypatch.setattr(loop, "fabric_of", First)
+    made = carry(epochs=2, devices=2, val_split="")
+    assert made.events("step", "step") == [4]
+    assert made.events("step", "epoch") == [2]
+    assert made.events("step", "images_per_second") == [8]
+
+
 @pytest.mark.parametrize(
     ("seconds", "logged"), [(2.9, [10, 12]), (15, [3, 6, 9, 10, 12]), (16, [2, 4, 6, 8, 10, 12])]
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pixelwise.engine.score_loss import score_loss
 from pixelwise.losses.borders import border_weights
 from pixelwise.losses.of_classes import REGIONS
 from pixelwise.losses.overlap import soft_jaccard
+from pixelwise.training import step as of_step
 from pixelwise.training.recipe import Loss, Optim
 from small_steps import VOID, batch, stepper, tiny
 
@@ -116,3 +118,21 @@ def test_where_our_kernels_do_not_run_torch_gives_the_same_step(loss: Loss, monk
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
     for ours, torchs in zip(*(net.parameters() for net in nets), strict=True):
         torch.testing.assert_close(ours, torchs, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+def test_sums_are_made_by_the_kernels_where_there_are_some(
+    kernels: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways give the same; the kernels' need no whole map of scores (docs/performance.md)."""
+    calls = []
+
+    def counted(*arguments: object) -> torch.Tensor:
+        calls.append(len(arguments))
+        return score_loss(*arguments)
+
+    monkeypatch.setattr(of_step, "score_loss", counted)
+    monkeypatch.setattr(of_step, "unavailable", lambda: "" if kernels else "no compiler")
+    stepper(tiny(), loss=Loss(jaccard=0.5)).run(0, [batch(2)])
+    stepper(tiny(), loss=Loss(focal=2.0)).run(0, [batch(2)])  # which they have not
+    assert len(calls) == kernels

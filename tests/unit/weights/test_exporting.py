@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -19,7 +20,7 @@ from pixelwise.nets.catalog import spec
 from pixelwise.nets.net import Net
 from pixelwise.nets.released import RELEASED
 from pixelwise.weights import exporting
-from pixelwise.weights.caffe import read_caffemodel
+from pixelwise.weights.caffe import CaffeLayer, read_caffemodel
 from pixelwise.weights.caffe_files import caffemodel, prototxt
 from pixelwise.weights.caffe_layers import caffe_layers, misfits
 from pixelwise.weights.checkpoint import HeadClasses, Header, save_checkpoint
@@ -173,6 +174,16 @@ def test_layers_that_caffe_has_not_are_all_named() -> None:
         "where: Caffe has no unpooling",
         "back: Caffe has no unpooling",
     ]
+    net = Net()
+    x = net.add(layers.Conv("wide", (net.data(3),), 4, 3, dilation=2, pad=2))
+    x = net.add(layers.Relu("cut", (x,), ceiling=6.0))
+    x = net.add(layers.Relu("relu", (x,)))
+    x = net.add(pooling.MaxPool("apart", (x,), 3, 2, dilation=2))
+    x = net.add(pooling.MaxPool("pool", (x,), 3, 2))
+    assert list(misfits(net)) == [
+        "cut: Caffe has no ReLU that is cut at 6",
+        "apart: Caffe has no dilated pooling",
+    ]
 
 
 def test_what_is_longer_than_protobuf_allows_is_refused(
@@ -182,6 +193,13 @@ def test_what_is_longer_than_protobuf_allows_is_refused(
     with pytest.raises(ModelError, match=r"a \.caffemodel has at most 1,000"):
         exported(tmp_path, "fcn32s-alexnet")
     assert {p.name for p in tmp_path.iterdir()} == {"net.safetensors"}
+    blobs = [np.zeros((2, 3, 5), np.float32), np.zeros(2, np.float32)]
+    layers = [CaffeLayer("a", "X", tuple(blobs)), CaffeLayer("b", "X", (blobs[1],))]
+    monkeypatch.setattr(exporting, "MAX_FILE", 4 * (30 + 2 + 2))
+    exporting._refuse_too_large(layers, tmp_path)
+    monkeypatch.setattr(exporting, "MAX_FILE", 4 * (30 + 2 + 2) - 1)
+    with pytest.raises(ModelError, match=r"136 bytes of weights; a \.caffemodel has at most 135"):
+        exporting._refuse_too_large(layers, tmp_path)
 
 
 def test_no_net_of_the_papers_geometry_is_refused() -> None:

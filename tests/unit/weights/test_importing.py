@@ -16,6 +16,7 @@ from pixelwise.cli.weights import app
 from pixelwise.engine.build import build
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.pictures.bands import InputKind
+from pixelwise.weights import importing
 from pixelwise.weights.checkpoint import HeadClasses, Header, load_checkpoint, save_checkpoint
 from pixelwise.weights.importing import import_weights, read_class_names
 from pixelwise.weights.load import read_weights
@@ -243,6 +244,67 @@ def test_class_names_lose_quotes_and_wordnet_ids(tmp_path: Path) -> None:
             read_class_names(path)
     with pytest.raises(UsageError, match="expected a text file"):
         read_class_names(tmp_path / "none.txt")
+
+
+def test_a_list_of_names_is_read_up_to_its_cap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "MAX_NAMES_FILE", 8)
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"road\nsky")
+    assert read_class_names(path) == ("road", "sky")
+    for content in (b"road\nsky\n", b"x" * 100):
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match="expected a text file"):
+            read_class_names(path)
+    with pytest.raises(UsageError, match="expected a text file"):
+        read_class_names(tmp_path)
+
+
+def heads_of(**heads: tuple[str, ...]) -> Header:
+    kept = {name: HeadClasses(classes) for name, classes in heads.items()}
+    return Header("", classes=next(iter(heads.values())), heads=kept)
+
+
+@pytest.mark.parametrize(
+    ("header", "ours", "others"),
+    [
+        (None, {"a": ("x", "y")}, {}),
+        (Header("", classes=("x", "y")), {"a": ("x", "y")}, {}),
+        (Header("", classes=("x", "y")), {"a": ("y", "x")}, {"a": ("x", "y")}),
+        (Header("", classes=("x", "y")), {"a": ("x",), "b": ("y",)}, {}),  # of which of the two?
+        (heads_of(other=("x", "y")), {"a": ("x", "z")}, {"a": ("x", "y")}),  # one head is one head
+        (heads_of(a=("x",), b=("y",)), {"a": ("x",), "b": ("z",)}, {"b": ("y",)}),
+        (heads_of(a=("x",), b=("y",)), {"a": ("z",)}, {"a": ("x",)}),
+        (heads_of(a=("x",), b=("y",)), {"c": ("z",)}, {}),
+        # Mere numbers name nothing, on either side.
+        (Header("", classes=("class 0", "class 1")), {"a": ("x", "y")}, {}),
+        (Header("", classes=("x", "y")), {"a": ("class 0", "class 1", "class 2")}, {}),
+    ],
+)
+def test_classes_are_others_where_both_name_them_and_differ(
+    header: Header | None, ours: dict, others: dict
+) -> None:
+    assert dict(importing._others(header, ours)) == others
+
+
+def test_a_heads_layers_are_those_that_end_in_its_name() -> None:
+    net = build("fcn8s-tiny", heads={"a": 2, "b_a": 3}, width=1 / 16).net
+    scores = ("score_fr", "score_pool4", "score_pool3")
+    for head in ("a", "b_a"):
+        layers = importing._layers_of(head, ["a", "b_a"], net)
+        assert {n for n in layers if n.startswith("score")} == {f"{s}_{head}" for s in scores}
+    one = build("fcn8s-tiny", classes=2, width=1 / 16).net
+    assert {*scores} <= {*importing._layers_of("labels", ["labels"], one)}
+
+
+def test_what_becomes_of_classes_is_told_in_a_sentence() -> None:
+    for theirs, ours, said in (
+        ("abc", "ab", "classes by name: a, b keep their scores; no longer there: c"),
+        ("ab", "bcd", "classes by name: b keep their scores; new: c, d; no longer there: a"),
+        ("ab", "ba", "classes by name: b, a keep their scores"),
+    ):
+        assert list(importing._classes_told(theirs, ours)) == [said]
 
 
 # -- the command ------------------------------------------------------------------------------

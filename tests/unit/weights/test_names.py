@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pixelwise.engine.build import build
+from pixelwise.weights import names
 from pixelwise.weights.load import Foreign
 from pixelwise.weights.names import LAYERS, recognise, renamed
 from pixelwise.weights.recognition import recognise_net
@@ -155,6 +156,33 @@ def test_every_key_has_one_place_in_the_classifier_and_every_place_a_key(trunk: 
     transplant = plan(states(shapes), net, names=names)
     assert not transplant.of("dropped", "missing", "mismatched")
     assert all(len(r.source_shape) == 2 for r in transplant.of("reshaped"))
+
+
+def test_a_table_has_the_modules_of_its_file_and_the_layers_of_its_net() -> None:
+    """Each once, made anew; VGG16's fc6 and fc7 have a second place where dropout is counted."""
+    tables = {
+        "resnet18": names._resnet((2, 2, 2, 2), steps=2),
+        "resnet50": names._resnet((3, 4, 6, 3), steps=3),
+        "mobilenetv2": names._mobilenetv2(),
+        "vgg16": names._vgg16(),
+        "efficientnetlite0": names._efficientnet_lite(16),
+        "efficientnetlite1": names._efficientnet_lite(21),
+        "deeplabv3-resnet50": names._deeplabv3(),
+    }
+    for net, table in tables.items():
+        shapes = MODELS[net][0] if net in MODELS else deeplabv3()
+        modules = {names.layer_of(key) for key in shapes if not key.startswith("aux_classifier")}
+        with torch.device("meta"):
+            state = build(net).state_dict()
+        twice = {"classifier.1": "fc6", "classifier.4": "fc7"} if net == "vgg16" else {}
+        assert {*table} == modules | {*twice}
+        assert {m: table[m] for m in twice} == twice
+        ours = {own: m for m, own in table.items() if m not in twice}
+        assert len(ours) == len(modules)
+        assert {*ours} == {names.layer_of(key) for key in state}
+        kept = {f"{own}.{key.rpartition('.')[2]}" for own, m in ours.items() for key in shapes
+                if names.layer_of(key) == m}  # fmt: skip
+        assert kept == {*state}
 
 
 @PARTS

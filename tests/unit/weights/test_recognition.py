@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from pixelwise.cli.weights import app
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.nets.catalog import spec
+from pixelwise.weights import recognition
 from pixelwise.weights.checkpoint import load_checkpoint
 from pixelwise.weights.exporting import export_weights
 from pixelwise.weights.importing import import_weights
@@ -240,6 +241,28 @@ def test_odd_shapes_and_names_are_no_net_and_no_crash(
     # With numbers it is the score layer of 21 classes, of a head that has no name or one.
     scored = {"score_fr": "voc-fcn32s", "score_fr_sem": "fcn32s-vgg16"}
     assert found == (scored.get(layer, "") if shape in [(21,), (21, 4096)] else "")
+
+
+@pytest.mark.parametrize(
+    ("width", "found"), [(0.5, 0.5), (1.0, None), (2.0, 2.0), (8.0, 8.0), (16.0, None)]
+)
+def test_the_width_of_a_copy_is_told_by_its_first_layer(width: float, found: float | None) -> None:
+    """Up to eight times the channels; of a wider one the file does not fit, and is told so."""
+    shapes = {
+        layer: (round(shape[0] * width), *(round(n * width) for n in shape[1:2]), *shape[2:])
+        for layer, shape in recognition._weights(spec("fcn8s-tiny", classes=3)).items()
+    }
+    first = next(iter(shapes))
+    shapes[first] = (shapes[first][0], 3, 3, 3)
+    narrow = recognition._narrow("fcn8s-tiny", {"classes": 3}, shapes)
+    assert narrow == ({} if found is None else {"width": found})
+    last = [*shapes][-1]
+    odd = shapes | {last: (shapes[last][0] + 1, *shapes[last][1:])}
+    assert recognition._narrow("fcn8s-tiny", {"classes": 3}, odd) == {}
+    fewer = {layer: shape for layer, shape in shapes.items() if layer != last}
+    assert recognition._narrow("fcn8s-tiny", {"classes": 3}, fewer) == narrow
+    assert recognition._narrow("fcn8s-tiny", {"classes": 3, "width": 1.0}, shapes) == {}
+    assert recognition._narrow("fcn8s-tiny", {"classes": 3}, {}) == {}
 
 
 def test_classifiers_are_known_with_what_helped_to_train_them(tmp_path: Path) -> None:

@@ -7,12 +7,16 @@ import pytest
 from pixelwise.errors import ModelError
 from pixelwise.weights.sniff import TORCH_LEGACY, sniff
 
+# A field of NetParameter each: name, V1 layer, inputs and their shapes, force_backward, state,
+# debug_info, their shapes as blobs, layer.
+CAFFE = [b"\x0a", b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x38", b"\x42", b"\xa2\x06"]
+
 
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
         (b"\x0a\x05LeNet", "caffe"),
-        (b"\x12\x05.....", "caffe"),
+        *((first + b"\x05\x00....", "caffe") for first in CAFFE),
         (b"\xa2\x06\x05.....", "caffe"),
         (b"PK\x03\x04......", "torch-zip"),
         (TORCH_LEGACY + b"\x80\x02M\xe9\x03.", "torch-legacy"),
@@ -59,3 +63,22 @@ def test_what_is_not_read_is_named(
 def test_a_folder_is_no_weight_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is a folder"):
         sniff(tmp_path)
+
+
+def test_a_table_that_is_longer_than_the_file_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"\x05\0\0\0\0\0\0\0{1234")
+    assert sniff(path) == "safetensors"
+    path.write_bytes(b"\x06\0\0\0\0\0\0\0{1234")
+    with pytest.raises(ModelError, match="begins with 06 00 00 00 00 00 00 00") as caught:
+        sniff(path)
+    assert caught.value.code == "M002"
+
+
+def test_a_stream_of_objects_is_known_by_its_protocol(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    for protocol in range(1, 7):
+        path.write_bytes(bytes((0x80, protocol, 0x95, 0, 0)))
+        with pytest.raises(ModelError) as caught:
+            sniff(path)
+        assert caught.value.code == ("M010" if 2 <= protocol <= 5 else "M002")

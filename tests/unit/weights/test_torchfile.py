@@ -130,6 +130,76 @@ def test_a_bomb_is_refused_before_it_is_opened(tmp_path: Path) -> None:
     refused(bomb, "M002", "compressed")
 
 
+def record(name: str, offset: int, length: int, **changes: int) -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo(name)
+    made.header_offset, made.file_size, made.compress_size = offset, length, length
+    for field, value in changes.items():
+        setattr(made, field, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        # A local header has 30 bytes before its name: 0 to 40, then 40 to 100 of 100.
+        ([record("a/b", 0, 10), record("a/c", 40, 30)], None),
+        ([record("a/c", 40, 30), record("a/b", 0, 10)], None),  # in any order
+        ([record("a/b", 0, 10), record("a/c", 39, 30)], "`a/c` overlaps the one before it"),
+        ([record("a/b", 0, 10), record("a/c", 40, 31)], "`a/c` of 31 bytes is cut off"),
+        ([record("a/b", 0, 10, compress_size=9)], "`a/b` is compressed"),
+        ([record("a/b", 0, 10, compress_type=8)], "`a/b` is compressed"),
+        ([record("a/b", 0, 10, flag_bits=1)], "`a/b` is encrypted or leads outside"),
+        ([record("a/b", 0, 10, flag_bits=2)], None),
+        ([record("a/../b", 0, 10)], "`a/../b` is encrypted or leads outside"),
+        ([record("/b", 0, 10)], "`/b` is encrypted or leads outside"),
+        ([record("a/..b", 0, 10)], None),
+        ([record("x" * 100, 0, 71)], f"`{'x' * 80}` of 71 bytes is cut off"),
+        ([record("a/data.pkl", 0, 20)], None),
+        ([record("a/data.pkl", 0, 21)], "`a/data.pkl` has 21 bytes"),
+        ([record("a/other.pkl", 0, 21)], None),
+    ],
+)
+def test_records_of_an_archive_lie_behind_one_another(
+    records: list[zipfile.ZipInfo], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchfile, "MAX_OBJECTS_RECORD", 20)
+    found = list(torchfile._record_problems(records, 100))
+    assert len(found) == (said is not None)
+    assert not said or found[0].startswith(f"record {said}")
+
+
+def test_an_archive_has_at_most_so_many_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path / "a.pt", STATE)
+    with zipfile.ZipFile(path) as z:
+        count = len(z.namelist())
+    monkeypatch.setattr(torchfile, "MAX_RECORDS", count)
+    read_weights(path)
+    monkeypatch.setattr(torchfile, "MAX_RECORDS", count - 1)
+    refused(path, "M002", "too many records")
+
+
+def test_notes_name_eight_entries_of_forty_letters(tmp_path: Path) -> None:
+    others = {f"{i}" * 50: i for i in range(9)}
+    foreign = read_weights(saved(tmp_path / "a.pt", {**STATE, **others}))
+    listed = ", ".join(str(i) * 40 for i in range(8))
+    assert foreign.notes == (f"entries that are no tensors left out: {listed}",)
+    foreign = read_weights(saved(tmp_path / "b.pt", {"model": dict(STATE), **others}))
+    beside = [str(i) * 40 for i in range(8)]
+    assert foreign.notes == (f"taken from `model`; beside it: {beside}",)
+
+
+def test_tensors_may_be_shared_by_two_names_and_claim_twice_the_file() -> None:
+    one = torch.zeros(25)  # 100 bytes
+    assert not list(torchfile._tensor_problems({"a": one, "b": one}, 100))
+    (said,) = torchfile._tensor_problems({"a": one, "b": one}, 99)
+    assert said == "its tensors claim 200 bytes, more than the file can hold"
+    half = torch.zeros(24).as_strided((25,), (0,))[None]  # 100 of 96 bytes
+    said = list(torchfile._tensor_problems({"n" * 100: half}, 1000))
+    assert said == [f"`{'n' * 80}` claims 100 bytes that are not there"]
+
+
 def test_doubled_names_and_comments_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pt", STATE)
     double = rewritten(path, tmp_path / "double.pt")
