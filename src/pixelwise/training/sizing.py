@@ -5,7 +5,7 @@ Numbers are those of the runs on CamVid (docs/camvid.md) unless they say otherwi
 
 from __future__ import annotations
 
-from math import ceil, inf, sqrt
+from math import ceil, inf, prod, sqrt
 from typing import Any
 
 from pixelwise.engine.memory import FLOAT32, by_modules, bytes_of_weights, kept_for_gradients
@@ -49,7 +49,7 @@ def choose_sizes(draft: Draft, facts: Facts, net: Net) -> None:
     what = "the usual picture" if crop == shown else f"cut from pictures of {hxw(shown)}"
     few = f", and small for {STEPS} steps in the time" if side in crop and side < SIDE else ""
     draft.choose("crop", crop, f"{what}{few}")
-    pixels = _pixels(draft, facts) / draft["batch"]
+    pixels = prod(_sizes(draft, facts))
     batch = max(LEAST_BATCH, min(BATCH, round(budget / pixels)))
     steps = f", about {in_time / (batch * pixels):.0f} steps in the time" if in_time else ""
     draft.choose("batch", batch, f"{batch * pixels / 1e6:.2g} million pixels a step{steps}")
@@ -151,8 +151,7 @@ def _sizes(draft: Draft, facts: Facts) -> Any:
 
 def _pixels(draft: Draft, facts: Facts) -> int:
     """Of a step."""
-    height, width = _sizes(draft, facts)
-    return int(draft["batch"] * height * width)
+    return int(draft["batch"] * prod(_sizes(draft, facts)))
 
 
 def steps_of(draft: Draft, facts: Facts) -> int:

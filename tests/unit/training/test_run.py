@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import FrozenInstanceError
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pixelwise.training.journal import ProgressReport
 from pixelwise.training.recipe import Recipe
 from pixelwise.training.validate import HeadScores, Validation
 from small_runs import events
+from values import changeable
 
 CLASSES = {"wall": (128, 0, 0), "floor": (0, 128, 0), "door": (0, 0, 128)}
 
@@ -235,3 +237,11 @@ def test_a_journal_begins_with_what_the_run_is_of(carry: Carry) -> None:
     assert start["rate_per_pixel"] == pytest.approx(3e-4 / (2 * 40 * 48))
     assert start["parameters"] == start["trained"]
     assert start["recipe"]["batch"] == 2
+
+
+def test_what_was_made_for_a_run_cannot_be_changed_under_way(carry: Carry) -> None:
+    """Facts, choices, scores and reports are handed from part to part."""
+    made = carry(iterations=1)
+    with pytest.raises(FrozenInstanceError):
+        made.reports[0].step = 7  # type: ignore[misc]
+    assert changeable("training") == []

@@ -19,7 +19,6 @@ from pixelwise.errors import ModelError, ResourceError
 from pixelwise.machine.files import sha256
 from pixelwise.weights.checkpoint import (
     KEY,
-    Calibration,
     Header,
     load_checkpoint,
     read_header,
@@ -392,19 +391,3 @@ def test_a_file_that_is_written_over_is_noticed_and_one_that_is_replaced_is_not_
     assert caught.value.code == "M002"
     saved.unlink()
     check()
-
-
-def test_weights_of_eight_bits_are_read_only_by_who_asks_for_them(tmp_path: Path) -> None:
-    header = dataclasses.replace(HEADER, quantised=Calibration({"data": (0.5, 3)}, ("conv1",)))
-    path = save_checkpoint(tmp_path / "low.safetensors", tensors(), header)
-    assert read_header(path).version == 3
-    for read in (read_weights, load_checkpoint):
-        with pytest.raises(ModelError, match="is quantised: it holds weights of eight") as caught:
-            read(path)
-        assert caught.value.code == "M040"
-        assert read(path, quantised=True)
-    kept = read_weights(path, quantised=True).header
-    assert kept is not None
-    assert kept.quantised == header.quantised
-    plain = save_checkpoint(tmp_path / "plain.safetensors", tensors(), HEADER)
-    assert read_header(plain).version == 2  # which earlier versions read

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from pixelwise.weights.checkpoint import HeadClasses, Header, load_checkpoint, s
 from pixelwise.weights.importing import import_weights, read_class_names
 from pixelwise.weights.load import read_weights
 from pixelwise.weights.names import recognise, renamed
+from values import changeable
 
 
 def filled(*dims: int, value: float = 0.0) -> bytes:
@@ -71,6 +72,13 @@ def test_blobs_are_stored_under_the_files_own_names(caffe: Path, tmp_path: Path)
     assert tensors["bn.running_mean"].tolist() == [2, 2]
     assert tensors["bn.running_var"].tolist() == [1, 1]
     assert tensors["bn0.running_mean"].tolist() == [0]
+
+
+def test_what_was_read_and_planned_cannot_be_changed(caffe: Path, tmp_path: Path) -> None:
+    done = import_weights(caffe, tmp_path / "out.safetensors")
+    with pytest.raises(FrozenInstanceError):
+        done.foreign.name = "another"  # type: ignore[misc]
+    assert changeable("weights") == []
 
 
 def test_of_two_layers_with_one_name_the_later_counts(tmp_path: Path) -> None:

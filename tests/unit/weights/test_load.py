@@ -24,7 +24,13 @@ from pixelwise.engine.build import build
 from pixelwise.errors import ModelError, UsageError
 from pixelwise.nets import catalog
 from pixelwise.settings import read
-from pixelwise.weights.checkpoint import load_checkpoint
+from pixelwise.weights.checkpoint import (
+    Calibration,
+    Header,
+    load_checkpoint,
+    read_header,
+    save_checkpoint,
+)
 from pixelwise.weights.importing import import_weights, preprocess_of, start_from
 from pixelwise.weights.load import read_weights
 
@@ -338,3 +344,20 @@ def test_the_conversion_that_counts_dropout_first_fills_fc6_and_fc7(tmp_path: Pa
 def test_a_file_without_tensors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no tensors in it"):
         read_weights(pth(tmp_path / "a.pt", {"epoch": 3, "model": {}}))
+
+
+def test_weights_of_eight_bits_are_read_only_by_who_asks_for_them(tmp_path: Path) -> None:
+    header = Header("x", quantised=Calibration({"data": (0.5, 3)}, ("conv1",)))
+    tensors = {"w": torch.ones(2)}
+    path = save_checkpoint(tmp_path / "low.safetensors", tensors, header)
+    assert read_header(path).version == 3
+    for reader in (read_weights, load_checkpoint):
+        with pytest.raises(ModelError, match="is quantised: it holds weights of eight") as caught:
+            reader(path)
+        assert caught.value.code == "M040"
+        assert reader(path, quantised=True)
+    kept = read_weights(path, quantised=True).header
+    assert kept is not None
+    assert kept.quantised == header.quantised
+    plain = save_checkpoint(tmp_path / "plain.safetensors", tensors, Header("x"))
+    assert read_header(plain).version == 2  # which earlier versions read
