@@ -84,7 +84,7 @@ def _area(text: str, option: str, pixel: tuple[float, str] | None) -> int:
 
 def parse_bytes(text: str, option: str = "--max-memory") -> int:
     """``2GiB`` or ``500MB`` to bytes, 0 of nothing; U002 another form."""
-    match = re.fullmatch(r"(\d*\.?\d+)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    match = re.fullmatch(r"(\d*\.?\d+)\s*(?:([kmgt])(i?)b?|b)", text.strip().lower())
     if text and (match is None or not float(match[1])):
         what = f"{option} is `{text}`, expected a size above zero, with its unit"
         raise UsageError("U002", what, f"{option} 2GiB")

@@ -10,7 +10,7 @@ import typer
 
 from pixelwise.cli.console import emit_json, say, table
 from pixelwise.cli.options import Json, Settings, Threads
-from pixelwise.errors import UsageError
+from pixelwise.errors import DataError, UsageError
 from pixelwise.machine.progress import progress
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def reproduce(
         emit_json({"out": str(out), "claims": list(made.values())})
     else:
         _show(made)
-        say(f"see {out / 'reproduction.md'}")
+        if any("verdict" in result for result in made.values()):
+            say(f"see {out / 'reproduction.md'}")
     if any("error" in result for result in made.values()):
         raise typer.Exit(1)
 
@@ -89,8 +90,10 @@ def _places(data: str, weights: str, *, needed: bool) -> tuple[str, str]:
         what = f"no photos are named: --data is not given and {WHERE} is not set"
         raise UsageError("U002", what, "pixelwise reproduce --data DATA --weights imagenet")
     own = Path(told) / GOOGLENET
-    usual = str(own) if told and own.is_file() else "imagenet"
-    return data or str(Path(told) / "camvid"), weights or usual
+    usual, photos = str(own) if told and own.is_file() else "imagenet", data or f"{told}/camvid"
+    if needed and not Path(photos).exists():
+        raise DataError("D010", f"{photos}: no such folder, expected a data set", "--data DATA")
+    return photos, weights or usual
 
 
 def _numbers(text: str) -> list[int]:
@@ -121,4 +124,5 @@ def _show(made: Mapping[str, Mapping[str, Any]]) -> None:
     from pixelwise.experiments.claim_pages import COMPARED, compared
 
     rows = [(n, *compared(c)) for n, result in made.items() for c in result.get("compared", ())]
-    table("", ("claim", *COMPARED), rows)
+    if rows:
+        table("", ("claim", *COMPARED), rows)

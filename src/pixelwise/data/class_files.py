@@ -188,6 +188,7 @@ def stated(text: str) -> Stated:
         of = "colours" if any("#" in key or "," in key for key in listed) else "classes"
         void = [key for key, name in listed.items() if name.lower() in VOIDS]
         classes = {key: name for key, name in listed.items() if key not in void}
+        refuse(not classes and f"`{text}` names no class, expected all that the maps hold")
         data = {of: classes, "ignore": [*_each(dict.fromkeys(void))], "others": others}
         return Stated(_class_map(data))
     except ValueError as error:

@@ -105,6 +105,16 @@ def tiff_reader(path: Path) -> Any:
         raise ResourceError("R008", f"{path}: the package tifffile reads it", hint) from error
 
 
+def reduced_or_masks(file: Any) -> list[int]:
+    """For each page of an open TIFF, whether it is no picture of its own; ValueError: a circle."""
+    hidden: dict[int, int] = {}
+    for page in file.pages:
+        if page.offset in hidden:  # for ever: tifffile does not look
+            raise ValueError(f"its pages lead back to byte {page.offset}")
+        hidden[page.offset] = page.tags.valueof(NEW_SUBFILE_TYPE, 0) & 0b101
+    return [*hidden.values()]
+
+
 def tiff_bands(data: bytes, path: Path, place: int | None) -> tuple[NDArray[Any], str] | None:
     """(H, W, bands) of a TIFF as stored, and its text for "no data"; D020, D022, D025 and R008.
 
@@ -113,7 +123,7 @@ def tiff_bands(data: bytes, path: Path, place: int | None) -> tuple[NDArray[Any]
     tifffile = tiff_reader(path)
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
-            shown = [not page.tags.valueof(NEW_SUBFILE_TYPE, 0) & 0b101 for page in file.pages]
+            shown = [not reduced for reduced in reduced_or_masks(file)]
             if place is None and sum(shown) > 1:
                 what = f"{path}: holds {sum(shown)} pictures, expected one"
                 raise DataError("D025", what, "save the one that is meant as a file of its own")

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from pixelwise.errors import DataError, PixelwiseError
 from pixelwise.labels import full_palette
 from pixelwise.machine.files import PREFIX, allocated, atomic_write
-from pixelwise.pictures.cubes import STORED, tiff_reader
-from pixelwise.pictures.imagefile import NEW_SUBFILE_TYPE, NO_DATA, ORIENTATION, file_bytes
+from pixelwise.pictures.cubes import STORED, reduced_or_masks, tiff_reader
+from pixelwise.pictures.imagefile import NO_DATA, ORIENTATION, file_bytes
 from pixelwise.pictures.images import Array, counts_of
 from pixelwise.pictures.reading import Values, decode
 from pixelwise.pictures.recognise import kind_of
@@ -76,7 +76,7 @@ def _mapped(path: Path, place: int | None, values: Values, folder: Path) -> Larg
     decoded = folder / f"{PREFIX}{secrets.token_hex(8)}.tmp"
     try:
         with tifffile.TiffFile(path) as file:
-            hidden = [page.tags.valueof(NEW_SUBFILE_TYPE, 0) & 0b101 for page in file.pages]
+            hidden = reduced_or_masks(file)
             page = file.pages[place or 0]
             plain = page.photometric in (1, 2) and page.tags.valueof(ORIENTATION, 1) == 1
             plain &= not {1, 2} & {*map(int, page.extrasamples)}  # alpha

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
@@ -48,16 +48,19 @@ def archives_in(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob(f"[!.]*{END}") if p.is_file())
 
 
-def names_in(archive: Path) -> Iterator[str]:
+def names_in(archive: Path, links: list[str] | None = None) -> Iterator[str]:
     """The files in a tar, in its order; hidden ones, as macOS packs them beside others, are none.
+
+    ``links`` gets the names of links and sparse files, which are not read.
 
     Raises:
         DataError: D040 it is damaged, its index is another one's, or a name leads out of it.
     """
-    for name, _, _ in _placed(archive):
+    for name, _, _ in _placed(archive, links):
         folders = name.split("/")
         if not folders[0] or ".." in folders or "\\" in name:
-            raise damaged(archive, f"`{name}` leads out of it")
+            hint = f"pack it by names within its folder: tar cf {archive.name} -C FOLDER ."
+            raise DataError("D040", f"{archive} holds `{name}`, which leads out of it", hint)
         if not folders[-1].startswith("."):
             yield name
 
@@ -83,7 +86,7 @@ def read_member(archive: Path, path: Path, limit: int) -> bytes:
     try:
         info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         # Names that are longer, or no ASCII, stand in a header of their own before this one.
-        known = info.name == name or not name.isascii() or len(name) > tarfile.LENGTH_NAME
+        known = plain(info.name) == name or not name.isascii() or len(name) > tarfile.LENGTH_NAME
         same = known and info.isreg() and info.size == size and len(data) == min(size, limit)
     except tarfile.HeaderError:
         same = False
@@ -94,8 +97,10 @@ def read_member(archive: Path, path: Path, limit: int) -> bytes:
     return data
 
 
-def regular_files(f: BinaryIO, size: int) -> Iterator[Placed]:
+def regular_files(f: BinaryIO, size: int, links: list[str] | None = None) -> Iterator[Placed]:
     """The regular files of a tar of so many bytes, of which the headers alone are read.
+
+    ``links`` gets the names of links and sparse files.
 
     Raises:
         tarfile.TarError, OSError, ValueError: it is damaged or cut off.
@@ -112,6 +117,8 @@ def regular_files(f: BinaryIO, size: int) -> Iterator[Placed]:
             end = tar.offset
             if inside:
                 yield member.name, member.offset_data, member.size
+            elif links is not None and (member.isreg() or member.islnk() or member.issym()):
+                links.append(member.name)
     f.seek(end)
     if f.read(BLOCK) != bytes(BLOCK):  # POSIX pax, tar: two such blocks end an archive
         raise tarfile.ReadError("no end mark")
@@ -133,6 +140,11 @@ class _Headers:
 
     def tell(self) -> int:
         return self.file.tell()
+
+
+def plain(name: str) -> str:
+    """As a path has it: ``tar cf x.tar -C FOLDER .`` calls its files ``./a.png``."""
+    return PurePosixPath(name).as_posix() if "./" in name or "//" in name else name
 
 
 def split(name: str) -> tuple[str, str]:
@@ -170,9 +182,16 @@ def _index(archive: Path, size: int, changed: int) -> NDArray[np.int64]:  # noqa
     """(N, 3) key, place and size by rising key: 24 bytes a file, as there may be millions."""
     index = np.array([(_key(name), *at) for name, *at in _placed(archive)], np.int64).reshape(-1, 3)
     index = index[index[:, 0].argsort()]
-    if not np.diff(index[:, 0]).all():
-        raise damaged(archive, "a file twice")
+    twice = index[1:, 0][np.diff(index[:, 0]) == 0]
+    for name in (n for n, *_ in _placed(archive) if _key(n) in twice):
+        raise twice_in(archive, name)
     return index
+
+
+def twice_in(archive: Path, name: str) -> DataError:
+    """D040 of a tar to which a file was added again."""
+    hint = f"unpack it, which keeps the last one, and pack again: tar cf {archive.name} -C FOLDER ."
+    return DataError("D040", f"{archive} holds {name} twice", hint)
 
 
 def _key(name: str) -> int:
@@ -181,27 +200,40 @@ def _key(name: str) -> int:
     return int.from_bytes(digest, "little", signed=True)
 
 
-def _placed(archive: Path) -> Iterator[Placed]:
+def _placed(archive: Path, links: list[str] | None = None) -> Iterator[Placed]:
     """By the index, or else by the headers."""
     size, index = archive.stat().st_size, archive.with_suffix(INDEX)
+    if index.is_file():
+        placed: Iterable[Placed] = _by_index(index, size)
+    else:
+        placed = _by_headers(archive, size, links)
+    yield from ((plain(name), place, count) for name, place, count in placed)
+
+
+def _by_headers(archive: Path, size: int, links: list[str] | None) -> Iterator[Placed]:
     try:
-        if index.is_file():
-            yield from _by_index(index, size)
-        else:
-            with archive.open("rb") as f:
-                yield from regular_files(f, size)
+        with archive.open("rb") as f:
+            yield from regular_files(f, size, links)
     except (OSError, ValueError, EOFError, tarfile.TarError) as error:
         raise damaged(archive, error) from error
 
 
 def _by_index(index: Path, size: int) -> list[Placed]:
-    first, *lines = index.read_text("utf-8", "surrogateescape").splitlines()
-    if first.split()[:1] != [VERSION]:
-        raise ValueError(f"{index} begins with {first[:20]!r}, expected {VERSION}")
-    words = [line.split(" ")[i : i + 4] for line in lines for i in range(0, line.count(" "), 4)]
-    placed = [(name, int(place), int(count)) for _, place, count, name in words]
-    ends = [place + count for _, place, count in placed if place >= BLOCK and count >= 0]
-    # Two blocks end a tar, which is filled up to a multiple of 20; the last file fills its own.
-    if len(ends) < len(placed) or not size - 22 * BLOCK <= max(ends, default=0) <= size:
-        raise ValueError(f"{index} is the index of another one")
+    problem = f"begins with no {VERSION},"
+    try:
+        first, *lines = index.read_text("utf-8", "surrogateescape").splitlines() or [""]
+        words = [line.split(" ")[i : i + 4] for line in lines for i in range(0, line.count(" "), 4)]
+        placed = [(name, int(place), int(count)) for _, place, count, name in words]
+        ends = [place + count for _, place, count in placed if place >= BLOCK and count >= 0]
+        # Two blocks end a tar, filled up to a multiple of 20; the last file fills its own.
+        fits = len(ends) == len(placed) and size - 22 * BLOCK <= max(ends, default=0) <= size
+        if first.split()[:1] == [VERSION]:
+            problem = "" if fits else "does not fit, as of a tar that was changed or cut off,"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror}),"
+    except ValueError:
+        problem = "is cut off or garbled,"
+    if problem:
+        what = f"{index} {problem} expected the index of {index.with_suffix(END).name}"
+        raise DataError("D040", what, f"remove {index.name}: the tar is read without it")
     return placed

@@ -21,12 +21,13 @@ from pixelwise.data.formats.folder import label_folders
 from pixelwise.data.formats.layouts import open_dataset
 from pixelwise.data.formats.shards import label_maps, samples
 from pixelwise.data.listing import end_of, marked
+from pixelwise.data.prepare.archives import is_archive
 from pixelwise.errors import DataError, UsageError, raise_all
 from pixelwise.folders import is_predictions
 from pixelwise.pictures.imagefile import file_bytes, pages_in
 from pixelwise.pictures.reading import Page
 from pixelwise.pictures.recognise import SUFFIXES, is_picture, unread_kind
-from pixelwise.pictures.shards import END, archive_of
+from pixelwise.pictures.shards import END, archive_of, file_size, twice_in
 from pixelwise.pictures.videos import is_camera, is_video, readable
 from pixelwise.predict.addresses import is_address, place_of
 from pixelwise.predict.name_lists import common_folder, is_list, names_in
@@ -87,12 +88,13 @@ class Job:
         After them raw depth, where inputs are computed of it.
 
         Raises:
-            DataError: D031 a further input has none.
+            DataError: D031 a further input has none, D040 a tar whose pictures cannot be listed.
         """
+        if self.source.suffix == END:
+            samples(self.source)
         raws = [m.source.raw for n, m in self.computed.items() if n in names and m.source.raw]
         names = [*names, *(raw for raw in raws if raw not in names)]
-        files = {name: self.inputs[name] for name in names if name in self.inputs}
-        files = {names[0]: self.source, **files}
+        files = {names[0]: self.source, **{n: self.inputs[n] for n in names if n in self.inputs}}
         for name in names:
             if name not in files:
                 raise no_partner(self.source, f"file for input `{name}`")
@@ -103,8 +105,7 @@ class Job:
 
     def content(self, names: Sequence[str]) -> Any:
         """What ``Model.predict`` takes of it, read now; errors as of ``files``."""
-        data = {name: file_bytes(path) for name, path in self.files(names).items()}
-        return self.given(data, names)
+        return self.given({n: file_bytes(p) for n, p in self.files(names).items()}, names)
 
     def given(self, data: Mapping[str, bytes], names: Sequence[str]) -> Any:
         """What ``Model.predict`` takes, of the bytes of ``files``."""
@@ -205,7 +206,7 @@ def _of_one(
 def _listed(source: str, out: Path, left_out: list[str], *, download: bool) -> list[Job]:
     """What a list names; all that is wrong with it is told together."""
     names, problems, jobs = names_in(source), list[DataError](), list[Job]()
-    below = common_folder([name for name in names if os.path.isfile(name)])  # noqa: PTH113
+    below = common_folder([n for n in names if os.path.isfile(n) or archive_of(Path(n))])  # noqa: PTH113
     for name in names:
         try:
             jobs += _of_one(name, out, left_out, download=download, below=below)
@@ -238,9 +239,12 @@ def _expand(source: str, left_out: list[str], below: Path | None = None) -> list
         inside = [job for file in named for job in _pages(path, file)]
         if not inside:
             message = "; ".join([f"{path} holds no picture to read", *left_out[:3]])
-            raise DataError("D010", message, f"known: {' '.join(sorted(SUFFIXES))}")
+            raise DataError("D010", message, f"known: {' '.join(sorted({*SUFFIXES, END}))}")
         return inside
-    if path.is_file():
+    if path.is_file() and is_archive(path):
+        what = f"{path} is an archive that is not read in place, expected pictures, folders or .tar"
+        raise DataError("D010", what, "unpack it into a folder and give the folder")
+    if path.is_file() or (archive_of(path) and file_size(path)):
         seen = path.absolute().relative_to(below) if below else Path(path.name)
         return _pages(below or path.parent, str(seen))
     if path.exists():
@@ -248,15 +252,15 @@ def _expand(source: str, left_out: list[str], below: Path | None = None) -> list
     matches = sorted(Path(p) for p in glob.glob(source, recursive=True))  # noqa: PTH207 - a pattern
     tars = [job for p in matches if p.suffix == END for job in _expand(str(p), left_out)]
     files = [p for p in matches if is_picture(p) or is_video(p)]
-    if not files and not tars:
-        raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
-    return [job for p in files for job in _pages(p.parent, p.name)] + tars
+    if files or tars:
+        return [job for p in files for job in _pages(p.parent, p.name)] + tars
+    raise DataError("D010", f"{source} does not exist and matches no picture", "check the path")
 
 
 def _pages(folder: Path, file: str) -> list[Job]:
     """A picture or a video; of a file of several pictures each page."""
-    job = Job(folder, file)
-    if _end(file) in ALONE:
+    job = Job(folder, file, file if _end(file) == END else "")  # beside it may be one of its stem
+    if _end(file) in (*ALONE, END):
         return [job]
     if is_video(job.source):
         return [replace(job, video=True)]
@@ -291,8 +295,8 @@ def _walk(root: Path, left_out: list[str]) -> Iterator[str]:
                 continue
             try:
                 yield from (f"{within}{name}{os.sep}{e}" for e in _packed(here / name, left_out))
-            except DataError as error:  # it may be anything: nobody named it
-                left_out.append(str(error))
+            except DataError:  # it is named among what failed, in its turn
+                yield within + name
 
 
 def _pictures(here: Path, files: list[str], left_out: list[str]) -> list[str]:
@@ -314,6 +318,8 @@ def _pictures(here: Path, files: list[str], left_out: list[str]) -> list[str]:
     if not readable():
         _leave_out(left_out, videos, 'videos; pip install "pixelwise[video]" reads them')
         videos.clear()
+    packed = [path for path in others if is_archive(path) and path.suffix != END]
+    _leave_out(left_out, packed, "archives, which are read when they are unpacked, or as .tar")
     unread = {path: kind for path in others if (kind := unread_kind(path))}
     kinds = ", ".join(sorted(set(unread.values())))
     _leave_out(left_out, list(unread), f"not read ({kinds}), convert to PNG")
@@ -327,12 +333,14 @@ def _pictures(here: Path, files: list[str], left_out: list[str]) -> list[str]:
 
 def _packed(archive: Path, left_out: list[str]) -> Iterator[str]:
     """The pictures in a tar, by their paths in it."""
-    maps = list[Path]()
-    for files in samples(archive).values():
+    maps, links = list[Path](), list[str]()
+    for files in samples(archive, links=links).values():
         drawn = label_maps(files)
         maps += drawn
         yield from (str(path.relative_to(archive)) for path in files if path not in drawn)
     _leave_out(left_out, maps, "label maps beside their pictures")
+    told = "links or sparse files; tar packs files with --dereference --hard-dereference"
+    _leave_out(left_out, [archive / name for name in links], told)
 
 
 def _leave_out(left_out: list[str], paths: Sequence[Path], reason: str) -> None:
@@ -380,12 +388,13 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
     problems = []
     for job in (jobs[i] for i in sorted({*order[alike], *order[alike + 1]})):
         first = taken.setdefault(folded(job.record), job)
-        if first is not job:
+        if first is not job and first.shown == job.shown and (tar := archive_of(job.source)):
+            problems.append(twice_in(tar, str(job.source.relative_to(tar))))
+        elif first is not job:
             both = f"{first.shown} and {job.shown}"
             message = f"{both} would both be written as {job.name}.png"
             problems.append(DataError("D030", message, APART))
-    if len(problems) == 1:
-        raise problems[0]
-    if problems:
+    if len(problems) > 1:
         message = f"{len(problems)} pairs of pictures would be written under one name"
         raise DataError("D030", message, APART, problems)
+    raise_all("", problems)

@@ -64,7 +64,8 @@ def connected(device: str, threads: int) -> Iterator[Cluster]:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **alone)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         what = f"the Ray cluster {address} cannot be reached ({first_line(error)})"
-        raise ResourceError("R009", what, "RAY_ADDRESS=HOST:PORT, or unset it") from error
+        hint = "unset RAY_ADDRESS, or give it the HOST:PORT that `ray start --head` names"
+        raise ResourceError("R009", what, hint) from error
     with redirect_stdout(sys.stderr):  # where Ray's own remarks, its last ones too, would be data
         try:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -187,7 +187,8 @@ def opened(out: Path, shared: Shared, *, minutes: float, threads: int, say: Say)
         now = {**asdict(shared), "settings": list(shared.settings), "data": before["data"]}
         now["steps"] = now["steps"] or before["steps"]
         if wrong := [name for name, value in now.items() if value != before[name]]:
-            what = f"{out} was begun with other {', '.join(wrong)}: {before[wrong[0]]}"
+            apart = "; ".join(f"{name} {before[name]}, now {now[name]}" for name in wrong)
+            what = f"{out} was begun with {apart}"
             raise UsageError("U004", what, "give the same, or choose another -o")
         return Queue(out, replace(shared, steps=before["steps"]), threads, say)
     refuse_taken(out)

@@ -58,7 +58,7 @@ def test_values_ranges_colours_and_void() -> None:
         ("#12345=a", "'#12345' is no colour"),
         ("0=a,#000000=b", "'0' is no colour"),
         ("*=a", "`*=a` names the only class, expected `*=void` or `*=nearest`"),
-        ("0=void", "classes is {}, expected at least 1"),
+        ("0=void", "`0=void` names no class, expected all that the maps hold"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(text: str, said: str) -> None:

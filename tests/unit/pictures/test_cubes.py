@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import tifffile
 
 from pixelwise.errors import DataError
 from pixelwise.pictures import imagefile, reading
+from pixelwise.pictures.cubes import tiff_bands
+from pixelwise.pictures.large import open_large
 from pixelwise.pictures.recognise import is_picture
 
 CUBE = np.random.default_rng(0).integers(0, 2**16, (4, 6, 12), np.uint16)
@@ -118,3 +121,21 @@ def test_a_real_cube_of_ten_bands_is_read_as_gdal_wrote_it(real_data: Path) -> N
     image = reading.read(real_data / "hyperspectral/multiband10_input.tif", values="stored")
     assert (image.shape, image.dtype) == ((224, 224, 10), np.float32)
     assert (image.min(), image.max()) == (-1597, 11317)
+
+
+def test_pages_that_lead_back_are_refused(tmp_path: Path) -> None:
+    """Found by 150,000 damaged pictures: tifffile follows such a chain for ever."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, CUBE, photometric="minisblack", planarconfig="contig")
+    data = bytearray(path.read_bytes())
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    struct.pack_into("<I", data, first + 2 + 12 * count, first)  # TIFF 6.0, section 2: the next
+    path.write_bytes(data)
+    for read in (
+        lambda: tiff_bands(bytes(data), path, None),
+        lambda: open_large(path, None, "stored", tmp_path),
+    ):
+        with pytest.raises(DataError, match=f"its pages lead back to byte {first}") as told:
+            read()
+        assert told.value.code == "D020"

@@ -148,13 +148,13 @@ def test_the_command_takes_larger_pictures_with_a_limit_of_memory(
     words = ["predict", str(net), str(path), "-o", str(out), "--save", "labels", "--json"]
     assert run(words) == 1
     assert "--max-memory 2GiB" in json.loads(capsys.readouterr().out)["failures"][0]["hint"]
-    for wrong in ("much", "0GB", "2Gb/s", "-1"):
+    for wrong in ("much", "0GB", "2Gb/s", "-1", "256"):
         assert run([*words, "--max-memory", wrong]) == 2
     assert "expected a size above zero, with its unit" in capsys.readouterr().err
     assert run([*words, "--max-memory", "0.5TiB"]) == 0
     monkeypatch.delenv("PIXELWISE_MAX_MEGAPIXELS")
     assert (read_labels(out / "a.png") == load(net).predict(path).labels).all()
-    assert [parse_bytes(s) for s in ("", "2GiB", "1.5 kb", "7")] == [0, 2**31, 1500, 7]
+    assert [parse_bytes(s) for s in ("", "2GiB", "1.5 kb", "7b")] == [0, 2**31, 1500, 7]
 
 
 def test_where_packed_weights_do_not_fit_they_are_not_kept(

@@ -123,9 +123,9 @@ def test_a_queue_keeps_its_length_and_refuses_other_settings(queue: reproduce.Qu
         return reproduce.opened(queue.out, shared, minutes=1, threads=1, say=lambda _: None)
 
     assert again().shared.steps == {"photos": STEPS, "scenes": STEPS}
-    with pytest.raises(UsageError, match="other trunk: tiny"):
+    with pytest.raises(UsageError, match="was begun with trunk tiny, now vgg16"):
         again(trunk="vgg16")
-    with pytest.raises(UsageError, match="other steps"):
+    with pytest.raises(UsageError, match=r"was begun with steps .*, now "):
         again(steps={"photos": 9, "scenes": 9})
     (queue.out / reproduce.QUEUE).unlink()
     with pytest.raises(UsageError, match="is not empty"):
@@ -167,6 +167,15 @@ def test_the_command_measures_and_lists(
     assert command(["reproduce", "upsamplings", "-o", out]) == 2
     assert "upsampling" in capsys.readouterr().err
     assert command(["reproduce", "--seeds", "0,0", "-o", out]) == 2
+
+
+def test_photos_that_are_not_there_begin_no_queue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["reproduce", "skips", "--data", str(tmp_path / "none"), "-o", str(tmp_path / "out")]
+    assert command(words) == 3
+    assert f"D010: {tmp_path}/none: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_arm_is_a_recipe_that_differs_from_the_others(queue: reproduce.Queue) -> None:

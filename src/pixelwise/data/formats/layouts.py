@@ -82,7 +82,7 @@ def open_dataset(path: Path | str, *, strict: bool = True, values: str = "") -> 
         given, root = root, beginning(root)
         layout = next((known for known in LAYOUTS if known.recognise(root)), None)
         if layout is None:
-            raise _unknown(given)
+            raise _unknown(given, Path(path))
         dataset: DataSet = layout.open_layout(Listing(root, stated=said.class_map))
         dataset = _as_stated(dataset, said)
         if root != given:
@@ -191,7 +191,7 @@ def _unused(root: Path, used: Set[Path]) -> list[str]:
     return [f"{n:,} {end} in {place}" for (place, end), n in sorted(counts.items())]
 
 
-def _unknown(root: Path) -> DataError:
+def _unknown(root: Path, asked: Path) -> DataError:
     names = sorted(p.name for p in root.iterdir())
     inside = first_few(names, 8) or "nothing"
     hint = (
@@ -199,5 +199,10 @@ def _unknown(root: Path) -> DataError:
         "(or into train/images/, train/labels/, val/images/, val/labels/)"
     )
     packed = [root / name for name in names if is_archive(root / name)]
-    hint = f"give the archive itself: pixelwise data inspect {packed[0]}" if packed else hint
+    if asked != root and asked.suffix == END:  # unpacked
+        hint = f"if it is a tar of samples, give its folder: pixelwise data inspect {asked.parent}"
+    elif packed and packed[0].suffix == END:
+        hint = "a sample in a tar is a.jpg and its label map a.png or a.labels.png"
+    elif packed:
+        hint = f"give the archive itself: pixelwise data inspect {packed[0]}"
     return DataError("D011", f"{root}: no known layout (it holds: {inside})", hint)

@@ -111,10 +111,15 @@ def in_shards(
     return items
 
 
-def samples(archive: Path, first: int | None = None) -> dict[str, list[Path]]:
-    """By the key of a sample its pictures in a tar (in its first files), label maps among them."""
+def samples(
+    archive: Path, first: int | None = None, links: list[str] | None = None
+) -> dict[str, list[Path]]:
+    """By the key of a sample its pictures in a tar (in its first files), label maps among them.
+
+    ``links`` gets what is no file of its own.
+    """
     found: dict[str, list[Path]] = defaultdict(list)
-    for name in islice(names_in(archive), first):
+    for name in islice(names_in(archive, links), first):
         path = archive / name
         if path.suffix.lower() in SUFFIXES - {".mat"}:  # which other libraries read, from a file
             found[split(name)[0]].append(path)
