@@ -81,6 +81,7 @@ def test_a_look_shows_the_picture_of_most_classes_its_labels_and_the_truth(
     guess = load(place / "weights/last.safetensors").predict(sample.image).labels
     shown = np.array(Image.open(place / LOOK))
     height, width = (round(n * look.SIDE / max(guess.shape)) for n in guess.shape)
+    assert max(height, width) == 480
     top, gap = shown.shape[0] - height, 8
     assert 0 < top < 60
     panels = [shown[top:, i * (width + gap) :][:, :width] for i in range(3)]

@@ -40,6 +40,10 @@ def test_void_is_never_hard_and_counts_in_no_share() -> None:
     weights[0, 0, 1] = 0  # the worst
     made = hardest(FOUR, weights, 1 / 3)
     assert made.flatten().tolist() == pytest.approx([0, 0, 3, 0])
+    least = ONES.clone().flatten()
+    least[FOUR.flatten().argmin()] = 0
+    made = hardest(FOUR, least.view_as(ONES), 1 / 3)  # one of three, not two of four
+    assert made.flatten().tolist() == pytest.approx([0, 3, 0, 0])
 
 
 def test_a_picture_weighs_what_it_did_by_its_classes_weights() -> None:

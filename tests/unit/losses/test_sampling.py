@@ -26,7 +26,7 @@ def test_cells_of_vgg16_lie_every_32_pixels_from_12_and_a_half() -> None:
 
 
 @pytest.mark.parametrize("name", ["fcn32s-alexnet", "fcn16s-googlenet-tight", "fcn4s-resnet18"])
-@pytest.mark.parametrize("pixels", [1, 70, 333])
+@pytest.mark.parametrize("pixels", [1, 62, 70, 333])
 def test_no_other_cell_is_nearer(name: str, pixels: int) -> None:
     net = spec(name, width=1 / 16)
     seen, count = net.sights[net.top].map, net.sizes(pixels)[net.top]

@@ -60,6 +60,7 @@ def test_without_cross_entropy_something_else_has_to_be_learned() -> None:
     assert Loss(cross_entropy=0, dice=1).regions == {"dice": 1}
     for of_pixels in (
         *({"focal": 2.0}, {"border": 1.0}, {"hard": 0.5}, {"class_weights": "sqrt"}),
+        {"class_weights": "inverse"},
     ):
         told = refusal(cross_entropy=0, dice=1, **of_pixels)
         assert "expected loss.cross_entropy above 0" in told

@@ -74,6 +74,13 @@ def test_wrong_options_are_refused_by_name(options: dict[str, Any], says: str) -
         spec("fcn8s-vgg16", **options)
 
 
+@pytest.mark.parametrize("option", ["heads", "inputs"])
+def test_an_example_is_of_the_option_that_is_wrong(option: str) -> None:
+    with pytest.raises(UsageError) as told:
+        spec("fcn8s-tiny", **{option: {"a": 0}})
+    assert str(told.value.hint).startswith(f"{option}: {{'")
+
+
 def test_a_trunk_is_at_most_eight_times_as_wide() -> None:
     """A mistyped width would take all memory before anything is said of it."""
     assert spec("fcn32s-tiny", width=8).channels["fc6"] == 8 * 128

@@ -282,6 +282,16 @@ def test_less_memory_gives_the_same_bits(name: str, moved: bool) -> None:
     assert all(torch.equal(states[0][1][k], v) for k, v in states[1][1].items())
 
 
+def test_the_rate_that_is_told_is_that_of_weights() -> None:
+    """Biases have twice of it (paper, section 4.3), in a group of their own."""
+    made = stepper(tiny(), optim=Optim("sgd", lr=0.125))
+    assert len({group["lr"] for group in made.made.optimizer.param_groups}) > 1
+    images, truth = batch(2)
+    images[0, 0, 0, 0] = float("inf")
+    with pytest.raises(NumericalError, match=r"\b0\.125\b"):
+        made.run(0, [(images, truth)])
+
+
 def test_a_gradient_that_is_not_finite_ends_a_run_whose_weights_move_early() -> None:
     net = tiny()
     torch.nn.init.ones_(net.get_parameter("score_fr.weight"))

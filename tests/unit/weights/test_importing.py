@@ -257,6 +257,7 @@ def test_class_names_lose_quotes_and_wordnet_ids(tmp_path: Path) -> None:
 def test_a_list_of_names_is_read_up_to_its_cap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert importing.MAX_NAMES_FILE == 4_194_304
     monkeypatch.setattr(importing, "MAX_NAMES_FILE", 8)
     path = tmp_path / "names.txt"
     path.write_bytes(b"road\nsky")
