@@ -18,12 +18,13 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import numpy as np
@@ -212,11 +213,16 @@ def main() -> None:
     model, seconds = sys.argv[1], float(sys.argv[2])
     command = [sys.executable, "-m", "pixelwise", "serve", model, "--port", "0"]
     more = ["--per-client", "64", "--threads", "1"]
-    with subprocess.Popen([*command, *more], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
+    with (
+        tempfile.NamedTemporaryFile("r") as log,  # a pipe that nobody reads would hold it up
+        Path(log.name).open("w") as into,
+        subprocess.Popen([*command, *more], stderr=into) as process,
+    ):
         try:
-            port = int(process.stderr.readline().rpartition(":")[2])
-            told = asyncio.run(soaked(port, process.pid, seconds))
+            while not (first := Path(log.name).read_text().partition("\n"))[1]:
+                assert process.poll() is None, first
+                sleep(0.1)
+            told = asyncio.run(soaked(int(first[0].rpartition(":")[2]), process.pid, seconds))
         finally:
             process.terminate()
         told["end"] = process.wait(30)
