@@ -144,7 +144,8 @@ def inputs_heads_and_fusions_of_ones_own(c: Case) -> None:
             made = network(x)
         assert {head: maps.shape[1] for head, maps in made.items()} == parts["heads"]
         planned = PlannedRunner(network).maps(x)
-        assert all(close(planned[head].whole(), maps, c) for head, maps in made.items())
+        for head, maps in made.items():  # float32 rounds by what the trunk has: 1.4e-5 seen
+            assert close(planned[head].whole(), maps, c, near=3 * EXACT)
         with torch.no_grad():
             x[:, 2] = 0  # both inputs count
             assert not any(torch.equal(made[head], maps) for head, maps in network(x).items())
