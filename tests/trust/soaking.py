@@ -182,7 +182,9 @@ async def soaked(port: int, pid: int, seconds: float) -> dict[str, Any]:
             task.result()
         await asyncio.sleep(rng.expovariate(rate))
     await asyncio.gather(*tasks)
-    await asyncio.sleep(6)  # idle connections are closed after five
+    await asyncio.sleep(12)  # idle connections are closed after five seconds, and threads that
+    await sent(port, b"", "/")  # read files for the page end after ten, when it is next asked
+    await asyncio.sleep(6)
     return {
         "seconds": round(perf_counter() - start, 1),
         "alone_ms": round(1e3 * service, 2),
