@@ -90,7 +90,7 @@ class Job:
         Raises:
             DataError: D031 a further input has none, D040 a tar whose pictures cannot be listed.
         """
-        if self.source.suffix == END:
+        if self.file.endswith(END):
             samples(self.source)
         raws = [m.source.raw for n, m in self.computed.items() if n in names and m.source.raw]
         names = [*names, *(raw for raw in raws if raw not in names)]
@@ -244,7 +244,7 @@ def _expand(source: str, left_out: list[str], below: Path | None = None) -> list
     if path.is_file() and is_archive(path):
         what = f"{path} is an archive that is not read in place, expected pictures, folders or .tar"
         raise DataError("D010", what, "unpack it into a folder and give the folder")
-    if path.is_file() or (archive_of(path) and file_size(path)):
+    if path.is_file() or (archive_of(path) and file_size(path) >= 0):
         seen = path.absolute().relative_to(below) if below else Path(path.name)
         return _pages(below or path.parent, str(seen))
     if path.exists():
